@@ -1,0 +1,1 @@
+"""What every process of the scheduler shares; it imports none of them."""

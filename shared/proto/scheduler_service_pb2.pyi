@@ -1,0 +1,457 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class JobType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    JOB_TYPE_UNSPECIFIED: _ClassVar[JobType]
+    SCRAPING: _ClassVar[JobType]
+    ANALYSIS: _ClassVar[JobType]
+    MONITORING: _ClassVar[JobType]
+    MAINTENANCE: _ClassVar[JobType]
+    CUSTOM: _ClassVar[JobType]
+JOB_TYPE_UNSPECIFIED: JobType
+SCRAPING: JobType
+ANALYSIS: JobType
+MONITORING: JobType
+MAINTENANCE: JobType
+CUSTOM: JobType
+
+class ScheduleConfig(_message.Message):
+    __slots__ = ("type", "config", "timezone", "start_time", "end_time")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    TIMEZONE_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    config: _containers.ScalarMap[str, str]
+    timezone: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, type: _Optional[str] = ..., config: _Optional[_Mapping[str, str]] = ..., timezone: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class RetryPolicy(_message.Message):
+    __slots__ = ("max_attempts", "initial_backoff", "max_backoff", "multiplier")
+    MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
+    MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
+    max_attempts: int
+    initial_backoff: _duration_pb2.Duration
+    max_backoff: _duration_pb2.Duration
+    multiplier: float
+    def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., multiplier: _Optional[float] = ...) -> None: ...
+
+class ScheduledJob(_message.Message):
+    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[ScheduledJob.State]
+        STATE_ACTIVE: _ClassVar[ScheduledJob.State]
+        STATE_PAUSED: _ClassVar[ScheduledJob.State]
+        STATE_COMPLETED: _ClassVar[ScheduledJob.State]
+        STATE_ERROR: _ClassVar[ScheduledJob.State]
+        STATE_DELETED: _ClassVar[ScheduledJob.State]
+    STATE_UNSPECIFIED: ScheduledJob.State
+    STATE_ACTIVE: ScheduledJob.State
+    STATE_PAUSED: ScheduledJob.State
+    STATE_COMPLETED: ScheduledJob.State
+    STATE_ERROR: ScheduledJob.State
+    STATE_DELETED: ScheduledJob.State
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    JOB_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_SERVICE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_METHOD_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIRE_TIMES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BY_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    STATUS_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    uid: str
+    name: str
+    description: str
+    job_type: JobType
+    target_service: str
+    target_method: str
+    parameters: _struct_pb2.Struct
+    schedule_config: ScheduleConfig
+    queue: str
+    priority: int
+    timeout: _duration_pb2.Duration
+    retry_policy: RetryPolicy
+    labels: _containers.ScalarMap[str, str]
+    state: ScheduledJob.State
+    next_fire_times: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
+    created_at: _timestamp_pb2.Timestamp
+    updated_at: _timestamp_pb2.Timestamp
+    created_by: str
+    revision: int
+    etag: str
+    status_message: str
+    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ...) -> None: ...
+
+class Execution(_message.Message):
+    __slots__ = ("execution_id", "job_id", "job_name", "trigger", "nominal_time", "due_time", "started_at", "finished_at", "state", "attempt", "max_attempts", "queue", "worker", "target_service", "target_method", "result", "result_truncated", "error", "cancel_requested", "transitions", "reason", "first_time", "last_time", "occurrence_count", "workers_lost", "trace_id")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Execution.State]
+        STATE_PENDING: _ClassVar[Execution.State]
+        STATE_QUEUED: _ClassVar[Execution.State]
+        STATE_RUNNING: _ClassVar[Execution.State]
+        STATE_SUCCEEDED: _ClassVar[Execution.State]
+        STATE_FAILED: _ClassVar[Execution.State]
+        STATE_CANCELLED: _ClassVar[Execution.State]
+        STATE_SKIPPED: _ClassVar[Execution.State]
+        STATE_COALESCED: _ClassVar[Execution.State]
+    STATE_UNSPECIFIED: Execution.State
+    STATE_PENDING: Execution.State
+    STATE_QUEUED: Execution.State
+    STATE_RUNNING: Execution.State
+    STATE_SUCCEEDED: Execution.State
+    STATE_FAILED: Execution.State
+    STATE_CANCELLED: Execution.State
+    STATE_SKIPPED: Execution.State
+    STATE_COALESCED: Execution.State
+    class Trigger(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        TRIGGER_UNSPECIFIED: _ClassVar[Execution.Trigger]
+        TRIGGER_SCHEDULE: _ClassVar[Execution.Trigger]
+        TRIGGER_MANUAL: _ClassVar[Execution.Trigger]
+        TRIGGER_RETRY: _ClassVar[Execution.Trigger]
+        TRIGGER_BACKFILL: _ClassVar[Execution.Trigger]
+    TRIGGER_UNSPECIFIED: Execution.Trigger
+    TRIGGER_SCHEDULE: Execution.Trigger
+    TRIGGER_MANUAL: Execution.Trigger
+    TRIGGER_RETRY: Execution.Trigger
+    TRIGGER_BACKFILL: Execution.Trigger
+    class Error(_message.Message):
+        __slots__ = ("code", "message", "retryable")
+        CODE_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        RETRYABLE_FIELD_NUMBER: _ClassVar[int]
+        code: str
+        message: str
+        retryable: bool
+        def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ...) -> None: ...
+    class Transition(_message.Message):
+        __slots__ = ("number", "state", "time", "by", "reason")
+        NUMBER_FIELD_NUMBER: _ClassVar[int]
+        STATE_FIELD_NUMBER: _ClassVar[int]
+        TIME_FIELD_NUMBER: _ClassVar[int]
+        BY_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        number: int
+        state: Execution.State
+        time: _timestamp_pb2.Timestamp
+        by: str
+        reason: str
+        def __init__(self, number: _Optional[int] = ..., state: _Optional[_Union[Execution.State, str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_NAME_FIELD_NUMBER: _ClassVar[int]
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    NOMINAL_TIME_FIELD_NUMBER: _ClassVar[int]
+    DUE_TIME_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    TARGET_SERVICE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_METHOD_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    RESULT_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_TIME_FIELD_NUMBER: _ClassVar[int]
+    OCCURRENCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_LOST_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    job_id: str
+    job_name: str
+    trigger: Execution.Trigger
+    nominal_time: _timestamp_pb2.Timestamp
+    due_time: _timestamp_pb2.Timestamp
+    started_at: _timestamp_pb2.Timestamp
+    finished_at: _timestamp_pb2.Timestamp
+    state: Execution.State
+    attempt: int
+    max_attempts: int
+    queue: str
+    worker: str
+    target_service: str
+    target_method: str
+    result: _struct_pb2.Struct
+    result_truncated: bool
+    error: Execution.Error
+    cancel_requested: bool
+    transitions: _containers.RepeatedCompositeFieldContainer[Execution.Transition]
+    reason: str
+    first_time: _timestamp_pb2.Timestamp
+    last_time: _timestamp_pb2.Timestamp
+    occurrence_count: int
+    workers_lost: int
+    trace_id: str
+    def __init__(self, execution_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., trigger: _Optional[_Union[Execution.Trigger, str]] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[Execution.State, str]] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., queue: _Optional[str] = ..., worker: _Optional[str] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., result_truncated: _Optional[bool] = ..., error: _Optional[_Union[Execution.Error, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., transitions: _Optional[_Iterable[_Union[Execution.Transition, _Mapping]]] = ..., reason: _Optional[str] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., occurrence_count: _Optional[int] = ..., workers_lost: _Optional[int] = ..., trace_id: _Optional[str] = ...) -> None: ...
+
+class CreateScheduledJobRequest(_message.Message):
+    __slots__ = ("name", "job_type", "target_service", "target_method", "schedule_config", "parameters", "description", "job_id", "queue", "priority", "timeout", "retry_policy", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JOB_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_SERVICE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_METHOD_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    job_type: JobType
+    target_service: str
+    target_method: str
+    schedule_config: ScheduleConfig
+    parameters: _struct_pb2.Struct
+    description: str
+    job_id: str
+    queue: str
+    priority: int
+    timeout: _duration_pb2.Duration
+    retry_policy: RetryPolicy
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., description: _Optional[str] = ..., job_id: _Optional[str] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class CreateScheduledJobResponse(_message.Message):
+    __slots__ = ("job_id", "job", "warnings")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    job: ScheduledJob
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job_id: _Optional[str] = ..., job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetScheduledJobRequest(_message.Message):
+    __slots__ = ("job_id",)
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class GetScheduledJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ScheduledJob
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
+
+class ListScheduledJobsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "show_deleted")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    show_deleted: bool
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., show_deleted: _Optional[bool] = ...) -> None: ...
+
+class ListScheduledJobsResponse(_message.Message):
+    __slots__ = ("jobs", "next_page_token")
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[ScheduledJob]
+    next_page_token: str
+    def __init__(self, jobs: _Optional[_Iterable[_Union[ScheduledJob, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateScheduledJobRequest(_message.Message):
+    __slots__ = ("job_id", "job", "update_mask")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    job: ScheduledJob
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, job_id: _Optional[str] = ..., job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class UpdateScheduledJobResponse(_message.Message):
+    __slots__ = ("job", "warnings")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    job: ScheduledJob
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PauseScheduledJobRequest(_message.Message):
+    __slots__ = ("job_id", "reason")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    reason: str
+    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class PauseScheduledJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ScheduledJob
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
+
+class ResumeScheduledJobRequest(_message.Message):
+    __slots__ = ("job_id", "reason")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    reason: str
+    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ResumeScheduledJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ScheduledJob
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
+
+class DeleteScheduledJobRequest(_message.Message):
+    __slots__ = ("job_id", "reason")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    reason: str
+    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DeleteScheduledJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ScheduledJob
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
+
+class ExecuteJobRequest(_message.Message):
+    __slots__ = ("job_id", "request_id", "queue")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    request_id: str
+    queue: str
+    def __init__(self, job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ...) -> None: ...
+
+class ExecuteJobResponse(_message.Message):
+    __slots__ = ("execution_id", "execution")
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    execution: Execution
+    def __init__(self, execution_id: _Optional[str] = ..., execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
+
+class GetJobStatusRequest(_message.Message):
+    __slots__ = ("job_id",)
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class GetJobStatusResponse(_message.Message):
+    __slots__ = ("job", "next_fire_times", "last_execution", "counts", "window")
+    class CountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIRE_TIMES_FIELD_NUMBER: _ClassVar[int]
+    LAST_EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    job: ScheduledJob
+    next_fire_times: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
+    last_execution: Execution
+    counts: _containers.ScalarMap[str, int]
+    window: _duration_pb2.Duration
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., last_execution: _Optional[_Union[Execution, _Mapping]] = ..., counts: _Optional[_Mapping[str, int]] = ..., window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class GetExecutionRequest(_message.Message):
+    __slots__ = ("execution_id",)
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    def __init__(self, execution_id: _Optional[str] = ...) -> None: ...
+
+class GetExecutionResponse(_message.Message):
+    __slots__ = ("execution",)
+    EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    execution: Execution
+    def __init__(self, execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
+
+class ListExecutionsRequest(_message.Message):
+    __slots__ = ("job_id", "states", "include_decisions", "page_size", "page_token")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    states: _containers.RepeatedScalarFieldContainer[Execution.State]
+    include_decisions: bool
+    page_size: int
+    page_token: str
+    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[Execution.State, str]]] = ..., include_decisions: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListExecutionsResponse(_message.Message):
+    __slots__ = ("executions", "next_page_token")
+    EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    executions: _containers.RepeatedCompositeFieldContainer[Execution]
+    next_page_token: str
+    def __init__(self, executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
