@@ -70,7 +70,8 @@ def generate(out: Path) -> None:
             check=False,
         )
         if answer.returncode:
-            raise ProtocError((answer.stderr or answer.stdout).strip().replace(f"{STUBS.as_posix()}/", "protos/"))
+            said = (answer.stderr or answer.stdout).strip()
+            raise ProtocError(said.replace(f"{folder}/", "").replace(f"{STUBS.as_posix()}/", f"{PROTOS.name}/"))
 
 
 def stale_files() -> list[str]:
