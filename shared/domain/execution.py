@@ -1,0 +1,144 @@
+"""The states of an execution, and what may follow what: the only place that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import md5
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.domain.retry import RetryPolicy
+
+
+class State(StrEnum):
+    """How far an execution has got. SKIPPED and COALESCED are decisions not to run; CLOSED ends an epoch's chain."""
+
+    PENDING = "PENDING"
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    SKIPPED = "SKIPPED"
+    COALESCED = "COALESCED"
+    CLOSED = "CLOSED"
+
+
+SUCCESSORS: Final[Mapping[State, frozenset[State]]] = {
+    State.PENDING: frozenset({State.QUEUED, State.RUNNING, State.CANCELLED, State.SKIPPED}),
+    State.QUEUED: frozenset({State.RUNNING, State.PENDING, State.CANCELLED, State.SKIPPED}),
+    State.RUNNING: frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PENDING}),
+    State.SUCCEEDED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.SKIPPED: frozenset(),
+    State.COALESCED: frozenset(),
+    State.CLOSED: frozenset(),
+}
+"""What may follow each state. A row may begin in any state but those only a run leads to."""
+
+OPEN: Final = frozenset(state for state, after in SUCCESSORS.items() if after)
+"""In flight: decided and not terminal."""
+
+TERMINAL: Final = frozenset(SUCCESSORS) - OPEN
+
+DECISIONS_NOT_TO_RUN: Final = frozenset({State.SKIPPED, State.COALESCED})
+
+
+def predecessors(state: State) -> frozenset[State]:
+    """Return the states that may become the given one: what a compare-and-set into it must ask for."""
+    return frozenset(before for before, after in SUCCESSORS.items() if state in after)
+
+
+class Trigger(StrEnum):
+    """What made an execution."""
+
+    SCHEDULE = "SCHEDULE"
+    MANUAL = "MANUAL"
+    RETRY = "RETRY"
+    BACKFILL = "BACKFILL"
+
+
+def basic_iso(instant: datetime) -> str:
+    """Write an instant as UTC basic ISO 8601, with milliseconds only where there are any.
+
+    All instants of one epoch have the same fraction, so that the ids of its rows sort by time.
+    """
+    utc = instant.astimezone(UTC)
+    fraction = f".{utc.microsecond // 1000:03}" if utc.microsecond else ""
+    return f"{utc:%Y%m%dT%H%M%S}{fraction}Z"
+
+
+def row_id(uid: str, epoch: int, first: datetime | None) -> str:
+    """Return the id of the row whose first occurrence this is; None is the end of a chain without a further one."""
+    return f"{uid}.{epoch}.{basic_iso(first) if first else 'end'}"
+
+
+def manual_id(uid: str, token: str) -> str:
+    """Return the id of a run by hand. The token is a ULID, or made from the request id."""
+    return f"{uid}.m.{token}"
+
+
+def trace_id_of(execution_id: str) -> str:
+    """Return the W3C trace id (32 hex digits) of an execution that no caller's trace began.
+
+    Derived from the id, so that beat, relay and worker agree on it without asking each other.
+    """
+    return md5(execution_id.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed. code is a gRPC status code's name, or WORKER_LOST."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AfterFailure:
+    """What a failed attempt leads to: PENDING until due_at, or FAILED (due_at is None)."""
+
+    state: State
+    due_at: datetime | None
+    reason: str
+
+
+def after_failure(failure: Failure, attempt: int, policy: RetryPolicy, now: datetime, chance: float) -> AfterFailure:
+    """Decide what follows when the given attempt (1 is the first) has failed at `now` (UTC).
+
+    chance is uniform in [0, 1) and decides the jitter of the wait.
+    """
+    if not failure.retryable:
+        return AfterFailure(State.FAILED, None, f"{failure.code} is not retried")
+    if attempt >= policy.max_attempts:
+        return AfterFailure(State.FAILED, None, f"{failure.code} in the last of {policy.max_attempts} attempts")
+    wait = policy.backoff(attempt, chance)
+    return AfterFailure(State.PENDING, now + wait, f"{failure.code}; trying again in {wait.total_seconds():.1f} s")
+
+
+def after_lost_worker(worker: str, attempt: int, max_attempts: int, now: datetime) -> AfterFailure:
+    """Decide what follows when the worker of an attempt fell silent past its lease.
+
+    The next attempt is due at once: the lease's length was wait enough.
+    """
+    if attempt >= max_attempts:
+        return AfterFailure(State.FAILED, None, f"worker {worker} fell silent in the last of {max_attempts} attempts")
+    return AfterFailure(State.PENDING, now, f"worker {worker} fell silent")
+
+
+RESEND_FIRST: Final = timedelta(minutes=1)
+RESEND_LONGEST: Final = timedelta(hours=1)
+
+
+def resend_wait(sent: int) -> timedelta:
+    """Return how long a message that was sent `sent` times may stay unanswered before a copy follows: a minute to an hour.
+
+    It doubles, so that a long backlog does not fill the broker with copies.
+    """
+    return min(RESEND_FIRST * 2 ** min(max(sent - 1, 0), 10), RESEND_LONGEST)

@@ -1,0 +1,270 @@
+"""A job: what to call, with which parameters, on what schedule, under which policies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.plan import Mode
+from shared.domain.retry import RetryPolicy
+from shared.domain.schedule import Schedule, parse_schedule
+
+JOB_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+LONGEST_NAME: Final = 200
+LONGEST_DESCRIPTION: Final = 2_000
+LONGEST_REASON: Final = 500
+MOST_LABELS: Final = 64
+LONGEST_LABEL: Final = 255
+LARGEST_PARAMETERS: Final = 256 * 1024
+"""Bytes of JSON; every execution carries a copy."""
+LONGEST_TIMEOUT: Final = timedelta(days=1)
+HIGHEST_PRIORITY: Final = 9
+
+
+class JobType(StrEnum):
+    """The kind of work, which decides the queue when none is named."""
+
+    SCRAPING = "SCRAPING"
+    ANALYSIS = "ANALYSIS"
+    MONITORING = "MONITORING"
+    MAINTENANCE = "MAINTENANCE"
+    CUSTOM = "CUSTOM"
+
+
+class JobState(StrEnum):
+    """What a job is doing, as its clients see it."""
+
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    DELETED = "DELETED"
+
+    @property
+    def mode(self) -> Mode:
+        """How the occurrences of a job in this state are treated."""
+        if self is JobState.PAUSED:
+            return Mode.PAUSED
+        return Mode.DELETED if self is JobState.DELETED else Mode.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleTerms:
+    """A schedule as a client writes it; see parse_schedule for the keys of config."""
+
+    type: str
+    config: Mapping[str, str] = field(default_factory=dict)
+    timezone: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefaults:
+    """What a job has that does not say otherwise, and the queues that there are."""
+
+    queues: frozenset[str]
+    queue_by_type: Mapping[JobType, str]
+    priority: int = 5
+    timeout: timedelta = timedelta(minutes=30)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefinition:
+    """What a client decides about a job. Raises InvalidInput, with all violations, when it can't be right."""
+
+    job_id: str
+    name: str
+    description: str
+    job_type: JobType
+    target_service: str
+    target_method: str
+    parameters: Mapping[str, object]
+    schedule: Schedule
+    queue: str
+    priority: int
+    timeout: timedelta
+    retry: RetryPolicy
+    labels: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if violations := _violations(self):
+            raise InvalidInput(violations)
+
+    def draft(self) -> JobDraft:
+        """Return this definition as a draft, for an update to change some of its fields."""
+        return JobDraft(
+            **{name: getattr(self, name) for name in _SAME_IN_DRAFT},
+            max_attempts=self.retry.max_attempts,
+            initial_backoff=self.retry.initial_backoff,
+            max_backoff=self.retry.max_backoff,
+            multiplier=self.retry.multiplier,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDraft:
+    """What a client sent: nothing checked, None for what it left to the defaults."""
+
+    job_id: str
+    name: str
+    job_type: str
+    target_service: str
+    target_method: str
+    schedule: ScheduleTerms | Schedule | None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    description: str = ""
+    queue: str | None = None
+    priority: int | None = None
+    timeout: timedelta | None = None
+    max_attempts: int | None = None
+    initial_backoff: timedelta | None = None
+    max_backoff: timedelta | None = None
+    multiplier: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+_SAME_IN_DRAFT: Final = {f.name for f in fields(JobDefinition)} & {f.name for f in fields(JobDraft)}
+
+
+def define(draft: JobDraft, defaults: JobDefaults, now: datetime) -> JobDefinition:
+    """Check a draft and fill in the defaults; raise InvalidInput with every violation at once.
+
+    now (UTC) is what a new schedule must fire after, and the anchor of an interval without a start.
+    """
+    found: list[Violation] = []
+    job_type = _job_type(draft.job_type, found)
+    draft = replace(
+        draft,
+        name=draft.name.strip(),
+        queue=draft.queue or defaults.queue_by_type[job_type or JobType.CUSTOM],
+        priority=defaults.priority if draft.priority is None else draft.priority,
+        timeout=defaults.timeout if draft.timeout is None else draft.timeout,
+    )
+    if draft.queue not in defaults.queues:
+        found.append(unknown_queue("queue", draft.queue or "", defaults.queues))
+    found += _violations(draft)
+    schedule = _schedule(draft, now, found)
+    retry = _retry(draft, defaults.retry, found)
+    if found or job_type is None or schedule is None or retry is None:
+        raise InvalidInput(found)
+    same = {name: getattr(draft, name) for name in _SAME_IN_DRAFT - {"job_type", "schedule"}}
+    return JobDefinition(**same, job_type=job_type, schedule=schedule, retry=retry)
+
+
+def unknown_queue(field: str, queue: str, queues: frozenset[str]) -> Violation:
+    """Say that a queue is not configured, and which are."""
+    return Violation(field, f"'{queue}' is not a configured queue ({', '.join(sorted(queues))})")
+
+
+def _job_type(given: str, found: list[Violation]) -> JobType | None:
+    try:
+        return JobType(given)
+    except ValueError:
+        known = ", ".join(JobType)
+        said = f"'{given}' is not a job type" if given else "a job type is required"
+        found.append(Violation("job_type", f"{said} ({known})"))
+        return None
+
+
+def _schedule(draft: JobDraft, now: datetime, found: list[Violation]) -> Schedule | None:
+    terms = draft.schedule
+    if terms is None:
+        found.append(Violation("schedule_config", "a schedule is required: type cron, interval or once, and its config"))
+        return None
+    if not isinstance(terms, ScheduleTerms):
+        return terms
+    try:
+        return parse_schedule(
+            type=terms.type,
+            config=terms.config,
+            timezone=terms.timezone,
+            start_time=terms.start_time,
+            end_time=terms.end_time,
+            now=now,
+            hash_key=draft.job_id,
+        )
+    except InvalidInput as refused:
+        found.extend(refused.violations)
+        return None
+
+
+def _retry(draft: JobDraft, default: RetryPolicy, found: list[Violation]) -> RetryPolicy | None:
+    given = {name: value for name in _RETRY_FIELDS if (value := getattr(draft, name)) is not None}
+    if "initial_backoff" in given and "max_backoff" not in given:
+        # Who only asks for a long first wait does not mean to be refused for the default's shorter longest one.
+        given["max_backoff"] = max(default.max_backoff, given["initial_backoff"])
+    if "max_backoff" in given and "initial_backoff" not in given:
+        given["initial_backoff"] = min(default.initial_backoff, given["max_backoff"])
+    try:
+        return replace(default, **given)
+    except InvalidInput as refused:
+        found.extend(refused.violations)
+        return None
+
+
+_RETRY_FIELDS: Final = tuple(f.name for f in fields(RetryPolicy))
+
+
+def _violations(job: JobDefinition | JobDraft) -> list[Violation]:
+    """Check all that needs nothing but the value itself; priority and timeout are filled in by then."""
+    found: list[Violation] = []
+
+    def refuse(field: str, sentence: str) -> None:
+        found.append(Violation(field, sentence))
+
+    if not JOB_ID.fullmatch(job.job_id):
+        refuse(
+            "job_id",
+            f"{_quoted(job.job_id)} is not a job id (a-z, 0-9 and dashes, at most 63 characters, no dash in front)",
+        )
+    if not job.name:
+        refuse("name", "a name is required")
+    elif len(job.name) > LONGEST_NAME:
+        refuse("name", f"{len(job.name):,} characters are too many (at most {LONGEST_NAME})")
+    if len(job.description) > LONGEST_DESCRIPTION:
+        refuse("description", f"{len(job.description):,} characters are too many (at most {LONGEST_DESCRIPTION:,})")
+    if not job.target_service:
+        refuse("target_service", "a target is required, as scraper-service")
+    if not job.target_method:
+        refuse("target_method", "a method is required, as ScrapeCompetitorPrices")
+    if job.priority is not None and not 0 <= job.priority <= HIGHEST_PRIORITY:
+        refuse("priority", f"{job.priority} is not a priority (0-{HIGHEST_PRIORITY})")
+    if job.timeout is not None and not timedelta(0) < job.timeout <= LONGEST_TIMEOUT:
+        refuse("timeout", f"{job.timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 24 h)")
+    found += _parameter_violations(job.parameters)
+    found += _label_violations(job.labels)
+    return found
+
+
+def _parameter_violations(parameters: Mapping[str, object]) -> list[Violation]:
+    try:
+        size = len(json.dumps(parameters, allow_nan=False).encode())
+    except ValueError:
+        return [Violation("parameters", "NaN and Infinity are not JSON")]
+    if size > LARGEST_PARAMETERS:
+        return [Violation("parameters", f"{size:,} bytes of JSON are too many (at most {LARGEST_PARAMETERS:,})")]
+    return []
+
+
+def _label_violations(labels: Mapping[str, str]) -> list[Violation]:
+    found = []
+    if len(labels) > MOST_LABELS:
+        found.append(Violation("labels", f"{len(labels)} labels are too many (at most {MOST_LABELS})"))
+    for key, value in labels.items():
+        if not key or max(len(key), len(value)) > LONGEST_LABEL:
+            sentence = f"label {_quoted(key)}: key and value need at most {LONGEST_LABEL} characters, the key at least one"
+            found.append(Violation("labels", sentence))
+    return found
+
+
+def _quoted(text: str) -> str:
+    shown = 80
+    return repr(text if len(text) <= shown else text[:shown] + "...")

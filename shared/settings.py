@@ -1,0 +1,149 @@
+"""The environment, parsed once at start into a frozen object; a wrong value stops the process with one sentence."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.domain.errors import InvalidInput
+from shared.domain.retry import RetryPolicy
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+GRPC_CODES = (
+    "CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED"
+    " FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"
+).split()
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        # The value itself is not repeated in the sentence: it may hold a password.
+        if urlsplit(url).scheme not in schemes:
+            raise ValueError(f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return url
+
+    return AfterValidator(check)
+
+
+def _codes(given: frozenset[str]) -> frozenset[str]:
+    if unknown := sorted(given - set(GRPC_CODES)):
+        raise ValueError(f"{', '.join(unknown)}: no such gRPC status code (known: {', '.join(GRPC_CODES)})")
+    return given
+
+
+class Settings(BaseSettings):
+    """Every setting of every process. Names are the environment's, in lower case; the README's table is held to this."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    mongodb_url: Annotated[str, _url("mongodb", "mongodb+srv")] = Field(
+        "mongodb://localhost:27017/scheduler", description="MongoDB, with the database's name (default `scheduler`)."
+    )
+    celery_broker_url: Annotated[str, _url("amqp", "amqps", "pyamqp")] = Field(
+        "amqp://guest:guest@localhost:5672//", description="RabbitMQ."
+    )
+    celery_result_backend: Annotated[str, _url("redis", "rediss")] = Field(
+        "redis://localhost:6379/0", description="Redis, for Celery's copy of the results."
+    )
+    grpc_port: Port = Field(50054, description="Port of the gRPC server.")
+    bind_host: str = Field(
+        "127.0.0.1", description="Address that the gRPC server and the metrics listen on; 0.0.0.0 in a container."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe log events shown.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="`json`, `console`, or `auto`: the console's format."
+    )
+    scraper_service_url: str = Field("localhost:50053", description="Address of the target scraper-service.")
+    pricing_service_url: str = Field("localhost:50052", description="Address of the target pricing-service.")
+    scheduler_service_url: str = Field(
+        "", description="Address of the target scheduler-service; empty: localhost and `GRPC_PORT`."
+    )
+    config_dir: Path = Field(
+        Path(__file__).parent.parent / "config", description="Folder of jobs.yaml, targets.yaml and queues.yaml."
+    )
+    job_timeout: Seconds = Field(
+        1800, le=86400, description="Seconds that an attempt may take, for jobs that do not say. Raise RabbitMQ's "
+        "consumer_timeout with it."
+    )  # fmt: skip
+    retry_max_attempts: int = Field(4, description="Attempts in all, the first one included, for jobs that do not say.")
+    retry_initial_backoff: float = Field(60, description="Seconds before the second attempt, for jobs that do not say.")
+    retry_max_backoff: float = Field(600, description="Longest wait between attempts, in seconds, for jobs that do not say.")
+    retry_multiplier: float = Field(2, description="Growth of the wait between attempts, for jobs that do not say.")
+    retryable_codes: Annotated[frozenset[str], NoDecode, AfterValidator(_codes)] = Field(
+        frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}),
+        description="gRPC status codes of a target that are retried, comma-separated.",
+    )
+    misfire_grace: Seconds = Field(
+        60, description="Seconds that an occurrence may be late and still count as on time; of later ones only the "
+        "latest fires."
+    )  # fmt: skip
+    execution_lease: Seconds = Field(
+        15, ge=1, description="Seconds after which the execution of a worker that fell silent is given to another. "
+        "Shorter recovers sooner, but a pause of the host may then look like a death."
+    )  # fmt: skip
+    partition_lease: Seconds = Field(
+        4, ge=0.5, description="Seconds after which the jobs of a beat that fell silent are taken over by the others."
+    )
+    result_expires: Seconds = Field(3600, description="Seconds that Redis keeps Celery's copy of a result.")
+    retention_days: int = Field(90, ge=1, description="Days that the records of ended executions are kept.")
+    consumer_timeout: Seconds = Field(
+        43200, description="RabbitMQ's consumer_timeout in seconds; a job whose timeout is longer is warned about."
+    )
+    worker_concurrency: int = Field(8, ge=1, description="Executions that one worker runs at a time.")
+    worker_pool: Literal["threads", "prefork", "solo"] = Field("threads", description="Celery's pool in the worker.")
+    shutdown_grace: Seconds = Field(10, description="Seconds that calls in progress get when a process is stopped.")
+    server_metrics_port: Port = Field(9464, description="Prometheus port of the gRPC server.")
+    beat_metrics_port: Port = Field(9465, description="Prometheus port of beat; the next free one if it is taken.")
+    worker_metrics_port: Port = Field(9466, description="Prometheus port of a worker; the next free one if it is taken.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_codes(cls, values: dict[str, object]) -> dict[str, object]:
+        codes = values.get("retryable_codes")
+        if isinstance(codes, str):
+            values["retryable_codes"] = frozenset(code.strip() for code in codes.split(",") if code.strip())
+        return values
+
+    @model_validator(mode="after")
+    def _check_retry(self) -> Settings:
+        try:
+            _ = self.retry_policy
+        except InvalidInput as refused:
+            raise ValueError("; ".join(f"{v.field.replace('.', '_')}: {v.description}" for v in refused.violations)) from None
+        return self
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The retry policy of jobs that do not say."""
+        return RetryPolicy(
+            self.retry_max_attempts,
+            timedelta(seconds=self.retry_initial_backoff),
+            timedelta(seconds=self.retry_max_backoff),
+            self.retry_multiplier,
+        )
+
+
+def load_settings() -> Settings:
+    """Read the environment, or end the process with one sentence a wrong value. No value is repeated: it may be secret."""
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as refused:
+        stop("; ".join(_sentence(error["loc"], error["msg"]) for error in refused.errors()))
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]).upper() + ": " if location else ""
+    return name + message.removeprefix("Value error, ")
+
+
+def stop(sentence: str) -> NoReturn:
+    """End the process at start with one sentence for people."""
+    sys.exit(f"error: {sentence}")
