@@ -45,13 +45,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     mongodb_url: Annotated[str, _url("mongodb", "mongodb+srv")] = Field(
-        "mongodb://localhost:27017/scheduler", description="MongoDB, with the database's name (default `scheduler`)."
+        "mongodb://localhost:27017/scheduler", repr=False, description="MongoDB, with the database's name (default `scheduler`)."
     )
     celery_broker_url: Annotated[str, _url("amqp", "amqps", "pyamqp")] = Field(
-        "amqp://guest:guest@localhost:5672//", description="RabbitMQ."
+        "amqp://guest:guest@localhost:5672//", repr=False, description="RabbitMQ."
     )
     celery_result_backend: Annotated[str, _url("redis", "rediss")] = Field(
-        "redis://localhost:6379/0", description="Redis, for Celery's copy of the results."
+        "redis://localhost:6379/0", repr=False, description="Redis, for Celery's copy of the results."
     )
     grpc_port: Port = Field(50054, description="Port of the gRPC server.")
     bind_host: str = Field(

@@ -1,0 +1,529 @@
+"""The collection `executions`: ledger and outbox in one. Rows to domain values and back, every filter and update on it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.execution import (
+    DECISIONS_NOT_TO_RUN,
+    RESEND_FIRST,
+    RESEND_LONGEST,
+    AfterFailure,
+    Failure,
+    State,
+    Trigger,
+    manual_id,
+    predecessors,
+    row_id,
+    trace_id_of,
+)
+from shared.domain.plan import Row
+from shared.store.jobs import retry_policy
+from shared.store.pipeline import NOW, from_now, is_past, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from shared.domain.retry import RetryPolicy
+
+COLLECTION: Final = "executions"
+SCHEMA: Final = 1
+
+OWN_PUBLISHER_GRACE: Final = timedelta(seconds=2)
+"""How long the relay leaves a new row to the process that inserted it, which is about to send it."""
+
+LARGEST_RESULT: Final = 64 * 1024
+"""Bytes of JSON."""
+LONGEST_ERROR: Final = 4 * 1024
+"""Characters."""
+
+RELAY_FIELDS: Final = dict.fromkeys(
+    ("state", "queue", "priority", "job_id", "job_name", "attempt", "due_at", "trace_id"), 1
+)
+"""What it takes to send a row's message."""
+
+
+# New rows:
+
+
+def scheduled_document(job: Mapping[str, Any], row: Row, now: datetime, by: str) -> dict[str, Any]:
+    """Return the document of a row of a job's chain, decided at `now` (the database's time)."""
+    document = {
+        "_id": row_id(job["uid"], job["epoch"], row.first),
+        "schema": SCHEMA,
+        "job_id": job["_id"],
+        "job_uid": job["uid"],
+        "job_name": job["name"],
+        "epoch": job["epoch"],
+        "trigger": Trigger.SCHEDULE.value,
+        "state": row.state.value,
+        "nominal_time": row.first,
+        "last": row.last,
+        "count": row.count,
+        "reason": row.reason,
+        "decided_at": now,
+    }
+    if row.state is State.PENDING and row.first is not None:
+        return document | _pending(job, document["_id"], row.first, now, by, "due")
+    if row.state in DECISIONS_NOT_TO_RUN:
+        return document | {
+            "run": False,
+            "finished_at": now,
+            "transitions": [_first_transition(row.state, now, by, row.reason)],
+        }
+    return document
+
+
+def manual_document(
+    job: Mapping[str, Any], token: str, queue: str, trace_id: str, now: datetime, by: str
+) -> dict[str, Any]:
+    """Return the document of a run by hand, asked for at `now`; token is a ULID, or made from the request id."""
+    execution_id = manual_id(job["uid"], token)
+    pending = _pending(job, execution_id, now, now, by, "executed by hand")
+    return {
+        "_id": execution_id,
+        "schema": SCHEMA,
+        "job_id": job["_id"],
+        "job_uid": job["uid"],
+        "job_name": job["name"],
+        "trigger": Trigger.MANUAL.value,
+        "state": State.PENDING.value,
+        "nominal_time": now,
+        "decided_at": now,
+        **pending,
+        "queue": queue,
+        "trace_id": trace_id or pending["trace_id"],
+    }
+
+
+def _pending(
+    job: Mapping[str, Any], execution_id: str, due_at: datetime, now: datetime, by: str, reason: str
+) -> dict[str, Any]:
+    """Return the fields that only a row that runs has: all that its run needs, as it was when it was decided."""
+    return {
+        "run": True,
+        "open": True,
+        "partition": job["partition"],
+        "due_at": due_at,
+        "send_at": max(due_at, now) + OWN_PUBLISHER_GRACE,
+        "sent": 0,
+        "attempt": 0,
+        "workers_lost": 0,
+        "job_revision": job["revision"],
+        "job_type": job["job_type"],
+        "target_service": job["target_service"],
+        "target_method": job["target_method"],
+        "parameters": job["parameters"],
+        "queue": job["queue"],
+        "priority": job["priority"],
+        "timeout": job["timeout"],
+        "retry": job["retry"],
+        "trace_id": trace_id_of(execution_id),
+        "transitions": [_first_transition(State.PENDING, now, by, reason)],
+    }
+
+
+def _first_transition(state: State, now: datetime, by: str, reason: str) -> dict[str, Any]:
+    return {"number": 1, "state": state.value, "at": now, "by": by, "reason": reason}
+
+
+def to_row(document: Mapping[str, Any]) -> Row:
+    """Read a row of a chain. One that fires stays PENDING to the planner, however far its run has got."""
+    state = State(document["state"])
+    decided = state if state in DECISIONS_NOT_TO_RUN or state is State.CLOSED else State.PENDING
+    if document.get("run"):
+        decided = State.PENDING
+    return Row(decided, document["nominal_time"], document["last"], document["count"], document["reason"])
+
+
+def same_decision(one: Row, other: Row) -> bool:
+    """Return whether two rows decide the same occurrences in the same way; then it does not matter whose was inserted."""
+    return (one.state, one.first, one.last) == (other.state, other.first, other.last)
+
+
+# Reading the chain:
+
+
+def chain_filter(uid: str, epoch: int, pointer: datetime | None) -> dict[str, Any]:
+    """Find the rows of an epoch from the pointer on. Ids sort by time; `end` sorts last, and `/` follows the dot."""
+    return {"_id": {"$gte": row_id(uid, epoch, pointer), "$lt": f"{uid}.{epoch}/"}}
+
+
+CHAIN_FIELDS: Final = dict.fromkeys(("state", "run", "nominal_time", "last", "count", "reason"), 1)
+
+
+def in_flight_filter(uids: Iterable[str]) -> dict[str, Any]:
+    """Find what schedules fired and has not ended. Runs by hand are the caller's business, and block nothing."""
+    return {"open": True, "job_uid": {"$in": list(uids)}, "trigger": Trigger.SCHEDULE.value}
+
+
+# Moves. Each is a filter and an update; the filter asks for a state from which the transition table allows the move.
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A compare-and-set on one row, or on several of the same kind."""
+
+    filter: dict[str, Any]
+    update: list[dict[str, Any]]
+
+
+def _states(states: Iterable[State]) -> dict[str, Any]:
+    return {"$in": sorted(state.value for state in states)}
+
+
+def _enter(state: State | dict[str, Any], by: str, reason: object, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stage that enters a state: with a numbered, timed transition. fields are expressions."""
+    entered = literal(state.value) if isinstance(state, State) else state
+    transition = {
+        "number": {"$add": [{"$size": "$transitions"}, 1]},
+        "state": entered,
+        "at": NOW,
+        "by": literal(by),
+        "reason": literal(reason) if isinstance(reason, str) else reason,
+    }
+    return {"$set": {"state": entered, **fields, "transitions": {"$concatArrays": ["$transitions", [transition]]}}}
+
+
+_LEAVE_RUNNING: Final = {"$unset": ["lease"]}
+_LEAVE_OPEN: Final = {"$unset": ["open", "lease", "send_at"]}
+
+
+def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
+    """Start an attempt: only of a row that is due, by the database's clock, and that nobody runs."""
+    return Move(
+        {"_id": execution_id, "state": _states(predecessors(State.RUNNING)), "$expr": is_past("due_at")},
+        [
+            _enter(
+                State.RUNNING,
+                worker,
+                {"$concat": ["attempt ", {"$toString": {"$add": ["$attempt", 1]}}]},
+                {
+                    "attempt": {"$add": ["$attempt", 1]},
+                    "sent": 0,
+                    "worker": literal(worker),
+                    "started_at": NOW,
+                    "lease": {"holder": literal(worker), "nonce": literal(nonce), "expires_at": from_now(lease)},
+                },
+            ),
+            {"$unset": ["send_at"]},
+        ],
+    )
+
+
+def return_early(execution_id: str, by: str) -> Move:
+    """Put a row whose message came before its time back to PENDING, so that the relay sends it in time."""
+    return Move(
+        {"_id": execution_id, "state": State.QUEUED.value, "$expr": {"$gt": ["$due_at", NOW]}},
+        [_enter(State.PENDING, by, "the message came before it was due", {"send_at": "$due_at"})],
+    )
+
+
+def renew(held: Mapping[str, str], lease: timedelta) -> Move:
+    """Prolong the leases of attempts, given as execution id to nonce. A nonce is never used twice."""
+    return Move(
+        {"_id": {"$in": list(held)}, "state": State.RUNNING.value, "lease.nonce": {"$in": list(held.values())}},
+        [{"$set": {"lease.expires_at": from_now(lease)}}],
+    )
+
+
+def _held(execution_id: str, nonce: str) -> dict[str, Any]:
+    return {"_id": execution_id, "state": State.RUNNING.value, "lease.nonce": nonce}
+
+
+def succeed(execution_id: str, nonce: str, by: str, result: str, *, truncated: bool) -> Move:
+    """End a held attempt well. result is JSON."""
+    fields = {"result": literal(result), "result_truncated": literal(truncated), "finished_at": NOW}
+    return Move(_held(execution_id, nonce), [_enter(State.SUCCEEDED, by, "", fields), _LEAVE_OPEN])
+
+
+def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
+    """End a held attempt badly: for good, or until its retry is due."""
+    return Move(_held(execution_id, nonce), _failed(by, failure, after))
+
+
+def rescue(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
+    """Take an attempt from a holder whose lease has ended, by the database's clock."""
+    taken = _held(execution_id, nonce) | {"$expr": is_past("lease.expires_at")}
+    return Move(taken, [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after)])
+
+
+def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:
+    error = {
+        "code": failure.code,
+        "message": failure.message[:LONGEST_ERROR],
+        "retryable": failure.retryable,
+    }
+    if after.due_at is None:
+        fields = {"error": literal(error), "finished_at": NOW, "dead_letter": True}
+        return [_enter(State.FAILED, by, after.reason, fields), _LEAVE_OPEN]
+    # A job that was deleted meanwhile is not tried again. Decided in the write itself, so that no deletion is missed.
+    given_up = {"$gt": ["$give_up", None]}
+    return [
+        _enter(
+            {"$cond": [given_up, literal(State.CANCELLED.value), literal(State.PENDING.value)]},
+            by,
+            {"$ifNull": ["$give_up", literal(after.reason)]},
+            {
+                "error": literal(error),
+                "due_at": literal(after.due_at),
+                "send_at": {"$cond": [given_up, "$$REMOVE", literal(after.due_at)]},
+                "finished_at": {"$cond": [given_up, NOW, "$$REMOVE"]},
+                "open": {"$cond": [given_up, "$$REMOVE", True]},
+            },
+        ),
+        _LEAVE_RUNNING,
+    ]
+
+
+def cancel_unstarted(uid: str, by: str, reason: str) -> Move:
+    """Cancel all executions of a job that no worker runs."""
+    return Move(
+        {"open": True, "job_uid": uid, "state": _states(predecessors(State.CANCELLED) - {State.RUNNING})},
+        [_enter(State.CANCELLED, by, reason, {"finished_at": NOW}), _LEAVE_OPEN],
+    )
+
+
+def give_up_running(uid: str, reason: str) -> Move:
+    """Let the running attempts of a job be their last."""
+    return Move(
+        {"open": True, "job_uid": uid, "state": State.RUNNING.value}, [{"$set": {"give_up": literal(reason)}}]
+    )
+
+
+def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
+    """Note that the broker confirmed the messages for these executions' next attempt.
+
+    Not if they are further already, which the attempt's number tells. A row that was QUEUED before only notes
+    that one more copy was sent.
+    """
+    first = {"$eq": ["$state", State.PENDING.value]}
+    transition = _enter(State.QUEUED, by, "the broker confirmed the message", {})["$set"]["transitions"]
+    # The doubling wait of shared.domain.execution.resend_wait, in the database's arithmetic.
+    wait = {"$multiply": [RESEND_FIRST.total_seconds() * 1000, {"$pow": [2, {"$min": ["$sent", 10]}]}]}
+    longest = RESEND_LONGEST.total_seconds() * 1000
+    return Move(
+        {
+            "_id": {"$in": list(execution_ids)},
+            "state": _states(predecessors(State.QUEUED) | {State.QUEUED}),
+            "attempt": attempt,
+        },
+        [
+            {
+                "$set": {
+                    "state": State.QUEUED.value,
+                    "transitions": {"$cond": [first, transition, "$transitions"]},
+                    "queued_at": {"$cond": [first, NOW, "$queued_at"]},
+                    "sent": {"$add": ["$sent", 1]},
+                    "send_at": {"$add": [NOW, {"$toLong": {"$min": [wait, longest]}}]},
+                }
+            }
+        ],
+    )
+
+
+# What relay and rescue look for:
+
+
+def send_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find rows whose message is to be sent now: never sent, due for a retry, or unanswered for long."""
+    return {
+        "partition": {"$in": sorted(partitions)},
+        "send_at": {"$type": "date"},
+        "$expr": {"$lte": ["$send_at", NOW]},
+    }
+
+
+def waiting_filter(queue: str, partitions: Iterable[int], longer_than: timedelta) -> dict[str, Any]:
+    """Find rows of a queue whose message was confirmed so long ago that it should be in the queue or have been run."""
+    before = {"$subtract": [NOW, int(longer_than.total_seconds() * 1000)]}
+    return {
+        "open": True,
+        "state": State.QUEUED.value,
+        "queue": queue,
+        "partition": {"$in": sorted(partitions)},
+        "$expr": {"$lte": ["$queued_at", before]},
+    }
+
+
+def expired_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find attempts whose lease has ended, by the database's clock."""
+    return {
+        "lease.expires_at": {"$type": "date"},
+        "partition": {"$in": sorted(partitions)},
+        "state": State.RUNNING.value,
+        "$expr": {"$lte": ["$lease.expires_at", NOW]},
+    }
+
+
+DEAD_LETTER_FILTER: Final = {"dead_letter": True}
+DEAD_LETTER_SENT: Final = {"$unset": {"dead_letter": ""}}
+
+
+# Reading:
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of an execution's life."""
+
+    number: int
+    state: State
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExecution:
+    """A row as its readers see it: a run, or a decision on a range of occurrences not to run."""
+
+    execution_id: str
+    job_id: str
+    job_name: str
+    trigger: Trigger
+    state: State
+    nominal_time: datetime
+    last: datetime | None
+    count: int
+    reason: str
+    due_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    max_attempts: int
+    workers_lost: int
+    queue: str
+    worker: str
+    target_service: str
+    target_method: str
+    result: Mapping[str, Any] | None
+    result_truncated: bool
+    error: Failure | None
+    trace_id: str
+    transitions: tuple[Transition, ...]
+
+
+def to_execution(document: Mapping[str, Any]) -> StoredExecution:
+    """Read a row."""
+    get = document.get
+    return StoredExecution(
+        execution_id=document["_id"],
+        job_id=document["job_id"],
+        job_name=document["job_name"],
+        trigger=Trigger(document["trigger"]),
+        state=State(document["state"]),
+        nominal_time=document["nominal_time"],
+        last=get("last"),
+        count=get("count", 1),
+        reason=get("reason", ""),
+        due_at=get("due_at"),
+        started_at=get("started_at"),
+        finished_at=get("finished_at"),
+        attempt=get("attempt", 0),
+        max_attempts=get("retry", {}).get("max_attempts", 0),
+        workers_lost=get("workers_lost", 0),
+        queue=get("queue", ""),
+        worker=get("worker", ""),
+        target_service=get("target_service", ""),
+        target_method=get("target_method", ""),
+        result=json.loads(document["result"]) if "result" in document else None,
+        result_truncated=get("result_truncated", False),
+        error=Failure(**document["error"]) if "error" in document else None,
+        trace_id=get("trace_id", ""),
+        transitions=tuple(
+            Transition(t["number"], State(t["state"]), t["at"], t["by"], t["reason"])
+            for t in get("transitions", ())
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt that this process holds: all that its call needs. parameters is JSON."""
+
+    execution_id: str
+    nonce: str
+    attempt: int
+    job_id: str
+    job_name: str
+    nominal_time: datetime
+    target_service: str
+    target_method: str
+    parameters: str
+    timeout: timedelta
+    retry: RetryPolicy
+    queue: str
+    trace_id: str
+
+
+def to_claimed(document: Mapping[str, Any]) -> Claimed:
+    """Read the row that a claim returned."""
+    return Claimed(
+        execution_id=document["_id"],
+        nonce=document["lease"]["nonce"],
+        attempt=document["attempt"],
+        job_id=document["job_id"],
+        job_name=document["job_name"],
+        nominal_time=document["nominal_time"],
+        target_service=document["target_service"],
+        target_method=document["target_method"],
+        parameters=document["parameters"],
+        timeout=timedelta(seconds=document["timeout"]),
+        retry=retry_policy(document["retry"]),
+        queue=document["queue"],
+        trace_id=document["trace_id"],
+    )
+
+
+def cut_result(result: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return a result as JSON, and whether it was cut: of a larger one only the beginning of its text is kept."""
+    text = json.dumps(result, ensure_ascii=False)
+    encoded = text.encode()
+    if len(encoded) <= LARGEST_RESULT:
+        return text, False
+    kept = encoded[: LARGEST_RESULT - 1024].decode(errors="ignore")
+    return json.dumps({"truncated": kept}, ensure_ascii=False), True
+
+
+# Lists and counts:
+
+
+def list_filter(
+    uid: str | None, states: frozenset[State], *, include_decisions: bool, after: tuple[datetime, str] | None
+) -> dict[str, Any]:
+    """Find rows for a list, those of one job or all. after: (nominal time, id) of the last row of the page before."""
+    decisions = include_decisions or bool(states & DECISIONS_NOT_TO_RUN)
+    found: dict[str, Any] = {"run": {"$in": [True, False]} if decisions else True}
+    if uid is not None:
+        found["job_uid"] = uid
+    if states:
+        found["state"] = _states(states)
+    if after is not None:
+        nominal_time, execution_id = after
+        found["$or"] = [
+            {"nominal_time": {"$lt": nominal_time}},
+            {"nominal_time": nominal_time, "_id": {"$lt": execution_id}},
+        ]
+    return found
+
+
+NEWEST_FIRST: Final = [("nominal_time", -1), ("_id", -1)]
+
+
+def counts_pipeline(uid: str, since: datetime) -> list[dict[str, Any]]:
+    """Count a job's rows by state from a nominal time on; a gap row counts as its occurrences."""
+    return [
+        {"$match": {"job_uid": uid, "run": {"$in": [True, False]}, "nominal_time": {"$gte": since}}},
+        {"$group": {"_id": "$state", "count": {"$sum": {"$ifNull": ["$count", 1]}}}},
+    ]
+
+
+def ended_filter(cutoff: datetime) -> dict[str, Any]:
+    """Find rows that ended before an instant."""
+    return {"finished_at": {"$lt": cutoff}}
+
+

@@ -1,0 +1,52 @@
+"""Every index, and which question it answers. Created at start by whoever comes first; creating again changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from shared.store import executions, jobs
+
+
+def _where(**conditions: Any) -> dict[str, Any]:
+    return {"partialFilterExpression": conditions}
+
+
+INDEXES: Final[dict[str, list[IndexModel]]] = {
+    jobs.COLLECTION: [
+        # beat: what is due. Holds only jobs that will wake, so that its size and cost follow from those.
+        IndexModel(
+            [("partition", ASCENDING), ("wake_at", ASCENDING)], name="wake", **_where(wake_at={"$type": "date"})
+        ),
+        # ids of executions are made from it, so two jobs may never share one
+        IndexModel([("uid", ASCENDING)], name="uid", unique=True),
+        # lists: the newest first
+        IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="created"),
+    ],
+    executions.COLLECTION: [
+        # relay: what has to be sent now
+        IndexModel(
+            [("partition", ASCENDING), ("send_at", ASCENDING)], name="send", **_where(send_at={"$type": "date"})
+        ),
+        # rescue: whose lease has ended
+        IndexModel(
+            [("lease.expires_at", ASCENDING)], name="lease", **_where(**{"lease.expires_at": {"$type": "date"}})
+        ),
+        # overlap: is an execution of this job in flight; deletion: what to cancel
+        IndexModel([("job_uid", ASCENDING)], name="open", **_where(open=True)),
+        # relay: what should wait in this queue
+        IndexModel([("queue", ASCENDING), ("queued_at", ASCENDING)], name="waiting", **_where(open=True, state="QUEUED")),
+        # dead letters that have not been sent yet
+        IndexModel([("dead_letter", ASCENDING)], name="dead_letter", **_where(dead_letter=True)),
+        # lists and counts of one job
+        IndexModel(
+            [("job_uid", ASCENDING), ("run", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)], name="job"
+        ),
+        # lists of all
+        IndexModel([("run", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)], name="nominal_time"),
+        # cleanup
+        IndexModel([("finished_at", ASCENDING)], name="finished", **_where(finished_at={"$type": "date"})),
+    ],
+    jobs.REVISIONS: [IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job")],
+}

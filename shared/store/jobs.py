@@ -1,0 +1,287 @@
+"""The collection `jobs`: documents to domain values and back, and every filter and update on it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
+
+from shared.domain.job import JobDefinition, JobState, JobType
+from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
+from shared.domain.retry import RetryPolicy
+from shared.domain.schedule import OnceSchedule, Schedule, from_document, to_document
+from shared.store.pipeline import NOW, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+COLLECTION: Final = "jobs"
+REVISIONS: Final = "job_revisions"
+"""What each epoch of a job followed, since when, by whom and why: `_id` is `<uid>.<epoch>`."""
+
+SCHEMA: Final = 1
+PARTITIONS: Final = 64
+"""Above 200 the server sorts an `$in` of them in memory instead of merging index ranges (measured)."""
+
+MOST_CHANGES: Final = 100
+"""Edits that may wait for a beat. When there are more, no beat has run for long, and clients are told so."""
+
+PLANNING_FIELDS: Final = dict.fromkeys(
+    (
+        "uid", "name", "job_type", "target_service", "target_method", "parameters", "queue", "priority", "timeout",
+        "retry", "state", "revision", "partition", "epoch", "covered", "next_nominal", "installed", "changes",
+    ),
+    1,
+)  # fmt: skip
+"""What beat needs of a job: to plan, and to write rows that hold all their run needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job as it stands in the store, as its clients see it."""
+
+    definition: JobDefinition
+    uid: str
+    state: JobState
+    status_message: str
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+    revision: int
+    edits: int
+    epoch: int
+    waiting_changes: int
+
+    @property
+    def etag(self) -> str:
+        """A mark that changes when a client changes the job."""
+        return f"{self.uid[-6:]}-{self.edits}"
+
+
+def partition_of(uid: str) -> int:
+    """Return the share of the work that a job belongs to."""
+    return crc32(uid.encode()) % PARTITIONS
+
+
+def new_document(definition: JobDefinition, uid: str, now: datetime, by: str) -> dict[str, Any]:
+    """Return the document of a job created at `now`, the database's time."""
+    schedule = definition.schedule
+    covered = now
+    if isinstance(schedule, OnceSchedule) and schedule.next_after(now) is None:
+        # Its instant passed while the request was on its way: fire it at once.
+        covered = now - timedelta(minutes=2)
+    pointer = schedule.next_after(covered)
+    return {
+        "_id": definition.job_id,
+        "schema": SCHEMA,
+        "uid": uid,
+        **definition_fields(definition),
+        "state": JobState.ACTIVE.value,
+        "status_message": "",
+        "created_at": now,
+        "updated_at": now,
+        "created_by": by,
+        "revision": 1,
+        "edits": 1,
+        "partition": partition_of(uid),
+        "epoch": 0,
+        "covered": covered,
+        "next_nominal": pointer,
+        "wake_at": pointer,
+        "installed": _spec_document(Spec(schedule, Mode.ACTIVE)),
+        "changes": [],
+    }
+
+
+def definition_fields(definition: JobDefinition) -> dict[str, Any]:
+    """Return the part of the document that a client decides."""
+    return {
+        "name": definition.name,
+        "description": definition.description,
+        "job_type": definition.job_type.value,
+        "target_service": definition.target_service,
+        "target_method": definition.target_method,
+        # As text: MongoDB restricts the names of fields, and beat copies it into rows without looking inside.
+        "parameters": json.dumps(definition.parameters, ensure_ascii=False, allow_nan=False),
+        "schedule": to_document(definition.schedule),
+        "queue": definition.queue,
+        "priority": definition.priority,
+        "timeout": definition.timeout.total_seconds(),
+        "retry": {
+            "max_attempts": definition.retry.max_attempts,
+            "initial_backoff": definition.retry.initial_backoff.total_seconds(),
+            "max_backoff": definition.retry.max_backoff.total_seconds(),
+            "multiplier": definition.retry.multiplier,
+        },
+        "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
+    }
+
+
+def retry_policy(document: Mapping[str, Any]) -> RetryPolicy:
+    """Read the retry policy of a job's or an execution's document."""
+    return RetryPolicy(
+        document["max_attempts"],
+        timedelta(seconds=document["initial_backoff"]),
+        timedelta(seconds=document["max_backoff"]),
+        document["multiplier"],
+    )
+
+
+def to_job(document: Mapping[str, Any]) -> StoredJob:
+    """Read a job as its clients see it: with the edits that still wait for a beat."""
+    definition = JobDefinition(
+        job_id=document["_id"],
+        name=document["name"],
+        description=document["description"],
+        job_type=JobType(document["job_type"]),
+        target_service=document["target_service"],
+        target_method=document["target_method"],
+        parameters=json.loads(document["parameters"]),
+        schedule=from_document(document["schedule"]),
+        queue=document["queue"],
+        priority=document["priority"],
+        timeout=timedelta(seconds=document["timeout"]),
+        retry=retry_policy(document["retry"]),
+        labels={label["key"]: label["value"] for label in document["labels"]},
+    )
+    return StoredJob(
+        definition=definition,
+        uid=document["uid"],
+        state=JobState(document["state"]),
+        status_message=document["status_message"],
+        created_at=document["created_at"],
+        updated_at=document["updated_at"],
+        created_by=document["created_by"],
+        revision=document["revision"],
+        edits=document["edits"],
+        epoch=document["epoch"],
+        waiting_changes=len(document["changes"]),
+    )
+
+
+def to_chain(document: Mapping[str, Any]) -> Chain:
+    """Read what the planner needs of a job: what is installed, and the edits that wait."""
+    return Chain(
+        uid=document["uid"],
+        epoch=document["epoch"],
+        covered=document["covered"],
+        pointer=document["next_nominal"],
+        spec=_spec(document["installed"]),
+        changes=tuple(
+            Change(_spec(change), change["cutoff"], change["by"], change["reason"]) for change in document["changes"]
+        ),
+    )
+
+
+def _spec_document(spec: Spec) -> dict[str, Any]:
+    return {"schedule": to_document(spec.schedule), "mode": spec.mode.value}
+
+
+def _spec(document: Mapping[str, Any]) -> Spec:
+    return Spec(from_document(document["schedule"]), Mode(document["mode"]))
+
+
+# What the server does:
+
+
+def edit_filter(job_id: str, revision: int) -> dict[str, Any]:
+    """Find a job as it was read."""
+    return {"_id": job_id, "revision": revision}
+
+
+def edit(
+    set_fields: Mapping[str, Any], state: JobState, change: tuple[Schedule, str, str] | None, *, edited: bool = True
+) -> list[dict[str, Any]]:
+    """Return the update that edits a job; with a change (schedule, by, reason) it queues that for a beat, and wakes one.
+
+    The change's cutoff is the database's time, but never before what is already decided or queued: whatever the
+    clocks say, an instant belongs to one epoch.
+    """
+    fields: dict[str, Any] = {name: literal(value) for name, value in set_fields.items()}
+    fields |= {
+        "state": literal(state.value),
+        "status_message": literal(""),
+        "revision": {"$add": ["$revision", 1]},
+        "edits": {"$add": ["$edits", int(edited)]},
+        "updated_at": NOW,
+    }
+    if change is not None:
+        schedule, by, reason = change
+        queued = literal(_spec_document(Spec(schedule, state.mode)) | {"by": by, "reason": reason})
+        cutoff = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
+        fields["changes"] = {"$concatArrays": ["$changes", [{"$mergeObjects": [queued, {"cutoff": cutoff}]}]]}
+    if change is not None or state is JobState.ACTIVE:
+        # Also without a change: a job that was parked is planned again.
+        fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
+    return [{"$set": fields}]
+
+
+def revision_document(uid: str, epoch: int, spec: Spec, began: datetime, by: str, reason: str) -> dict[str, Any]:
+    """Return the entry of the revision history that says what an epoch follows, and since when."""
+    return {
+        "_id": f"{uid}.{epoch}",
+        "job_uid": uid,
+        "epoch": epoch,
+        **_spec_document(spec),
+        "began": began,
+        "by": by,
+        "reason": reason,
+    }
+
+
+# What beat does:
+
+
+def due_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find the jobs of these partitions whose wake time has come, by the database's clock."""
+    return {
+        "partition": {"$in": sorted(partitions)},
+        "wake_at": {"$type": "date"},
+        "$expr": {"$lte": ["$wake_at", NOW]},
+    }
+
+
+def sleeping_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find the jobs of these partitions that have a wake time."""
+    return {"partition": {"$in": sorted(partitions)}, "wake_at": {"$type": "date"}}
+
+
+def advance_filter(job_ids: list[str], revision: int, pointer: datetime | None) -> dict[str, Any]:
+    """Find jobs that still stand where they were read."""
+    return {"_id": {"$in": job_ids}, "revision": revision, "next_nominal": pointer}
+
+
+def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
+    """Return the update that moves a job's pointer to the end of its chain. It does not raise the revision."""
+    fields: dict[str, Any] = {"covered": plan.covered, "next_nominal": plan.pointer, "wake_at": None}
+    if mode is Mode.ACTIVE:
+        fields["wake_at"] = plan.pointer
+        if plan.pointer is None:
+            fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
+    return {"$set": fields}
+
+
+def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
+    """Return the update that puts the first queued change in force."""
+    active = installing.change.spec.mode is Mode.ACTIVE
+    fields: dict[str, Any] = {
+        "installed": _spec_document(installing.change.spec),
+        "epoch": installing.epoch,
+        "covered": installing.reached,
+        "next_nominal": installing.pointer,
+        # With more changes waiting the job is due at once; any past instant says so.
+        "wake_at": installing.reached if more_changes else installing.pointer if active else None,
+    }
+    if active and installing.pointer is None and not more_changes:
+        fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
+    return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}}
+
+
+def park(reason: str) -> dict[str, Any]:
+    """Return the update that sets a job aside which can't be planned, so that it does not starve the rest."""
+    return {
+        "$set": {"state": JobState.ERROR.value, "status_message": reason, "wake_at": None},
+        "$inc": {"revision": 1},
+    }
