@@ -1,0 +1,1 @@
+"""pricing-service: compares the prices that scraper-service keeps."""

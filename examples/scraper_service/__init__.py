@@ -1,0 +1,1 @@
+"""scraper-service: reads competitors' product pages and keeps the prices found there."""
