@@ -1,0 +1,253 @@
+"""RabbitMQ for a developer's machine: found, installed, or started privately with its management plugin."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import amqp
+from amqp.exceptions import AccessRefused, AMQPError
+
+from dev.finding import Found, Unusable, find_or_start
+from dev.server import HOST, NotReadyError, Program, Server, ServerError, free_port, is_free
+
+VARIABLE = "CELERY_BROKER_URL"
+PORT = 5672
+MANAGEMENT_PORT = 15672
+PATIENCE = 3  # seconds for one answer
+CONSUMER_TIMEOUT = 12 * 3600 * 1000
+"""Milliseconds that a message may stay unacknowledged; the broker closes the channel of one that runs longer."""
+
+# Where packages put the script that starts the broker as whoever calls it. The one on the PATH may be a wrapper that
+# insists on root or on the user `rabbitmq`.
+INNER_SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server")
+OUTER_SCRIPTS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/homebrew/opt/rabbitmq/sbin")
+
+INSTALL = r"""
+set -e
+policy="${POLICY:-/usr/sbin/policy-rc.d}"
+if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive
+install='apt-get install -y -q --no-install-recommends rabbitmq-server'
+$install || { apt-get update -q && $install; }
+if [ -d /run/systemd/system ]; then systemctl disable rabbitmq-server || true; fi
+"""
+"""Run as root. A policy-rc.d that says 101 keeps the package from starting its own broker on our port; one that is
+there already stays as it is, since it is the administrator's."""
+
+
+def start_rabbitmq(
+    folder: Path, *, port: int | None = None, management_port: int | None = None, lock: Path | None = None
+) -> Server:
+    """Start a private RabbitMQ with data and logs in `folder`, on `port` or a free one; it is ready on return.
+
+    The management plugin listens on `management_port` or a free one (`server.program.ports["management"]`). User and
+    password are guest. It has an epmd of its own, so that no two private brokers know of each other.
+    Raises ServerError when RabbitMQ is not installed, or when it does not come up.
+    """
+    server = rabbitmq(folder, port=port, management_port=management_port, lock=lock)
+    server.start()
+    return server
+
+
+def rabbitmq(
+    folder: Path, *, port: int | None = None, management_port: int | None = None, lock: Path | None = None
+) -> Server:
+    """Return a private RabbitMQ that is yet to be started; see start_rabbitmq."""
+    script = server_script()
+    if script is None:
+        raise ServerError(what_to_install())
+    folder = folder.resolve()
+    port = port or free_port()
+    management = management_port or free_port()
+    distribution, epmd = free_port(), free_port()
+    # The data's folder is named after the node, so the name must outlive a change of ports, and tell brokers apart.
+    node = f"scheduler-{zlib.crc32(os.fsencode(folder)):08x}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = {HOST}:{port}\n"
+        f"management.tcp.ip = {HOST}\n"
+        f"management.tcp.port = {management}\n"
+        f"consumer_timeout = {CONSUMER_TIMEOUT}\n"
+        f"cluster_name = {node}\n"
+        "log.console = true\n"
+        "log.console.level = warning\n"
+        "log.file = false\n"
+    )
+    (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+
+    def is_ready(_pid: int) -> None:
+        with _connect(f"amqp://guest:guest@{HOST}:{port}//") as connection:
+            name = connection.server_properties.get("cluster_name")
+            if name != node:
+                raise NotReadyError(f"another broker answers on port {port}: {name}")
+
+    environment = {
+        "HOME": str(folder),  # of the Erlang cookie
+        "RABBITMQ_BASE": str(folder),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "node.pid"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "generated"),
+        "RABBITMQ_NODENAME": f"{node}@localhost",
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),  # absent: the machine's must not be read
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "ERL_EPMD_PORT": str(epmd),
+        "ERL_EPMD_ADDRESS": HOST,
+        # The script then becomes the broker, rather than stay beside it: signals and the parent's death reach it.
+        "RUNNING_UNDER_SYSTEMD": "true",
+    }
+    return Server(
+        Program(
+            name="RabbitMQ",
+            url=f"amqp://guest:guest@{HOST}:{port}//",
+            port=port,
+            folder=folder,
+            command=[script],
+            environment=environment,
+            # In the foreground, and started before the broker would start one that outlives it.
+            helper=shlex.join([_epmd(), "-port", str(epmd), "-address", HOST]),
+            is_ready=is_ready,
+            ready_within=90,
+            stop_within=20,
+            ports={"management": management, "distribution": distribution, "epmd": epmd},
+        ),
+        lock=lock,
+    )
+
+
+def _epmd() -> str:
+    if found := shutil.which("epmd"):
+        return found
+    for pattern in (
+        "/usr/lib/erlang/bin/epmd",
+        "/usr/lib/erlang/erts-*/bin/epmd",
+        "/opt/homebrew/opt/erlang/lib/erlang/bin/epmd",
+    ):
+        if paths := sorted(Path("/").glob(pattern.lstrip("/"))):
+            return str(paths[-1])
+    raise ServerError("RabbitMQ: Erlang's epmd is not on the PATH; install Erlang, or use `docker compose up`.")
+
+
+def server_script() -> str | None:
+    """Return the script that starts a broker as whoever calls it, or None when RabbitMQ is not installed."""
+    search = os.pathsep.join([os.environ.get("PATH", os.defpath), *OUTER_SCRIPTS])
+    outer = shutil.which("rabbitmq-server", path=search)
+    beside = [str(Path(outer).resolve().with_name("rabbitmq-server"))] if outer else []
+    for script in (*INNER_SCRIPTS[:1], *beside, *INNER_SCRIPTS[1:]):
+        if os.access(script, os.X_OK):
+            return script
+    return None
+
+
+def what_to_install() -> str:
+    """Return the sentence for a machine without RabbitMQ."""
+    install = "`brew install rabbitmq`" if sys.platform == "darwin" else "`apt-get install rabbitmq-server` as root"
+    return f"RabbitMQ is not installed: {install}, or set CELERY_BROKER_URL; `docker compose up` needs none of it."
+
+
+def install_rabbitmq() -> None:
+    """Install RabbitMQ by apt, without letting the package start its own broker.
+
+    Raises ServerError, with what to do, when this machine has no apt, this user is not root and has no sudo, or apt
+    fails.
+    """
+    become_root = _become_root()
+    if not shutil.which("apt-get") or become_root is None:
+        raise ServerError(what_to_install())
+    print("RabbitMQ is not installed: installing it by apt-get, which takes a minute ...", flush=True)
+    answer = subprocess.run(
+        [*become_root, "sh", "-c", INSTALL], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if answer.returncode or server_script() is None:
+        end = "\n".join(answer.stdout.splitlines()[-10:])
+        raise ServerError(
+            f"RabbitMQ: apt-get could not install it (exit code {answer.returncode}). {what_to_install()}\n{end}"
+        )
+
+
+def _become_root() -> list[str] | None:
+    """Return what must stand before a command to run it as root; None when that cannot be."""
+    if os.geteuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    if not sudo:
+        return None
+    if sys.stdin.isatty():
+        return [sudo]  # it may ask for the password
+    works = subprocess.run([sudo, "-n", "true"], check=False, capture_output=True).returncode == 0
+    return [sudo, "-n"] if works else None
+
+
+def find_or_start_rabbitmq(
+    folder: Path, environment: Mapping[str, str] = os.environ, *, lock: Path | None = None
+) -> Found:
+    """Return the RabbitMQ to use: CELERY_BROKER_URL's, the one on port 5672, or one to be started on `folder`.
+
+    It is installed first when it must be started, is not there, and can be. Raises ServerError when
+    CELERY_BROKER_URL's does not answer, or there is none to start.
+    """
+
+    def prepare(port: int) -> Server:
+        if server_script() is None:
+            install_rabbitmq()
+        management = MANAGEMENT_PORT if is_free(MANAGEMENT_PORT) else free_port()
+        return rabbitmq(folder, port=port if is_free(port) else free_port(), management_port=management, lock=lock)
+
+    return find_or_start(
+        name="RabbitMQ",
+        variable=VARIABLE,
+        port=PORT,
+        default_url=f"amqp://guest:guest@{HOST}:{PORT}//",
+        check=check,
+        prepare=prepare,
+        environment=environment,
+    )
+
+
+def check(url: str) -> str:
+    """Return the address to use for the server at `url`; raises Unusable with the reason when it cannot be used."""
+    try:
+        with _connect(url) as connection, connection.channel() as channel:
+            channel.queue_declare(exclusive=True)
+    except AccessRefused as error:
+        raise Unusable(f"it refuses the user {urlsplit(url).username or 'guest'}") from error
+    except AMQPError as error:
+        raise Unusable(f"it refuses: {error}") from error
+    except OSError as error:
+        raise Unusable(f"no RabbitMQ answers there within {PATIENCE} s") from error
+    except ValueError as error:
+        raise Unusable("the address is not one that RabbitMQ's client understands") from error
+    return url
+
+
+def _connect(url: str) -> Any:  # the stubs of py-amqp know neither its server's properties nor a channel's `with`
+    """Return a connection to be opened by `with`; an amqps address is checked with the system's certificates."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "amqps"
+    path = parts.path.removeprefix("/")
+    return amqp.Connection(
+        host=f"{parts.hostname or HOST}:{parts.port or (5671 if secure else PORT)}",
+        userid=unquote(parts.username or "guest"),
+        password=unquote(parts.password or "guest"),
+        virtual_host=unquote(path) or "/",
+        connect_timeout=PATIENCE,
+        read_timeout=PATIENCE,
+        write_timeout=PATIENCE,
+        ssl=secure,
+    )
