@@ -1,0 +1,53 @@
+# `make` lists the targets. All but up and down need only Python 3.11+, and make the virtual environment themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := beat dev examples scheduler_service shared worker
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint proto lock up down clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/installed ## run the whole system here, on servers found or started privately
+	@$(BIN)/python -m dev.run
+
+test: .venv/installed ## run all tests, against private servers; ARGS="-k beat" goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/installed ## style, types, direction of imports, protos, stubs, compose file
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+	$(BIN)/python -m dev.proto --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+proto: .venv/installed ## generate shared/proto from protos/
+	@$(BIN)/python -m dev.proto
+
+lock: .venv/installed ## pin the dependencies of pyproject.toml anew; what is pinned stays unless it must move
+	$(BIN)/pip-compile --extra=dev --extra=examples --extra=flower --no-emit-find-links --no-emit-index-url --no-emit-options --output-file=requirements-dev.txt --strip-extras pyproject.toml
+	$(BIN)/pip-compile --constraint=requirements-dev.txt --extra=examples --extra=flower --no-emit-find-links --no-emit-index-url --no-emit-options --output-file=requirements.txt --strip-extras pyproject.toml
+
+up: ## run the whole system in Docker
+	docker compose up --build --detach --wait
+
+down: ## stop what `make up` started; its volumes stay
+	docker compose down
+
+clean: ## remove the virtual environment, caches, and the data of `make run` (.local)
+	rm -rf .venv .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, as $(PYTHON); install it (Debian 12: apt-get install python3 python3-venv), or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing the pinned dependencies into .venv ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
