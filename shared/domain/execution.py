@@ -134,11 +134,7 @@ def after_lost_worker(worker: str, attempt: int, max_attempts: int, now: datetim
 
 RESEND_FIRST: Final = timedelta(minutes=1)
 RESEND_LONGEST: Final = timedelta(hours=1)
+"""A message that stays unanswered is sent again after a wait that doubles from the first to the longest.
 
-
-def resend_wait(sent: int) -> timedelta:
-    """Return how long a message that was sent `sent` times may stay unanswered before a copy follows: a minute to an hour.
-
-    It doubles, so that a long backlog does not fill the broker with copies.
-    """
-    return min(RESEND_FIRST * 2 ** min(max(sent - 1, 0), 10), RESEND_LONGEST)
+It doubles, so that a long backlog does not fill the broker with copies.
+"""

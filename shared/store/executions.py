@@ -302,7 +302,6 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
     """
     first = {"$eq": ["$state", State.PENDING.value]}
     transition = _enter(State.QUEUED, by, "the broker confirmed the message", {})["$set"]["transitions"]
-    # The doubling wait of shared.domain.execution.resend_wait, in the database's arithmetic.
     wait = {"$multiply": [RESEND_FIRST.total_seconds() * 1000, {"$pow": [2, {"$min": ["$sent", 10]}]}]}
     longest = RESEND_LONGEST.total_seconds() * 1000
     return Move(

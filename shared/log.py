@@ -1,0 +1,98 @@
+"""Logs: one event a line, each with a fixed `action`; for people on the console, or as JSON.
+
+Context that belongs to every line of a piece of work (job_id, execution_id, attempt, trace_id) is bound with
+`bound(...)`; it follows the work through its thread or its asyncio task.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from structlog.contextvars import bound_contextvars as bound
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+__all__ = ["bound", "configure", "get_logger"]
+
+_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^\s:/@]*):[^\s@]*@")
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """Return the logger of a module."""
+    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    return logger
+
+
+def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
+    """Send all logs of this process, those of libraries too, to standard error in one form.
+
+    form: `json`, or `console` (also `auto`). Passwords in URLs are masked wherever they turn up.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if form == "json":
+        last: list[Processor] = [
+            structlog.processors.dict_tracebacks,
+            _name_process(process),
+            _mask,
+            structlog.processors.JSONRenderer(default=str),
+        ]
+    else:
+        colours = sys.stderr.isatty()
+        last = [structlog.processors.format_exc_info, _mask, structlog.dev.ConsoleRenderer(colors=colours)]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, _library],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for chatty in ("pymongo", "amqp", "httpx", "httpcore", "kombu", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _name_process(process: str) -> Processor:
+    def add(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        event["process"] = process
+        return event
+
+    return add
+
+
+def _library(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Give the lines of libraries, which know no action, the library's name as theirs."""
+    record = event.get("_record")
+    event.setdefault("action", f"library:{record.name.partition('.')[0]}" if record else "library")
+    return event
+
+
+def _mask(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {key: _masked(value) for key, value in event.items()}
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return _PASSWORD.sub(r"\g<scheme>\g<user>:***@", value)
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _masked(item) for key, item in value.items()}
+    return value
