@@ -22,9 +22,9 @@ __all__ = ["bound", "configure", "get_logger"]
 _PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^\s:/@]*):[^\s@]*@")
 
 
-def get_logger(name: str) -> FilteringBoundLogger:
-    """Return the logger of a module."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+def get_logger() -> FilteringBoundLogger:
+    """Return a logger; `log.info("a sentence", action="a_fixed_name", ...)`. Usable before configure()."""
+    logger: FilteringBoundLogger = structlog.get_logger()
     return logger
 
 
