@@ -41,7 +41,8 @@ def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
     ]
     if form == "json":
         last: list[Processor] = [
-            structlog.processors.dict_tracebacks,
+            # as text: the structured form shows local variables, and with them secrets
+            structlog.processors.format_exc_info,
             _name_process(process),
             _mask,
             structlog.processors.JSONRenderer(default=str),
