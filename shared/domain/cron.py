@@ -602,6 +602,9 @@ def expression_fields(expression: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+_HOURS: Final = frozenset(text for hour in range(24) for text in (f"{hour}", f"{hour:02}"))
+
+
 def map_fields(given: Mapping[str, str]) -> tuple[str, ...]:
     """Return the six fields of the map form (rule 11): one left out means `*`, `second` means 0.
 
@@ -610,10 +613,11 @@ def map_fields(given: Mapping[str, str]) -> tuple[str, ...]:
     coarser = next((name for name in ("hour", "day_of_month", "month_of_year", "day_of_week") if name in given), None)
     if coarser and "minute" not in given:
         hour = given.get("hour", "").strip()
-        if hour.isdecimal():
-            often = f"60 times between {int(hour):02}:00 and {int(hour):02}:59"
+        every = "60 times" if given.get("second", "0").strip().isdecimal() else "in each of the 60 minutes"
+        if hour in _HOURS:
+            often = f"{every} between {int(hour):02}:00 and {int(hour):02}:59"
         else:
-            often = "60 times an hour" + (", in each of those hours" if "hour" in given else ", all day")
+            often = f"{every} of an hour" if "each" in every else f"{every} an hour"
         said = f"{coarser}={given[coarser].strip()} without minute would fire {often}; give minute, for example 0"
         raise InvalidInput([Violation("minute", said)])
     return tuple(given.get(name, "0" if name == "second" else "*") for name in FIELDS)
@@ -738,8 +742,8 @@ def _value(text: str, field: _Field, item: str) -> int:
         value = int(text)
     is_sunday = value is not None and field.name == "day_of_week" and value == field.size
     if value is None or not (field.low <= value <= field.high or is_sunday):
-        where = "" if text == item.upper() else f" in '{item}'"
-        raise _WrongItemError(f"'{text}'{where} is not {field.noun}")
+        named = f"'{item}'" if text == item.upper() else f"'{text}' in '{item}'"
+        raise _WrongItemError(f"{named} is not {field.noun}")
     return value
 
 

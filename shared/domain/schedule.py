@@ -1,0 +1,532 @@
+"""Schedules: when a job fires, as values that can't be built wrong.
+
+A schedule is parsed once, where a client's words come in (parse_schedule), and kept as a document from then on.
+All instants, given and returned, are datetimes with a zone; those returned are UTC. Times that a schedule keeps are
+cut to milliseconds, which is what the store keeps. The rules, by number, are those of RECURRENCE.md.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
+
+from shared.domain.cron import EPOCH, FIELDS, Cron, Gap, Repeat, expression_fields, map_fields, uses_hash, zone
+from shared.domain.errors import InvalidInput, Violation
+
+Terms: TypeAlias = tuple[tuple[str, str], ...]
+"""A schedule's config as pairs, sorted: hashable, and equal however a client ordered it."""
+
+Policy = TypeVar("Policy", Gap, Repeat)
+
+ONCE_GRACE: Final = timedelta(minutes=1)
+"""How long ago the time of a `once` may be when it is given: the client's clock may be off, and the call took time."""
+LONGEST_INTERVAL: Final = timedelta(days=36_525)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_SECOND: Final = timedelta(seconds=1)
+
+_UNITS: Final = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
+_LETTERS: Final = {unit[0]: seconds for unit, seconds in _UNITS.items()}
+_NUMBER: Final = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"
+_PART: Final = re.compile(rf"\s*({_NUMBER})\s*([dhms])\s*")
+_KEYS: Final = {
+    "cron": ("expression", *FIELDS, "gap", "repeat"),
+    "interval": ("every", *_UNITS),
+    "once": ("at",),
+}
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?P<offset>Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Schedule(ABC):
+    """What all schedules have: the client's words, and the questions that a planner asks."""
+
+    type: ClassVar[str]
+    terms: Terms
+    timezone: str = "UTC"
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The terms as the client gave them, in a dict of the caller's own."""
+        return dict(self.terms)
+
+    @abstractmethod
+    def next_after(self, instant: datetime) -> datetime | None:
+        """Return the first occurrence strictly after an instant; None when there is none before the year 10000."""
+
+    @abstractmethod
+    def last_between(self, after: datetime, through: datetime) -> datetime | None:
+        """Return the last occurrence in (after, through], or None."""
+
+    @abstractmethod
+    def count_between(self, after: datetime, through: datetime) -> int:
+        """Return how many occurrences lie in (after, through], without going through them."""
+
+    def first_after(self, now: datetime) -> datetime | None:
+        """Return what a schedule that is given at `now` fires first: its next time, a `once` of just now included."""
+        return self.next_after(now)
+
+    def upcoming(self, after: datetime, n: int) -> list[datetime]:
+        """Return the first n occurrences after an instant, or as many as there are."""
+        found: list[datetime] = []
+        following = self.next_after(after)
+        while following is not None and len(found) < n:
+            found.append(following)
+            following = self.next_after(following)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronSchedule(_Schedule):
+    """Local wall-clock times of a zone (rule 1), in whole seconds.
+
+    hash_key: what `H` is computed from, the job's id; empty when no `H` is used, so that equal expressions share
+    their parsed form.
+
+    Raises InvalidInput, with fields relative to the schedule's (`config.hour`), when the terms can't be right.
+    """
+
+    type: ClassVar[str] = "cron"
+    hash_key: str = ""
+    _cron: Cron = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
+        object.__setattr__(self, "_cron", _cron_of(self.terms, self.timezone, self.hash_key))
+
+    def next_after(self, instant: datetime) -> datetime | None:
+        """Return the first occurrence after an instant; microseconds of work, bounded as in rule 13."""
+        found = self._cron.next_after(self._since(instant))
+        if found is None:
+            return None
+        try:
+            following = EPOCH + timedelta(seconds=found)
+        except OverflowError:
+            return None
+        return None if self.end_time is not None and following > self.end_time else following
+
+    def last_between(self, after: datetime, through: datetime) -> datetime | None:
+        """Return the last occurrence in (after, through], or None."""
+        found = self._cron.last_between(self._since(after), self._until(through))
+        return None if found is None else EPOCH + timedelta(seconds=found)
+
+    def count_between(self, after: datetime, through: datetime) -> int:
+        """Return how many occurrences lie in (after, through]; the cost grows with the years between, not with them."""
+        return self._cron.count_between(self._since(after), self._until(through))
+
+    def _since(self, after: datetime) -> int:
+        """Return the last whole second that is ruled out."""
+        floor = _whole_seconds(after)
+        if self.start_time is None:
+            return floor
+        start = _whole_seconds(self.start_time)
+        return max(floor, start if self.start_time.microsecond else start - 1)
+
+    def _until(self, through: datetime) -> int:
+        return _whole_seconds(through if self.end_time is None else min(through, self.end_time))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalSchedule(_Schedule):
+    """Every so many elapsed seconds, counted from an anchor that is no occurrence itself (rule 7).
+
+    Raises InvalidInput, with fields relative to the schedule's (`config.hours`), when the terms can't be right.
+    """
+
+    type: ClassVar[str] = "interval"
+    anchor: datetime
+    period: timedelta = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
+        _check_time("anchor", self.anchor)
+        object.__setattr__(self, "period", _period_of(self.terms))
+
+    def next_after(self, instant: datetime) -> datetime | None:
+        """Return the first occurrence after an instant, by arithmetic."""
+        try:
+            following = self.anchor + self._number_after(instant) * self.period
+        except OverflowError:
+            return None
+        return None if self.end_time is not None and following > self.end_time else following
+
+    def last_between(self, after: datetime, through: datetime) -> datetime | None:
+        """Return the last occurrence in (after, through], by arithmetic."""
+        number = self._number_at(through)
+        return self.anchor + number * self.period if number >= self._number_after(after) else None
+
+    def count_between(self, after: datetime, through: datetime) -> int:
+        """Return how many occurrences lie in (after, through], by arithmetic."""
+        return max(0, self._number_at(through) - self._number_after(after) + 1)
+
+    def _number_after(self, instant: datetime) -> int:
+        """Return the number of the first occurrence after an instant and not before start_time, counted from 1."""
+        number = max(1, (instant - self.anchor) // self.period + 1)
+        if self.start_time is not None:
+            number = max(number, -((self.anchor - self.start_time) // self.period))
+        return number
+
+    def _number_at(self, instant: datetime) -> int:
+        """Return the number of the last occurrence that is neither after an instant nor after end_time."""
+        until = instant if self.end_time is None else min(instant, self.end_time)
+        return (until - self.anchor) // self.period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnceSchedule(_Schedule):
+    """One instant. Raises InvalidInput when a time has no zone or is finer than a millisecond."""
+
+    type: ClassVar[str] = "once"
+    at: datetime
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
+        _check_time("at", self.at)
+
+    def next_after(self, instant: datetime) -> datetime | None:
+        """Return the instant itself, if it is after the one given."""
+        return self.at if self._exists and self.at > instant else None
+
+    def last_between(self, after: datetime, through: datetime) -> datetime | None:
+        """Return the instant itself, if it is in (after, through]."""
+        return self.at if self._exists and after < self.at <= through else None
+
+    def count_between(self, after: datetime, through: datetime) -> int:
+        """Return 1 if the instant is in (after, through], else 0."""
+        return int(self._exists and after < self.at <= through)
+
+    def first_after(self, now: datetime) -> datetime | None:
+        """Return the instant itself, also when it was up to a minute before `now`."""
+        return self.next_after(now - ONCE_GRACE - _MILLISECOND)
+
+    @property
+    def _exists(self) -> bool:
+        return (self.start_time is None or self.start_time <= self.at) and (
+            self.end_time is None or self.at <= self.end_time
+        )
+
+
+Schedule: TypeAlias = CronSchedule | IntervalSchedule | OnceSchedule
+
+
+def parse_schedule(
+    *,
+    type: str,  # noqa: A002 - the field's name in the API
+    config: Mapping[str, str],
+    timezone: str = "",
+    start_time: datetime | None = None,
+    end_time: datetime | None = None,
+    now: datetime,
+    hash_key: str,
+    field: str = "schedule_config",
+    anchor: datetime | None = None,
+) -> Schedule:
+    """Return the schedule that a client describes.
+
+    cron: `expression`, or `minute`, `hour`, `day_of_month`, `month_of_year`, `day_of_week`, `second` (rule 11); also
+      `gap` and `repeat` (rule 6). interval: `seconds`, `minutes`, `hours`, `days` added up, or `every` (`1h30m`).
+      once: `at`, RFC 3339; without an offset it is the wall-clock time of `timezone`, which then has to be given.
+    timezone: IANA name; empty means UTC. start_time, end_time: both may be occurrences themselves.
+    now: UTC; there has to be an occurrence after it. hash_key: the job's id, for `H`.
+    anchor: what an interval that goes on unchanged was counted from so far; start_time, when given, comes first, and
+      with neither it is the whole second of `now`.
+    field: the path of the schedule in the request, which the paths of the violations begin with.
+
+    Raises InvalidInput with all violations at once.
+    """
+    found: list[Violation] = []
+    start = _to_milliseconds("start_time", start_time, found)
+    end = _to_milliseconds("end_time", end_time, found)
+    if start and end and end <= start:
+        found.append(Violation("end_time", f"{_shown(end)} is not after start_time {_shown(start)}"))
+        start = end = None
+    terms = tuple(sorted(config.items()))
+    known = _KEYS.get(type)
+    if known is None:
+        said = f"'{type}' is not a schedule type" if type else "a type is required"
+        found.append(Violation("type", f"{said} ({', '.join(_KEYS)})"))
+    else:
+        found += _unknown_keys(type, terms)
+        terms = tuple((key, value) for key, value in terms if key in known)
+    schedule: Schedule | None = None
+    name = timezone or "UTC"
+    try:
+        if type == "cron":
+            schedule = _parse_cron(terms, name, start, end, hash_key)
+        else:
+            zone_known = _zone_problem(name, found)
+            if type == "interval":
+                base = start or anchor or now.replace(microsecond=0)
+                schedule = IntervalSchedule(
+                    terms=terms, timezone=name, start_time=start, end_time=end, anchor=_cut(base.astimezone(UTC))
+                )
+            elif type == "once":
+                at = _parse_at(dict(terms).get("at", ""), timezone if zone_known else None, now)
+                schedule = OnceSchedule(terms=terms, timezone=name, start_time=start, end_time=end, at=at)
+    except InvalidInput as refused:
+        found += refused.violations
+    if schedule is not None and not found:
+        found += _never_fires(schedule, now)
+    if schedule is None or found:
+        raise InvalidInput(replace(wrong, field=f"{field}.{wrong.field}".rstrip(".")) for wrong in found)
+    return schedule
+
+
+def to_document(schedule: Schedule) -> dict[str, object]:
+    """Return the schedule as plain values that JSON and BSON have, datetimes as they are (UTC, milliseconds)."""
+    document: dict[str, object] = {
+        "type": schedule.type,
+        "config": schedule.config,
+        "timezone": schedule.timezone,
+        "start_time": schedule.start_time,
+        "end_time": schedule.end_time,
+    }
+    match schedule:
+        case CronSchedule(hash_key=hash_key):
+            document["hash_key"] = hash_key
+        case IntervalSchedule(anchor=anchor):
+            document["anchor"] = anchor
+        case OnceSchedule(at=at):
+            document["at"] = at
+    return document
+
+
+def from_document(document: Mapping[str, Any]) -> Schedule:
+    """Return the schedule that to_document gave; it is not judged again by today's clock.
+
+    Raises InvalidInput when the document can't be a schedule, for example because its zone is gone from the zone data.
+    """
+    terms = tuple(sorted(document["config"].items()))
+    common = {
+        "terms": terms,
+        "timezone": document["timezone"],
+        "start_time": document["start_time"],
+        "end_time": document["end_time"],
+    }
+    match document["type"]:
+        case "cron":
+            return CronSchedule(**common, hash_key=document["hash_key"])
+        case "interval":
+            return IntervalSchedule(**common, anchor=document["anchor"])
+        case "once":
+            return OnceSchedule(**common, at=document["at"])
+        case other:
+            raise InvalidInput([Violation("type", f"'{other}' is not a schedule type ({', '.join(_KEYS)})")])
+
+
+def _parse_cron(
+    terms: Terms, timezone: str, start: datetime | None, end: datetime | None, hash_key: str
+) -> CronSchedule:
+    # Without an H the key must not tell jobs apart: they share one parsed form.
+    key = hash_key if uses_hash(value for name, value in terms if name not in {"gap", "repeat"}) else ""
+    return CronSchedule(terms=terms, timezone=timezone, start_time=start, end_time=end, hash_key=key)
+
+
+@lru_cache(maxsize=8192)
+def _cron_of(terms: Terms, timezone: str, hash_key: str) -> Cron:
+    """Return the parsed form of a cron schedule's terms; schedules are read far more often than they differ."""
+    found = _unknown_keys("cron", terms)
+    given = {key: value for key, value in terms if key in FIELDS}
+    config = dict(terms)
+    gap = _choice(Gap, "gap", config, found)
+    repeat = _choice(Repeat, "repeat", config, found)
+    expression = config.get("expression")
+    by_name = expression is None
+    fields: tuple[str, ...] = ("0", "*", "*", "*", "*", "*")
+    try:
+        if expression is not None:
+            if given:
+                said = f"give either expression or the fields, not both ({', '.join(given)})"
+                found.append(Violation("config.expression", said))
+            fields = expression_fields(expression)
+        elif given:
+            fields = map_fields(given)
+        else:
+            said = f"a cron schedule takes expression, or at least one of {', '.join(FIELDS)}"
+            found.append(Violation("config", said))
+    except InvalidInput as refused:
+        found += _in_config(refused.violations, by_name=by_name)
+        if by_name:
+            fields = tuple(given.get(name, "*") for name in FIELDS)
+    try:
+        cron = Cron(fields, timezone, gap, repeat, hash_key)
+    except InvalidInput as refused:
+        found += _in_config(refused.violations, by_name=by_name)
+    if found:
+        raise InvalidInput(found)
+    return cron
+
+
+def _in_config(violations: Iterable[Violation], *, by_name: bool) -> list[Violation]:
+    """Return violations of fields as violations of the key of config that the client wrote."""
+    return [
+        wrong
+        if wrong.field == "timezone"
+        else replace(wrong, field=f"config.{wrong.field if by_name else 'expression'}")
+        for wrong in violations
+    ]
+
+
+@lru_cache(maxsize=2048)
+def _period_of(terms: Terms) -> timedelta:
+    """Return the interval that the terms add up to. Raises InvalidInput unless it is of whole seconds, at least one."""
+    found = _unknown_keys("interval", terms)
+    config = dict(terms)
+    every = config.pop("every", None)
+    total = Fraction(0)
+    where = "config"
+    if every is not None:
+        where = "config.every"
+        parts = list(_PART.finditer(every))
+        if config:
+            found.append(Violation(where, f"give either every or its parts, not both ({', '.join(config)})"))
+        if not parts or "".join(part[0] for part in parts) != every:
+            found.append(Violation(where, f"'{every}' is not a sum of spans like 1h30m (units d, h, m, s)"))
+        total = sum((Fraction(part[1]) * _LETTERS[part[2]] for part in parts), total)
+    elif not config:
+        found.append(Violation(where, f"an interval takes every, or at least one of {', '.join(_UNITS)}"))
+    for unit, text in config.items():
+        if unit not in _UNITS:
+            continue
+        if re.fullmatch(_NUMBER, text.strip()):
+            total += Fraction(text.strip()) * _UNITS[unit]
+        else:
+            found.append(Violation(f"config.{unit}", f"'{text}' is not a number of {unit}"))
+    if not found and (total < 1 or total.denominator != 1 or total > LONGEST_INTERVAL // _SECOND):
+        given = every if every is not None else " + ".join(f"{text} {unit}" for unit, text in config.items())
+        said = f"'{given}' is {float(total):g} s; expected whole seconds, from 1 s to {LONGEST_INTERVAL.days} days"
+        found.append(Violation(where, said))
+    if found:
+        raise InvalidInput(found)
+    return timedelta(seconds=int(total))
+
+
+def _parse_at(text: str, timezone: str | None, now: datetime) -> datetime:
+    """Return the instant that a `once` names. timezone: empty when none was given, None when it is unknown."""
+    upper = text.strip().upper()
+    match = _TIME.fullmatch(upper)
+    if match is None:
+        said = f"'{text}' is not a time" if text else "a time is required"
+        raise _refused("config.at", f"{said}; expected RFC 3339, for example 2030-01-31T08:00:00Z")
+    try:
+        time = datetime.fromisoformat(upper)
+        if match["offset"]:
+            at = _cut(time.astimezone(UTC))
+        elif timezone == "":
+            said = "has neither an offset (Z or +01:00) nor a timezone to be read in; give one of them"
+            raise _refused("config.at", f"'{text}' {said}")
+        else:
+            at = _cut(_local(time, timezone or "UTC"))
+    except (ValueError, OverflowError) as error:
+        raise _refused("config.at", f"'{text}' is not a time: {error}") from error
+    if timezone is not None and at < now - ONCE_GRACE:
+        raise _refused(
+            "config.at", f"'{text}' is {_shown(at)}, more than a minute before now, {_shown(now)}; give a time to come"
+        )
+    return at
+
+
+def _local(time: datetime, timezone: str) -> datetime:
+    """Return when a wall-clock time comes, by the rules for fixed times: after a gap, or in the first pass (2, 4)."""
+    wall = _whole_seconds(time.replace(tzinfo=UTC))
+    where = zone(timezone)
+    instant = where.instant(wall)
+    fraction = time.microsecond if where.wall(instant) == wall else 0
+    return EPOCH + timedelta(seconds=instant, microseconds=fraction)
+
+
+def _never_fires(schedule: Schedule, now: datetime) -> list[Violation]:
+    if schedule.first_after(now) is not None:
+        return []
+    endless = replace(schedule, end_time=None).first_after(now)
+    if schedule.end_time is not None and endless is not None:
+        said = f"its next time, {_shown(endless)}, is after end_time {_shown(schedule.end_time)}"
+        return [Violation("end_time", f"never fires after {_shown(now)}: {said}")]
+    if isinstance(schedule, OnceSchedule) and schedule.start_time is not None:
+        said = f"{_shown(schedule.at)} is before start_time {_shown(schedule.start_time)}"
+        return [Violation("config.at", f"never fires after {_shown(now)}: {said}")]
+    said = "no such time comes before the year 10000"
+    if isinstance(schedule, CronSchedule):
+        said += f"; the clocks of {schedule.timezone} skip each of them, or its days are over"
+    return [Violation("config", f"never fires after {_shown(now)}: {said}")]
+
+
+def _unknown_keys(kind: str, terms: Terms) -> list[Violation]:
+    return [
+        Violation(f"config.{key}", f"'{key}' is not a key of {kind} ({', '.join(_KEYS[kind])})")
+        for key, _ in terms
+        if key not in _KEYS[kind]
+    ]
+
+
+def _choice(kind: type[Policy], key: str, config: Mapping[str, str], found: list[Violation]) -> Policy | None:
+    """Return the policy that config names, None when it leaves it to the rules."""
+    text = config.get(key)
+    if text is None:
+        return None
+    try:
+        return kind(text.strip().upper())
+    except ValueError:
+        found.append(Violation(f"config.{key}", f"'{text}' is not a policy for {key} ({', '.join(kind)})"))
+        return None
+
+
+def _zone_problem(name: str, found: list[Violation]) -> bool:
+    """Return whether a zone is known; if not, add the violation."""
+    try:
+        zone(name)
+    except InvalidInput as refused:
+        found += refused.violations
+        return False
+    return True
+
+
+def _check_bounds(schedule: _Schedule) -> None:
+    start, end = schedule.start_time, schedule.end_time
+    if start is not None:
+        _check_time("start_time", start)
+    if end is not None:
+        _check_time("end_time", end)
+    if start is not None and end is not None and end <= start:
+        raise _refused("end_time", f"{_shown(end)} is not after start_time {_shown(start)}")
+
+
+def _check_time(name: str, time: datetime) -> None:
+    if time.utcoffset() != timedelta() or time.microsecond % 1000:
+        raise _refused(name, f"{time.isoformat()} is not a time in UTC of whole milliseconds")
+
+
+def _to_milliseconds(name: str, time: datetime | None, found: list[Violation]) -> datetime | None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        found.append(Violation(name, f"{time.isoformat()} has no zone; expected a time in UTC"))
+        return None
+    return _cut(time.astimezone(UTC))
+
+
+def _cut(time: datetime) -> datetime:
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def _whole_seconds(instant: datetime) -> int:
+    """Return an instant as seconds since 1970, rounded down."""
+    since = instant - EPOCH
+    return since.days * 86_400 + since.seconds
+
+
+def _shown(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="auto").replace("+00:00", "Z")
+
+
+def _refused(path: str, sentence: str) -> InvalidInput:
+    return InvalidInput([Violation(path, sentence)])
