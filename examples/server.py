@@ -68,7 +68,7 @@ async def serve(
         bound = server.add_insecure_port(f"{host}:{port}")
     except (OSError, RuntimeError):
         raise PortTakenError(
-            f"{full_name}: cannot listen on {host}:{port}; stop what listens there, or set {port_setting} to another"
+            f"{full_name}: cannot listen on {host}:{port}; stop what listens there, or set {port_setting} or BIND_HOST"
         ) from None
     await server.start()
     log.info("Ready for calls", action="server_started", address=f"{host}:{bound}")

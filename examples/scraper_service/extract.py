@@ -7,9 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import extruct
+import structlog
 from price_parser import Price
 
 from examples.observations import Availability
+
+log = structlog.get_logger()
 
 _SYNTAXES = ["json-ld", "microdata", "opengraph"]
 _IDS = ("gtin", "gtin13", "gtin12", "gtin14", "gtin8", "productID", "sku", "mpn")
@@ -26,6 +29,9 @@ _AVAILABILITY = {
     "soldout": Availability.OUT_OF_STOCK,
     "discontinued": Availability.OUT_OF_STOCK,
 }
+_MAX_PRICE = Decimal(10) ** 12
+_DECIMALS = 4  # no currency of ISO 4217 has more
+_MAX_TEXT = 200
 _GTIN = re.compile(r"\d{8,14}")
 
 
@@ -51,7 +57,8 @@ def extract(html: str, url: str) -> Product:
     """
     try:
         found = extruct.extract(html, base_url=url, syntaxes=_SYNTAXES, uniform=True, errors="ignore")
-    except Exception as error:  # whatever the parsers below make of a page that is no HTML
+    except Exception as error:  # whatever the parsers below make of a page: one page must not end the whole call
+        log.warning("A page could not be parsed", action="page_not_parsed", url=url, exc_info=True)
         raise NoProductError(f"not a page that can be read ({type(error).__name__})") from error
     problems = []
     for syntax in _SYNTAXES:
@@ -121,8 +128,10 @@ def _money(amount: Any, currency: Any) -> tuple[Decimal, str]:
     # In a JSON number the point is a decimal point; in a text 1.299 may be a thousand and more.
     value = Decimal(text) if isinstance(amount, int | float) else parsed.amount
     # The parser drops a minus sign, and reads "free" as 0: neither is a price to compare.
-    if value is None or not value.is_finite() or value <= 0 or text.startswith(("-", "−")):  # noqa: RUF001
+    if value is None or not (value.is_finite() and 0 < value < _MAX_PRICE) or text.startswith(("-", "−")):  # noqa: RUF001
         raise NoProductError(f"{text[:40]!r} is not a price above zero")
+    if len(f"{value:f}".partition(".")[2]) > _DECIMALS:
+        value = round(value, _DECIMALS)  # 12.300000000000001, out of somebody's floating point
     code = (currency or parsed.currency or "").upper()
     code = _SYMBOLS.get(code.lower(), code)
     if not re.fullmatch(r"[A-Z]{3}", code):
@@ -135,7 +144,7 @@ def _product_id(item: Mapping[str, Any], keys: Iterable[str]) -> str:
         text = str(_first(item.get(key)) or "").strip()
         if text:
             # The same product as GTIN-12 and GTIN-13 differs in leading zeros only.
-            return text.lstrip("0").zfill(13) if _GTIN.fullmatch(text) else text
+            return text.lstrip("0").zfill(13) if _GTIN.fullmatch(text) else text[:_MAX_TEXT]
     raise NoProductError("the product has no id")
 
 
@@ -143,7 +152,7 @@ def _name(value: Any) -> str:
     name = " ".join(str(_first(value) or "").split())
     if not name:
         raise NoProductError("the product has no name")
-    return name
+    return name[:_MAX_TEXT]
 
 
 def _availability(value: Any) -> Availability:
