@@ -40,7 +40,7 @@ if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 install='apt-get install -y -q --no-install-recommends rabbitmq-server'
-$install || { apt-get update -q && $install; }
+$install || { apt-get update -q || true; $install; }
 if [ -d /run/systemd/system ]; then systemctl disable rabbitmq-server || true; fi
 """
 """Run as root. A policy-rc.d that says 101 keeps the package from starting its own broker on our port; one that is

@@ -39,7 +39,7 @@ def redis_server(folder: Path, *, port: int | None = None, lock: Path | None = N
                 raise NotReadyError(f"another redis-server answers on port {port}")
 
     # A save point that never comes: none while it runs, one when it is stopped (with `--save ''` there would be none).
-    command = [program(), "--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", f"{10**9} {10**9}"]
+    command = [program(), "--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", str(10**9), str(10**9)]
     return Server(
         Program(
             name="Redis",

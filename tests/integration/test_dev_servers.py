@@ -1,0 +1,408 @@
+"""Private servers, and the command that runs the system on them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import amqp
+import pytest
+import redis
+from pymongo import MongoClient
+
+from dev import mongodb, rabbitmq
+from dev import redis as dev_redis
+from dev.finding import Unusable
+from dev.mongodb import find_or_start_mongodb, start_mongodb
+from dev.rabbitmq import CONSUMER_TIMEOUT, INSTALL, install_rabbitmq
+from dev.redis import find_or_start_redis, start_redis
+from dev.run import Process, check_ports
+from dev.server import HOST, Program, Server, ServerError, free_port
+from dev.servers import Servers, private_servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Servers, Servers]]:
+    """Two sets side by side, started at the same time, as two test runs would."""
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        folders = [tmp_path_factory.mktemp(name) for name in ("one", "other")]
+        first, second = pool.map(stack.enter_context, [private_servers(folder) for folder in folders])
+        yield first, second
+
+
+@pytest.fixture
+def servers(two: tuple[Servers, Servers]) -> Servers:
+    return two[0]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not within the deadline"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """A zombie has ended; only its parent has not asked yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Those with the folder in their command line, environment, or working directory: brokers' children as well."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            cwd = str((process / "cwd").readlink())
+        except OSError:
+            continue
+        if int(process.name) != os.getpid() and (os.fsencode(folder) in told or cwd.startswith(str(folder))):
+            found.append(int(process.name))
+    return [pid for pid in found if alive(pid)]
+
+
+def message_in(broker: Server, queue: str) -> str | None:
+    with amqp.Connection(f"{HOST}:{broker.port}") as connection, connection.channel() as channel:
+        channel.queue_declare(queue, durable=True, auto_delete=False)
+        message = channel.basic_get(queue, no_ack=True)
+        return message.body if message else None
+
+
+def put(broker: Server, queue: str, body: str) -> None:
+    with amqp.Connection(f"{HOST}:{broker.port}", confirm_publish=True) as connection, connection.channel() as channel:
+        channel.queue_declare(queue, durable=True, auto_delete=False)
+        channel.basic_publish(amqp.Message(body, delivery_mode=2), routing_key=queue)
+
+
+def test_two_sets_of_servers_side_by_side_never_meet(two: tuple[Servers, Servers]):
+    for name, each in zip(("one", "other"), two, strict=True):
+        with MongoClient(each.mongodb.url) as client:
+            client.get_default_database().things.insert_one({"_id": name})
+        with redis.Redis.from_url(each.redis.url) as client:
+            client.set(name, "here")
+        put(each.rabbitmq, "things", name)
+    for name, each in zip(("one", "other"), two, strict=True):
+        with MongoClient(each.mongodb.url) as client:
+            assert [thing["_id"] for thing in client.get_default_database().things.find()] == [name]
+        with redis.Redis.from_url(each.redis.url) as client:
+            assert client.keys() == [name.encode()]
+        assert message_in(each.rabbitmq, "things") == name
+        assert message_in(each.rabbitmq, "things") is None
+
+
+def test_every_server_listens_on_the_loopback_address_only(servers: Servers):
+    ports = {each.port for each in (servers.mongodb, servers.rabbitmq, servers.redis)}
+    ports |= set(servers.rabbitmq.program.ports.values())
+    wanted = {f"{port:04X}" for port in ports}
+    heard = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            address, port = line.split()[1].split(":")
+            if port in wanted and line.split()[3] == "0A":
+                heard.setdefault(port, set()).add(address)
+    assert heard.keys() == wanted
+    assert set().union(*heard.values()) <= {"0100007F", "00000000000000000000000001000000"}
+
+
+def test_rabbitmq_has_its_management_plugin_and_a_long_consumer_timeout(servers: Servers):
+    port = servers.rabbitmq.program.ports["management"]
+    answer = subprocess.run(
+        ["curl", "-sf", "-u", "guest:guest", f"http://{HOST}:{port}/api/overview"], capture_output=True, check=False
+    )
+    assert b"rabbitmq_version" in answer.stdout
+    assert f"consumer_timeout = {CONSUMER_TIMEOUT}\n" in (servers.rabbitmq.folder / "rabbitmq.conf").read_text()
+
+
+def test_killed_servers_come_back_on_the_same_port_with_what_was_durable(servers: Servers):
+    with MongoClient(servers.mongodb.url) as client:
+        client.get_default_database().get_collection("kept").insert_one({"_id": 1})
+        client.admin.command("fsync")
+    put(servers.rabbitmq, "kept", "kept")
+    both = (servers.mongodb, servers.rabbitmq)
+    pids = [server.pid for server in both]
+    for server in both:
+        server.kill()
+        assert server.returncode == 128 + signal.SIGKILL
+    assert not any(alive(pid) for pid in pids)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Server.restart, both))
+    with MongoClient(servers.mongodb.url) as client:
+        assert client.get_default_database().kept.count_documents({}) == 1
+    assert message_in(servers.rabbitmq, "kept") == "kept"
+
+
+def test_a_killed_broker_leaves_no_process_behind(two: tuple[Servers, Servers]):
+    broker = two[1].rabbitmq
+    assert len(processes_of(broker.folder)) > 2  # the broker, its children, its epmd, its keeper
+    broker.kill()
+    wait_for(lambda: not processes_of(broker.folder))
+
+
+def test_redis_keeps_its_data_when_it_is_stopped_and_started(tmp_path: Path):
+    server = start_redis(tmp_path)
+    try:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("kept", 1)
+        server.restart()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.get("kept") == b"1"
+    finally:
+        server.stop()
+    assert server.returncode == 0
+
+
+def test_a_paused_server_is_silent_until_it_is_resumed(servers: Servers):
+    with redis.Redis.from_url(servers.redis.url, socket_timeout=0.3, retry=None) as client:
+        servers.redis.pause()
+        try:
+            with pytest.raises(redis.TimeoutError):
+                client.ping()
+        finally:
+            servers.redis.resume()
+        assert client.ping()
+
+
+def test_mongodb_can_be_a_replica_set(tmp_path: Path):
+    server = start_mongodb(tmp_path, replica_set="rs0")
+    try:
+        with MongoClient(server.url) as client:
+            assert client.admin.command("hello")["setName"] == "rs0"
+            client.get_default_database(write_concern=None).things.insert_one({})
+        server.restart()
+        with MongoClient(server.url) as client:
+            assert client.get_default_database().things.count_documents({}) == 1
+    finally:
+        server.kill()
+
+
+def test_servers_die_with_an_owner_that_was_killed(tmp_path: Path):
+    owner = subprocess.Popen(
+        [sys.executable, "-c", PRIVATE_SERVERS_FOREVER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout
+    with owner, owner.stdout as said:
+        assert said.readline() == "started\n"
+        owner.kill()
+        owner.wait()
+    wait_for(lambda: not processes_of(tmp_path), 30)
+
+
+PRIVATE_SERVERS_FOREVER = """
+import signal, sys
+from pathlib import Path
+from dev.servers import private_servers
+with private_servers(Path(sys.argv[1])):
+    print("started", flush=True)
+    signal.pause()
+"""
+
+
+def test_a_server_that_cannot_have_its_port_says_so_with_the_end_of_its_log(servers: Servers, tmp_path: Path):
+    port = servers.redis.port
+    with pytest.raises(ServerError, match=f"Redis on port {port} ended while starting.*port {port} is used by another"):
+        start_redis(tmp_path, port=port)
+    assert redis.Redis.from_url(servers.redis.url).ping()  # and it was the other that answered
+
+
+def test_a_server_that_never_answers_is_ended_and_named(tmp_path: Path):
+    def is_ready(_pid: int) -> None:
+        raise ConnectionRefusedError("nobody there")
+
+    server = Server(
+        Program(
+            name="Silent",
+            url="",
+            port=free_port(),
+            folder=tmp_path,
+            command=["sh", "-c", "echo last words; sleep 60"],
+            is_ready=is_ready,
+            ready_within=0.5,
+        )
+    )
+    with pytest.raises(ServerError, match=r"(?s)Silent.*not ready after 0.5 s \(nobody there\).*last words"):
+        server.start()
+    assert not server.running
+    wait_for(lambda: not processes_of(tmp_path))
+
+
+def test_an_address_in_the_environment_comes_first(servers: Servers, tmp_path: Path):
+    found = find_or_start_mongodb(tmp_path, {"MONGODB_URL": servers.mongodb.url})
+    assert (found.url, found.server) == (servers.mongodb.url, None)
+
+
+def test_an_address_in_the_environment_that_does_not_work_is_refused_without_its_password(tmp_path: Path):
+    url = f"redis://:secret@{HOST}:{free_port()}/0"
+    with pytest.raises(ServerError, match=r"CELERY_RESULT_BACKEND.*cannot be used") as refused:
+        find_or_start_redis(tmp_path, {"CELERY_RESULT_BACKEND": url})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_listens_on_the_default_port_is_used(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mongodb, "PORT", servers.mongodb.port)
+    monkeypatch.setattr(dev_redis, "PORT", servers.redis.port)
+    assert find_or_start_mongodb(tmp_path, {}).server is None
+    assert find_or_start_redis(tmp_path, {}).server is None
+
+
+def test_something_else_on_the_default_port_is_passed_over_with_a_remark(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dev_redis, "PORT", servers.rabbitmq.port)
+    monkeypatch.setattr(dev_redis, "PATIENCE", 0.5)
+    found = find_or_start_redis(tmp_path, {})
+    assert found.server
+    assert found.server.port != servers.rabbitmq.port
+    assert f"what listens on port {servers.rabbitmq.port} cannot be used" in found.remark
+
+
+def test_a_rabbitmq_that_refuses_guest_is_not_usable(servers: Servers):
+    with pytest.raises(Unusable, match="it refuses the user guest"):
+        rabbitmq.check(f"amqp://guest:wrong@{HOST}:{servers.rabbitmq.port}//")
+    assert rabbitmq.check(servers.rabbitmq.url)
+
+
+def test_without_rabbitmq_apt_and_root_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rabbitmq.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(ServerError, match=r"apt-get install rabbitmq-server.*CELERY_BROKER_URL.*docker compose up"):
+        install_rabbitmq()
+
+
+@pytest.mark.parametrize("exit_code", [0, 100])
+def test_installing_forbids_the_package_to_start_its_service_and_takes_the_ban_back(tmp_path: Path, exit_code: int):
+    policy, calls = tmp_path / "policy-rc.d", tmp_path / "calls"
+    apt = tmp_path / "apt-get"
+    apt.write_text(f'#!/bin/sh\nsh "$POLICY"; echo "$1 $?" >> "{calls}"\nexit {exit_code}\n')
+    apt.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "POLICY": str(policy)}
+    answer = subprocess.run(["sh", "-c", INSTALL], env=environment, capture_output=True, check=False)
+    assert (answer.returncode == 0) == (exit_code == 0)
+    assert calls.read_text().startswith("install 101\n")
+    assert not policy.exists()
+
+
+def test_installing_leaves_the_administrators_policy_alone(tmp_path: Path):
+    policy, apt = tmp_path / "policy-rc.d", tmp_path / "apt-get"
+    policy.write_text("theirs")
+    apt.write_text("#!/bin/sh\n")
+    apt.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "POLICY": str(policy)}
+    subprocess.run(["sh", "-c", INSTALL], env=environment, capture_output=True, check=True)
+    assert policy.read_text() == "theirs"
+
+
+def test_a_taken_port_is_named_with_who_needs_it_who_has_it_and_what_changes_it():
+    with closing(socket.create_server((HOST, 0))) as taken:
+        port = taken.getsockname()[1]
+        process = Process("flower", ["flower"], lambda _: lambda: True, {port: "FLOWER_PORT"})
+        with pytest.raises(ServerError, match=rf"^Port {port} is taken \(pid {os.getpid()}, .*flower.*FLOWER_PORT"):
+            check_ports([process])
+
+
+class Run:
+    """`make run` with processes that do nothing, on the module's servers, in a folder of its own."""
+
+    def __init__(self, folder: Path, servers: Servers, **commands: str) -> None:
+        self.folder = folder
+        script = folder / "stand_ins.py"
+        script.write_text(
+            textwrap.dedent(f"""
+                import os, sys
+                from pathlib import Path
+                from dev.run import Process, ServerError, run
+                processes = [Process(n, ["sh", "-c", c], lambda _: lambda: True) for n, c in {commands!r}.items()]
+                try:
+                    run(processes, os.environ, lambda *_: "welcome", local=Path({str(folder)!r}), grace=1)
+                except ServerError as error:
+                    sys.exit(f"error: {{error}}")
+            """)
+        )
+        self.log = (folder / f"log-{time.monotonic_ns()}").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, str(script)],
+            cwd=ROOT,
+            env={**os.environ, **servers.environment, "PYTHONPATH": str(ROOT)},
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def output(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
+
+    def wait_for(self, text: str) -> None:
+        wait_for(lambda: re.search(text, self.output))
+
+    def end(self, number: signal.Signals | None = None) -> int:
+        if number:
+            self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_all_that_was_started_and_nothing_else(servers: Servers, tmp_path: Path, number: signal.Signals):
+    run = Run(tmp_path, servers, polite="sleep 100", deaf="trap '' TERM; while :; do sleep 0.1; done")
+    run.wait_for("ready in .*\nwelcome")
+    assert run.end(number) == 0
+    assert not processes_of(tmp_path)
+    assert servers.redis.running
+
+
+def test_a_process_that_dies_ends_the_run_with_its_name_and_exit_code(servers: Servers, tmp_path: Path):
+    run = Run(tmp_path, servers, lasting="sleep 100", failing="sleep 0.5; exit 3")
+    assert run.end() == 1
+    assert "error: failing ended by itself with exit code 3" in run.output
+    assert not processes_of(tmp_path)
+
+
+def test_a_second_run_in_the_same_checkout_says_that_one_is_running(servers: Servers, tmp_path: Path):
+    first = Run(tmp_path, servers, lasting="sleep 100")
+    first.wait_for("ready in")
+    second = Run(tmp_path, servers, lasting="sleep 100")
+    assert second.end() == 1
+    assert second.output == f"error: make run is already running in this checkout (pid {first.process.pid}).\n"
+    assert first.end(signal.SIGINT) == 0
+
+
+def test_a_killed_run_leaves_no_orphans_and_the_next_one_starts(servers: Servers, tmp_path: Path):
+    run = Run(tmp_path, servers, lasting="sleep 100", deaf="trap '' TERM; while :; do sleep 0.1; done")
+    run.wait_for("ready in")
+    run.end(signal.SIGKILL)
+    again = Run(tmp_path, servers, lasting="sleep 100")
+    again.wait_for("ready in")
+    assert again.end(signal.SIGINT) == 0
+    assert not processes_of(tmp_path)
+
+
+def test_a_server_of_ours_that_dies_ends_the_run(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "")
+    given = Servers(servers.mongodb, servers.rabbitmq, Server(Program(**{**vars(servers.redis.program), "url": ""})))
+    run = Run(tmp_path, given, lasting="sleep 100")
+    run.wait_for("ready in")
+    pid_file = tmp_path / "redis" / "pid"
+    if not pid_file.exists():
+        pytest.fail("a Redis that is not the tests' own listens on port 6379, so none was started")
+    os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+    assert run.end() == 1
+    assert "error: Redis ended by itself with exit code 137" in run.output
+    assert not processes_of(tmp_path)
