@@ -1,0 +1,56 @@
+"""The Celery app's configuration: the same for beat, which publishes, and for workers, which consume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from celery import Celery
+
+from shared.domain.job import JobType
+from shared.messaging.queues import EXECUTIONS_EXCHANGE, Queues
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+RUN_EXECUTION: Final = "scheduler.run_execution"
+"""The one task; its argument is an execution id."""
+
+
+def make_app(settings: Settings, queues: Queues) -> Celery:
+    """Return a Celery app. Connects to nothing until it is used."""
+    app = Celery("scheduler", broker=settings.celery_broker_url, backend=settings.celery_result_backend)
+    app.conf.update(
+        task_queues=queues.declarations(),
+        task_default_queue=queues.by_type[JobType.CUSTOM],
+        task_default_exchange=EXECUTIONS_EXCHANGE.name,
+        # A misspelt `-Q` fails instead of consuming a queue that nobody fills.
+        task_create_missing_queues=False,
+        task_serializer="json",
+        accept_content=["json"],
+        result_serializer="json",
+        result_expires=settings.result_expires,
+        enable_utc=True,
+        timezone="UTC",
+        # Late and one at a time: an early acknowledgement lets the broker push messages that then wait behind busy
+        # slots while other workers are free.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        # STARTED is written after the claim, by the task: a stray copy must not overwrite a result with it.
+        task_track_started=False,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_heartbeat=10,
+        # Redis away costs an attempt a moment, not its slot for minutes.
+        redis_socket_connect_timeout=2,
+        redis_socket_timeout=5,
+        result_backend_transport_options={"retry_policy": {"timeout": 3.0, "max_retries": 2}},
+        beat_scheduler="beat.scheduler:DatabaseScheduler",
+        beat_max_loop_interval=0.5,
+        worker_pool=settings.worker_pool,
+        worker_concurrency=settings.worker_concurrency,
+    )
+    return app

@@ -1,0 +1,126 @@
+"""Send the messages of executions that were just inserted, in a thread, and mark them QUEUED when they are confirmed.
+
+If anything fails here nothing is lost: the row is PENDING, and beat's relay sends it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.errors import PyMongoError
+
+from shared import metrics
+from shared.log import get_logger
+from shared.messaging.publisher import BrokerAway, Outgoing, Publisher
+from shared.store import executions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from pymongo.database import Database
+
+log = get_logger()
+
+BATCH: Final = 500
+MOST_WAITING: Final = 50_000
+"""Rows kept for sending while the broker is slow; those beyond are the relay's."""
+
+
+class Sender:
+    """Publishes rows and marks them; one thread at a time."""
+
+    def __init__(self, database: Database[dict[str, Any]], publisher: Publisher, by: str) -> None:
+        self._executions = database[executions.COLLECTION]
+        self._publisher = publisher
+        self._by = by
+
+    def send(self, documents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Publish the messages of these rows, note which were confirmed, and return those.
+
+        Raises BrokerAway, and PyMongoError; a row that was confirmed but not marked is sent again, which is harmless.
+        """
+        messages = [Outgoing(d["_id"], d["queue"], d["priority"], d["job_name"]) for d in documents]
+        try:
+            confirmed_ids = self._publisher.publish(messages)
+        except BrokerAway:
+            _count(metrics.PUBLISH_FAILURES, documents)
+            raise
+        confirmed = [d for d in documents if d["_id"] in confirmed_ids]
+        _count(metrics.PUBLISHED, confirmed)
+        _count(metrics.PUBLISH_FAILURES, [d for d in documents if d["_id"] not in confirmed_ids])
+        by_attempt: dict[int, list[str]] = defaultdict(list)
+        for document in confirmed:
+            by_attempt[document["attempt"]].append(document["_id"])
+        for attempt, ids in by_attempt.items():
+            move = executions.mark_queued(ids, attempt, self._by)
+            self._executions.update_many(move.filter, move.update)
+        for document in confirmed:
+            log.info(
+                "message confirmed",
+                action="execution_queued",
+                execution_id=document["_id"],
+                job_id=document["job_id"],
+                attempt=document["attempt"] + 1,
+                queue=document["queue"],
+                trace_id=document["trace_id"],
+            )
+        return confirmed
+
+
+def _count(counter: Any, documents: Sequence[Mapping[str, Any]]) -> None:
+    for document in documents:
+        counter.labels(document["queue"]).inc()
+
+
+class Dispatcher(Thread):
+    """A Sender with a thread and a queue of its own, for processes that only send what they insert."""
+
+    def __init__(self, sender: Sender, publisher: Publisher) -> None:
+        super().__init__(name="dispatcher", daemon=True)
+        self._sender = sender
+        self._publisher = publisher
+        self._waiting: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self._stopping = Event()
+
+    def submit(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Hand over rows that were just inserted and are due. Never blocks."""
+        for document in documents:
+            if self._waiting.qsize() < MOST_WAITING:
+                self._waiting.put(document)
+
+    def run(self) -> None:
+        """Send until stopped."""
+        while not (self._stopping.is_set() and self._waiting.empty()):
+            if batch := take(self._waiting, BATCH, timeout=0.5):
+                try:
+                    self._sender.send(batch)
+                except (BrokerAway, PyMongoError) as error:
+                    log.warning(
+                        "messages left to the relay", action="dispatch_failed", count=len(batch), error=str(error)
+                    )
+                    if self._stopping.is_set():
+                        break
+        self._publisher.close()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Send what waits, for at most timeout seconds, and end."""
+        self._stopping.set()
+        self.join(timeout)
+
+
+def take(waiting: SimpleQueue[Mapping[str, Any]], most: int, timeout: float) -> list[Mapping[str, Any]]:
+    """Wait up to timeout seconds for something to send, and return all that waits, at most `most`."""
+    batch: list[Mapping[str, Any]] = []
+    try:
+        batch.append(waiting.get(timeout=timeout))
+        while len(batch) < most:
+            batch.append(waiting.get_nowait())
+    except Empty:
+        pass
+    return batch
+
+

@@ -1,0 +1,71 @@
+"""Every metric of every process, with its labels: the one place that names them. docs/metrics.md is held to this."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from shared.log import get_logger
+from shared.settings import stop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = get_logger()
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LONG_SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600)
+
+SERVER_REQUESTS: Final = Counter("scheduler_server_requests", "Requests answered.", ["method", "code"])
+SERVER_DURATION: Final = Histogram(
+    "scheduler_server_request_duration_seconds", "From a request to its answer.", ["method"], buckets=_SECONDS
+)
+
+BEAT_FIRES: Final = Counter("scheduler_beat_fires", "Occurrences that this beat fired.", ["queue"])
+BEAT_DECISIONS: Final = Counter(
+    "scheduler_beat_decisions", "Occurrences decided by this beat, by what was decided.", ["decision"]
+)
+BEAT_LATENESS: Final = Histogram(
+    "scheduler_beat_lateness_seconds", "From the nominal time to the broker's confirm.", buckets=(*_SECONDS, 60, 600)
+)
+BEAT_TICK: Final = Histogram("scheduler_beat_tick_duration_seconds", "One look for due jobs.", buckets=_SECONDS)
+BEAT_TICK_FAILURES: Final = Counter("scheduler_beat_tick_failures", "Looks for due jobs that failed.")
+BEAT_PARKED: Final = Counter("scheduler_beat_jobs_parked", "Jobs set aside because they cannot be planned.")
+BEAT_PARTITIONS: Final = Gauge("scheduler_beat_partitions", "Partitions that this beat holds, of 64.")
+BEAT_CLOCK_SKEW: Final = Gauge("scheduler_beat_clock_skew_seconds", "This host's clock minus the database's.")
+BEAT_RELAYED: Final = Counter("scheduler_beat_relayed", "Messages sent by the relay.", ["why"])
+BEAT_RESCUED: Final = Counter("scheduler_beat_rescued", "Attempts taken from silent workers.", ["outcome"])
+
+PUBLISHED: Final = Counter("scheduler_published", "Messages that the broker confirmed.", ["queue"])
+PUBLISH_FAILURES: Final = Counter("scheduler_publish_failures", "Messages that the broker did not confirm.", ["queue"])
+
+WORKER_EXECUTIONS: Final = Counter(
+    "scheduler_worker_attempts", "Attempts that ended.", ["queue", "target", "outcome"]
+)
+WORKER_DURATION: Final = Histogram(
+    "scheduler_worker_call_duration_seconds", "Of the call to the target.", ["target"], buckets=_LONG_SECONDS
+)
+WORKER_RETRIES: Final = Counter("scheduler_worker_retries", "Attempts that lead to another one.", ["target"])
+WORKER_RUNNING: Final = Gauge("scheduler_worker_running", "Attempts in progress.")
+WORKER_LEASES_LOST: Final = Counter("scheduler_worker_leases_lost", "Attempts given up because their lease had ended.")
+WORKER_STRAYS: Final = Counter("scheduler_worker_stray_messages", "Messages that found nothing to do.")
+
+
+def serve(host: str, port: int, *, alternatives: int = 0) -> None:
+    """Serve the metrics over HTTP; on a taken port try the next ones, then end the process with one sentence.
+
+    alternatives: how many further ports may be tried, for processes of which several run on one host.
+    """
+    ports: Sequence[int] = range(port, port + alternatives + 1)
+    for candidate in ports:
+        try:
+            start_http_server(candidate, addr=host)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                stop(f"metrics cannot be served on {host}:{candidate}: {error}")
+        else:
+            log.info("metrics are served", action="metrics_serving", address=f"http://{host}:{candidate}/metrics")
+            return
+    stop(f"port {port} for metrics is taken: end what listens there, or set another one")
