@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
 import grpc
-import structlog
 from pymongo.errors import ConnectionFailure
 
-log = structlog.get_logger()
+from shared.log import bound, get_logger
+
+log = get_logger()
 
 # In quotes: only the stubs of these classes have type parameters.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -37,7 +38,7 @@ class Calls(grpc.aio.ServerInterceptor):
         behaviour = handler.unary_unary
 
         async def call(request: Any, context: Context) -> Any:
-            with structlog.contextvars.bound_contextvars(method=method, **log_ids(context.invocation_metadata() or ())):
+            with bound(method=method, **log_ids(context.invocation_metadata() or ())):
                 return await _answer(behaviour, request, context)
 
         return grpc.unary_unary_rpc_method_handler(

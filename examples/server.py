@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import grpc
-import structlog
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -15,8 +14,9 @@ from pymongo.errors import PyMongoError
 
 from examples.calls import Calls
 from examples.settings import SettingsError
+from shared.log import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 CHECK_SECONDS = 2.0
 """How often health asks MongoDB; a caller learns of its absence this late, by health alone."""

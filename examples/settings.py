@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     bind_host: str = "127.0.0.1"
     mongodb_url: str = f"mongodb://127.0.0.1:27017/{DATABASE}"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["console", "json"] = "console"
+    log_format: Literal["auto", "console", "json"] = "auto"
 
 
 S = TypeVar("S", bound="Settings")

@@ -2,10 +2,11 @@
 
 from pydantic import Field
 
-from examples import log, server
+from examples import server
 from examples.observations import Observations
 from examples.pricing_service.service import PricingService
 from examples.settings import DATABASE, Settings, connect, read
+from shared.log import configure
 from shared.proto import pricing_service_pb2
 from shared.proto.pricing_service_pb2_grpc import add_PricingServiceServicer_to_server
 
@@ -21,7 +22,7 @@ class PricingSettings(Settings):
 async def main() -> None:
     """Build everything, and serve until told to stop."""
     settings = read(PricingSettings)
-    log.configure("pricing-service", settings.log_level, settings.log_format)
+    configure("pricing-service", settings.log_level, settings.log_format)
     async with connect(settings) as mongo:
         observations = Observations(mongo, DATABASE)
         service = PricingService(observations)

@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import grpc
-import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 from typing_extensions import override
 
 from examples.calls import Context
 from examples.observations import Availability, Observation, Observations
 from examples.pricing_service import analysis
+from shared.log import get_logger
 from shared.proto import pricing_service_pb2 as messages
 from shared.proto.pricing_service_pb2_grpc import PricingServiceServicer
 
-log = structlog.get_logger()
+log = get_logger()
 
 DEFAULT_WINDOW = timedelta(days=30)
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import httpx
 from pydantic import Field
 
-from examples import log, server
+from examples import server
 from examples.observations import Observations
 from examples.scraper_service.scrape import Competitor, Fetcher
 from examples.scraper_service.service import ScraperService
 from examples.scraper_service.shop import serve_shops
 from examples.settings import DATABASE, Settings, SettingsError, connect, read
+from shared.log import configure
 from shared.proto import scraper_service_pb2
 from shared.proto.scraper_service_pb2_grpc import add_ScraperServiceServicer_to_server
 
@@ -59,7 +60,7 @@ def _http(timeout: float) -> httpx.AsyncClient:
 async def main() -> None:
     """Build everything, and serve until told to stop."""
     settings = read(ScraperSettings)
-    log.configure("scraper-service", settings.log_level, settings.log_format)
+    configure("scraper-service", settings.log_level, settings.log_format)
     with serve_shops() as shops:
         async with connect(settings) as mongo, _http(settings.scraper_page_timeout_seconds) as http:
             observations = Observations(mongo, DATABASE)

@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import extruct
-import structlog
 from price_parser import Price
 
 from examples.observations import Availability
+from shared.log import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 _SYNTAXES = ["json-ld", "microdata", "opengraph"]
 _IDS = ("gtin", "gtin13", "gtin12", "gtin14", "gtin8", "productID", "sku", "mpn")

@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
 import httpx
-import structlog
 from typing_extensions import override
 
 from examples.scraper_service.extract import NoProductError, Product, extract
+from shared.log import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 MAX_PAGE_BYTES = 5_000_000
 """A page that is longer is not read to its end: it is no product page, and would fill the memory."""

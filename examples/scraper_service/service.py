@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import cast
 
 import grpc
-import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from typing_extensions import override
@@ -17,6 +16,7 @@ from typing_extensions import override
 from examples.calls import Context
 from examples.observations import Observation, Observations
 from examples.scraper_service.scrape import Competitor, Scraped, Wanted, scrape
+from shared.log import get_logger
 from shared.proto.scraper_service_pb2 import (
     CompetitorResult,
     PageFailure,
@@ -25,7 +25,7 @@ from shared.proto.scraper_service_pb2 import (
 )
 from shared.proto.scraper_service_pb2_grpc import ScraperServiceServicer
 
-log = structlog.get_logger()
+log = get_logger()
 
 MAX_PAGE_FAILURES = 20
 MAX_STATUS_CHARACTERS = 2000
