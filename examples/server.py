@@ -21,6 +21,9 @@ log = get_logger()
 CHECK_SECONDS = 2.0
 """How often health asks MongoDB; a caller learns of its absence this late, by health alone."""
 
+CHECK_TIMEOUT_SECONDS = 5.0
+"""How long MongoDB may take to answer: it may also be there and hang."""
+
 GRACE_SECONDS = 3.0
 """How long calls in flight may go on after a stop. Whoever starts the process should wait longer before killing it."""
 
@@ -91,9 +94,10 @@ async def _watch_health(
     healthy: bool | None = None
     while True:
         try:
-            await check()
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                await check()
             now_healthy = True
-        except PyMongoError:
+        except (PyMongoError, TimeoutError):
             now_healthy = False
         if now_healthy != healthy:
             healthy = now_healthy

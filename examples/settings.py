@@ -44,7 +44,10 @@ def read(kind: type[S]) -> S:
 def connect(settings: Settings) -> AsyncMongoClient[Document]:
     """Return a client that connects when it is first used; SettingsError when the address cannot be one."""
     try:
-        # Two seconds: a caller is told UNAVAILABLE, and tries again, rather than waits.
-        return AsyncMongoClient(settings.mongodb_url, serverSelectionTimeoutMS=2000, tz_aware=True)
+        # A caller is told UNAVAILABLE, and tries again, rather than waits: after 2 s when there is no server, and after
+        # 20 s when one that took the question gives no answer, which also the longest analysis does not need.
+        return AsyncMongoClient(
+            settings.mongodb_url, serverSelectionTimeoutMS=2000, socketTimeoutMS=20_000, tz_aware=True
+        )
     except (PyMongoError, ValueError):
         raise SettingsError("MONGODB_URL: expected mongodb://[user:password@]host[:port]/database") from None
