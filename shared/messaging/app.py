@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from celery import Celery
+from celery import Celery, signals
 
 from shared.domain.job import JobType
 from shared.messaging.queues import EXECUTIONS_EXCHANGE, Queues
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 RUN_EXECUTION: Final = "scheduler.run_execution"
 """The one task; its argument is an execution id."""
+
+
+@signals.setup_logging.connect
+def _keep_our_logs(**_: object) -> None:
+    """Tell Celery that logging is set up: with a receiver of this signal it leaves that alone."""
 
 
 def make_app(settings: Settings, queues: Queues) -> Celery:

@@ -324,6 +324,14 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
     )
 
 
+def postpone_sending(execution_ids: Iterable[str], wait: timedelta) -> Move:
+    """Let the relay leave alone, for a while, rows whose message the broker did not take."""
+    return Move(
+        {"_id": {"$in": list(execution_ids)}, "send_at": {"$type": "date"}},
+        [{"$set": {"send_at": from_now(wait)}}],
+    )
+
+
 # What relay and rescue look for:
 
 
@@ -336,14 +344,13 @@ def send_filter(partitions: Iterable[int]) -> dict[str, Any]:
     }
 
 
-def waiting_filter(queue: str, partitions: Iterable[int], longer_than: timedelta) -> dict[str, Any]:
+def waiting_filter(queue: str, longer_than: timedelta) -> dict[str, Any]:
     """Find rows of a queue whose message was confirmed so long ago that it should be in the queue or have been run."""
     before = {"$subtract": [NOW, int(longer_than.total_seconds() * 1000)]}
     return {
         "open": True,
         "state": State.QUEUED.value,
         "queue": queue,
-        "partition": {"$in": sorted(partitions)},
         "$expr": {"$lte": ["$queued_at", before]},
     }
 

@@ -1,0 +1,1 @@
+"""Fires what is due: decides occurrences, sends their messages, rescues what silent workers held."""

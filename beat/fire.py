@@ -1,0 +1,269 @@
+"""Fire: decide the occurrences that are due, durably, and hand over what runs. No policy here; see shared.domain.plan."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo import InsertOne, UpdateMany
+from pymongo.errors import BulkWriteError
+
+from shared import metrics
+from shared.domain.execution import State
+from shared.domain.plan import Chain, Mode, Plan, Policies, Row, must_follow, plan
+from shared.log import get_logger
+from shared.store import executions, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pymongo.database import Database
+
+    from beat.partitions import Partitions
+
+log = get_logger()
+
+BATCH: Final = 1000
+"""Jobs looked at in one go. More makes the first of them wait for the last one's plan; fewer costs round trips."""
+
+LONGEST_SLEEP: Final = 0.5
+"""Seconds. A job that is created or edited takes effect no later than this."""
+
+_DUPLICATE_KEY: Final = 11000
+_SKEW_LIMIT: Final = 2.0
+_SKEW_REMINDER: Final = 600.0
+
+
+@dataclass(slots=True)
+class _Planned:
+    """A job of the batch, and how far its plan has been carried out."""
+
+    job: Mapping[str, Any]
+    chain: Chain
+    plan: Plan
+    inserted: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Fire:
+    """One duty of beat. Any number may run at once, on the same jobs too: the ledger's ids keep decisions unique."""
+
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        partitions: Partitions,
+        policies: Policies,
+        hand_over: Callable[[Iterable[Mapping[str, Any]]], None],
+        by: str,
+    ) -> None:
+        self._jobs = database[jobs.COLLECTION]
+        self._revisions = database[jobs.REVISIONS]
+        self._executions = database[executions.COLLECTION]
+        self._partitions = partitions
+        self._policies = policies
+        self._hand_over = hand_over
+        self._by = by
+        self._skew_reported_at: datetime | None = None
+
+    def run_once(self) -> float:
+        """Decide one batch of what is due; return how many seconds there is nothing to do for, at most LONGEST_SLEEP."""
+        held = self._partitions.held
+        if not held:
+            return LONGEST_SLEEP / 10
+        due = list(
+            self._jobs.find(jobs.due_filter(held), {**jobs.PLANNING_FIELDS, "now": "$$NOW"})
+            .sort("wake_at", 1)
+            .limit(BATCH)
+        )
+        if due:
+            self._decide(due, follow=False)
+        if len(due) == BATCH:
+            return 0.0
+        return self._until_next(held)
+
+    def _decide(self, due: Sequence[Mapping[str, Any]], *, follow: bool) -> None:
+        """Plan, insert the rows, advance, hand over; what met somebody else's rows is planned once more from those."""
+        planned = self._plan(due, follow=follow)
+        carried_out, contested = self._insert(planned)
+        self._advance([p for p in carried_out if p.plan.install is None])
+        for each in carried_out:
+            if each.plan.install is not None:
+                self._install(each)
+        self._hand_over(
+            row for each in carried_out for row in each.inserted if row["state"] == State.PENDING.value
+        )
+        for each in carried_out:
+            self._report(each)
+        if contested and not follow:
+            self._decide([p.job for p in contested], follow=True)
+
+    def _plan(self, due: Sequence[Mapping[str, Any]], *, follow: bool) -> list[_Planned]:
+        chains = []
+        for job in due:
+            try:
+                chain = jobs.to_chain(job)
+                standing = self._standing(chain) if follow or must_follow(chain, job["now"]) else {}
+                chains.append((job, chain, standing))
+            except (ValueError, TypeError, KeyError, ArithmeticError, AssertionError) as error:
+                self._park(job, error)
+        # Read after the chains: whoever fired an occurrence that they cover is seen here unless it has ended.
+        in_flight = executions.in_flight_filter(job["uid"] for job, _, _ in chains)
+        blockers = {row["job_uid"]: row["_id"] for row in self._executions.find(in_flight, {"job_uid": 1})}
+        planned = []
+        for job, chain, standing in chains:
+            try:
+                decided = plan(chain, standing, blockers.get(chain.uid), job["now"], self._policies)
+            except (ValueError, TypeError, KeyError, ArithmeticError, AssertionError) as error:
+                self._park(job, error)
+                continue
+            if not decided.stale:
+                planned.append(_Planned(job, chain, decided))
+        return planned
+
+    def _standing(self, chain: Chain) -> dict[datetime | None, Row]:
+        found = self._executions.find(
+            executions.chain_filter(chain.uid, chain.epoch, chain.pointer), executions.CHAIN_FIELDS
+        )
+        return {document["nominal_time"]: executions.to_row(document) for document in found}
+
+    def _insert(self, planned: list[_Planned]) -> tuple[list[_Planned], list[_Planned]]:
+        """Insert the rows of all plans; return the plans that stand, and those that met another decision.
+
+        In rounds: the first rows of all plans in one unordered bulk, then the second rows, and so on, since a
+        plan's later row may only be inserted after the one before it.
+        """
+        standing, contested = planned, []
+        for number in count():
+            round_ = [each for each in standing if number < len(each.plan.rows)]
+            if not round_:
+                return standing, contested
+            documents = {
+                document["_id"]: (document, each)
+                for each in round_
+                for document in [
+                    executions.scheduled_document(each.job, each.plan.rows[number], each.job["now"], self._by)
+                ]
+            }
+            duplicates = self._insert_bulk([document for document, _ in documents.values()])
+            refused = self._differing({key: documents[key][1].plan.rows[number] for key in duplicates})
+            for key, (document, each) in documents.items():
+                if key not in duplicates:
+                    each.inserted.append(document)
+            lost = {id(documents[key][1]) for key in refused}
+            contested += [each for each in round_ if id(each) in lost]
+            standing = [each for each in standing if id(each) not in lost]
+        raise AssertionError  # count() has no end
+
+    def _insert_bulk(self, documents: list[dict[str, Any]]) -> set[str]:
+        """Insert what is not there; return the ids that were."""
+        try:
+            self._executions.bulk_write([InsertOne(document) for document in documents], ordered=False)
+        except BulkWriteError as error:
+            failures = error.details["writeErrors"]
+            if any(failure["code"] != _DUPLICATE_KEY for failure in failures):
+                raise
+            return {failure["op"]["_id"] for failure in failures}
+        return set()
+
+    def _differing(self, rows: Mapping[str, Row]) -> set[str]:
+        """Return the ids whose stored row decides something else than the given one."""
+        if not rows:
+            return set()
+        stored = self._executions.find({"_id": {"$in": list(rows)}}, executions.CHAIN_FIELDS)
+        same = {d["_id"] for d in stored if executions.same_decision(executions.to_row(d), rows[d["_id"]])}
+        return set(rows) - same
+
+    def _advance(self, planned: Sequence[_Planned]) -> None:
+        """Move the pointers. Where one has moved already somebody else was faster, and there is nothing to undo."""
+        groups: dict[tuple[int, datetime | None, Plan, Mode], list[str]] = defaultdict(list)
+        for each in planned:
+            outcome = Plan((), each.plan.covered, each.plan.pointer)
+            groups[each.job["revision"], each.chain.pointer, outcome, each.chain.spec.mode].append(each.job["_id"])
+        if groups:
+            self._jobs.bulk_write(
+                [
+                    UpdateMany(jobs.advance_filter(ids, revision, pointer), jobs.advance(outcome, mode))
+                    for (revision, pointer, outcome, mode), ids in groups.items()
+                ],
+                ordered=False,
+            )
+
+    def _install(self, planned: _Planned) -> None:
+        """Put the first queued change of a job in force, behind the closing row that was just inserted."""
+        job, install = planned.job, planned.plan.install
+        if install is None:
+            return
+        change = install.change
+        if change.spec.mode is Mode.DELETED:
+            # Before the change is in force, so that a crash in between repeats it. Behind the closing row no further
+            # execution of this job can come.
+            cancel = executions.cancel_unstarted(job["uid"], self._by, "the job was deleted")
+            self._executions.update_many(cancel.filter, cancel.update)
+            last = executions.give_up_running(job["uid"], "the job was deleted")
+            self._executions.update_many(last.filter, last.update)
+        history = jobs.revision_document(
+            job["uid"], install.epoch, change.spec, install.reached, change.by, change.reason
+        )
+        self._revisions.update_one({"_id": history["_id"]}, {"$setOnInsert": history}, upsert=True)
+        result = self._jobs.update_one(
+            jobs.advance_filter([job["_id"]], job["revision"], planned.chain.pointer),
+            jobs.install(install, more_changes=len(planned.chain.changes) > 1),
+        )
+        if result.modified_count:
+            log.info(
+                "change in force",
+                action="change_installed",
+                job_id=job["_id"],
+                epoch=install.epoch,
+                mode=change.spec.mode.value,
+                reached=install.reached.isoformat(),
+                next_nominal=install.pointer.isoformat() if install.pointer else None,
+            )
+
+    def _park(self, job: Mapping[str, Any], error: Exception) -> None:
+        reason = f"the job cannot be planned: {type(error).__name__}: {error}"
+        self._jobs.update_one(jobs.edit_filter(job["_id"], job["revision"]), jobs.park(reason))
+        metrics.BEAT_PARKED.inc()
+        log.error("job parked", action="job_parked", job_id=job["_id"], exc_info=error)
+
+    def _report(self, planned: _Planned) -> None:
+        for row in planned.inserted:
+            state = State(row["state"])
+            if state is State.CLOSED:
+                continue
+            fires = state is State.PENDING
+            metrics.BEAT_DECISIONS.labels("FIRED" if fires else state.value).inc(row["count"])
+            if fires:
+                metrics.BEAT_FIRES.labels(row["queue"]).inc()
+            log.info(
+                "occurrence fires" if fires else "occurrences decided not to run",
+                action="occurrence_fired" if fires else f"occurrences_{state.value.lower()}",
+                job_id=row["job_id"],
+                execution_id=row["_id"],
+                trace_id=row.get("trace_id"),
+                count=row["count"],
+                reason=row["reason"] or None,
+            )
+
+    def _until_next(self, held: frozenset[int]) -> float:
+        """Return the seconds until the next wake time that is known, by the database's clock."""
+        next_job = self._jobs.find_one(
+            jobs.sleeping_filter(held), {"wake_at": 1, "now": "$$NOW"}, sort=[("wake_at", 1)]
+        )
+        if next_job is None:
+            return LONGEST_SLEEP
+        self._watch_clock(next_job["now"])
+        wait = (next_job["wake_at"] - next_job["now"]).total_seconds()
+        return min(LONGEST_SLEEP, max(0.0, wait))
+
+    def _watch_clock(self, database_now: datetime) -> None:
+        """Measure how far this host's clock is off. Nothing here depends on it; other software may."""
+        now = datetime.now(UTC)
+        skew = (now - database_now).total_seconds()
+        metrics.BEAT_CLOCK_SKEW.set(skew)
+        reported = self._skew_reported_at
+        if abs(skew) > _SKEW_LIMIT and (reported is None or (now - reported).total_seconds() > _SKEW_REMINDER):
+            self._skew_reported_at = now
+            log.warning("this host's clock is off", action="clock_skew", seconds=round(skew, 3))

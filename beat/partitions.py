@@ -1,0 +1,111 @@
+"""Share the jobs among the beats: each partition is leased to one, and taken over when its holder falls silent.
+
+The leases save work; they are not what keeps decisions unique. Two beats that both believe to hold a partition meet
+in the ledger's ids.
+"""
+
+from __future__ import annotations
+
+import math
+from random import sample
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from shared import metrics
+from shared.log import get_logger
+from shared.store.jobs import PARTITIONS
+from shared.store.pipeline import NOW, from_now, is_past, literal
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from pymongo.database import Database
+
+log = get_logger()
+
+PARTITION_COLLECTION: Final = "partitions"
+BEAT_COLLECTION: Final = "beats"
+
+
+class Partitions:
+    """The partitions of one beat. run_once in one thread; `held` may be read by any."""
+
+    def __init__(self, database: Database[dict[str, Any]], name: str, lease: timedelta) -> None:
+        self._partitions = database[PARTITION_COLLECTION]
+        self._beats = database[BEAT_COLLECTION]
+        self._name = name
+        self._lease = lease
+        self._held: frozenset[int] = frozenset()
+        self._held_until = 0.0
+
+    @property
+    def held(self) -> frozenset[int]:
+        """What this beat may work on now; nothing once the lease has ended by this process's own clock."""
+        return self._held if monotonic() < self._held_until else frozenset()
+
+    def prepare(self) -> None:
+        """Create the rows of the partitions, if nobody has yet."""
+        for number in range(PARTITIONS):
+            self._partitions.update_one(
+                {"_id": number}, [{"$set": {"term": {"$ifNull": ["$term", 0]}}}], upsert=True
+            )
+
+    def run_once(self) -> None:
+        """Say that this beat is alive, renew what it holds, and move towards a fair share."""
+        asked_at = monotonic()
+        self._beats.update_one(
+            {"_id": self._name}, [{"$set": {"expires_at": from_now(self._lease)}}], upsert=True
+        )
+        self._partitions.update_many(
+            {"holder": self._name, "$expr": {"$not": [is_past("expires_at")]}},
+            [{"$set": {"expires_at": from_now(self._lease)}}],
+        )
+        held = {row["_id"] for row in self._partitions.find({"holder": self._name})}
+        alive = self._beats.count_documents({"$expr": {"$not": [is_past("expires_at")]}})
+        share = math.ceil(PARTITIONS / max(1, alive))
+        if len(held) > share:
+            held -= self._release(sample(sorted(held), len(held) - share))
+        elif len(held) < share:
+            held |= self._take(share - len(held))
+        self._believe(frozenset(held), asked_at)
+
+    def close(self) -> None:
+        """Give everything back, so that the others need not wait for the leases to end."""
+        self._believe(frozenset(), 0.0)
+        self._partitions.update_many({"holder": self._name}, {"$unset": {"holder": "", "expires_at": ""}})
+        self._beats.delete_one({"_id": self._name})
+
+    def _take(self, most: int) -> set[int]:
+        free: dict[str, Any] = {"$expr": {"$or": [{"$lte": ["$expires_at", None]}, is_past("expires_at")]}}
+        found = [row["_id"] for row in self._partitions.find(free, {"_id": 1})]
+        taken = set()
+        for number in sample(found, min(most, len(found))):
+            result = self._partitions.update_one(
+                {"_id": number, **free},
+                [
+                    {
+                        "$set": {
+                            "holder": literal(self._name),
+                            "term": {"$add": ["$term", 1]},
+                            "taken_at": NOW,
+                            "expires_at": from_now(self._lease),
+                        }
+                    }
+                ],
+            )
+            if result.modified_count:
+                taken.add(number)
+        return taken
+
+    def _release(self, numbers: list[int]) -> set[int]:
+        self._partitions.update_many(
+            {"_id": {"$in": numbers}, "holder": self._name}, {"$unset": {"holder": "", "expires_at": ""}}
+        )
+        return set(numbers)
+
+    def _believe(self, held: frozenset[int], asked_at: float) -> None:
+        if held != self._held:
+            log.info("partitions changed", action="partitions_changed", held=len(held), before=len(self._held))
+        metrics.BEAT_PARTITIONS.set(len(held))
+        # Counted from before the question: the database's lease began later than that.
+        self._held, self._held_until = held, asked_at + self._lease.total_seconds()

@@ -1,0 +1,191 @@
+"""The relay: send the messages of executions that are due and have none, and again those that seem lost."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+from threading import Event, Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.errors import PyMongoError
+
+from shared import metrics
+from shared.domain.execution import RESEND_FIRST, State, Trigger
+from shared.log import get_logger
+from shared.messaging.dispatcher import BATCH, Sender, take
+from shared.messaging.publisher import BrokerAway, Publisher
+from shared.store import executions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pymongo.database import Database
+
+    from beat.partitions import Partitions
+
+log = get_logger()
+
+INTERVAL: Final = 1.0
+"""Seconds between two looks for what nobody sent. Retries become due at any time; this is how late they may be."""
+
+DEFICIT_INTERVAL: Final = 15.0
+"""Seconds between two readings of the queues' lengths."""
+
+DEAD_LETTER_BATCH: Final = 100
+
+
+class Relay(Thread):
+    """A thread that owns beat's connection to the broker: it sends what fire hands over, and what nobody sent."""
+
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        partitions: Partitions,
+        sender: Sender,
+        publisher: Publisher,
+        queues: Sequence[str],
+    ) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._executions = database[executions.COLLECTION]
+        self._partitions = partitions
+        self._sender = sender
+        self._publisher = publisher
+        self._queues = queues
+        self._handed_over: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self._stopping = Event()
+        self._broker_away = False
+        self._deficits: dict[str, int] = {}
+
+    def hand_over(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Send these rows, which were just inserted, soon. Never blocks."""
+        for document in documents:
+            self._handed_over.put(document)
+
+    def stop(self, timeout: float) -> None:
+        """Send what was handed over, for at most timeout seconds, and end."""
+        self._stopping.set()
+        self.join(timeout)
+
+    def run(self) -> None:
+        """Work until stopped. An outage of the broker or the store is waited out."""
+        next_look = next_reading = monotonic()
+        while not (self._stopping.is_set() and self._handed_over.empty()):
+            try:
+                wait = max(0.0, next_look - monotonic())
+                if batch := take(self._handed_over, BATCH, timeout=0.05 if self._stopping.is_set() else wait):
+                    self._send(batch, "fired")
+                if monotonic() >= next_look:
+                    next_look = monotonic() + INTERVAL
+                    self.run_once()
+                if monotonic() >= next_reading:
+                    next_reading = monotonic() + DEFICIT_INTERVAL
+                    self.resend_lost()
+                self._note_broker(away=False)
+            except BrokerAway as error:
+                self._note_broker(away=True, error=str(error))
+                if self._stopping.wait(INTERVAL):
+                    break
+            except PyMongoError as error:
+                log.warning("the store cannot be reached", action="relay_failed", error=str(error))
+                self._stopping.wait(INTERVAL)
+            except Exception:  # a thread that ended unnoticed would leave retries unsent
+                log.exception("relay failed", action="relay_failed")
+                self._stopping.wait(INTERVAL)
+        self._publisher.close()
+
+    def run_once(self) -> int:
+        """Send what is due and has no confirmed message, or one that stays unanswered; return how many.
+
+        Raises BrokerAway, PyMongoError.
+        """
+        sent = 0
+        while held := self._partitions.held:
+            found = self._executions.find(executions.send_filter(held), executions.RELAY_FIELDS)
+            rows = list(found.sort("send_at", 1).limit(BATCH))
+            if rows:
+                sent += self._send(rows, "relayed")
+            if len(rows) < BATCH:
+                break
+        self._send_dead_letters()
+        return sent
+
+    def resend_lost(self) -> None:
+        """Send again what should wait in a queue but does not: its messages were purged, or the broker was wiped.
+
+        Two readings in a row must miss messages, since one may fall between a worker's taking a message and its claim.
+        One beat does this for all: a queue's length says nothing about partitions.
+        """
+        if 0 not in self._partitions.held:
+            self._deficits.clear()
+            return
+        ready = self._publisher.ready_counts(self._queues)
+        for queue in self._queues:
+            waiting = executions.waiting_filter(queue, RESEND_FIRST)
+            deficit = self._executions.count_documents(waiting) - ready[queue]
+            missing = min(deficit, self._deficits.get(queue, 0))
+            self._deficits[queue] = max(0, deficit)
+            if missing > 0:
+                log.warning("messages are missing in a queue", action="messages_missing", queue=queue, count=missing)
+                rows = self._executions.find(waiting, executions.RELAY_FIELDS).sort("queued_at", 1).limit(missing)
+                self._send(list(rows), "missing")
+                self._deficits[queue] = 0
+
+    def _send(self, rows: Sequence[Mapping[str, Any]], why: str) -> int:
+        confirmed = self._sender.send(rows)
+        now = datetime.now(UTC)
+        for row in confirmed:
+            if why == "fired" and row["trigger"] == Trigger.SCHEDULE.value:
+                metrics.BEAT_LATENESS.observe(max(0.0, (now - row["nominal_time"]).total_seconds()))
+            elif why != "fired":
+                metrics.BEAT_RELAYED.labels("retry_or_lost" if row["state"] == State.PENDING.value else why).inc()
+        if len(confirmed) < len(rows):
+            # So that rows which cannot be sent, as for a queue that is gone, do not stand before all others.
+            ids = {row["_id"] for row in rows} - {row["_id"] for row in confirmed}
+            postponed = executions.postpone_sending(ids, timedelta(seconds=10))
+            self._executions.update_many(postponed.filter, postponed.update)
+            log.warning("messages were not confirmed", action="messages_unconfirmed", count=len(ids))
+        return len(confirmed)
+
+    def _send_dead_letters(self) -> None:
+        rows = list(self._executions.find(executions.DEAD_LETTER_FILTER).limit(DEAD_LETTER_BATCH))
+        if rows:
+            sent = self._publisher.publish_dead_letters({row["_id"]: _dead_letter(row) for row in rows})
+            self._executions.update_many(
+                {"_id": {"$in": sorted(sent)}, **executions.DEAD_LETTER_FILTER}, executions.DEAD_LETTER_SENT
+            )
+
+    def _note_broker(self, *, away: bool, error: str = "") -> None:
+        """Log the beginning and the end of an outage, not every second of it."""
+        if away and not self._broker_away:
+            log.warning("the broker cannot be reached", action="broker_away", error=error)
+        elif self._broker_away and not away:
+            log.info("the broker is back", action="broker_back")
+        self._broker_away = away
+
+
+def _dead_letter(row: Mapping[str, Any]) -> tuple[dict[str, str], str]:
+    """Return the headers and the body of the copy that people and their tools find in the dead-letter queue."""
+    execution = executions.to_execution(row)
+    error = execution.error
+    headers = {
+        "x-execution-id": execution.execution_id,
+        "x-job-id": execution.job_id,
+        "x-attempts": str(execution.attempt),
+        "x-error-code": error.code if error else "",
+        "x-error-message": error.message if error else "",
+    }
+    body = {
+        "execution_id": execution.execution_id,
+        "job_id": execution.job_id,
+        "job_name": execution.job_name,
+        "target_service": execution.target_service,
+        "target_method": execution.target_method,
+        "parameters": json.loads(row["parameters"]),
+        "attempts": execution.attempt,
+        "error": {"code": headers["x-error-code"], "message": headers["x-error-message"]},
+        "nominal_time": execution.nominal_time.isoformat(),
+        "finished_at": execution.finished_at.isoformat() if execution.finished_at else None,
+    }
+    return headers, json.dumps(body, ensure_ascii=False)

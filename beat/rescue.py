@@ -1,0 +1,106 @@
+"""Rescue: give executions whose worker went silent to another one."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.monitoring import TopologyListener
+from pymongo.topology_description import TOPOLOGY_TYPE
+
+from shared import metrics
+from shared.domain.execution import Failure, after_lost_worker
+from shared.log import get_logger
+from shared.store import executions
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from pymongo.database import Database
+    from pymongo.monitoring import TopologyClosedEvent, TopologyDescriptionChangedEvent, TopologyOpenedEvent
+
+    from beat.partitions import Partitions
+
+log = get_logger()
+
+BATCH: Final = 500
+WORKER_LOST: Final = "WORKER_LOST"
+
+
+class StoreReturns(TopologyListener):
+    """Notices when MongoDB is reachable again, or has a new primary."""
+
+    def __init__(self) -> None:
+        self.last_return = monotonic()
+
+    def opened(self, event: TopologyOpenedEvent) -> None:
+        """Do nothing; the first server found counts as a return."""
+
+    def closed(self, event: TopologyClosedEvent) -> None:
+        """Do nothing."""
+
+    def description_changed(self, event: TopologyDescriptionChangedEvent) -> None:
+        """Note the time when a server that takes writes has appeared."""
+        before, after = event.previous_description, event.new_description
+        if after.has_writable_server() and _writable(before) != _writable(after):
+            self.last_return = monotonic()
+
+
+def _writable(description: Any) -> frozenset[Any]:
+    if description.topology_type == TOPOLOGY_TYPE.Unknown:
+        return frozenset()
+    return frozenset(
+        address for address, server in description.server_descriptions().items() if server.is_writable
+    )
+
+
+class Rescue:
+    """One duty of beat."""
+
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        partitions: Partitions,
+        returns: StoreReturns,
+        lease: timedelta,
+        by: str,
+    ) -> None:
+        self._executions = database[executions.COLLECTION]
+        self._partitions = partitions
+        self._returns = returns
+        self._lease = lease.total_seconds()
+        self._by = by
+
+    def run_once(self) -> int:
+        """Return attempts whose lease has ended, by the database's clock, to PENDING, or fail those out of attempts.
+
+        Safe to run in any number of processes at once: each move is a compare-and-set on the attempt's nonce, so of
+        two rescuers one finds nothing to do. Holds still for one lease after the store was away, so that live
+        workers renew first. Returns how many were moved.
+        """
+        held = self._partitions.held
+        if not held or monotonic() - self._returns.last_return < self._lease:
+            return 0
+        moved = 0
+        for row in self._executions.find(executions.expired_filter(held), {"now": "$$NOW", **_FIELDS}).limit(BATCH):
+            worker = row["lease"]["holder"]
+            after = after_lost_worker(worker, row["attempt"], row["retry"]["max_attempts"], row["now"])
+            lost = Failure(WORKER_LOST, f"worker {worker} fell silent during attempt {row['attempt']}", retryable=True)
+            move = executions.rescue(row["_id"], row["lease"]["nonce"], self._by, lost, after)
+            if self._executions.update_one(move.filter, move.update).modified_count:
+                moved += 1
+                metrics.BEAT_RESCUED.labels(after.state.value).inc()
+                log.warning(
+                    "attempt taken from a silent worker",
+                    action="attempt_rescued",
+                    execution_id=row["_id"],
+                    job_id=row["job_id"],
+                    attempt=row["attempt"],
+                    trace_id=row["trace_id"],
+                    worker=worker,
+                    state=after.state.value,
+                )
+        return moved
+
+
+_FIELDS: Final = dict.fromkeys(("job_id", "attempt", "lease", "retry", "trace_id"), 1)

@@ -1,0 +1,164 @@
+"""The scheduler class that `celery beat` runs: it asks the database what is due, and never loads the schedule."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from datetime import timedelta
+from threading import Event, Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from celery.beat import Scheduler
+from pymongo.errors import PyMongoError
+
+from beat.fire import Fire
+from beat.partitions import Partitions
+from beat.relay import Relay
+from beat.rescue import Rescue, StoreReturns
+from shared import log as logs
+from shared import metrics
+from shared.domain.plan import Policies
+from shared.log import get_logger
+from shared.messaging.dispatcher import Sender
+from shared.messaging.publisher import Publisher
+from shared.messaging.queues import load_queues
+from shared.settings import load_settings
+from shared.store.indexes import INDEXES
+from shared.store.mongo import connect
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from celery import Celery
+
+log = get_logger()
+
+OTHER_METRICS_PORTS: Final = 20
+CLOSE_TIMEOUT: Final = 5.0
+"""Seconds that messages which were handed over get when beat is stopped; the rest is the next beat's relay's."""
+
+
+class DatabaseScheduler(Scheduler):
+    """Beat's composition root: `celery beat` constructs it, so that it has to build what it needs itself.
+
+    Celery constructs it twice, the first time with lazy=True, when it must not connect.
+    """
+
+    def __init__(self, app: Celery, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
+        self._ready = False
+        self._housekeeping: _Housekeeping | None = None
+        self._failing_since: float | None = None
+        self._asked_to_stop = False
+        super().__init__(app, *args, lazy=lazy, **kwargs)
+
+    def setup_schedule(self) -> None:
+        """Build the duties and start their threads. Nothing is asked of the servers yet: they may be away."""
+        settings = load_settings()
+        logs.configure("celery-beat", settings.log_level, settings.log_format)
+        name = f"beat@{socket.gethostname()}:{os.getpid()}"
+        returns = StoreReturns()
+        self._database = connect(settings.mongodb_url, event_listeners=[returns])
+        partitions = Partitions(self._database, name, timedelta(seconds=settings.partition_lease))
+        queues = load_queues(settings.config_dir)
+        publisher = Publisher(self.app, queues)
+        self._relay = Relay(
+            self._database, partitions, Sender(self._database, publisher, name), publisher, sorted(queues.names)
+        )
+        policies = Policies(misfire_grace=timedelta(seconds=settings.misfire_grace))
+        self._fire = Fire(self._database, partitions, policies, self._relay.hand_over, name)
+        rescue = Rescue(
+            self._database, partitions, returns, timedelta(seconds=settings.execution_lease), name
+        )
+        self._partitions = partitions
+        self._housekeeping = _Housekeeping(partitions, rescue, settings.partition_lease / 4)
+        metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
+        # Celery's handlers close the scheduler inside the signal handler, where locks of the MongoDB client may be
+        # held by the very frame that was interrupted.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        log.info("beat starts", action="beat_starting", name=name)
+
+    def tick(self, *_args: Any, **_kwargs: Any) -> float:
+        """Fire one batch; return the seconds to sleep. Raises nothing but SystemExit: it would end beat."""
+        if self._asked_to_stop:
+            raise SystemExit(0)
+        try:
+            with metrics.BEAT_TICK.time():
+                if not self._ready:
+                    self._prepare()
+                sleep = self._fire.run_once()
+        except Exception as error:  # see the docstring
+            metrics.BEAT_TICK_FAILURES.inc()
+            self._note_failure(error)
+            return 0.5
+        if self._failing_since is not None:
+            log.info("beat works again", action="tick_recovered", after=round(monotonic() - self._failing_since, 1))
+            self._failing_since = None
+        return sleep
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked_to_stop = True
+
+    def close(self) -> None:
+        """Send what was handed over, and give the partitions back. May be called more than once."""
+        housekeeping, self._housekeeping = self._housekeeping, None
+        if housekeeping is None:
+            return
+        housekeeping.stop()
+        if self._ready:
+            self._relay.stop(CLOSE_TIMEOUT)
+            try:
+                self._partitions.close()
+            except PyMongoError as error:
+                log.warning("partitions were left to their leases", action="close_failed", error=str(error))
+        self._database.client.close()
+        log.info("beat stopped", action="beat_stopped")
+
+    def _prepare(self) -> None:
+        """Make sure of the indexes and the partitions, then start the threads."""
+        for collection, indexes in INDEXES.items():
+            self._database[collection].create_indexes(indexes)
+        self._partitions.prepare()
+        self._partitions.run_once()
+        if self._housekeeping is not None:
+            self._housekeeping.start()
+        self._relay.start()
+        self._ready = True
+        log.info("beat is ready", action="beat_ready")
+
+    def _note_failure(self, error: Exception) -> None:
+        """Log the beginning of an outage of the store, and every failure of another kind."""
+        if not isinstance(error, PyMongoError):
+            log.error("tick failed", action="tick_failed", exc_info=error)
+        elif self._failing_since is None:
+            log.warning("the store cannot be reached", action="tick_failed", error=str(error))
+        if self._failing_since is None:
+            self._failing_since = monotonic()
+
+
+class _Housekeeping(Thread):
+    """Renews the partitions and rescues attempts, apart from firing, so that neither waits for the other."""
+
+    def __init__(self, partitions: Partitions, rescue: Rescue, interval: float) -> None:
+        super().__init__(name="housekeeping", daemon=True)
+        self._partitions = partitions
+        self._rescue = rescue
+        self._interval = interval
+        self._stopping = Event()
+
+    def run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            try:
+                self._partitions.run_once()
+                self._rescue.run_once()
+            except PyMongoError as error:
+                log.warning("the store cannot be reached", action="housekeeping_failed", error=str(error))
+            except Exception:  # a thread that ended unnoticed would lose the partitions
+                log.exception("housekeeping failed", action="housekeeping_failed")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self.is_alive():
+            self.join(2 * self._interval)
