@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import amqp
 import pytest
@@ -79,28 +82,34 @@ def processes_of(folder: Path) -> list[int]:
     return [pid for pid in found if alive(pid)]
 
 
+@contextmanager
+def channel_of(broker: Server) -> Iterator[Any]:
+    with amqp.Connection(f"{HOST}:{broker.port}", confirm_publish=True) as connection:
+        yield connection.channel()
+
+
 def message_in(broker: Server, queue: str) -> str | None:
-    with amqp.Connection(f"{HOST}:{broker.port}") as connection, connection.channel() as channel:
+    with channel_of(broker) as channel:
         channel.queue_declare(queue, durable=True, auto_delete=False)
         message = channel.basic_get(queue, no_ack=True)
         return message.body if message else None
 
 
 def put(broker: Server, queue: str, body: str) -> None:
-    with amqp.Connection(f"{HOST}:{broker.port}", confirm_publish=True) as connection, connection.channel() as channel:
+    with channel_of(broker) as channel:
         channel.queue_declare(queue, durable=True, auto_delete=False)
         channel.basic_publish(amqp.Message(body, delivery_mode=2), routing_key=queue)
 
 
-def test_two_sets_of_servers_side_by_side_never_meet(two: tuple[Servers, Servers]):
+def test_two_sets_of_servers_side_by_side_never_meet(two: tuple[Servers, Servers]) -> None:
     for name, each in zip(("one", "other"), two, strict=True):
-        with MongoClient(each.mongodb.url) as client:
+        with MongoClient[dict[str, Any]](each.mongodb.url) as client:
             client.get_default_database().things.insert_one({"_id": name})
         with redis.Redis.from_url(each.redis.url) as client:
             client.set(name, "here")
         put(each.rabbitmq, "things", name)
     for name, each in zip(("one", "other"), two, strict=True):
-        with MongoClient(each.mongodb.url) as client:
+        with MongoClient[dict[str, Any]](each.mongodb.url) as client:
             assert [thing["_id"] for thing in client.get_default_database().things.find()] == [name]
         with redis.Redis.from_url(each.redis.url) as client:
             assert client.keys() == [name.encode()]
@@ -108,11 +117,11 @@ def test_two_sets_of_servers_side_by_side_never_meet(two: tuple[Servers, Servers
         assert message_in(each.rabbitmq, "things") is None
 
 
-def test_every_server_listens_on_the_loopback_address_only(servers: Servers):
+def test_every_server_listens_on_the_loopback_address_only(servers: Servers) -> None:
     ports = {each.port for each in (servers.mongodb, servers.rabbitmq, servers.redis)}
     ports |= set(servers.rabbitmq.program.ports.values())
     wanted = {f"{port:04X}" for port in ports}
-    heard = {}
+    heard: dict[str, set[str]] = {}
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:
             address, port = line.split()[1].split(":")
@@ -122,17 +131,17 @@ def test_every_server_listens_on_the_loopback_address_only(servers: Servers):
     assert set().union(*heard.values()) <= {"0100007F", "00000000000000000000000001000000"}
 
 
-def test_rabbitmq_has_its_management_plugin_and_a_long_consumer_timeout(servers: Servers):
+def test_rabbitmq_has_its_management_plugin_and_a_long_consumer_timeout(servers: Servers) -> None:
     port = servers.rabbitmq.program.ports["management"]
-    answer = subprocess.run(
-        ["curl", "-sf", "-u", "guest:guest", f"http://{HOST}:{port}/api/overview"], capture_output=True, check=False
-    )
-    assert b"rabbitmq_version" in answer.stdout
+    request = urllib.request.Request(f"http://{HOST}:{port}/api/overview")
+    request.add_header("Authorization", f"Basic {base64.b64encode(b'guest:guest').decode()}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert b"rabbitmq_version" in answer.read()
     assert f"consumer_timeout = {CONSUMER_TIMEOUT}\n" in (servers.rabbitmq.folder / "rabbitmq.conf").read_text()
 
 
-def test_killed_servers_come_back_on_the_same_port_with_what_was_durable(servers: Servers):
-    with MongoClient(servers.mongodb.url) as client:
+def test_killed_servers_come_back_on_the_same_port_with_what_was_durable(servers: Servers) -> None:
+    with MongoClient[dict[str, Any]](servers.mongodb.url) as client:
         client.get_default_database().get_collection("kept").insert_one({"_id": 1})
         client.admin.command("fsync")
     put(servers.rabbitmq, "kept", "kept")
@@ -144,19 +153,19 @@ def test_killed_servers_come_back_on_the_same_port_with_what_was_durable(servers
     assert not any(alive(pid) for pid in pids)
     with ThreadPoolExecutor() as pool:
         list(pool.map(Server.restart, both))
-    with MongoClient(servers.mongodb.url) as client:
+    with MongoClient[dict[str, Any]](servers.mongodb.url) as client:
         assert client.get_default_database().kept.count_documents({}) == 1
     assert message_in(servers.rabbitmq, "kept") == "kept"
 
 
-def test_a_killed_broker_leaves_no_process_behind(two: tuple[Servers, Servers]):
+def test_a_killed_broker_leaves_no_process_behind(two: tuple[Servers, Servers]) -> None:
     broker = two[1].rabbitmq
     assert len(processes_of(broker.folder)) > 2  # the broker, its children, its epmd, its keeper
     broker.kill()
     wait_for(lambda: not processes_of(broker.folder))
 
 
-def test_redis_keeps_its_data_when_it_is_stopped_and_started(tmp_path: Path):
+def test_redis_keeps_its_data_when_it_is_stopped_and_started(tmp_path: Path) -> None:
     server = start_redis(tmp_path)
     try:
         with redis.Redis.from_url(server.url) as client:
@@ -169,7 +178,7 @@ def test_redis_keeps_its_data_when_it_is_stopped_and_started(tmp_path: Path):
     assert server.returncode == 0
 
 
-def test_a_paused_server_is_silent_until_it_is_resumed(servers: Servers):
+def test_a_paused_server_is_silent_until_it_is_resumed(servers: Servers) -> None:
     with redis.Redis.from_url(servers.redis.url, socket_timeout=0.3, retry=None) as client:
         servers.redis.pause()
         try:
@@ -180,20 +189,20 @@ def test_a_paused_server_is_silent_until_it_is_resumed(servers: Servers):
         assert client.ping()
 
 
-def test_mongodb_can_be_a_replica_set(tmp_path: Path):
+def test_mongodb_can_be_a_replica_set(tmp_path: Path) -> None:
     server = start_mongodb(tmp_path, replica_set="rs0")
     try:
-        with MongoClient(server.url) as client:
+        with MongoClient[dict[str, Any]](server.url) as client:
             assert client.admin.command("hello")["setName"] == "rs0"
             client.get_default_database(write_concern=None).things.insert_one({})
         server.restart()
-        with MongoClient(server.url) as client:
+        with MongoClient[dict[str, Any]](server.url) as client:
             assert client.get_default_database().things.count_documents({}) == 1
     finally:
         server.kill()
 
 
-def test_servers_die_with_an_owner_that_was_killed(tmp_path: Path):
+def test_servers_die_with_an_owner_that_was_killed(tmp_path: Path) -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", PRIVATE_SERVERS_FOREVER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -215,14 +224,14 @@ with private_servers(Path(sys.argv[1])):
 """
 
 
-def test_a_server_that_cannot_have_its_port_says_so_with_the_end_of_its_log(servers: Servers, tmp_path: Path):
+def test_a_server_that_cannot_have_its_port_says_so_with_the_end_of_its_log(servers: Servers, tmp_path: Path) -> None:
     port = servers.redis.port
     with pytest.raises(ServerError, match=f"Redis on port {port} ended while starting.*port {port} is used by another"):
         start_redis(tmp_path, port=port)
     assert redis.Redis.from_url(servers.redis.url).ping()  # and it was the other that answered
 
 
-def test_a_server_that_never_answers_is_ended_and_named(tmp_path: Path):
+def test_a_server_that_never_answers_is_ended_and_named(tmp_path: Path) -> None:
     def is_ready(_pid: int) -> None:
         raise ConnectionRefusedError("nobody there")
 
@@ -243,12 +252,12 @@ def test_a_server_that_never_answers_is_ended_and_named(tmp_path: Path):
     wait_for(lambda: not processes_of(tmp_path))
 
 
-def test_an_address_in_the_environment_comes_first(servers: Servers, tmp_path: Path):
+def test_an_address_in_the_environment_comes_first(servers: Servers, tmp_path: Path) -> None:
     found = find_or_start_mongodb(tmp_path, {"MONGODB_URL": servers.mongodb.url})
     assert (found.url, found.server) == (servers.mongodb.url, None)
 
 
-def test_an_address_in_the_environment_that_does_not_work_is_refused_without_its_password(tmp_path: Path):
+def test_an_address_in_the_environment_that_does_not_work_is_refused_without_its_password(tmp_path: Path) -> None:
     url = f"redis://:secret@{HOST}:{free_port()}/0"
     with pytest.raises(ServerError, match=r"CELERY_RESULT_BACKEND.*cannot be used") as refused:
         find_or_start_redis(tmp_path, {"CELERY_RESULT_BACKEND": url})
@@ -257,7 +266,7 @@ def test_an_address_in_the_environment_that_does_not_work_is_refused_without_its
 
 def test_a_server_that_listens_on_the_default_port_is_used(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(mongodb, "PORT", servers.mongodb.port)
     monkeypatch.setattr(dev_redis, "PORT", servers.redis.port)
     assert find_or_start_mongodb(tmp_path, {}).server is None
@@ -266,7 +275,7 @@ def test_a_server_that_listens_on_the_default_port_is_used(
 
 def test_something_else_on_the_default_port_is_passed_over_with_a_remark(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(dev_redis, "PORT", servers.rabbitmq.port)
     monkeypatch.setattr(dev_redis, "PATIENCE", 0.5)
     found = find_or_start_redis(tmp_path, {})
@@ -275,20 +284,22 @@ def test_something_else_on_the_default_port_is_passed_over_with_a_remark(
     assert f"what listens on port {servers.rabbitmq.port} cannot be used" in found.remark
 
 
-def test_a_rabbitmq_that_refuses_guest_is_not_usable(servers: Servers):
+def test_a_rabbitmq_that_refuses_guest_is_not_usable(servers: Servers) -> None:
     with pytest.raises(Unusable, match="it refuses the user guest"):
         rabbitmq.check(f"amqp://guest:wrong@{HOST}:{servers.rabbitmq.port}//")
     assert rabbitmq.check(servers.rabbitmq.url)
 
 
-def test_without_rabbitmq_apt_and_root_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rabbitmq.shutil, "which", lambda *_, **__: None)
+def test_without_rabbitmq_apt_and_root_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(ServerError, match=r"apt-get install rabbitmq-server.*CELERY_BROKER_URL.*docker compose up"):
         install_rabbitmq()
 
 
 @pytest.mark.parametrize("exit_code", [0, 100])
-def test_installing_forbids_the_package_to_start_its_service_and_takes_the_ban_back(tmp_path: Path, exit_code: int):
+def test_installing_forbids_the_package_to_start_its_service_and_takes_the_ban_back(
+    tmp_path: Path, exit_code: int
+) -> None:
     policy, calls = tmp_path / "policy-rc.d", tmp_path / "calls"
     apt = tmp_path / "apt-get"
     apt.write_text(f'#!/bin/sh\nsh "$POLICY"; echo "$1 $?" >> "{calls}"\nexit {exit_code}\n')
@@ -300,7 +311,7 @@ def test_installing_forbids_the_package_to_start_its_service_and_takes_the_ban_b
     assert not policy.exists()
 
 
-def test_installing_leaves_the_administrators_policy_alone(tmp_path: Path):
+def test_installing_leaves_the_administrators_policy_alone(tmp_path: Path) -> None:
     policy, apt = tmp_path / "policy-rc.d", tmp_path / "apt-get"
     policy.write_text("theirs")
     apt.write_text("#!/bin/sh\n")
@@ -310,7 +321,7 @@ def test_installing_leaves_the_administrators_policy_alone(tmp_path: Path):
     assert policy.read_text() == "theirs"
 
 
-def test_a_taken_port_is_named_with_who_needs_it_who_has_it_and_what_changes_it():
+def test_a_taken_port_is_named_with_who_needs_it_who_has_it_and_what_changes_it() -> None:
     with closing(socket.create_server((HOST, 0))) as taken:
         port = taken.getsockname()[1]
         process = Process("flower", ["flower"], lambda _: lambda: True, {port: "FLOWER_PORT"})
@@ -328,7 +339,9 @@ class Run:
             textwrap.dedent(f"""
                 import os, sys
                 from pathlib import Path
+                import dev.redis
                 from dev.run import Process, ServerError, run
+                dev.redis.PORT = {free_port()}  # the default one may be somebody's
                 processes = [Process(n, ["sh", "-c", c], lambda _: lambda: True) for n, c in {commands!r}.items()]
                 try:
                     run(processes, os.environ, lambda *_: "welcome", local=Path({str(folder)!r}), grace=1)
@@ -360,7 +373,9 @@ class Run:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_all_that_was_started_and_nothing_else(servers: Servers, tmp_path: Path, number: signal.Signals):
+def test_ctrl_c_stops_all_that_was_started_and_nothing_else(
+    servers: Servers, tmp_path: Path, number: signal.Signals
+) -> None:
     run = Run(tmp_path, servers, polite="sleep 100", deaf="trap '' TERM; while :; do sleep 0.1; done")
     run.wait_for("ready in .*\nwelcome")
     assert run.end(number) == 0
@@ -368,14 +383,14 @@ def test_ctrl_c_stops_all_that_was_started_and_nothing_else(servers: Servers, tm
     assert servers.redis.running
 
 
-def test_a_process_that_dies_ends_the_run_with_its_name_and_exit_code(servers: Servers, tmp_path: Path):
+def test_a_process_that_dies_ends_the_run_with_its_name_and_exit_code(servers: Servers, tmp_path: Path) -> None:
     run = Run(tmp_path, servers, lasting="sleep 100", failing="sleep 0.5; exit 3")
     assert run.end() == 1
     assert "error: failing ended by itself with exit code 3" in run.output
     assert not processes_of(tmp_path)
 
 
-def test_a_second_run_in_the_same_checkout_says_that_one_is_running(servers: Servers, tmp_path: Path):
+def test_a_second_run_in_the_same_checkout_says_that_one_is_running(servers: Servers, tmp_path: Path) -> None:
     first = Run(tmp_path, servers, lasting="sleep 100")
     first.wait_for("ready in")
     second = Run(tmp_path, servers, lasting="sleep 100")
@@ -384,7 +399,7 @@ def test_a_second_run_in_the_same_checkout_says_that_one_is_running(servers: Ser
     assert first.end(signal.SIGINT) == 0
 
 
-def test_a_killed_run_leaves_no_orphans_and_the_next_one_starts(servers: Servers, tmp_path: Path):
+def test_a_killed_run_leaves_no_orphans_and_the_next_one_starts(servers: Servers, tmp_path: Path) -> None:
     run = Run(tmp_path, servers, lasting="sleep 100", deaf="trap '' TERM; while :; do sleep 0.1; done")
     run.wait_for("ready in")
     run.end(signal.SIGKILL)
@@ -394,14 +409,14 @@ def test_a_killed_run_leaves_no_orphans_and_the_next_one_starts(servers: Servers
     assert not processes_of(tmp_path)
 
 
-def test_a_server_of_ours_that_dies_ends_the_run(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_of_ours_that_dies_ends_the_run(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CELERY_RESULT_BACKEND", "")
     given = Servers(servers.mongodb, servers.rabbitmq, Server(Program(**{**vars(servers.redis.program), "url": ""})))
     run = Run(tmp_path, given, lasting="sleep 100")
     run.wait_for("ready in")
     pid_file = tmp_path / "redis" / "pid"
-    if not pid_file.exists():
-        pytest.fail("a Redis that is not the tests' own listens on port 6379, so none was started")
     os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
     assert run.end() == 1
     assert "error: Redis ended by itself with exit code 137" in run.output
