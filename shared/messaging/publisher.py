@@ -88,11 +88,11 @@ class Publisher:
             raise BrokerAway(str(error)) from error
 
     def close(self) -> None:
-        """Drop the connection. Safe to call at any time."""
+        """Close the connection, or drop it if the broker does not answer within a second. Safe to call at any time."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             try:
-                connection.collapse()
+                connection.collect(socket_timeout=1)
             except (AMQPError, OSError, OperationalError):
                 pass  # it was broken: that is why it is dropped
 

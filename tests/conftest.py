@@ -1,0 +1,51 @@
+"""Private servers for the whole test run: real MongoDB, RabbitMQ and Redis on ports and in folders of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from dev.servers import Servers, private_servers
+from shared.store.indexes import INDEXES
+from shared.store.mongo import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """All three servers; what cannot be started fails the tests that need it, and says why."""
+    with private_servers(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mongodb_url(servers: Servers) -> str:
+    return servers.mongodb.url
+
+
+@pytest.fixture
+def database_url(servers: Servers) -> Iterator[str]:
+    """The URL of a database that only this test uses."""
+    name = f"test_{uuid4().hex[:12]}"
+    base, _, query = servers.mongodb.url.partition("?")
+    url = f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
+    yield url
+    client = connect(url).client
+    client.drop_database(name)
+    client.close()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database[dict[str, Any]]]:
+    """An empty database with our indexes."""
+    found = connect(database_url)
+    for collection, indexes in INDEXES.items():
+        found[collection].create_indexes(indexes)
+    yield found
+    found.client.close()

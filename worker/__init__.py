@@ -1,0 +1,1 @@
+"""Runs executions: claims one, calls its target, records what came of it."""

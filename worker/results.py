@@ -1,0 +1,65 @@
+"""Celery's copy of the outcomes, in Redis: for AsyncResult and its like. The ledger does without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery import states
+from celery.exceptions import BackendError
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from shared.domain.execution import State
+from shared.log import get_logger
+
+if TYPE_CHECKING:
+    from celery.backends.base import Backend
+
+    from worker.run import Outcome
+
+log = get_logger()
+
+
+class ExecutionFailed(Exception):  # noqa: N818 - what happened, as Celery and Flower show it
+    """The execution failed, or was cancelled; the text says why."""
+
+
+class ResultCopy:
+    """Writes outcomes to Celery's result backend. That being away is logged once, and changes nothing else."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._away = False
+
+    def write(self, execution_id: str, outcome: Outcome, request: Any) -> None:
+        """Write the copy of one outcome; a stray message's is none."""
+        if outcome.state is None:
+            return
+        state, value = _copy(outcome)
+        try:
+            self._backend.store_result(execution_id, value, state, request=request)
+        except (RedisError, OperationalError, BackendError, OSError) as error:
+            if not self._away:
+                log.warning(
+                    "results are not copied to Redis for now", action="results_away", error=str(error)
+                )
+            self._away = True
+        else:
+            if self._away:
+                log.info("results are copied to Redis again", action="results_back")
+            self._away = False
+
+
+def _copy(outcome: Outcome) -> tuple[str, Any]:
+    if outcome.state is State.SUCCEEDED:
+        return states.SUCCESS, outcome.result
+    error = ExecutionFailed(describe(outcome))
+    if outcome.state is State.PENDING:
+        return states.RETRY, error
+    return (states.REVOKED if outcome.state is State.CANCELLED else states.FAILURE), error
+
+
+def describe(outcome: Outcome) -> str:
+    """Return one line on an outcome that is not a success."""
+    failure = f"{outcome.failure.code}: {outcome.failure.message}" if outcome.failure else ""
+    return " ".join(part for part in (failure, f"({outcome.reason})" if outcome.reason else "") if part)

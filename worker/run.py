@@ -1,0 +1,107 @@
+"""Run one execution: claim, call, record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import random
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from shared import metrics
+from shared.domain.execution import Failure, State, after_failure
+from shared.log import bound, get_logger
+from shared.store import executions
+from worker.target import Cancellation, Succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.store.executions import Claimed
+    from worker.keeper import Keeper
+    from worker.ledger import Ledger
+    from worker.target import TargetCaller
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a message. state is the execution's now; None means that there was nothing to do."""
+
+    state: State | None
+    result: Mapping[str, Any] | None = None
+    failure: Failure | None = None
+    reason: str = ""
+
+
+class Runner:
+    """What running takes, for one process."""
+
+    def __init__(self, ledger: Ledger, keeper: Keeper, caller: TargetCaller, worker: str) -> None:
+        self._ledger = ledger
+        self._keeper = keeper
+        self._caller = caller
+        self._worker = worker
+
+    def run(self, execution_id: str) -> Outcome:
+        """Run an execution if it is there, due, and nobody else runs it. Raises StoppingError as Ledger does."""
+        asked_at = monotonic()
+        claimed = self._ledger.claim(execution_id)
+        if claimed is None:
+            metrics.WORKER_STRAYS.inc()
+            reason = self._ledger.why_unclaimable(execution_id)
+            log.info("nothing to do", action="message_stray", execution_id=execution_id, reason=reason)
+            return Outcome(None, reason=reason)
+        with bound(
+            execution_id=execution_id, job_id=claimed.job_id, attempt=claimed.attempt, trace_id=claimed.trace_id
+        ):
+            log.info(
+                "attempt starts",
+                action="attempt_started",
+                target=f"{claimed.target_service}/{claimed.target_method}",
+                queue=claimed.queue,
+            )
+            return self._attempt(claimed, asked_at)
+
+    def _attempt(self, claimed: Claimed, claimed_at: float) -> Outcome:
+        cancellation = Cancellation()
+        started = monotonic()
+        with self._keeper.holding(claimed, claimed_at, cancellation):
+            answer = self._caller.call(claimed, cancellation)
+            seconds = monotonic() - started
+            metrics.WORKER_DURATION.labels(claimed.target_service).observe(seconds)
+            # Still holding: the lease is kept until the outcome is written, however long the store takes.
+            outcome = self._record(claimed, answer)
+        state = outcome.state.value if outcome.state else "REFUSED"
+        metrics.WORKER_EXECUTIONS.labels(claimed.queue, claimed.target_service, state).inc()
+        if outcome.state is State.PENDING:
+            metrics.WORKER_RETRIES.labels(claimed.target_service).inc()
+        level = log.info if outcome.state is State.SUCCEEDED else log.warning
+        level(
+            "attempt ended",
+            action="attempt_ended",
+            state=state,
+            seconds=round(seconds, 3),
+            code=outcome.failure.code if outcome.failure else None,
+            error=outcome.failure.message if outcome.failure else None,
+            reason=outcome.reason or None,
+        )
+        return outcome
+
+    def _record(self, claimed: Claimed, answer: Succeeded | Failure) -> Outcome:
+        if isinstance(answer, Succeeded):
+            result, truncated = executions.cut_result(answer.result)
+            move = executions.succeed(claimed.execution_id, claimed.nonce, self._worker, result, truncated=truncated)
+            failure, reason = None, ""
+        else:
+            # This host's clock only sets the length of the wait; whether it is over, the database decides.
+            after = after_failure(answer, claimed.attempt, claimed.retry, datetime.now(UTC), random())
+            move = executions.fail(claimed.execution_id, claimed.nonce, self._worker, answer, after)
+            failure, reason = answer, after.reason
+        row = self._ledger.record(claimed, move)
+        if row is None:
+            return Outcome(None, failure=failure, reason="the outcome came after the lease had been lost")
+        stored = executions.to_execution(row)
+        return Outcome(stored.state, stored.result, failure, reason)
+
