@@ -1,0 +1,117 @@
+"""Time to find the next fire, ours beside cronsim's and croniter's: python -m benchmarks.next_fire.
+
+All are asked in turn, instant by instant (seeded, 2026-2045, in New York), so that a slow moment of the host falls on
+each alike. The libraries parse whenever they are asked from a new instant; ours is shown as the planner uses it (the
+document is read through the cache), and parsing anew as they do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from statistics import median, quantiles
+from time import perf_counter_ns
+from zoneinfo import ZoneInfo
+
+from croniter import croniter
+from cronsim import CronSim
+
+from shared.domain.cron import EPOCH, Cron, expression_fields, tzdata_version
+from shared.domain.schedule import from_document, parse_schedule, to_document
+
+ZONE = "America/New_York"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+COMMON = (
+    "* * * * *",
+    "*/5 * * * *",
+    "*/15 9-17 * * MON-FRI",
+    "0 * * * *",
+    "0 8 * * *",
+    "30 2 * * *",
+    "0 0 * * 0",
+    "0 9 1 * *",
+    "15 10 L * *",
+    "0 12 1,15 * *",
+)
+RARE = (
+    "0 0 29 2 *",
+    "0 0 29 2 */7",  # 29 February on a Sunday: up to 40 years
+    "0 0 * 2 MON#5",  # 29 February on a Monday, likewise
+    "0 0 31 12 SUN#5",
+    "59 23 28-31/3 */11 5#5",
+)
+OURS_ONLY = ("0 0 L-28 2 ?", "0 0 29W 2 ?", "59 59 23 L-3,LW,1W 2,4 FRIL,MON#5", "* * * * * *", "H H L-2 */3 ?")
+
+Ask = Callable[[datetime], object]
+
+
+def rivals(expression: str) -> dict[str, Ask]:
+    """Return the ways to find the fire after an instant, by name; `ours` is the one to compare with."""
+    first = parse_schedule(type="cron", config={"expression": expression}, timezone=ZONE, now=START, hash_key="job-1")
+    stored, zone, keep = to_document(first), ZoneInfo(ZONE), first.next_after
+    asked: dict[str, Ask] = {
+        "ours": keep,
+        "reading": lambda after: from_document(stored).next_after(after),
+        "parsing": lambda after: Cron(expression_fields(expression), ZONE).next_after(
+            (after - EPOCH) // timedelta(seconds=1)
+        ),
+    }
+    if expression not in OURS_ONLY:
+        asked["cronsim"] = lambda after: next(CronSim(expression, after.astimezone(zone)))
+        asked["croniter"] = lambda after: croniter(expression, after.astimezone(zone)).get_next(datetime)
+    return asked
+
+
+def measure(expression: str, n: int, rng: random.Random) -> dict[str, list[float]]:
+    """Return the microseconds that each rival took for each of n instants."""
+    asked = rivals(expression)
+    for ask in asked.values():
+        ask(START + timedelta(days=20 * 365))
+    taken: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(n):
+        after = START + timedelta(seconds=rng.randrange(20 * 365 * 86_400))
+        for name, ask in asked.items():
+            begin = perf_counter_ns()
+            ask(after)
+            taken[name].append((perf_counter_ns() - begin) / 1000)
+    return taken
+
+
+def row(expression: str, taken: dict[str, list[float]]) -> str:
+    """Return a line of medians in microseconds, and how many times ours the libraries take."""
+    middle = {name: median(times) for name, times in taken.items()}
+    worst = quantiles(taken["ours"], n=100)[-1]
+    line = f"{expression:36}{middle['ours']:9.1f}{worst:9.1f}{middle['reading']:9.1f}{middle['parsing']:9.1f}"
+    for name in ("cronsim", "croniter"):
+        line += f"{middle[name]:11.1f}{middle[name] / middle['ours']:8.0f}x" if name in middle else f"{'-':>11}{'-':>9}"
+    return line
+
+
+def main() -> None:
+    """Print one line for each expression, and the medians over the common ones."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--instants", type=int, default=400, help="instants for each expression")
+    arguments.add_argument("--seed", type=int, default=1)
+    given = arguments.parse_args()
+    rng = random.Random(given.seed)
+    print(
+        f"seed {given.seed}, {given.instants} instants, zone {ZONE}, tzdata {tzdata_version()}; microseconds, medians"
+    )
+    print(f"{'':36}{'ours':>9}{'p99':>9}{'reading':>9}{'parsing':>9}{'cronsim':>11}{'':9}{'croniter':>11}")
+    pooled: dict[str, list[float]] = {}
+    slowest = 0.0
+    for expression in COMMON + RARE + OURS_ONLY:
+        taken = measure(expression, given.instants if expression in COMMON else given.instants // 4, rng)
+        print(row(expression, taken))
+        slowest = max(slowest, median(taken["ours"]))
+        if expression in COMMON:
+            for name, times in taken.items():
+                pooled.setdefault(name, []).extend(times)
+    print(row("all common ones", pooled))
+    print(f"slowest expression: {slowest:.1f} us")
+
+
+if __name__ == "__main__":
+    main()
