@@ -1,4 +1,4 @@
-"""Fire: decide the occurrences that are due, durably, and hand over what runs. No policy here; see shared.domain.plan."""
+"""Fire: decide the occurrences that are due, durably, and hand over what runs. What the policies are, shared.domain says."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Fire:
         self._skew_reported_at: datetime | None = None
 
     def run_once(self) -> float:
-        """Decide one batch of what is due; return how many seconds there is nothing to do for, at most LONGEST_SLEEP."""
+        """Decide one batch of what is due; return for how many seconds there is nothing to do, up to LONGEST_SLEEP."""
         held = self._partitions.held
         if not held:
             return LONGEST_SLEEP / 10
@@ -91,9 +91,7 @@ class Fire:
         for each in carried_out:
             if each.plan.install is not None:
                 self._install(each)
-        self._hand_over(
-            row for each in carried_out for row in each.inserted if row["state"] == State.PENDING.value
-        )
+        self._hand_over(row for each in carried_out for row in each.inserted if row["state"] == State.PENDING.value)
         for each in carried_out:
             self._report(each)
         if contested and not follow:
@@ -134,7 +132,7 @@ class Fire:
         In rounds: the first rows of all plans in one unordered bulk, then the second rows, and so on, since a
         plan's later row may only be inserted after the one before it.
         """
-        standing, contested = planned, []
+        standing, contested = planned, list[_Planned]()
         for number in count():
             round_ = [each for each in standing if number < len(each.plan.rows)]
             if not round_:
@@ -255,7 +253,7 @@ class Fire:
         if next_job is None:
             return LONGEST_SLEEP
         self._watch_clock(next_job["now"])
-        wait = (next_job["wake_at"] - next_job["now"]).total_seconds()
+        wait: float = (next_job["wake_at"] - next_job["now"]).total_seconds()
         return min(LONGEST_SLEEP, max(0.0, wait))
 
     def _watch_clock(self, database_now: datetime) -> None:

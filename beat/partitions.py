@@ -46,16 +46,12 @@ class Partitions:
     def prepare(self) -> None:
         """Create the rows of the partitions, if nobody has yet."""
         for number in range(PARTITIONS):
-            self._partitions.update_one(
-                {"_id": number}, [{"$set": {"term": {"$ifNull": ["$term", 0]}}}], upsert=True
-            )
+            self._partitions.update_one({"_id": number}, [{"$set": {"term": {"$ifNull": ["$term", 0]}}}], upsert=True)
 
     def run_once(self) -> None:
         """Say that this beat is alive, renew what it holds, and move towards a fair share."""
         asked_at = monotonic()
-        self._beats.update_one(
-            {"_id": self._name}, [{"$set": {"expires_at": from_now(self._lease)}}], upsert=True
-        )
+        self._beats.update_one({"_id": self._name}, [{"$set": {"expires_at": from_now(self._lease)}}], upsert=True)
         self._partitions.update_many(
             {"holder": self._name, "$expr": {"$not": [is_past("expires_at")]}},
             [{"$set": {"expires_at": from_now(self._lease)}}],

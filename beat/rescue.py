@@ -49,9 +49,7 @@ class StoreReturns(TopologyListener):
 def _writable(description: Any) -> frozenset[Any]:
     if description.topology_type == TOPOLOGY_TYPE.Unknown:
         return frozenset()
-    return frozenset(
-        address for address, server in description.server_descriptions().items() if server.is_writable
-    )
+    return frozenset(address for address, server in description.server_descriptions().items() if server.is_writable)
 
 
 class Rescue:

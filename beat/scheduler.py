@@ -46,12 +46,12 @@ class DatabaseScheduler(Scheduler):
     Celery constructs it twice, the first time with lazy=True, when it must not connect.
     """
 
-    def __init__(self, app: Celery, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
+    def __init__(self, app: Celery, **kwargs: Any) -> None:
         self._ready = False
         self._housekeeping: _Housekeeping | None = None
         self._failing_since: float | None = None
         self._asked_to_stop = False
-        super().__init__(app, *args, lazy=lazy, **kwargs)
+        super().__init__(app, **kwargs)
 
     def setup_schedule(self) -> None:
         """Build the duties and start their threads. Nothing is asked of the servers yet: they may be away."""
@@ -68,9 +68,7 @@ class DatabaseScheduler(Scheduler):
         )
         policies = Policies(misfire_grace=timedelta(seconds=settings.misfire_grace))
         self._fire = Fire(self._database, partitions, policies, self._relay.hand_over, name)
-        rescue = Rescue(
-            self._database, partitions, returns, timedelta(seconds=settings.execution_lease), name
-        )
+        rescue = Rescue(self._database, partitions, returns, timedelta(seconds=settings.execution_lease), name)
         self._partitions = partitions
         self._housekeeping = _Housekeeping(partitions, rescue, settings.partition_lease / 4)
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
@@ -89,7 +87,7 @@ class DatabaseScheduler(Scheduler):
                 if not self._ready:
                     self._prepare()
                 sleep = self._fire.run_once()
-        except Exception as error:  # see the docstring
+        except Exception as error:  # noqa: BLE001 - see the docstring
             metrics.BEAT_TICK_FAILURES.inc()
             self._note_failure(error)
             return 0.5

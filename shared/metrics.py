@@ -41,9 +41,7 @@ BEAT_RESCUED: Final = Counter("scheduler_beat_rescued", "Attempts taken from sil
 PUBLISHED: Final = Counter("scheduler_published", "Messages that the broker confirmed.", ["queue"])
 PUBLISH_FAILURES: Final = Counter("scheduler_publish_failures", "Messages that the broker did not confirm.", ["queue"])
 
-WORKER_EXECUTIONS: Final = Counter(
-    "scheduler_worker_attempts", "Attempts that ended.", ["queue", "target", "outcome"]
-)
+WORKER_EXECUTIONS: Final = Counter("scheduler_worker_attempts", "Attempts that ended.", ["queue", "target", "outcome"])
 WORKER_DURATION: Final = Histogram(
     "scheduler_worker_call_duration_seconds", "Of the call to the target.", ["target"], buckets=_LONG_SECONDS
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 from urllib.parse import urlsplit
 
+from grpc import StatusCode
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -17,10 +18,7 @@ from shared.domain.retry import RetryPolicy
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
-GRPC_CODES = (
-    "CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED"
-    " FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"
-).split()
+GRPC_CODES = [code.name for code in StatusCode if code is not StatusCode.OK]
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -40,12 +38,14 @@ def _codes(given: frozenset[str]) -> frozenset[str]:
 
 
 class Settings(BaseSettings):
-    """Every setting of every process. Names are the environment's, in lower case; the README's table is held to this."""
+    """Every setting of every process. Names are the environment's, in lower case; the README's table is held to it."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     mongodb_url: Annotated[str, _url("mongodb", "mongodb+srv")] = Field(
-        "mongodb://localhost:27017/scheduler", repr=False, description="MongoDB, with the database's name (default `scheduler`)."
+        "mongodb://localhost:27017/scheduler",
+        repr=False,
+        description="MongoDB, with the database's name (default `scheduler`).",
     )
     celery_broker_url: Annotated[str, _url("amqp", "amqps", "pyamqp")] = Field(
         "amqp://guest:guest@localhost:5672//", repr=False, description="RabbitMQ."
@@ -55,9 +55,11 @@ class Settings(BaseSettings):
     )
     grpc_port: Port = Field(50054, description="Port of the gRPC server.")
     bind_host: str = Field(
-        "127.0.0.1", description="Address that the gRPC server and the metrics listen on; 0.0.0.0 in a container."
+        "127.0.0.1", description="Where the gRPC server and the metrics listen; 0.0.0.0 in a container."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe log events shown.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log events shown."
+    )
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="`json`, `console`, or `auto`: the console's format."
     )
@@ -75,7 +77,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     retry_max_attempts: int = Field(4, description="Attempts in all, the first one included, for jobs that do not say.")
     retry_initial_backoff: float = Field(60, description="Seconds before the second attempt, for jobs that do not say.")
-    retry_max_backoff: float = Field(600, description="Longest wait between attempts, in seconds, for jobs that do not say.")
+    retry_max_backoff: float = Field(600, description="Longest wait between attempts, for jobs that do not say.")
     retry_multiplier: float = Field(2, description="Growth of the wait between attempts, for jobs that do not say.")
     retryable_codes: Annotated[frozenset[str], NoDecode, AfterValidator(_codes)] = Field(
         frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}),
@@ -102,7 +104,9 @@ class Settings(BaseSettings):
     shutdown_grace: Seconds = Field(10, description="Seconds that calls in progress get when a process is stopped.")
     server_metrics_port: Port = Field(9464, description="Prometheus port of the gRPC server.")
     beat_metrics_port: Port = Field(9465, description="Prometheus port of beat; the next free one if it is taken.")
-    worker_metrics_port: Port = Field(9466, description="Prometheus port of a worker; the next free one if it is taken.")
+    worker_metrics_port: Port = Field(
+        9466, description="Prometheus port of a worker; the next free one if it is taken."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -117,7 +121,8 @@ class Settings(BaseSettings):
         try:
             _ = self.retry_policy
         except InvalidInput as refused:
-            raise ValueError("; ".join(f"{v.field.replace('.', '_')}: {v.description}" for v in refused.violations)) from None
+            sentences = [f"{v.field.replace('.', '_')}: {v.description}" for v in refused.violations]
+            raise ValueError("; ".join(sentences)) from None
         return self
 
     @property
@@ -132,7 +137,7 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment, or end the process with one sentence a wrong value. No value is repeated: it may be secret."""
+    """Read the environment, or end the process with a sentence a wrong value; none is repeated: it may be secret."""
     try:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as refused:

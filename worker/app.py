@@ -23,9 +23,9 @@ from shared.domain.execution import State
 from shared.log import get_logger
 from shared.messaging.app import RUN_EXECUTION, make_app
 from shared.messaging.queues import load_queues
-from shared.settings import load_settings
+from shared.settings import load_settings, stop
 from shared.store.mongo import connect
-from shared.targets import load_targets
+from shared.targets import RegistryError, load_targets
 from worker.keeper import Keeper
 from worker.ledger import Ledger, StoppingError
 from worker.results import ExecutionFailed, ResultCopy, describe
@@ -40,6 +40,10 @@ log = get_logger()
 OTHER_METRICS_PORTS: Final = 50
 
 settings = load_settings()
+try:
+    _targets = load_targets(settings)
+except RegistryError as refused:
+    stop(str(refused))
 celery_app = make_app(settings, load_queues(settings.config_dir))
 app = celery_app
 
@@ -64,7 +68,7 @@ def _build(worker: str) -> Runner:
     keeper = Keeper(ledger, lease)
     keeper.start()
     metrics.serve(settings.bind_host, settings.worker_metrics_port, alternatives=OTHER_METRICS_PORTS)
-    caller = TargetCaller(load_targets(settings), settings.retryable_codes)
+    caller = TargetCaller(_targets, settings.retryable_codes)
     return Runner(ledger, keeper, caller, worker)
 
 
@@ -78,7 +82,7 @@ def _build(worker: str) -> Runner:
 def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
     """Run an execution. The message is a hint: a duplicate or late one finds nothing to do."""
     try:
-        outcome = runner(self.request.hostname).run(execution_id)
+        outcome = runner(self.request.hostname or "worker").run(execution_id)
     except StoppingError as stopping:
         raise Reject(str(stopping), requeue=True) from stopping
     _results.write(execution_id, outcome, self.request)

@@ -99,4 +99,4 @@ class Keeper(Thread):
             trace_id=held.claimed.trace_id,
             reason=why,
         )
-        held.cancellation.cancel(f"the lease was lost: {why}")
+        held.cancellation.cancel(f"the lease was lost: {why}", retryable=True)

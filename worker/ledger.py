@@ -53,9 +53,7 @@ class Ledger:
         move = executions.claim(execution_id, self._worker, nonce, self._lease)
 
         def claim_once() -> Mapping[str, Any] | None:
-            return self._executions.find_one_and_update(
-                move.filter, move.update, return_document=ReturnDocument.AFTER
-            )
+            return self._executions.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)
 
         def was_claimed() -> Mapping[str, Any] | None:
             # The answer was lost: the nonce, which nobody else can have written, tells.

@@ -40,9 +40,7 @@ class ResultCopy:
             self._backend.store_result(execution_id, value, state, request=request)
         except (RedisError, OperationalError, BackendError, OSError) as error:
             if not self._away:
-                log.warning(
-                    "results are not copied to Redis for now", action="results_away", error=str(error)
-                )
+                log.warning("results are not copied to Redis for now", action="results_away", error=str(error))
             self._away = True
         else:
             if self._away:

@@ -104,4 +104,3 @@ class Runner:
             return Outcome(None, failure=failure, reason="the outcome came after the lease had been lost")
         stored = executions.to_execution(row)
         return Outcome(stored.state, stored.result, failure, reason)
-

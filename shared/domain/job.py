@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.plan import Mode
 from shared.domain.retry import RetryPolicy
-from shared.domain.schedule import Schedule, parse_schedule
+from shared.domain.schedule import parse_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from shared.domain.schedule import Schedule
 
 JOB_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 LONGEST_NAME: Final = 200
@@ -177,7 +182,9 @@ def _job_type(given: str, found: list[Violation]) -> JobType | None:
 def _schedule(draft: JobDraft, now: datetime, found: list[Violation]) -> Schedule | None:
     terms = draft.schedule
     if terms is None:
-        found.append(Violation("schedule_config", "a schedule is required: type cron, interval or once, and its config"))
+        found.append(
+            Violation("schedule_config", "a schedule is required: type cron, interval or once, and its config")
+        )
         return None
     if not isinstance(terms, ScheduleTerms):
         return terms
@@ -260,7 +267,9 @@ def _label_violations(labels: Mapping[str, str]) -> list[Violation]:
         found.append(Violation("labels", f"{len(labels)} labels are too many (at most {MOST_LABELS})"))
     for key, value in labels.items():
         if not key or max(len(key), len(value)) > LONGEST_LABEL:
-            sentence = f"label {_quoted(key)}: key and value need at most {LONGEST_LABEL} characters, the key at least one"
+            sentence = (
+                f"label {_quoted(key)}: key and value need at most {LONGEST_LABEL} characters, the key at least one"
+            )
             found.append(Violation("labels", sentence))
     return found
 

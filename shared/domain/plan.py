@@ -186,9 +186,7 @@ def _decide(
     return rows
 
 
-def _gap(
-    state: State, schedule: Schedule, after: datetime, first: datetime, through: datetime, reason: str
-) -> Row:
+def _gap(state: State, schedule: Schedule, after: datetime, first: datetime, through: datetime, reason: str) -> Row:
     last = _latest(schedule, after, through)
     return Row(state, first, last, schedule.count_between(after, through), reason)
 

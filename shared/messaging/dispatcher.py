@@ -19,7 +19,6 @@ from shared.store import executions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from pymongo.database import Database
 
@@ -122,5 +121,3 @@ def take(waiting: SimpleQueue[Mapping[str, Any]], most: int, timeout: float) -> 
     except Empty:
         pass
     return batch
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -68,7 +69,7 @@ class Publisher:
         return self._batch([(m.execution_id, self._message(m), EXECUTIONS_EXCHANGE.name, m.queue) for m in messages])
 
     def publish_dead_letters(self, letters: Mapping[str, tuple[dict[str, str], str]]) -> set[str]:
-        """Send copies of failed executions, as id to (headers, JSON), to the dead-letter queue; return as publish does."""
+        """Send copies of failed executions, id to (headers, JSON), to the dead-letter queue; return as publish does."""
         return self._batch(
             [
                 (execution_id, _message(body, headers, execution_id), DEAD_LETTER_EXCHANGE.name, "")
@@ -80,9 +81,7 @@ class Publisher:
         """Return how many messages wait in each queue, not counting those that workers hold. Raises BrokerAway."""
         self._connect()
         try:
-            return {
-                queue: self._channel.queue_declare(queue=queue, passive=True).message_count for queue in queues
-            }
+            return {queue: self._channel.queue_declare(queue=queue, passive=True).message_count for queue in queues}
         except (AMQPError, OSError, OperationalError) as error:
             self.close()
             raise BrokerAway(str(error)) from error
@@ -91,10 +90,8 @@ class Publisher:
         """Close the connection, or drop it if the broker does not answer within a second. Safe to call at any time."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
-            try:
+            with suppress(AMQPError, OSError, OperationalError):  # it was broken: that is why it is dropped
                 connection.collect(socket_timeout=1)
-            except (AMQPError, OSError, OperationalError):
-                pass  # it was broken: that is why it is dropped
 
     def _batch(self, sends: Sequence[tuple[str, Message, str, str]]) -> set[str]:
         self._connect()
@@ -138,7 +135,7 @@ class Publisher:
             connection = self._app.connection_for_write()
             connection.connect()
             self._connection = connection
-            channel = connection.default_channel
+            channel: Any = connection.default_channel
             for queue in [*self._queues.declarations(), DEAD_LETTER_QUEUE]:
                 queue(channel).declare()
             channel.confirm_select()

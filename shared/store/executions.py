@@ -1,4 +1,4 @@
-"""The collection `executions`: ledger and outbox in one. Rows to domain values and back, every filter and update on it."""
+"""The collection `executions`, ledger and outbox in one: documents to values and back, every filter and update."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def to_row(document: Mapping[str, Any]) -> Row:
 
 
 def same_decision(one: Row, other: Row) -> bool:
-    """Return whether two rows decide the same occurrences in the same way; then it does not matter whose was inserted."""
+    """Return whether two rows decide the same occurrences in the same way; then it does not matter whose stands."""
     return (one.state, one.first, one.last) == (other.state, other.first, other.last)
 
 
@@ -289,9 +289,7 @@ def cancel_unstarted(uid: str, by: str, reason: str) -> Move:
 
 def give_up_running(uid: str, reason: str) -> Move:
     """Let the running attempts of a job be their last."""
-    return Move(
-        {"open": True, "job_uid": uid, "state": State.RUNNING.value}, [{"$set": {"give_up": literal(reason)}}]
-    )
+    return Move({"open": True, "job_uid": uid, "state": State.RUNNING.value}, [{"$set": {"give_up": literal(reason)}}])
 
 
 def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
@@ -441,8 +439,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         error=Failure(**document["error"]) if "error" in document else None,
         trace_id=get("trace_id", ""),
         transitions=tuple(
-            Transition(t["number"], State(t["state"]), t["at"], t["by"], t["reason"])
-            for t in get("transitions", ())
+            Transition(t["number"], State(t["state"]), t["at"], t["by"], t["reason"]) for t in get("transitions", ())
         ),
     )
 
@@ -531,5 +528,3 @@ def counts_pipeline(uid: str, since: datetime) -> list[dict[str, Any]]:
 def ended_filter(cutoff: datetime) -> dict[str, Any]:
     """Find rows that ended before an instant."""
     return {"finished_at": {"$lt": cutoff}}
-
-

@@ -1,4 +1,4 @@
-"""Every index, and which question it answers. Created at start by whoever comes first; creating again changes nothing."""
+"""Every index, and which question it answers. Created at start by whoever comes first; again changes nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         # overlap: is an execution of this job in flight; deletion: what to cancel
         IndexModel([("job_uid", ASCENDING)], name="open", **_where(open=True)),
         # relay: what should wait in this queue
-        IndexModel([("queue", ASCENDING), ("queued_at", ASCENDING)], name="waiting", **_where(open=True, state="QUEUED")),
+        IndexModel(
+            [("queue", ASCENDING), ("queued_at", ASCENDING)], name="waiting", **_where(open=True, state="QUEUED")
+        ),
         # dead letters that have not been sent yet
         IndexModel([("dead_letter", ASCENDING)], name="dead_letter", **_where(dead_letter=True)),
         # lists and counts of one job

@@ -194,7 +194,7 @@ def edit_filter(job_id: str, revision: int) -> dict[str, Any]:
 def edit(
     set_fields: Mapping[str, Any], state: JobState, change: tuple[Schedule, str, str] | None, *, edited: bool = True
 ) -> list[dict[str, Any]]:
-    """Return the update that edits a job; with a change (schedule, by, reason) it queues that for a beat, and wakes one.
+    """Return the update that edits a job; a change (schedule, by, reason) is queued for a beat, which is woken.
 
     The change's cutoff is the database's time, but never before what is already decided or queued: whatever the
     clocks say, an instant belongs to one epoch.
