@@ -77,16 +77,15 @@ class Cancellation:
         """What the call was asked to end with, if it was."""
         return self._failure
 
-    def cancel(self, reason: str, *, retryable: bool = False) -> None:
+    def cancel(self, reason: str) -> None:
         """End the call, so that the target sees it cancelled; the attempt fails with CANCELLED and this reason.
 
-        retryable is for a call that is given up for reasons of ours, as the worker's shutdown. The first to cancel
-        is heard. Does not wait for the call to end.
+        The first to cancel is heard. Does not wait for the call to end.
         """
         with self._lock:
             if self._failure is not None:
                 return
-            self._failure = Failure("CANCELLED", reason, retryable)
+            self._failure = Failure("CANCELLED", reason, retryable=False)
             end = self._end
         if end is not None:
             end()

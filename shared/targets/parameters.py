@@ -123,7 +123,9 @@ class _Walk:
     def message(self, kind: Descriptor, value: object, path: str, depth: int) -> None:
         """Check a message that has fields, and no JSON form of its own."""
         if not isinstance(value, dict):
-            self.refuse(path, f"{_shown(value)} is not an object (the fields of a {kind.name}: {_field_names(kind)})")
+            self.refuse(
+                path, f"{_shown(value)} is not an object (the fields of {_article(kind.name)}: {_field_names(kind)})"
+            )
             return
         if depth > _DEEPEST:
             self.refuse(path, f"it is nested too deep (at most {_DEEPEST} levels)")
@@ -182,7 +184,7 @@ class _Walk:
             else:
                 self._one(entry["value"], item, {key: item}, field, at, depth)
 
-    def _one(  # noqa: PLR0917 - the step of a walk, called in three places
+    def _one(
         self, field: FieldDescriptor, value: object, wrapped: object, owner: FieldDescriptor, here: str, depth: int
     ) -> None:
         """Check one value of a field; wrapped is how the owner (the field, or the map) takes it."""
@@ -263,7 +265,7 @@ def _is_base64(value: object) -> bool:
 def _a(field: FieldDescriptor) -> str:
     """Say what a field takes, one value of it where it is repeated."""
     if field.enum_type is not None:
-        return f"a {field.enum_type.name} ({_capped([value.name for value in field.enum_type.values])})"
+        return f"{_article(field.enum_type.name)} ({_capped([value.name for value in field.enum_type.values])})"
     if field.message_type is not None:
         return _a_message(field.message_type)
     if field.type == FieldDescriptor.TYPE_BOOL:
@@ -279,8 +281,12 @@ def _a_message(kind: Descriptor) -> str:
             return _a(kind.fields_by_name["value"])
         if kind.name in {"Struct", "ListValue"}:
             return _EXPECTED[kind.name]
-        return f"a {kind.name} ({_EXPECTED[kind.name]})"
-    return f"a {kind.name} (an object)"
+        return f"{_article(kind.name)} ({_EXPECTED[kind.name]})"
+    return f"{_article(kind.name)} (an object)"
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _field_names(kind: Descriptor) -> str:
