@@ -751,9 +751,6 @@ def _range(first: str, last: str, field: _Field, item: str) -> Sequence[int]:
     """Return first..last; it goes on from the field's end to its beginning when last is before first."""
     low, high = _value(first, field, item), _value(last, field, item)
     if low > high:
-        # FRI-MON, and 7-2 where 7 is the Sunday before 2.
-        low %= field.high + 1
-    if low > high:
         high += field.size
     return [field.low + (value - field.low) % field.size for value in range(low, high + 1)]
 

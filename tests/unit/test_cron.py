@@ -94,7 +94,9 @@ def test_times_are_wall_clock_times_of_the_zone() -> None:
 def test_a_fixed_time_inside_a_gap_fires_once_at_the_first_instant_after_it(
     expression: str, timezone: str, after: str, through: str, fires: list[str]
 ) -> None:
-    assert between(parse(expression, timezone), after, through) == fires
+    schedule = parse(expression, timezone)
+    assert between(schedule, after, through) == fires
+    assert schedule.count_between(seconds(after), seconds(through)) == len(fires)
 
 
 @pytest.mark.parametrize(
@@ -596,11 +598,13 @@ def test_zone_data_comes_from_the_package_and_not_from_the_host(tmp_path: Path) 
     wrong.write_bytes((files("tzdata") / "zoneinfo" / "UTC").read_bytes())
     host = zoneinfo.TZPATH
     zoneinfo.reset_tzpath([str(tmp_path)])
+    zoneinfo.ZoneInfo.clear_cache()
     try:
         fresh = zone.__wrapped__("Europe/Berlin")
         assert fresh.wall(seconds("2026-07-01")) == seconds("2026-07-01T02:00")
     finally:
         zoneinfo.reset_tzpath(host)
+        zoneinfo.ZoneInfo.clear_cache()
 
 
 def test_the_version_of_the_zone_data_is_known() -> None:
