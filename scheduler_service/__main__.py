@@ -1,0 +1,120 @@
+"""`python -m scheduler_service`: the composition root of the gRPC server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+import uvloop
+
+from scheduler_service.cleanup import Cleanup
+from scheduler_service.definitions import Definitions
+from scheduler_service.executions import Executions
+from scheduler_service.jobs import Jobs
+from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.prepare import prepare
+from scheduler_service.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
+from scheduler_service.seed import read_seed
+from scheduler_service.server import PortTakenError, Server
+from scheduler_service.service import SchedulerService
+from shared import log as logs
+from shared import metrics
+from shared.domain.errors import InvalidInput
+from shared.messaging.app import make_app
+from shared.messaging.dispatcher import Dispatcher, Sender
+from shared.messaging.publisher import Publisher
+from shared.messaging.queues import load_queues
+from shared.settings import load_settings, stop
+from shared.store.mongo import connect, connect_async
+from shared.targets import RegistryError, load_targets
+
+if TYPE_CHECKING:
+    from pymongo.asynchronous.database import AsyncDatabase
+
+    from shared.settings import Settings
+    from shared.targets import Targets
+
+log = logs.get_logger()
+
+STORE_PATIENCE: Final[dict[str, Any]] = {"serverSelectionTimeoutMS": 2_000, "timeoutMS": 8_000}
+"""Of one operation: a client is better told UNAVAILABLE, and tries again, than left waiting."""
+
+
+async def serve(settings: Settings) -> None:
+    """Build everything, serve until SIGTERM or SIGINT, and take it down again. A second signal ends at once."""
+    queues = load_queues(settings.config_dir)
+    try:
+        targets = load_targets(settings)
+    except RegistryError as error:
+        stop(str(error))
+    definitions = Definitions(settings, queues, targets)
+    try:
+        drafts = await read_seed(settings.config_dir, definitions)
+    except InvalidInput as refused:
+        stop(str(refused))
+
+    database = connect_async(settings.mongodb_url, **STORE_PATIENCE)
+    jobs = Jobs(database)
+    publisher = Publisher(make_app(settings, queues), queues)
+    sending_database = connect(settings.mongodb_url)
+    by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
+    dispatcher = Dispatcher(Sender(sending_database, publisher, by), publisher)
+    scheduler = SchedulerService(jobs, Executions(database), definitions, dispatcher)
+    maintenance = MaintenanceService(
+        jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
+    )
+    server = Server(scheduler, maintenance, database)
+    told_to_stop = _on_first_signal()
+    try:
+        await server.start(settings.bind_host, settings.grpc_port, prepare(database, drafts, jobs, definitions))
+    except PortTakenError as taken:
+        stop(str(taken))
+    metrics.serve(settings.bind_host, settings.server_metrics_port)
+    dispatcher.start()
+
+    await told_to_stop.wait()
+    log.info("server stops", action="server_stopping", grace_seconds=settings.shutdown_grace)
+    await server.stop(settings.shutdown_grace)
+    await asyncio.to_thread(dispatcher.stop)
+    await database.client.close()
+    sending_database.client.close()
+    log.info("server has stopped", action="server_stopped")
+
+
+def _probes(settings: Settings, targets: Targets, database: AsyncDatabase[dict[str, Any]]) -> dict[str, Probe]:
+    probes = {name: target_probe(targets.address(name)) for name in sorted(targets.names)}
+    probes["mongodb"] = mongodb_probe(database)
+    probes["rabbitmq"] = rabbitmq_probe(settings.celery_broker_url)
+    probes["redis"] = redis_probe(settings.celery_result_backend)
+    return probes
+
+
+def _on_first_signal() -> asyncio.Event:
+    """Return what the first SIGTERM or SIGINT sets; the next one finds the system's default, and ends the process."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def tell() -> None:
+        told.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in numbers:
+        loop.add_signal_handler(number, tell)
+    return told
+
+
+def main() -> None:
+    """Run the server until it is told to stop."""
+    settings = load_settings()
+    logs.configure("scheduler-service", settings.log_level, settings.log_format)
+    uvloop.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Around every call: who calls, one line in the log, the metrics, and refusals and errors made into statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from grpc_status import rpc_status
+from pymongo.errors import PyMongoError
+
+from scheduler_service.caller import current, read_caller
+from scheduler_service.refusals import internal_status, refusal_status, shortened, store_status
+from shared.domain.errors import SchedulerError
+from shared.log import bound, get_logger
+from shared.metrics import SERVER_DURATION, SERVER_REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from google.protobuf.message import Message
+    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+log = get_logger()
+
+QUIET: Final = "/grpc.health."
+"""Asked every few seconds by whoever watches the process, so its lines are for debugging only."""
+_IDS: Final = ("job_id", "execution_id")
+_LONGEST_ID: Final = 100
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Calls(grpc.aio.ServerInterceptor):
+    """The outermost interceptor. Streams (server reflection, health's Watch) pass as they are."""
+
+    def __init__(self) -> None:
+        self._in_progress: set[asyncio.Task[Any]] = set()
+
+    async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
+        """Return the method's handler with the call's surroundings around it."""
+        handler = await continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        async def answer(request: Message, context: Any) -> Any:
+            task = asyncio.current_task()
+            if task is not None:
+                self._in_progress.add(task)
+                task.add_done_callback(self._in_progress.discard)
+            caller = read_caller(context.invocation_metadata() or (), context.peer())
+            current.set(caller)
+            with bound(trace_id=caller.trace_id, **_ids(request)):
+                return await _answer(handler.unary_unary, details.method, request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+        )
+
+    async def finished(self, within: float) -> None:
+        """Wait, for at most so many seconds, until no handler runs: `server.stop` does not wait for cancelled ones."""
+        if self._in_progress:
+            await asyncio.wait(set(self._in_progress), timeout=within)
+
+
+async def _answer(behaviour: Callable[..., Awaitable[Any]], method: str, request: Message, context: Any) -> Any:
+    began = time.perf_counter()
+    code = grpc.StatusCode.OK
+    seen: dict[str, str] = {}
+    try:
+        response = await behaviour(request, context)
+        seen = _ids(response)
+    except asyncio.CancelledError:
+        # The client went away, its deadline passed, or this process stops.
+        code = grpc.StatusCode.CANCELLED
+        raise
+    except grpc.aio.AbortError:
+        code = _CODES.get(_number(context.code()), grpc.StatusCode.UNKNOWN)
+        raise
+    except Exception as error:  # noqa: BLE001 - the text of an unhandled one would reach the client
+        status = _status(error)
+        code = _CODES[status.code]
+        seen = {"error": shortened(status.message, 500)}
+        await context.abort_with_status(rpc_status.to_status(status))
+    else:
+        return response
+    finally:
+        seconds = time.perf_counter() - began
+        SERVER_REQUESTS.labels(method, code.name).inc()
+        SERVER_DURATION.labels(method).observe(seconds)
+        tell = log.debug if method.startswith(QUIET) else log.info
+        tell(
+            "request answered",
+            action="request_answered",
+            method=method,
+            code=code.name,
+            duration_ms=round(seconds * 1000, 1),
+            **seen,
+        )
+
+
+def _status(error: Exception) -> Status:
+    if isinstance(error, SchedulerError):
+        return refusal_status(error)
+    status = store_status(error) if isinstance(error, PyMongoError) else None
+    if status is not None:
+        log.warning("the store cannot be reached", action="store_unreachable", error=str(error)[:500])
+        return status
+    error_id = secrets.token_hex(6)
+    log.error("request failed", action="request_failed", error_id=error_id, exc_info=error)
+    return internal_status(error_id)
+
+
+def _number(code: Any) -> int:
+    """Return the number of a status code; grpc.aio has it as either."""
+    return int(code.value[0]) if isinstance(code, grpc.StatusCode) else int(code)
+
+
+def _ids(message: Any) -> dict[str, str]:
+    """Return the ids that a request or response names, for the log."""
+    found = {name: getattr(message, name, "") for name in _IDS}
+    return {name: value[:_LONGEST_ID] for name, value in found.items() if isinstance(value, str) and value}

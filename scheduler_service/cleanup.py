@@ -1,0 +1,76 @@
+"""Cleanup: remove the records of what ended long ago, a bounded batch at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.execution import Trigger
+from shared.store import executions, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+BATCH: Final = 500
+
+_FIELDS: Final = dict.fromkeys(("job_uid", "epoch", "trigger", "nominal_time", "finished_at"), 1)
+
+
+class Cleanup:
+    """Removes old rows. What it removed stays removed when it is cancelled half-way; the next one goes on."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], batch: int = BATCH) -> None:
+        self._executions = database[executions.COLLECTION]
+        self._jobs = database[jobs.COLLECTION]
+        self._batch = batch
+
+    async def remove_ended_before(self, cutoff: datetime) -> int:
+        """Remove the rows that ended before an instant, the oldest first; return how many.
+
+        Rows of a chain that beat may still have to follow stay, whatever their age: without them their occurrences
+        would be decided again.
+        """
+        removed = 0
+        since: datetime | None = None
+        kept: list[str] = []
+        while True:
+            batch = await self._oldest(cutoff, since, kept)
+            if not batch:
+                return removed
+            followed = await self._followed(batch)
+            gone = [row["_id"] for row in batch if row["_id"] not in followed]
+            if gone:
+                deleted = await self._executions.delete_many({"_id": {"$in": gone}, **executions.ended_filter(cutoff)})
+                removed += deleted.deleted_count
+            # What stays is stepped over; of it only what ended at the very instant has to be named.
+            since = batch[-1]["finished_at"]
+            staying = [row["_id"] for row in batch if row["_id"] in followed and row["finished_at"] == since]
+            kept = [*(kept if since == batch[0]["finished_at"] else []), *staying]
+
+    async def _oldest(self, cutoff: datetime, since: datetime | None, kept: list[str]) -> list[dict[str, Any]]:
+        chosen = executions.ended_filter(cutoff)
+        # The type is what lets the partial index be used.
+        chosen["finished_at"] = {**chosen["finished_at"], "$type": "date"}
+        if since is not None:
+            chosen["finished_at"]["$gte"] = since
+        if kept:
+            chosen["_id"] = {"$nin": kept}
+        return await self._executions.find(chosen, _FIELDS, sort=[("finished_at", 1)], limit=self._batch).to_list()
+
+    async def _followed(self, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Return the ids of the rows that lie at or behind their job's pointer, in its present epoch or a later one.
+
+        The jobs are read after the rows, so no pointer is behind the one under which a row was written.
+        """
+        uids = list({row["job_uid"] for row in rows})
+        found = self._jobs.find({"uid": {"$in": uids}}, {"uid": 1, "epoch": 1, "covered": 1})
+        standing = {job["uid"]: (job["epoch"], job["covered"]) async for job in found}
+        return {
+            row["_id"]
+            for row in rows
+            if row["trigger"] == Trigger.SCHEDULE.value
+            and (stand := standing.get(row["job_uid"])) is not None
+            and (row["epoch"], row["nominal_time"]) > stand
+        }

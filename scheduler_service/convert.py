@@ -1,0 +1,243 @@
+"""Domain values as messages of the API, and the pieces that messages are made of as domain values.
+
+Nothing here raises for what a client sent: whatever a message can hold becomes a value, or a violation.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.domain.errors import Violation
+from shared.domain.execution import DECISIONS_NOT_TO_RUN
+from shared.proto import scheduler_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from shared.domain.job import JobDefinition
+    from shared.domain.schedule import Schedule
+    from shared.store.executions import StoredExecution
+    from shared.store.jobs import StoredJob
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_799
+"""The years 1 to 9999, as timestamp.proto asks."""
+_LONGEST_SPAN: Final = 315_576_000_000
+"""Seconds, as duration.proto asks."""
+_NANOS: Final = 1_000_000_000
+_EXACT: Final = 2**53
+"""Below it, a whole number that travelled as a double is the number that was meant."""
+
+
+# From messages:
+
+
+def to_instant(field: str, timestamp: Timestamp, found: list[Violation]) -> datetime | None:
+    """Read a Timestamp, cut to microseconds."""
+    if not (_FIRST_SECOND <= timestamp.seconds <= _LAST_SECOND and 0 <= timestamp.nanos < _NANOS):
+        said = f"{timestamp.seconds} s and {timestamp.nanos} ns after 1970 is not an instant in the years 1 to 9999"
+        found.append(Violation(field, said))
+        return None
+    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
+
+
+def to_span(field: str, duration: Duration, found: list[Violation]) -> timedelta | None:
+    """Read a Duration, cut to microseconds; a negative one is refused."""
+    seconds, nanos = duration.seconds, duration.nanos
+    if not (abs(seconds) <= _LONGEST_SPAN and abs(nanos) < _NANOS and seconds * nanos >= 0):
+        said = f"{seconds} s and {nanos} ns is not a span (at most 10,000 years; both parts of one sign)"
+        found.append(Violation(field, said))
+        return None
+    if seconds < 0 or nanos < 0:
+        found.append(Violation(field, f"{seconds + nanos / _NANOS:g} s is negative"))
+        return None
+    return timedelta(seconds=seconds, microseconds=nanos // 1000)
+
+
+def to_mapping(field: str, struct: Struct, found: list[Violation]) -> dict[str, object]:
+    """Read a Struct as JSON's values; whole numbers become int."""
+    return {key: _to_plain(f"{field}.{key}", value, found) for key, value in sorted(struct.fields.items())}
+
+
+def _to_plain(field: str, value: Value, found: list[Violation]) -> object:
+    match value.WhichOneof("kind"):
+        case "null_value":
+            return None
+        case "bool_value":
+            return value.bool_value
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            number = value.number_value
+            if not math.isfinite(number):
+                found.append(Violation(field, f"{number} is not a number that JSON has"))
+                return None
+            return int(number) if number.is_integer() and abs(number) < _EXACT else number
+        case "struct_value":
+            return to_mapping(field, value.struct_value, found)
+        case "list_value":
+            return [_to_plain(f"{field}[{n}]", item, found) for n, item in enumerate(value.list_value.values)]
+        case _:
+            found.append(Violation(field, "has no value; for JSON's null set null_value"))
+            return None
+
+
+# To messages:
+
+
+def timestamp(instant: datetime | None) -> Timestamp | None:
+    """Write an instant, if there is one."""
+    if instant is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(instant)
+    return message
+
+
+def timestamps(instants: Iterable[datetime]) -> list[Timestamp]:
+    """Write instants."""
+    return [message for instant in instants if (message := timestamp(instant)) is not None]
+
+
+def duration(span: timedelta) -> Duration:
+    """Write a span."""
+    message = Duration()
+    message.FromTimedelta(span)
+    return message
+
+
+def struct(values: Mapping[str, Any]) -> Struct:
+    """Write JSON's values. What a double or UTF-8 cannot hold is written as near as it can be."""
+    return Struct(fields={_text(key): _value(value) for key, value in values.items()})
+
+
+def _value(plain: Any) -> Value:
+    match plain:
+        case None:
+            return Value(null_value=NULL_VALUE)
+        case bool():
+            return Value(bool_value=plain)
+        case int() | float():
+            try:
+                return Value(number_value=float(plain))
+            except OverflowError:
+                return Value(string_value=str(plain))
+        case str():
+            return Value(string_value=_text(plain))
+        case dict():
+            return Value(struct_value=struct(plain))
+        case list():
+            return Value(list_value=ListValue(values=[_value(item) for item in plain]))
+        case _:
+            return Value(string_value=_text(str(plain)))
+
+
+def _text(text: str) -> str:
+    """Return a text without lone surrogates, which JSON can hold and a message cannot."""
+    return text.encode(errors="replace").decode()
+
+
+def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.ScheduledJob:
+    """Write a job as its clients see it."""
+    definition = job.definition
+    return pb.ScheduledJob(
+        job_id=definition.job_id,
+        uid=job.uid,
+        name=definition.name,
+        description=definition.description,
+        job_type=definition.job_type.value,
+        target_service=definition.target_service,
+        target_method=definition.target_method,
+        parameters=struct(definition.parameters),
+        schedule_config=_schedule_config(definition.schedule),
+        queue=definition.queue,
+        priority=definition.priority,
+        timeout=duration(definition.timeout),
+        retry_policy=_retry_policy(definition),
+        labels=definition.labels,
+        state=f"STATE_{job.state}",
+        next_fire_times=timestamps(next_fire_times),
+        created_at=timestamp(job.created_at),
+        updated_at=timestamp(job.updated_at),
+        created_by=job.created_by,
+        revision=job.revision,
+        etag=job.etag,
+        status_message=job.status_message,
+    )
+
+
+def _schedule_config(schedule: Schedule) -> pb.ScheduleConfig:
+    return pb.ScheduleConfig(
+        type=schedule.type,
+        config=schedule.config,
+        timezone=schedule.timezone,
+        start_time=timestamp(schedule.start_time),
+        end_time=timestamp(schedule.end_time),
+    )
+
+
+def _retry_policy(definition: JobDefinition) -> pb.RetryPolicy:
+    retry = definition.retry
+    return pb.RetryPolicy(
+        max_attempts=retry.max_attempts,
+        initial_backoff=duration(retry.initial_backoff),
+        max_backoff=duration(retry.max_backoff),
+        multiplier=retry.multiplier,
+    )
+
+
+def execution_message(execution: StoredExecution) -> pb.Execution:
+    """Write an execution, or a decision not to run, as clients see it."""
+    message = pb.Execution(
+        execution_id=execution.execution_id,
+        job_id=execution.job_id,
+        job_name=execution.job_name,
+        trigger=f"TRIGGER_{execution.trigger}",
+        nominal_time=timestamp(execution.nominal_time),
+        due_time=timestamp(execution.due_at),
+        started_at=timestamp(execution.started_at),
+        finished_at=timestamp(execution.finished_at),
+        state=f"STATE_{execution.state}",
+        attempt=execution.attempt,
+        max_attempts=execution.max_attempts,
+        queue=execution.queue,
+        worker=execution.worker,
+        target_service=execution.target_service,
+        target_method=execution.target_method,
+        result=None if execution.result is None else struct(execution.result),
+        result_truncated=execution.result_truncated,
+        transitions=[
+            pb.Execution.Transition(
+                number=step.number,
+                state=f"STATE_{step.state}",
+                time=timestamp(step.at),
+                by=_text(step.by),
+                reason=_text(step.reason),
+            )
+            for step in execution.transitions
+        ],
+        reason=_text(execution.reason),
+        workers_lost=execution.workers_lost,
+        trace_id=execution.trace_id,
+    )
+    if execution.error is not None:
+        error = execution.error
+        message.error.CopyFrom(
+            pb.Execution.Error(code=error.code, message=_text(error.message), retryable=error.retryable)
+        )
+    if execution.state in DECISIONS_NOT_TO_RUN:
+        message.MergeFrom(
+            pb.Execution(
+                first_time=timestamp(execution.nominal_time),
+                last_time=timestamp(execution.last or execution.nominal_time),
+                occurrence_count=execution.count,
+            )
+        )
+    return message

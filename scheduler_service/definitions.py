@@ -1,0 +1,101 @@
+"""From a draft to a definition that can be stored: the domain's checks, and the target's."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
+from shared.domain.job import JobDefaults, define
+from shared.domain.schedule import CronSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from shared.domain.job import JobDefinition, JobDraft
+    from shared.messaging.queues import Queues
+    from shared.settings import Settings
+    from shared.targets import Targets
+
+_DAYS: Final = ("day_of_month", "day_of_week")
+
+
+class Definitions:
+    """What a draft is checked against, and filled in with."""
+
+    def __init__(self, settings: Settings, queues: Queues, targets: Targets) -> None:
+        self.defaults = JobDefaults(
+            queues.names,
+            queues.by_type,
+            timeout=timedelta(seconds=settings.job_timeout),
+            retry=settings.retry_policy,
+        )
+        self._targets = targets
+        self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)
+
+    async def define(
+        self, draft: JobDraft, now: datetime, found: Iterable[Violation] = (), *, with_target: bool = True
+    ) -> JobDefinition:
+        """Return the draft's definition. found: violations of the request that were found before.
+
+        Raises InvalidInput with all violations at once; Unavailable or FailedPrecondition when nothing else is wrong
+        but the target's contract can't be read.
+        """
+        violations = list(found)
+        definition: JobDefinition | None = None
+        away: Unavailable | FailedPrecondition | None = None
+        try:
+            definition = define(draft, self.defaults, now)
+        except InvalidInput as refused:
+            violations += refused.violations
+        if with_target:
+            try:
+                await self.check_target(draft)
+            except InvalidInput as refused:
+                violations += refused.violations
+            except (Unavailable, FailedPrecondition) as error:
+                away = error
+        if violations or definition is None:
+            raise InvalidInput(_distinct(violations))
+        if away is not None:
+            raise away
+        return definition
+
+    async def check_target(self, draft: JobDraft) -> None:
+        """Ask whether the target has the method, and whether the parameters fit its request; raise what it says."""
+        if draft.target_service and draft.target_method:
+            # in a thread: a contract that is not compiled in is read over the network
+            await asyncio.to_thread(self._targets.check, draft.target_service, draft.target_method, draft.parameters)
+
+    def warnings(self, definition: JobDefinition) -> list[str]:
+        """Return sentences on what is right, but may surprise."""
+        said = []
+        if definition.timeout > self._consumer_timeout:
+            said.append(
+                f"timeout: {definition.timeout.total_seconds():g} s is longer than RabbitMQ's consumer_timeout as it is"
+                f" configured here ({self._consumer_timeout.total_seconds():g} s); the broker then hands the message"
+                " to another worker while this one still runs"
+            )
+        if isinstance(definition.schedule, CronSchedule) and _both_days_restricted(definition.schedule):
+            said.append(
+                "schedule_config.config: day_of_month and day_of_week are both restricted, so a day that matches"
+                " either of them fires, as in cron"
+            )
+        return said
+
+
+def _both_days_restricted(schedule: CronSchedule) -> bool:
+    config = schedule.config
+    if "expression" in config:
+        fields = config["expression"].split()
+        days = (fields[-3], fields[-1]) if len(fields) >= 5 else ("*", "*")  # noqa: PLR2004 - the shortest form
+    else:
+        days = (config.get(_DAYS[0], "*"), config.get(_DAYS[1], "*"))
+    return all(not day.strip().startswith(("*", "?")) for day in days)
+
+
+def _distinct(violations: Iterable[Violation]) -> list[Violation]:
+    """Return the violations without repetitions: domain and target may both miss the same field."""
+    return list(dict.fromkeys(violations))

@@ -1,0 +1,181 @@
+"""What a request says about a job, as a draft: of a new job, or of the changes to one that there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from scheduler_service.convert import to_instant, to_mapping, to_span
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.job import JobDraft, ScheduleTerms
+from shared.domain.schedule import IntervalSchedule, Schedule, parse_schedule
+from shared.proto import scheduler_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from shared.domain.job import JobDefaults, JobDefinition
+
+MUTABLE: Final = (
+    "name",
+    "description",
+    "job_type",
+    "target_service",
+    "target_method",
+    "parameters",
+    "schedule_config",
+    "queue",
+    "priority",
+    "timeout",
+    "retry_policy",
+    "labels",
+)
+"""The fields that a client decides; create requests have them under the same names as jobs."""
+
+Fields: TypeAlias = pb.CreateScheduledJobRequest | pb.ScheduledJob
+
+
+def new_draft(request: pb.CreateScheduledJobRequest, job_id: str, found: list[Violation]) -> JobDraft:
+    """Return the draft of a new job."""
+    return JobDraft(job_id=job_id, **_read(request, MUTABLE, found))
+
+
+def changed_paths(request: pb.UpdateScheduledJobRequest, found: list[Violation]) -> frozenset[str]:
+    """Return the fields that an update is about: those of the mask, or without one those that are set."""
+    if request.job.job_id not in {"", request.job_id}:
+        said = f"'{request.job.job_id[:80]}' is not the job that is updated, and a job_id can't be changed"
+        found.append(Violation("job.job_id", said))
+    if not request.update_mask.paths:
+        paths = frozenset(descriptor.name for descriptor, _ in request.job.ListFields()) & frozenset(MUTABLE)
+        if not paths:
+            said = f"nothing to change: no field is set that can be ({', '.join(MUTABLE)})"
+            found.append(Violation("job", said))
+        return paths
+    known = pb.ScheduledJob.DESCRIPTOR.fields_by_name
+    for path in sorted(set(request.update_mask.paths) - set(MUTABLE)):
+        if path in known:
+            said = f"'{path}' can't be changed"
+        elif path.partition(".")[0] in MUTABLE:
+            said = f"'{path}' is a part of a field; fields are changed as a whole"
+        else:
+            said = f"'{path[:80]}' is not a field of a job"
+        found.append(Violation("update_mask", f"{said} ({', '.join(MUTABLE)})"))
+    return frozenset(request.update_mask.paths) & frozenset(MUTABLE)
+
+
+def changed_draft(
+    present: JobDefinition,
+    job: pb.ScheduledJob,
+    paths: frozenset[str],
+    defaults: JobDefaults,
+    now: datetime,
+    found: list[Violation],
+) -> JobDraft:
+    """Return a job's definition with the fields of these paths changed, as a draft.
+
+    A schedule of the same terms stays the very one that it was: also a `once` whose time has passed, and an interval
+    with what it is counted from. An interval that keeps its period goes on counting from there too.
+    """
+    values = _read(job, paths, found)
+    terms = values.get("schedule")
+    if isinstance(terms, ScheduleTerms):
+        values["schedule"] = _schedule(present, terms, now, found)
+    if "job_type" in values and "queue" not in values and present.queue == defaults.queue_by_type[present.job_type]:
+        # It has the queue of its type because it named none: it goes on following the type.
+        values["queue"] = None
+    return replace(present.draft(), **values)
+
+
+def _schedule(present: JobDefinition, terms: ScheduleTerms, now: datetime, found: list[Violation]) -> Schedule:
+    """Return the schedule of these terms; the present one if they are no others, or not right."""
+    schedule = present.schedule
+    if terms_of(schedule) == replace(terms, timezone=terms.timezone or "UTC", start_time=_cut(terms.start_time),
+                                     end_time=_cut(terms.end_time)):  # fmt: skip
+        return schedule
+    keeps = isinstance(schedule, IntervalSchedule) and (terms.type, terms.config) == (schedule.type, schedule.config)
+    try:
+        return parse_schedule(
+            type=terms.type,
+            config=terms.config,
+            timezone=terms.timezone,
+            start_time=terms.start_time,
+            end_time=terms.end_time,
+            now=now,
+            hash_key=present.job_id,
+            anchor=schedule.anchor if keeps and isinstance(schedule, IntervalSchedule) else None,
+        )
+    except InvalidInput as refused:
+        found += refused.violations
+        return schedule
+
+
+def terms_of(schedule: Schedule) -> ScheduleTerms:
+    """Return a schedule as its client wrote it."""
+    return ScheduleTerms(schedule.type, schedule.config, schedule.timezone, schedule.start_time, schedule.end_time)
+
+
+def _cut(instant: datetime | None) -> datetime | None:
+    """Return an instant as schedules keep it: to the millisecond."""
+    return instant and instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+def _read(message: Fields, paths: Iterable[str], found: list[Violation]) -> dict[str, Any]:
+    """Return the values of these fields, by the names that they have in a draft."""
+    values: dict[str, Any] = {}
+    for path in paths:
+        match path:
+            case "job_type":
+                values["job_type"] = _job_type(message.job_type)
+            case "parameters":
+                values["parameters"] = to_mapping("parameters", message.parameters, found)
+            case "schedule_config":
+                values["schedule"] = _terms(message, found)
+            case "queue":
+                values["queue"] = message.queue or None
+            case "priority":
+                values["priority"] = message.priority if message.HasField("priority") else None
+            case "timeout":
+                given = message.HasField("timeout")
+                values["timeout"] = to_span("timeout", message.timeout, found) if given else None
+            case "retry_policy":
+                values |= _retry(message.retry_policy, found)
+            case "labels":
+                values["labels"] = dict(message.labels)
+            case _:
+                values[path] = getattr(message, path)
+    return values
+
+
+def _job_type(number: int) -> str:
+    """Return a type's name, or what the domain refuses: nothing, or a number that is not in the enum."""
+    if number == pb.JOB_TYPE_UNSPECIFIED:
+        return ""
+    known = pb.JobType.DESCRIPTOR.values_by_number.get(number)
+    return known.name if known is not None else str(number)
+
+
+def _terms(message: Fields, found: list[Violation]) -> ScheduleTerms | None:
+    if not message.HasField("schedule_config"):
+        return None
+    given = message.schedule_config
+    times = {
+        name: to_instant(f"schedule_config.{name}", getattr(given, name), found)
+        for name in ("start_time", "end_time")
+        if given.HasField(name)
+    }
+    return ScheduleTerms(type=given.type, config=dict(given.config), timezone=given.timezone, **times)
+
+
+def _retry(given: pb.RetryPolicy, found: list[Violation]) -> Mapping[str, Any]:
+    """Return the retry policy as a whole: what is not set in it has the defaults."""
+    return {
+        "max_attempts": given.max_attempts or None,
+        "initial_backoff": to_span("retry_policy.initial_backoff", given.initial_backoff, found)
+        if given.HasField("initial_backoff")
+        else None,
+        "max_backoff": to_span("retry_policy.max_backoff", given.max_backoff, found)
+        if given.HasField("max_backoff")
+        else None,
+        "multiplier": given.multiplier or None,
+    }

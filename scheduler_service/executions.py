@@ -1,0 +1,80 @@
+"""The server's operations on executions, each a named one; filters and updates are those of shared.store.executions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymongo.errors import DuplicateKeyError
+
+from scheduler_service.refusals import NoSuch
+from shared.domain.errors import InvalidInput, Violation
+from shared.store import executions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from datetime import datetime
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+    from scheduler_service.pages import Position
+    from shared.domain.execution import State
+    from shared.store.executions import StoredExecution
+
+_SHOWN = {"run": {"$in": [True, False]}}
+"""Runs, and decisions not to run; a row that closes a chain is nobody's business."""
+
+
+class Executions:
+    """The executions in the store. All raise PyMongoError when it can't be reached."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+        self._executions = database[executions.COLLECTION]
+
+    async def insert_manual(self, document: dict[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        """Store a run by hand; return it as stored, and whether it is new. One of the same id stands for it."""
+        try:
+            await self._executions.insert_one(document)
+        except DuplicateKeyError:
+            first = await self._executions.find_one({"_id": document["_id"]})
+            if first is None:
+                # Removed in between by a cleanup; only a request id of months ago can meet that.
+                raise NoSuch("execution", document["_id"]) from None
+            return first, False
+        return document, True
+
+    async def read(self, execution_id: str) -> StoredExecution:
+        """Return an execution. Raises NoSuch when there is none."""
+        if not execution_id:
+            raise InvalidInput([Violation("execution_id", "an execution_id is required")])
+        document = await self._executions.find_one({"_id": execution_id, **_SHOWN})
+        if document is None:
+            raise NoSuch("execution", execution_id)
+        return executions.to_execution(document)
+
+    def newest_first(
+        self, uid: str | None, states: frozenset[State], after: Position | None, limit: int, *, include_decisions: bool
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Return the documents of a list from a position on, those of one job or of all."""
+        chosen = executions.list_filter(uid, states, include_decisions=include_decisions, after=after)
+        return self._executions.find(chosen, sort=executions.NEWEST_FIRST, limit=limit)
+
+    async def newest(self, uid: str) -> StoredExecution | None:
+        """Return a job's run with the newest nominal time."""
+        async for document in self.newest_first(uid, frozenset(), None, 1, include_decisions=False):
+            return executions.to_execution(document)
+        return None
+
+    async def counts(self, uid: str, since: datetime) -> dict[str, int]:
+        """Return how many of a job's runs, and of the occurrences it skipped, are in which state."""
+        async with await self._executions.aggregate(executions.counts_pipeline(uid, since)) as found:
+            return {group["_id"]: group["count"] async for group in found}
+
+    async def cancel_unstarted(self, uid: str, by: str, reason: str) -> int:
+        """Cancel those of a job's executions that no worker runs; return how many there were."""
+        move = executions.cancel_unstarted(uid, by, reason)
+        return (await self._executions.update_many(move.filter, move.update)).modified_count
+
+    async def give_up_running(self, uid: str, reason: str) -> int:
+        """Let the attempts that run be a job's last; return how many there are."""
+        move = executions.give_up_running(uid, reason)
+        return (await self._executions.update_many(move.filter, move.update)).modified_count

@@ -1,0 +1,241 @@
+"""The server's operations on jobs, each a named one; the writes are those of shared.store.jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from scheduler_service.refusals import Conflict, NoSuch, Taken
+from shared.domain.errors import FailedPrecondition, InvalidInput, ResourceExhausted, Violation
+from shared.domain.job import JobState
+from shared.domain.plan import Mode, Spec
+from shared.domain.schedule import OnceSchedule, Schedule
+from shared.store import jobs
+from shared.store.pipeline import NOW, literal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+    from scheduler_service.pages import Position
+    from shared.domain.job import JobDefinition
+
+MOST_TRIES: Final = 10
+"""How often an edit reads the job again because somebody else changed it; each loser lost to a winner."""
+
+HEADSTART: Final = timedelta(milliseconds=100)
+"""How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_CUTOFF: Final = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
+"""What shared.store.jobs.edit takes for the cutoff."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A job as it was read, and the database's time then."""
+
+    job: jobs.StoredJob
+    document: Mapping[str, Any]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What an edit makes of a job; change is what it queues for a beat."""
+
+    state: JobState
+    status_message: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    change: tuple[Schedule, str, str] | None = None
+    condition: Mapping[str, Any] = field(default_factory=dict)
+    """What has to hold, besides that the job is as it was read."""
+
+
+_Decide: TypeAlias = Callable[[Found, int], Awaitable[_Edit | None]]
+"""Decides an edit from what was read and the number of the try; None: nothing is to be done."""
+
+Redefine: TypeAlias = Callable[[jobs.StoredJob, datetime], Awaitable["JobDefinition"]]
+"""Returns the new definition of a job as it was read at an instant, or raises."""
+
+
+class Jobs:
+    """The jobs in the store. All raise PyMongoError when it can't be reached."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+        self._database = database
+        self._jobs = database[jobs.COLLECTION]
+        self._revisions = database[jobs.REVISIONS]
+
+    async def now(self) -> datetime:
+        """Return the database's time, UTC."""
+        hello = await self._database.command("hello")
+        local: datetime = hello["localTime"]
+        return local.replace(tzinfo=UTC)
+
+    async def create(self, definition: JobDefinition, uid: str, now: datetime, by: str) -> jobs.StoredJob:
+        """Store a new job. Raises Taken when its id is in use, or was."""
+        document = jobs.new_document(definition, uid, now, by)
+        spec = Spec(definition.schedule, Mode.ACTIVE)
+        # Before the job, so that no epoch is ever without its entry in the history.
+        revision = jobs.revision_document(uid, document["epoch"], spec, now, by, "created")
+        await self._revisions.insert_one(revision)
+        try:
+            await self._jobs.insert_one(document)
+        except DuplicateKeyError:
+            await self._revisions.delete_one({"_id": revision["_id"]})
+            raise Taken("job", definition.job_id) from None
+        return read_job(document)
+
+    async def taken(self, job_ids: list[str]) -> frozenset[str]:
+        """Return those of the ids that jobs have, deleted ones included."""
+        found = self._jobs.find({"_id": {"$in": job_ids}}, {"_id": 1})
+        return frozenset([document["_id"] async for document in found])
+
+    async def read(self, job_id: str) -> Found:
+        """Return a job. Raises NoSuch when there is none, or it is deleted."""
+        if not job_id:
+            raise InvalidInput([Violation("job_id", "a job_id is required")])
+        pipeline = [{"$match": {"_id": job_id}}, {"$set": {"read_at": NOW}}]
+        async with await self._jobs.aggregate(pipeline) as found:
+            async for document in found:
+                if document["state"] != JobState.DELETED.value:
+                    now: datetime = document.pop("read_at")
+                    return Found(read_job(document), document, now)
+        raise NoSuch("job", job_id)
+
+    def newest_first(self, after: Position | None, limit: int, *, show_deleted: bool) -> AsyncIterator[dict[str, Any]]:
+        """Return the documents of a list from a position on."""
+        chosen: dict[str, Any] = {} if show_deleted else {"state": {"$ne": JobState.DELETED.value}}
+        if after is not None:
+            created_at, job_id = after
+            chosen["$or"] = [
+                {"created_at": {"$lt": created_at}},
+                {"created_at": created_at, "_id": {"$lt": job_id}},
+            ]
+        return self._jobs.find(chosen, sort=[("created_at", -1), ("_id", -1)], limit=limit)
+
+    async def update(self, job_id: str, etag: str, redefine: Redefine, by: str) -> jobs.StoredJob:
+        """Give a job a new definition; a changed schedule is queued for a beat. etag: as it has to be, or empty.
+
+        Raises what redefine raises; Conflict when the etag is another; ResourceExhausted.
+        """
+
+        async def decide(found: Found, tries: int) -> _Edit:
+            job = found.job
+            if etag and etag != job.etag:
+                raise Conflict(
+                    f"the job has changed since it had the etag '{etag[:80]}': it is '{job.etag}' now; read it again"
+                )
+            definition = await redefine(job, found.now)
+            changed = definition.schedule != job.definition.schedule
+            condition: Mapping[str, Any] = {}
+            if changed and isinstance(definition.schedule, OnceSchedule):
+                once = _ahead(definition.schedule, found, tries)
+                definition = replace(definition, schedule=once)
+                condition = {"$expr": {"$gt": [literal(once.at), _CUTOFF]}}
+            parked = job.state is JobState.ERROR
+            state = JobState.ACTIVE if parked or (changed and job.state is JobState.COMPLETED) else job.state
+            return _Edit(
+                state,
+                job.status_message if state is job.state else "",
+                jobs.definition_fields(definition),
+                # A job that was parked begins a new epoch in any case: its wake time alone would not install
+                # the changes that wait.
+                (definition.schedule, by, "updated") if changed or parked else None,
+                condition,
+            )
+
+        return await self._edit(job_id, decide)
+
+    async def pause(self, job_id: str, by: str, reason: str) -> jobs.StoredJob:
+        """Stop firing a job; one that is paused stays as it is. Raises FailedPrecondition for one that is completed."""
+
+        async def decide(found: Found, _tries: int) -> _Edit | None:
+            if found.job.state is JobState.PAUSED:
+                return None
+            _refuse_completed(found.job, "paused")
+            return _Edit(JobState.PAUSED, reason, change=(found.job.definition.schedule, by, reason or "paused"))
+
+        return await self._edit(job_id, decide)
+
+    async def resume(self, job_id: str, by: str, reason: str) -> jobs.StoredJob:
+        """Fire a paused or parked job again; an active one stays as it is. Raises FailedPrecondition as pause does."""
+
+        async def decide(found: Found, _tries: int) -> _Edit | None:
+            if found.job.state is JobState.ACTIVE:
+                return None
+            _refuse_completed(found.job, "resumed")
+            return _Edit(JobState.ACTIVE, change=(found.job.definition.schedule, by, reason or "resumed"))
+
+        return await self._edit(job_id, decide)
+
+    async def delete(self, job_id: str, by: str, reason: str) -> jobs.StoredJob:
+        """Delete a job; its id stays taken. What to do with its executions is the caller's."""
+
+        async def decide(found: Found, _tries: int) -> _Edit:
+            return _Edit(JobState.DELETED, reason, change=(found.job.definition.schedule, by, reason or "deleted"))
+
+        return await self._edit(job_id, decide)
+
+    async def _edit(self, job_id: str, decide: _Decide) -> jobs.StoredJob:
+        """Edit a job by compare-and-set, reading it again as often as somebody else was faster."""
+        for tries in range(1, MOST_TRIES + 1):
+            found = await self.read(job_id)
+            edit = await decide(found, tries)
+            if edit is None:
+                return found.job
+            if edit.change is not None and found.job.waiting_changes >= jobs.MOST_CHANGES:
+                raise ResourceExhausted(
+                    f"{found.job.waiting_changes} changes of the job '{job_id}' wait for a beat to install them, and no"
+                    " beat seems to run; start one, and try again"
+                )
+            after = await self._jobs.find_one_and_update(
+                # The state too: a job completes without a new revision, and must not be made active again by this.
+                jobs.edit_filter(job_id, found.job.revision) | {"state": found.job.state.value} | dict(edit.condition),
+                [
+                    *jobs.edit(edit.fields, edit.state, edit.change),
+                    {"$set": {"status_message": literal(edit.status_message)}},
+                ],
+                return_document=ReturnDocument.AFTER,
+            )
+            if after is not None:
+                return read_job(after)
+        raise Conflict(f"the job '{job_id}' is being changed by others again and again; try again")
+
+
+def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:
+    """Read a document; that it can't be read is an error of ours, not of the one who asks."""
+    try:
+        return jobs.to_job(document)
+    except InvalidInput as refused:
+        message = f"the document of job {document['_id']} can't be read: {refused}"
+        raise RuntimeError(message) from refused
+
+
+def _refuse_completed(job: jobs.StoredJob, what: str) -> None:
+    if job.state is JobState.COMPLETED:
+        raise FailedPrecondition(
+            f"the job '{job.definition.job_id}' is completed and can't be {what}; a new schedule makes it active again"
+        )
+
+
+def _ahead(once: OnceSchedule, found: Found, tries: int) -> OnceSchedule:
+    """Return a `once` whose instant the edit's cutoff will not cover: one of just now is put a moment ahead.
+
+    What the client wrote stays in its terms. The moment grows with the tries, for a store that is slow.
+    """
+    through = max(found.now, found.document["covered"], *(change["cutoff"] for change in found.document["changes"]))
+    if once.at > through:
+        return once
+    at = through + HEADSTART * tries
+    ahead = replace(once, at=at.replace(microsecond=at.microsecond // 1000 * 1000))
+    if ahead.next_after(through) is None:
+        raise InvalidInput([Violation("schedule_config.end_time", "has passed, so it can't fire any more")])
+    return ahead

@@ -1,0 +1,59 @@
+"""What has to be there before the first call is answered well: indexes and preconfigured jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import pymongo
+from pymongo.errors import PyMongoError
+
+from scheduler_service.seed import plant
+from shared.log import get_logger
+from shared.store.indexes import INDEXES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+    from scheduler_service.definitions import Definitions
+    from scheduler_service.jobs import Jobs
+    from shared.domain.job import JobDraft
+
+log = get_logger()
+
+PAUSES: Final = (0.5, 1.0, 2.0, 5.0)
+"""Seconds between tries; the last one goes on."""
+
+
+async def prepare(
+    database: AsyncDatabase[dict[str, Any]], drafts: Sequence[JobDraft], jobs: Jobs, definitions: Definitions
+) -> None:
+    """Create indexes and preconfigured jobs; try again for as long as the store is away."""
+    tries = 0
+    while True:
+        try:
+            await create_indexes(database)
+            planted = await plant(drafts, jobs, definitions)
+        except PyMongoError as error:
+            pause = PAUSES[min(tries, len(PAUSES) - 1)]
+            tries += 1
+            log.warning(
+                "the store can't be prepared; trying again",
+                action="store_not_prepared",
+                error=str(error)[:300],
+                retry_seconds=pause,
+            )
+            await asyncio.sleep(pause)
+        else:
+            log.info("the store is prepared", action="store_prepared", jobs_created=planted)
+            return
+
+
+async def create_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Create every index that is missing."""
+    # No limit of time: on a large collection a new index takes minutes.
+    with pymongo.timeout(None):
+        for collection, indexes in INDEXES.items():
+            await database[collection].create_indexes(indexes)

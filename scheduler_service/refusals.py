@@ -1,0 +1,167 @@
+"""Refusals as gRPC statuses: a code, sentences for people, and the same as google.rpc details for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from pymongo.errors import ConnectionFailure, PyMongoError
+
+from shared.domain.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+    ResourceExhausted,
+    SchedulerError,
+    Unavailable,
+    Violation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from google.protobuf.message import Message
+
+MOST_HEADER_BYTES: Final = 6_000
+"""Of the message and the details together, as they travel. grpcio loses calls whose headers exceed about 8 KiB."""
+LONGEST_FIELD: Final = 200
+LONGEST_SENTENCE: Final = 600
+"""Header bytes of one violation: a field's name and a value quoted in a sentence come from the client."""
+LONGEST_MESSAGE: Final = 1_500
+"""Header bytes of any other sentence."""
+RETRY_AFTER: Final = Duration(seconds=1)
+
+_ROOM_FOR_REST: Final = 200
+"""Bytes kept for saying how many violations are left out."""
+
+
+class NoSuch(NotFound):
+    """What was named does not exist; kind (`job`) and name say what was asked for."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = shortened(name, LONGEST_FIELD)
+        super().__init__(f"there is no {kind} '{self.name}'")
+
+
+class Taken(AlreadyExists):
+    """The id is in use; it stays so, also when what has it is deleted."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(f"there is a {kind} '{name}', or there was one: ids are not used again; choose another")
+
+
+class Conflict(SchedulerError):  # noqa: N818 - named after the outcome
+    """Somebody else was faster; reading again and repeating the call is right."""
+
+
+_CODES: Final[Sequence[tuple[type[SchedulerError], grpc.StatusCode]]] = (
+    (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
+    (Unavailable, grpc.StatusCode.UNAVAILABLE),
+    (ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (Conflict, grpc.StatusCode.ABORTED),
+)
+
+
+def refusal_status(refused: SchedulerError) -> Status:
+    """Return the status of a refusal; it fits a response's headers, however much is wrong."""
+    code = next((code for kind, code in _CODES if isinstance(refused, kind)), grpc.StatusCode.UNKNOWN)
+    match refused:
+        case InvalidInput(violations=violations):
+            return _bad_request(violations)
+        case NoSuch(kind=kind, name=name) | Taken(kind=kind, name=name):
+            return _status(code, str(refused), ResourceInfo(resource_type=kind, resource_name=name))
+        case Unavailable():
+            return _status(code, str(refused), RetryInfo(retry_delay=RETRY_AFTER))
+        case _:
+            return _status(code, str(refused))
+
+
+def store_status(error: PyMongoError) -> Status | None:
+    """Return the status for a store that cannot be reached, or does not answer in time; None for other errors."""
+    if not isinstance(error, ConnectionFailure) and not error.timeout:
+        return None
+    sentence = "the store cannot be reached now; try again"
+    return _status(grpc.StatusCode.UNAVAILABLE, sentence, RetryInfo(retry_delay=RETRY_AFTER))
+
+
+def internal_status(error_id: str) -> Status:
+    """Return the status of an error that is ours: nothing but an id that is also in the log."""
+    return _status(grpc.StatusCode.INTERNAL, f"internal error {error_id}; the server's log has the details")
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text cut to so many header bytes, with dots where it goes on."""
+    left = longest
+    for index, character in enumerate(text):
+        left -= _encoded(character)
+        if left < 0:
+            kept = text[:index]
+            while kept and _encoded(kept) > longest - 3:
+                kept = kept[:-1]
+            return kept + "..."
+    return text
+
+
+def header_bytes(status: Status) -> int:
+    """Return what a status takes in a response's headers: the message percent-encoded, all of it again in base64."""
+    size: int = status.ByteSize()
+    return _encoded(status.message) + -(-size // 3) * 4
+
+
+def _encoded(text: str) -> int:
+    """Return the length of a text as gRPC writes it into a header: all but printable ASCII is three bytes a byte."""
+    printable = range(0x20, 0x7F)
+    return sum(1 if byte in printable and byte != ord("%") else 3 for byte in text.encode(errors="replace"))
+
+
+def _status(code: grpc.StatusCode, message: str, *details: Message) -> Status:
+    number: int = code.value[0]
+    return Status(code=number, message=shortened(message, LONGEST_MESSAGE), details=_packed(details))
+
+
+def _bad_request(violations: Sequence[Violation]) -> Status:
+    """Name as many violations as fit, and say how many more there are."""
+    shown: list[Violation] = []
+    status = _naming(shown, 0)
+    for violation in violations:
+        shown.append(
+            Violation(shortened(violation.field, LONGEST_FIELD), shortened(violation.description, LONGEST_SENTENCE))
+        )
+        longer = _naming(shown, 0)
+        # The first is always shown: cut as it is, it fits.
+        if len(shown) > 1 and header_bytes(longer) > MOST_HEADER_BYTES - _ROOM_FOR_REST:
+            shown.pop()
+            return _naming(shown, len(violations) - len(shown))
+        status = longer
+    return status
+
+
+def _naming(shown: Sequence[Violation], left_out: int) -> Status:
+    sentences = [str(violation) for violation in shown]
+    fields = [BadRequest.FieldViolation(field=v.field, description=v.description) for v in shown]
+    if left_out:
+        rest = f"and {left_out:,} more"
+        sentences.append(rest)
+        fields.append(BadRequest.FieldViolation(description=rest))
+    number: int = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    return Status(code=number, message="; ".join(sentences), details=_packed([BadRequest(field_violations=fields)]))
+
+
+def _packed(details: Iterable[Message]) -> list[Any]:
+    packed = []
+    for detail in details:
+        wrapped = Any()
+        wrapped.Pack(detail)
+        packed.append(wrapped)
+    return packed

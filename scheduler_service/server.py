@@ -1,0 +1,112 @@
+"""The gRPC server: its services on one port, from start to graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from scheduler_service.calls import Calls
+from scheduler_service.health import Health
+from shared.log import get_logger
+from shared.proto import maintenance_service_pb2, scheduler_service_pb2
+from shared.proto.maintenance_service_pb2_grpc import add_MaintenanceServiceServicer_to_server
+from shared.proto.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+    from scheduler_service.maintenance import MaintenanceService
+    from scheduler_service.service import SchedulerService
+
+log = get_logger()
+
+SERVICES: Final = (
+    scheduler_service_pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name,
+    maintenance_service_pb2.DESCRIPTOR.services_by_name["MaintenanceService"].full_name,
+)
+
+CANCELLED_WAIT: Final = 2.0
+"""Seconds that handlers get to end after they were cancelled, before what they use is closed."""
+
+
+class PortTakenError(Exception):
+    """The port can't be had; the message is a sentence."""
+
+
+class Server:
+    """Serves from start() to stop(). The port can be had by it alone."""
+
+    def __init__(
+        self, scheduler: SchedulerService, maintenance: MaintenanceService, database: AsyncDatabase[dict[str, Any]]
+    ) -> None:
+        self.health = Health(database, SERVICES)
+        self.port = 0
+        self._calls = Calls()
+        # With grpc's default a second server would silently share the port, and get half of the calls.
+        self._server = grpc.aio.server(interceptors=[self._calls], options=[("grpc.so_reuseport", 0)])
+        add_SchedulerServiceServicer_to_server(scheduler, self._server)
+        add_MaintenanceServiceServicer_to_server(maintenance, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._server)
+        reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        self._background: list[asyncio.Task[None]] = []
+
+    async def start(self, host: str, port: int, preparation: Awaitable[None]) -> None:
+        """Listen, and answer; with preparation in the background, until which health says NOT_SERVING.
+
+        port: 0 takes a free one, which self.port then tells. Raises PortTakenError.
+        """
+        await self.health.start()
+        self.port = self._bind(host, port)
+        await self._server.start()
+        self._background = [
+            asyncio.create_task(self._prepare(preparation), name="prepare"),
+            asyncio.create_task(self.health.watch(), name="health"),
+        ]
+        log.info("server listens", action="server_started", address=f"{host}:{self.port}")
+
+    def _bind(self, host: str, port: int) -> int:
+        try:
+            # Tried first: gRPC puts lines of its own on stderr before it raises.
+            _try(host, port)
+            return self._server.add_insecure_port(f"{host}:{port}")
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno not in {errno.EADDRINUSE, None}:
+                sentence = f"cannot listen on {host}:{port}: {error.strerror}; set BIND_HOST or GRPC_PORT"
+            else:
+                sentence = f"port {port} on {host} is taken: end what listens there, or set GRPC_PORT"
+            raise PortTakenError(sentence) from None
+
+    async def _prepare(self, preparation: Awaitable[None]) -> None:
+        await preparation
+        self.health.prepared.set()
+        await self.health.look()
+        log.info("server is ready", action="server_ready")
+
+    async def stop(self, grace: float) -> None:
+        """Say NOT_SERVING, take no more calls, give those in progress grace seconds, then cancel them."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.health.stop()
+        await self._server.stop(grace)
+        await self._calls.finished(CANCELLED_WAIT)
+
+
+def _try(host: str, port: int) -> None:
+    """Raise OSError when the address can't be listened on."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with closing(socket.socket(family, kind, protocol)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen(1)

@@ -1,0 +1,263 @@
+"""The methods of SchedulerService: a request's message in, an operation, a response's message out."""
+
+# ruff: noqa: N802, ARG002 - methods and their arguments are the generated base class's
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pymongo.errors import PyMongoError
+from ulid import ULID
+
+from scheduler_service.caller import current
+from scheduler_service.convert import duration, execution_message, job_message, timestamps
+from scheduler_service.drafts import changed_draft, changed_paths, new_draft
+from scheduler_service.jobs import read_job
+from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
+from shared.domain.job import LONGEST_REASON, JobState, unknown_queue
+from shared.log import get_logger
+from shared.messaging.queues import MANUAL
+from shared.proto import scheduler_service_pb2 as pb
+from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer
+from shared.store import executions as rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from scheduler_service.definitions import Definitions
+    from scheduler_service.executions import Executions
+    from scheduler_service.jobs import Jobs
+    from scheduler_service.pages import Position
+    from shared.domain.job import JobDefinition
+    from shared.store.jobs import StoredJob
+
+log = get_logger()
+
+COUNTS_WINDOW: Final = timedelta(days=30)
+NEXT_FIRE_TIMES: Final = 5
+LONGEST_REQUEST_ID: Final = 128
+
+_OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
+
+
+class Dispatch(Protocol):
+    """What sends the messages of executions that were just inserted; see shared.messaging.dispatcher."""
+
+    def submit(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Take rows over; never blocks, and may lose them: the relay finds them."""
+
+
+class SchedulerService(SchedulerServiceServicer):
+    """Refusals are raised as they are; the interceptor makes statuses of them."""
+
+    def __init__(self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch) -> None:
+        self._jobs = jobs
+        self._executions = executions
+        self._definitions = definitions
+        self._dispatcher = dispatcher
+
+    async def CreateScheduledJob(
+        self, request: pb.CreateScheduledJobRequest, context: Any
+    ) -> pb.CreateScheduledJobResponse:
+        """Store a job."""
+        uid = new_uid()
+        found: list[Violation] = []
+        draft = new_draft(request, request.job_id or f"job-{uid}", found)
+        now = await self._jobs.now()
+        definition = await self._definitions.define(draft, now, found)
+        job = await self._jobs.create(definition, uid, now, current.get().by)
+        return pb.CreateScheduledJobResponse(
+            job_id=draft.job_id, job=job_message(job), warnings=self._definitions.warnings(definition)
+        )
+
+    async def GetScheduledJob(self, request: pb.GetScheduledJobRequest, context: Any) -> pb.GetScheduledJobResponse:
+        """Return one job."""
+        found = await self._jobs.read(request.job_id)
+        return pb.GetScheduledJobResponse(job=job_message(found.job))
+
+    async def ListScheduledJobs(
+        self, request: pb.ListScheduledJobsRequest, context: Any
+    ) -> pb.ListScheduledJobsResponse:
+        """Return a page of jobs, the newest first."""
+        found: list[Violation] = []
+        listing = f"jobs {request.show_deleted}"
+        size = page_size(request.page_size, found)
+        after = read_token(listing, request.page_token, found)
+        refuse(found)
+        documents = self._jobs.newest_first(after, size + 1, show_deleted=request.show_deleted)
+        jobs, last = await take_page(
+            documents, size, lambda document: job_message(read_job(document)), lambda d: (d["created_at"], d["_id"])
+        )
+        return pb.ListScheduledJobsResponse(jobs=jobs, next_page_token=_next_token(listing, last))
+
+    async def UpdateScheduledJob(
+        self, request: pb.UpdateScheduledJobRequest, context: Any
+    ) -> pb.UpdateScheduledJobResponse:
+        """Change the fields that the mask names, or those that are set."""
+        found: list[Violation] = []
+        paths = changed_paths(request, found)
+        with_target = bool(paths & {"target_service", "target_method", "parameters"})
+
+        async def redefine(job: StoredJob, now: datetime) -> JobDefinition:
+            inside = list(found)
+            draft = changed_draft(job.definition, request.job, paths, self._definitions.defaults, now, inside)
+            return await self._definitions.define(draft, now, inside, with_target=with_target)
+
+        try:
+            job = await self._jobs.update(request.job_id, request.job.etag, redefine, current.get().by)
+        except InvalidInput as refused:
+            raise InvalidInput(_in_job(refused)) from None
+        warnings = self._definitions.warnings(job.definition)
+        return pb.UpdateScheduledJobResponse(job=job_message(job), warnings=warnings)
+
+    async def PauseScheduledJob(
+        self, request: pb.PauseScheduledJobRequest, context: Any
+    ) -> pb.PauseScheduledJobResponse:
+        """Stop firing a job."""
+        _check_reason(request)
+        job = await self._jobs.pause(request.job_id, current.get().by, request.reason)
+        return pb.PauseScheduledJobResponse(job=job_message(job))
+
+    async def ResumeScheduledJob(
+        self, request: pb.ResumeScheduledJobRequest, context: Any
+    ) -> pb.ResumeScheduledJobResponse:
+        """Fire a job again."""
+        _check_reason(request)
+        job = await self._jobs.resume(request.job_id, current.get().by, request.reason)
+        return pb.ResumeScheduledJobResponse(job=job_message(job))
+
+    async def DeleteScheduledJob(
+        self, request: pb.DeleteScheduledJobRequest, context: Any
+    ) -> pb.DeleteScheduledJobResponse:
+        """Delete a job, and cancel its executions that have not started."""
+        _check_reason(request)
+        by = current.get().by
+        job = await self._jobs.delete(request.job_id, by, request.reason)
+        reason = f"the job was deleted{': ' if request.reason else ''}{request.reason}"
+        try:
+            await self._executions.cancel_unstarted(job.uid, by, reason)
+            await self._executions.give_up_running(job.uid, reason)
+        except PyMongoError as error:
+            # The deletion stands; beat does the same when it installs it.
+            log.warning(
+                "cancelling a deleted job's executions is left to beat",
+                action="cancel_left_to_beat",
+                error=str(error)[:500],
+            )
+        return pb.DeleteScheduledJobResponse(job=job_message(job))
+
+    async def ExecuteJobNow(self, request: pb.ExecuteJobRequest, context: Any) -> pb.ExecuteJobResponse:
+        """Run a job once, now."""
+        found: list[Violation] = []
+        queue = request.queue or MANUAL
+        queues = self._definitions.defaults.queues
+        if queue not in queues:
+            found.append(unknown_queue("queue", queue[:80], queues))
+        if len(request.request_id) > LONGEST_REQUEST_ID:
+            said = f"{len(request.request_id):,} characters are too many (at most {LONGEST_REQUEST_ID})"
+            found.append(Violation("request_id", said))
+        if not request.job_id:
+            found.append(Violation("job_id", "a job_id is required"))
+        refuse(found)
+        job = await self._jobs.read(request.job_id)
+        caller = current.get()
+        token = request_token(request.request_id) if request.request_id else str(ULID())
+        document = rows.manual_document(job.document, token, queue, caller.trace_id, job.now, caller.by)
+        stored, is_new = await self._executions.insert_manual(document)
+        if is_new:
+            self._dispatcher.submit([stored])
+        execution = execution_message(rows.to_execution(stored))
+        return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
+
+    async def GetJobStatus(self, request: pb.GetJobStatusRequest, context: Any) -> pb.GetJobStatusResponse:
+        """Return a job, when it fires next, how it last went, and how often it went how."""
+        found = await self._jobs.read(request.job_id)
+        job = found.job
+        last, counts = await asyncio.gather(
+            self._executions.newest(job.uid), self._executions.counts(job.uid, found.now - COUNTS_WINDOW)
+        )
+        fires = job.state is JobState.ACTIVE
+        upcoming = job.definition.schedule.upcoming(found.now, NEXT_FIRE_TIMES) if fires else []
+        return pb.GetJobStatusResponse(
+            job=job_message(job, upcoming),
+            next_fire_times=timestamps(upcoming),
+            last_execution=None if last is None else execution_message(last),
+            counts=counts,
+            window=duration(COUNTS_WINDOW),
+        )
+
+    async def GetExecution(self, request: pb.GetExecutionRequest, context: Any) -> pb.GetExecutionResponse:
+        """Return one execution."""
+        execution = await self._executions.read(request.execution_id)
+        return pb.GetExecutionResponse(execution=execution_message(execution))
+
+    async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:
+        """Return a page of executions, the newest nominal time first."""
+        found: list[Violation] = []
+        states = _states(request.states, found)
+        with_decisions = request.include_decisions or bool(states & DECISIONS_NOT_TO_RUN)
+        listing = f"executions {request.job_id} {','.join(sorted(states))} {with_decisions}"
+        size = page_size(request.page_size, found)
+        after = read_token(listing, request.page_token, found)
+        refuse(found)
+        uid = (await self._jobs.read(request.job_id)).job.uid if request.job_id else None
+        documents = self._executions.newest_first(uid, states, after, size + 1, include_decisions=with_decisions)
+        executions, last = await take_page(
+            documents,
+            size,
+            lambda document: execution_message(rows.to_execution(document)),
+            lambda document: (document["nominal_time"], document["_id"]),
+        )
+        return pb.ListExecutionsResponse(executions=executions, next_page_token=_next_token(listing, last))
+
+
+def new_uid() -> str:
+    """Return a name for a job that is never used again."""
+    return str(ULID()).lower()
+
+
+def request_token(request_id: str) -> str:
+    """Return the token of a run by hand that a request id stands for. It is longer than a ULID: the two never meet."""
+    return sha256(request_id.encode()).hexdigest()[:32]
+
+
+def _next_token(listing: str, last: Position | None) -> str:
+    return "" if last is None else write_token(listing, last)
+
+
+def _states(numbers: Iterable[int], found: list[Violation]) -> frozenset[State]:
+    states = set()
+    known = pb.Execution.State.DESCRIPTOR.values_by_number
+    names = [name.removeprefix("STATE_") for number, value in known.items() if number for name in [value.name]]
+    for index, number in enumerate(numbers):
+        if number in known and number != pb.Execution.STATE_UNSPECIFIED:
+            states.add(State(known[number].name.removeprefix("STATE_")))
+        else:
+            found.append(Violation(f"states[{index}]", f"{number} is not the number of a state ({', '.join(names)})"))
+    return frozenset(states)
+
+
+def _check_reason(
+    request: pb.PauseScheduledJobRequest | pb.ResumeScheduledJobRequest | pb.DeleteScheduledJobRequest,
+) -> None:
+    found = []
+    if not request.job_id:
+        found.append(Violation("job_id", "a job_id is required"))
+    if len(request.reason) > LONGEST_REASON:
+        said = f"{len(request.reason):,} characters are too many (at most {LONGEST_REASON})"
+        found.append(Violation("reason", said))
+    refuse(found)
+
+
+def _in_job(refused: InvalidInput) -> list[Violation]:
+    """Return violations of a definition as those of the field `job` of an update."""
+    return [
+        wrong if wrong.field.partition(".")[0] in _OF_UPDATE else replace(wrong, field=f"job.{wrong.field}")
+        for wrong in refused.violations
+    ]
