@@ -16,7 +16,6 @@ from __future__ import annotations
 import importlib
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -34,6 +33,7 @@ from zoneinfo import ZoneInfo
 from shared.domain.errors import InvalidInput, Unavailable, Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from importlib.resources.abc import Traversable
 
 FIELDS: Final = ("second", "minute", "hour", "day_of_month", "month_of_year", "day_of_week")

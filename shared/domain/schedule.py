@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar, Final, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar, TYPE_CHECKING
 
 from shared.domain.cron import EPOCH, FIELDS, Cron, Gap, Repeat, expression_fields, map_fields, uses_hash, zone
 from shared.domain.errors import InvalidInput, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 Terms: TypeAlias = tuple[tuple[str, str], ...]
 """A schedule's config as pairs, sorted: hashable, and equal however a client ordered it."""

@@ -504,7 +504,7 @@ BERLIN = "Europe/Berlin"
         ),
     ],
 )  # fmt: skip
-def test_where_libraries_disagree_the_rule_decides(  # noqa: PLR0917 - pytest hands them over by name
+def test_where_libraries_disagree_the_rule_decides(
     expression: str,
     timezone: str,
     after: str,
