@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar, Final, TypeAlias, TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
 from shared.domain.cron import EPOCH, FIELDS, Cron, Gap, Repeat, expression_fields, map_fields, uses_hash, zone
 from shared.domain.errors import InvalidInput, Violation
