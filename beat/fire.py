@@ -1,4 +1,4 @@
-"""Fire: decide the occurrences that are due, durably, and hand over what runs. What the policies are, shared.domain says."""
+"""Fire: decide the occurrences that are due, durably, and hand over what runs. The policies live in shared.domain."""
 
 from __future__ import annotations
 

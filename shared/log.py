@@ -38,6 +38,7 @@ def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        _drop_absent,
     ]
     if form == "json":
         last: list[Processor] = [
@@ -68,6 +69,11 @@ def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _drop_absent(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Leave out what is None, so that callers can name what there may be."""
+    return {key: value for key, value in event.items() if value is not None}
 
 
 def _name_process(process: str) -> Processor:

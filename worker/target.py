@@ -77,15 +77,16 @@ class Cancellation:
         """What the call was asked to end with, if it was."""
         return self._failure
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, *, retryable: bool = False) -> None:
         """End the call, so that the target sees it cancelled; the attempt fails with CANCELLED and this reason.
 
+        retryable: for reasons of ours, as a lost lease, after which the work is still to be done.
         The first to cancel is heard. Does not wait for the call to end.
         """
         with self._lock:
             if self._failure is not None:
                 return
-            self._failure = Failure("CANCELLED", reason, retryable=False)
+            self._failure = Failure("CANCELLED", reason, retryable)
             end = self._end
         if end is not None:
             end()

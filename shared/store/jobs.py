@@ -11,7 +11,7 @@ from zlib import crc32
 from shared.domain.job import JobDefinition, JobState, JobType
 from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
 from shared.domain.retry import RetryPolicy
-from shared.domain.schedule import OnceSchedule, Schedule, from_document, to_document
+from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.pipeline import NOW, literal
 
 if TYPE_CHECKING:
@@ -68,11 +68,9 @@ def partition_of(uid: str) -> int:
 def new_document(definition: JobDefinition, uid: str, now: datetime, by: str) -> dict[str, Any]:
     """Return the document of a job created at `now`, the database's time."""
     schedule = definition.schedule
-    covered = now
-    if isinstance(schedule, OnceSchedule) and schedule.next_after(now) is None:
-        # Its instant passed while the request was on its way: fire it at once.
-        covered = now - timedelta(minutes=2)
-    pointer = schedule.next_after(covered)
+    pointer = schedule.first_after(now)
+    # A `once` whose instant passed while the request was on its way lies before now.
+    covered = min(now, pointer - timedelta(milliseconds=1)) if pointer else now
     return {
         "_id": definition.job_id,
         "schema": SCHEMA,

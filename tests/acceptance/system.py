@@ -1,0 +1,106 @@
+"""The system as `make run` starts it, on private servers and ports, with processes that a test can kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from dev.run import ROOT, Process, system
+from dev.server import free_port
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+READY = 60.0
+"""Seconds that a process may take to get ready on a busy machine."""
+
+_T = TypeVar("_T")
+
+
+def wait_until(condition: Callable[[], _T], what: str, timeout: float = 30) -> _T:
+    """Return the first true value of the condition; fail the test when there is none in time."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+class System:
+    """All processes but those that a test has killed, each with a log file of its own."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        ports = {
+            name: str(free_port())
+            for name in (
+                "GRPC_PORT", "SERVER_METRICS_PORT", "BEAT_METRICS_PORT", "WORKER_METRICS_PORT", "FLOWER_PORT",
+                "SCRAPER_PORT", "PRICING_PORT",
+            )
+        }  # fmt: skip
+        self.environment = {**os.environ, **environment, **ports, "PYTHONUNBUFFERED": "1"}
+        settings = Settings(grpc_port=int(ports["GRPC_PORT"]), server_metrics_port=int(ports["SERVER_METRICS_PORT"]))
+        self.grpc_port = settings.grpc_port
+        self.address = f"localhost:{self.grpc_port}"
+        self._table: dict[str, Process] = {process.name: process for process in system(settings, self.environment)}
+        # The services' addresses are set for the scheduler only: set before, `system` would not start the examples.
+        for service in ("SCRAPER", "PRICING"):
+            self.environment[f"{service}_SERVICE_URL"] = f"localhost:{ports[f'{service}_PORT']}"
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start all, and wait until all are ready."""
+        checks = {name: process.ready(self.environment) for name, process in self._table.items()}
+        for name in self._table:
+            self._spawn(name)
+        for name, check in checks.items():
+            wait_until(check, f"{name} is ready; its log ends:\n{self.log(name)[-3000:]}", READY)
+
+    def stop(self) -> None:
+        """End all that still runs, with the signal that an operator's stop sends."""
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def kill(self, name: str) -> None:
+        """End a process, and all that it started, with SIGKILL."""
+        process = self._running.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def restart(self, name: str) -> None:
+        """Start a process that was killed, and wait until it is ready."""
+        check = self._table[name].ready(self.environment)
+        self._spawn(name)
+        wait_until(check, f"{name} is ready; its log ends:\n{self.log(name)[-3000:]}", READY)
+
+    def log(self, name: str) -> str:
+        """Return what a process has logged so far."""
+        path = self._folder / f"{name}.log"
+        return path.read_text() if path.exists() else ""
+
+    def logs(self) -> str:
+        """Return what all processes have logged so far."""
+        return "".join(self.log(name) for name in self._table)
+
+    def _spawn(self, name: str) -> None:
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._running[name] = subprocess.Popen(
+                self._table[name].command,
+                env=self.environment,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
