@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
     from tests.acceptance.recorder import Recorder
-    from tests.acceptance.system import System
 
 State = pb.Execution.State
 ENDED = {State.STATE_SUCCEEDED, State.STATE_FAILED, State.STATE_CANCELLED}
@@ -101,7 +101,7 @@ def test_an_interval_fires_again_and_again_on_its_own_grid(stub: SchedulerServic
     executions = {call.metadata["x-execution-id"] for call in recorder.calls(label)}
     assert len(executions) == len(recorder.calls(label)), "an execution was called twice"
     nominal = sorted(datetime.fromisoformat(call.metadata["x-nominal-time"]) for call in recorder.calls(label))
-    assert {b - a for a, b in zip(nominal, nominal[1:], strict=False)} == {timedelta(seconds=1)}
+    assert {b - a for a, b in pairwise(nominal)} == {timedelta(seconds=1)}
 
 
 def test_a_job_can_be_executed_now_also_while_it_is_paused(stub: SchedulerServiceStub, recorder: Recorder, label: str):
@@ -251,7 +251,7 @@ def all_runs(stub: SchedulerServiceStub) -> list[pb.Execution]:
     return list(stub.ListExecutions(pb.ListExecutionsRequest(page_size=1000)).executions)
 
 
-def test_every_bad_input_is_refused_with_all_violations_at_once(stub: SchedulerServiceStub, label: str):
+def test_every_bad_input_is_refused_with_all_violations_at_once(stub: SchedulerServiceStub):
     request = pb.CreateScheduledJobRequest(
         job_id="Not An Id",
         job_type="CUSTOM",
@@ -284,7 +284,7 @@ def test_lists_are_paged_and_stable_while_jobs_are_added(stub: SchedulerServiceS
     assert len(seen) == len(set(seen))
 
 
-def test_the_preconfigured_jobs_are_there_and_housekeeping_works(stub: SchedulerServiceStub, running: System):
+def test_the_preconfigured_jobs_are_there_and_housekeeping_works(stub: SchedulerServiceStub):
     jobs = {job.job_id: job for job in stub.ListScheduledJobs(pb.ListScheduledJobsRequest(page_size=1000)).jobs}
     queues = {
         "daily-competitor-scraping": "scraping",
