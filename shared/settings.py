@@ -139,7 +139,7 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the environment, or end the process with a sentence a wrong value; none is repeated: it may be secret."""
     try:
-        return Settings()  # type: ignore[call-arg]
+        return Settings()
     except ValidationError as refused:
         stop("; ".join(_sentence(error["loc"], error["msg"]) for error in refused.errors()))
 

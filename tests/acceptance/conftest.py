@@ -49,6 +49,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, own_servers: Servers, reco
             # Short, so that the tests see what happens when a process falls silent.
             "EXECUTION_LEASE": "3",
             "PARTITION_LEASE": "1",
+            "FLOWER_UNAUTHENTICATED_API": "true",
         },
     )
     try:

@@ -22,7 +22,7 @@ READY = 60.0
 _T = TypeVar("_T")
 
 
-def wait_until(condition: Callable[[], _T], what: str, timeout: float = 30) -> _T:
+def wait_until(condition: Callable[[], _T | None], what: str, timeout: float = 30) -> _T:
     """Return the first true value of the condition; fail the test when there is none in time."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.json_format import MessageToDict
 
 from shared.proto import scheduler_service_pb2 as pb
 from tests.acceptance.conftest import recording_job
@@ -57,7 +58,7 @@ def states(execution: pb.Execution) -> list[str]:
 def refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as error:
         call()
-    return error.value.code(), error.value.details()  # type: ignore[attr-defined]
+    return error.value.code(), error.value.details() or ""
 
 
 def test_a_job_fires_on_time_is_called_once_and_its_outcome_can_be_read(
@@ -294,12 +295,12 @@ def test_the_preconfigured_jobs_are_there_and_housekeeping_works(stub: Scheduler
         "cleanup-old-execution-records": "maintenance",
     }
     assert {name: jobs[name].queue for name in queues} == queues
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for name in queues:
         response = stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=name))
         execution = ended(stub, response.execution_id)
         assert execution.state == State.STATE_SUCCEEDED, execution.error
-        results[name] = dict(execution.result)
+        results[name] = MessageToDict(execution.result)
     assert results["daily-competitor-scraping"]["observation_count"] > 0
     health = results["health-check-services"]
     assert health["all_serving"], health

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from google.protobuf.json_format import MessageToDict
+
 from dev.run import ROOT
 from shared.proto import scheduler_service_pb2 as pb
 
@@ -43,7 +45,7 @@ def test_the_published_client_runs_unchanged(running: System, stub: SchedulerSer
     (created, *_) = stub.ListScheduledJobs(pb.ListScheduledJobsRequest(page_size=1)).jobs
     assert (created.name, created.job_type, created.queue) == ("Custom Scraping Job", pb.SCRAPING, "scraping")
     assert dict(created.schedule_config.config) == {"hour": "10", "minute": "0"}
-    assert list(created.parameters["competitor_ids"]) == ["amazon"]
+    assert MessageToDict(created.parameters) == {"competitor_ids": ["amazon"]}
 
     stub.CreateScheduledJob(
         pb.CreateScheduledJobRequest(
