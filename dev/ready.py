@@ -28,7 +28,7 @@ def grpc_serving(port: int) -> Check:
         # A new channel each time: one that failed to connect would back off for longer than we want to wait.
         with grpc.insecure_channel(f"{HOST}:{port}") as channel:
             try:
-                answer = health_pb2_grpc.HealthStub(channel).Check(
+                answer = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]  # stubs without methods
                     health_pb2.HealthCheckRequest(), timeout=PATIENCE, wait_for_ready=True
                 )
             except grpc.RpcError:
