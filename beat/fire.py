@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import InsertOne, UpdateMany
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from shared import metrics
 from shared.domain.execution import State
@@ -18,7 +19,7 @@ from shared.log import get_logger
 from shared.store import executions, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pymongo.database import Database
 
@@ -100,24 +101,19 @@ class Fire:
     def _plan(self, due: Sequence[Mapping[str, Any]], *, follow: bool) -> list[_Planned]:
         chains = []
         for job in due:
-            try:
+            with self._parking(job):
                 chain = jobs.to_chain(job)
                 standing = self._standing(chain) if follow or must_follow(chain, job["now"]) else {}
                 chains.append((job, chain, standing))
-            except (ValueError, TypeError, KeyError, ArithmeticError, AssertionError) as error:
-                self._park(job, error)
         # Read after the chains: whoever fired an occurrence that they cover is seen here unless it has ended.
         in_flight = executions.in_flight_filter(job["uid"] for job, _, _ in chains)
         blockers = {row["job_uid"]: row["_id"] for row in self._executions.find(in_flight, {"job_uid": 1})}
         planned = []
         for job, chain, standing in chains:
-            try:
+            with self._parking(job):
                 decided = plan(chain, standing, blockers.get(chain.uid), job["now"], self._policies)
-            except (ValueError, TypeError, KeyError, ArithmeticError, AssertionError) as error:
-                self._park(job, error)
-                continue
-            if not decided.stale:
-                planned.append(_Planned(job, chain, decided))
+                if not decided.stale:
+                    planned.append(_Planned(job, chain, decided))
         return planned
 
     def _standing(self, chain: Chain) -> dict[datetime | None, Row]:
@@ -219,6 +215,16 @@ class Fire:
                 reached=install.reached.isoformat(),
                 next_nominal=install.pointer.isoformat() if install.pointer else None,
             )
+
+    @contextmanager
+    def _parking(self, job: Mapping[str, Any]) -> Iterator[None]:
+        """Set a job aside whose plan raises, whatever it raises, so that the others are decided; an outage passes."""
+        try:
+            yield
+        except PyMongoError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see the docstring
+            self._park(job, error)
 
     def _park(self, job: Mapping[str, Any], error: Exception) -> None:
         reason = f"the job cannot be planned: {type(error).__name__}: {error}"
