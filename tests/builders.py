@@ -1,0 +1,73 @@
+"""Test data: values that are right as they are, so that a test states only what it is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from shared.domain.execution import State
+from shared.domain.job import JobDefaults, JobDefinition, JobDraft, JobType, ScheduleTerms, define
+from shared.domain.plan import Mode, Row, Spec
+from shared.domain.schedule import IntervalSchedule, OnceSchedule
+from shared.store import executions, jobs
+
+if TYPE_CHECKING:
+    from shared.domain.schedule import Schedule
+
+ORIGIN = datetime(2026, 3, 2, 12, tzinfo=UTC)
+QUEUES = {
+    JobType.SCRAPING: "scraping",
+    JobType.ANALYSIS: "analysis",
+    JobType.MONITORING: "monitoring",
+    JobType.MAINTENANCE: "maintenance",
+    JobType.CUSTOM: "default_queue",
+}
+DEFAULTS = JobDefaults(queues=frozenset({*QUEUES.values(), "manual"}), queue_by_type=QUEUES)
+
+
+def at(seconds: float) -> datetime:
+    """Return the instant so many seconds after the origin of all tests."""
+    return ORIGIN + timedelta(seconds=seconds)
+
+
+def every(seconds: int = 1, *, anchor: datetime = ORIGIN, end: datetime | None = None) -> IntervalSchedule:
+    return IntervalSchedule(terms=(("seconds", str(seconds)),), anchor=anchor, end_time=end)
+
+
+def once(instant: datetime) -> OnceSchedule:
+    return OnceSchedule(terms=(("at", instant.isoformat()),), at=instant)
+
+
+def draft(**changes: Any) -> JobDraft:
+    usual = JobDraft(
+        job_id="job-1",
+        name="scrape",
+        job_type="SCRAPING",
+        target_service="scraper-service",
+        target_method="ScrapeCompetitorPrices",
+        schedule=ScheduleTerms("interval", {"hours": "1"}),
+    )
+    return replace(usual, **changes)
+
+
+def definition(**changes: Any) -> JobDefinition:
+    return define(draft(**changes), DEFAULTS, ORIGIN)
+
+
+def job_document(
+    job_id: str = "job-1", schedule: Schedule | None = None, *, created: datetime = ORIGIN, **changes: Any
+) -> dict[str, Any]:
+    """Return the document of a job that fires every second, created at the origin of all tests."""
+    defined = definition(job_id=job_id, schedule=schedule or every(), **changes)
+    return jobs.new_document(defined, f"uid-{job_id}", created, "tester")
+
+
+def fired(job: dict[str, Any], nominal: datetime, now: datetime | None = None, **changes: Any) -> dict[str, Any]:
+    """Return the document of an execution that a schedule fired."""
+    row = Row(State.PENDING, nominal, nominal)
+    return executions.scheduled_document(job, row, now or nominal, "beat") | changes
+
+
+def spec(schedule: Schedule | None = None, mode: Mode = Mode.ACTIVE) -> Spec:
+    return Spec(schedule or every(), mode)
