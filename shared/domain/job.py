@@ -253,7 +253,9 @@ def _violations(job: JobDefinition | JobDraft) -> list[Violation]:
 
 def _parameter_violations(parameters: Mapping[str, object]) -> list[Violation]:
     try:
-        size = len(json.dumps(parameters, allow_nan=False).encode())
+        size = len(json.dumps(parameters, ensure_ascii=False, allow_nan=False).encode())
+    except UnicodeEncodeError:
+        return [Violation("parameters", "a text in it cannot be written as UTF-8")]
     except ValueError:
         return [Violation("parameters", "NaN and Infinity are not JSON")]
     if size > LARGEST_PARAMETERS:
