@@ -65,8 +65,10 @@ def test_everything_wrong_is_said_at_once() -> None:
         labels={"": "v"},
     ) == [
         "job_type: 'CLEANING' is not a job type (SCRAPING, ANALYSIS, MONITORING, MAINTENANCE, CUSTOM)",
-        "queue: 'nowhere' is not a configured queue "
-        "(analysis, default_queue, maintenance, manual, monitoring, scraping)",
+        (
+            "queue: 'nowhere' is not a configured queue "
+            "(analysis, default_queue, maintenance, manual, monitoring, scraping)"
+        ),
         "job_id: 'Job 1' is not a job id (a-z, 0-9 and dashes, at most 63 characters, no dash in front)",
         "name: a name is required",
         "description: 2,001 characters are too many (at most 2,000)",
