@@ -1,0 +1,107 @@
+"""Logs: one event a line with a fixed action, in two forms, and never a password."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from shared import log as logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "s3cr3t"
+URL = f"mongodb://me:{SECRET}@db.example:27017/scheduler"
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def no_route_to(url: str) -> None:
+    raise ConnectionError(f"no route to {url}")
+
+
+def fail_holding(token: str) -> None:
+    raise ConnectionError(f"failed with {len(token)} letters")
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_an_event_is_one_line_of_json_with_its_action_and_context(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("celery-beat", form="json")
+    with logs.bound(job_id="job-1", execution_id="uid.0.x"):
+        logs.get_logger().info("occurrence\nfires", action="occurrence_fired", count=2)
+    (line,) = lines(capsys)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "occurrence\nfires",
+        "action": "occurrence_fired",
+        "count": 2,
+        "job_id": "job-1",
+        "execution_id": "uid.0.x",
+        "level": "info",
+        "process": "celery-beat",
+    }
+
+
+def test_the_lines_of_libraries_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("server", form="json")
+    logging.getLogger("celery.worker").warning("lost %s", "it")
+    (line,) = lines(capsys)
+    assert (line["event"], line["action"], line["level"]) == ("lost it", "library:celery", "warning")
+
+
+def test_less_severe_events_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("server", level="WARNING", form="json")
+    logs.get_logger().info("unimportant", action="x")
+    logging.getLogger("celery").info("unimportant")
+    logs.get_logger().warning("important", action="y")
+    assert [line["event"] for line in lines(capsys)] == ["important"]
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_password_never_reaches_a_log(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    logs.configure("server", form=form)
+    log = logs.get_logger()
+    sentence = f"cannot reach {URL}"
+    log.warning(sentence, action="a")
+    log.warning("x", action="b", error=str(ConnectionError(f"at {URL}: refused")))
+    log.warning("x", action="c", urls=[URL], nested={"deep": {"url": URL}})
+    log.warning("x", action="d", url=f"redis://:{SECRET}@cache")
+    logging.getLogger("kombu").error("cannot connect to %s", f"amqp://me:{SECRET}@mq//")
+    try:
+        no_route_to(URL)
+    except ConnectionError:
+        log.exception("failed", action="e")
+        logging.getLogger("celery").exception("failed")
+    shown = capsys.readouterr().err
+    assert SECRET not in shown
+    assert shown.count("mongodb://me:***@db.example") == 6
+
+
+def test_an_error_is_told_with_its_traceback_but_not_with_the_values_of_variables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("server", form="json")
+    try:
+        fail_holding(SECRET)
+    except ConnectionError:
+        logs.get_logger().exception("failed", action="x")
+    shown = capsys.readouterr().err
+    assert "in fail_holding" in shown
+    assert "ConnectionError: failed with 6 letters" in shown
+    assert SECRET not in shown
