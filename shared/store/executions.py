@@ -488,8 +488,10 @@ def cut_result(result: Mapping[str, Any]) -> tuple[str, bool]:
     encoded = text.encode()
     if len(encoded) <= LARGEST_RESULT:
         return text, False
-    kept = encoded[: LARGEST_RESULT - 1024].decode(errors="ignore")
-    return json.dumps({"truncated": kept}, ensure_ascii=False), True
+    kept = encoded[:LARGEST_RESULT].decode(errors="ignore")
+    while len((cut := json.dumps({"truncated": kept}, ensure_ascii=False)).encode()) > LARGEST_RESULT:
+        kept = kept[: len(kept) * 9 // 10]  # every quote and backslash in it takes two bytes
+    return cut, True
 
 
 # Lists and counts:
