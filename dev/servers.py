@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.mongodb import mongodb
-from dev.rabbitmq import rabbitmq
+from dev.rabbitmq import install_rabbitmq, rabbitmq, server_script
 from dev.redis import redis_server
 from dev.server import Server
 
@@ -35,8 +35,11 @@ def private_servers(folder: Path, *, replica_set: str = "") -> Iterator[Servers]
     """Start all three at the same time, on free ports, with their data below `folder`; kill them at the end.
 
     Killed, since nobody reads the data of private servers after them, and RabbitMQ takes seconds to stop.
-    Raises ServerError, after killing the others, when one does not come up.
+    RabbitMQ is installed first where it is missing and can be. Raises ServerError, after killing the others, when one
+    does not come up.
     """
+    if server_script() is None:
+        install_rabbitmq()
     servers = Servers(
         mongodb(folder / "mongodb", replica_set=replica_set),
         rabbitmq(folder / "rabbitmq"),

@@ -1,0 +1,155 @@
+"""The README's commands run as they stand there, and every method can be called by reflection alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool, json_format, message_factory
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from dev.run import ROOT
+from tests.acceptance.test_main_job import refused
+
+if TYPE_CHECKING:
+    from tests.acceptance.system import System
+
+GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4"
+STANDARD_ADDRESS = "localhost:50054"
+
+
+@pytest.fixture(scope="session")
+def grpcurl() -> Path:
+    """grpcurl, installed by Go if it is not there; without Go these tests say that they could not run."""
+    if found := shutil.which("grpcurl"):
+        return Path(found)
+    installed = ROOT / ".local" / "bin" / "grpcurl"
+    if not installed.exists():
+        if not shutil.which("go"):
+            pytest.skip("neither grpcurl nor Go is installed; test_every_method_can_be_called_by_reflection covers it")
+        installed.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "GOBIN": str(installed.parent)}
+        subprocess.run(["go", "install", GRPCURL], env=environment, check=True, timeout=600)
+    return installed
+
+
+def readme_blocks(kind: str) -> list[str]:
+    """Return the README's fenced blocks of a kind that call grpcurl, as they stand."""
+    blocks = re.findall(rf"^```{kind}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if "grpcurl -plaintext" in block]
+
+
+def run(command: str, grpcurl: Path, running: System) -> subprocess.CompletedProcess[str]:
+    assert STANDARD_ADDRESS in command
+    return subprocess.run(
+        ["bash", "-c", command.replace(STANDARD_ADDRESS, running.address)],
+        env={**running.environment, "PATH": f"{grpcurl.parent}:{running.environment['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_readmes_commands_run_in_their_order(running: System, grpcurl: Path):
+    commands = readme_blocks("sh")
+    assert len(commands) >= 10
+    for command in commands:
+        answer = run(command, grpcurl, running)
+        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+        assert answer.stdout.strip(), command
+
+
+def test_the_readmes_example_of_a_refusal_is_what_is_answered(running: System, grpcurl: Path):
+    (example,) = [block for block in readme_blocks("console") if "ERROR:" in block]
+    command, _, expected = example.removeprefix("$ ").partition("\n")
+    answer = run(command, grpcurl, running)
+    assert answer.returncode != 0
+    assert (answer.stdout + answer.stderr).startswith(expected.rstrip())
+
+
+class Reflected:
+    """A client that knows nothing but the address."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+        self._database = ProtoReflectionDescriptorDatabase(channel)
+        self._pool = descriptor_pool.DescriptorPool(self._database)
+
+    def services(self) -> set[str]:
+        return set(self._database.get_services())
+
+    def methods(self, service: str) -> set[str]:
+        return set(self._pool.FindServiceByName(service).methods_by_name)
+
+    def call(self, service: str, method: str, request: dict[str, Any]) -> dict[str, Any]:
+        described = self._pool.FindServiceByName(service).methods_by_name[method]
+        asked, answered = (message_factory.GetMessageClass(t) for t in (described.input_type, described.output_type))
+        message = json_format.ParseDict(request, asked(), descriptor_pool=self._pool)
+        unary = self._channel.unary_unary(
+            f"/{service}/{method}",
+            request_serializer=asked.SerializeToString,
+            response_deserializer=answered.FromString,
+        )
+        return json_format.MessageToDict(
+            unary(message, timeout=20), preserving_proto_field_name=True, descriptor_pool=self._pool
+        )
+
+
+def test_every_method_can_be_called_by_reflection(running: System, label: str):
+    service = "scheduler.v1.SchedulerService"
+    job = {
+        "job_id": label,
+        "name": "By reflection",
+        "job_type": "CUSTOM",
+        "target_service": "recorder",
+        "target_method": "recorder.v1.Recorder/Record",
+        "parameters": {"label": label},
+        "schedule_config": {"type": "cron", "config": {"expression": "0 8 * * MON-FRI"}, "timezone": "Europe/Berlin"},
+        "labels": {"team": "pricing"},
+    }
+    with grpc.insecure_channel(running.address) as channel:
+        client = Reflected(channel)
+        assert client.services() >= {service, "scheduler.v1.MaintenanceService", "grpc.health.v1.Health"}
+        by_id = {"job_id": label}
+        execution_id = ""
+        requests: dict[str, dict[str, Any]] = {
+            "CreateScheduledJob": job,
+            "GetScheduledJob": by_id,
+            "ListScheduledJobs": {"page_size": 10},
+            "UpdateScheduledJob": by_id | {"job": {"description": "changed"}, "update_mask": "description"},
+            "PauseScheduledJob": by_id,
+            "ResumeScheduledJob": by_id,
+            "ExecuteJobNow": by_id,
+            "GetJobStatus": by_id,
+            "GetExecution": {},
+            "ListExecutions": by_id,
+            "DeleteScheduledJob": by_id,
+        }
+        assert client.methods(service) == set(requests)
+        answers = {}
+        for method, request in requests.items():
+            asked = {"execution_id": execution_id} if method == "GetExecution" else request
+            answers[method] = client.call(service, method, asked)
+            execution_id = answers.get("ExecuteJobNow", {}).get("execution_id", "")
+    assert answers["UpdateScheduledJob"]["job"]["description"] == "changed"
+    assert len(answers["GetJobStatus"]["next_fire_times"]) == 5
+    assert answers["GetExecution"]["execution"]["job_id"] == label
+    assert answers["DeleteScheduledJob"]["job"]["state"] == "STATE_DELETED"
+
+
+def test_every_service_is_healthy_and_an_unknown_one_is_not_found(running: System):
+    with grpc.insecure_channel(running.address) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "scheduler.v1.SchedulerService", "scheduler.v1.MaintenanceService"):
+            answer = health.Check(health_pb2.HealthCheckRequest(service=service))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        code, _ = refused(lambda: health.Check(health_pb2.HealthCheckRequest(service="nobody")))
+        assert code is grpc.StatusCode.NOT_FOUND
