@@ -39,8 +39,13 @@ if TYPE_CHECKING:
 
 log = logs.get_logger()
 
-STORE_PATIENCE: Final[dict[str, Any]] = {"serverSelectionTimeoutMS": 2_000, "timeoutMS": 8_000}
-"""Of one operation: a client is better told UNAVAILABLE, and tries again, than left waiting."""
+STORE_PATIENCE: Final[dict[str, Any]] = {
+    "serverSelectionTimeoutMS": 2_000,
+    "connectTimeoutMS": 2_000,
+    "socketTimeoutMS": 8_000,
+}
+"""Shorter than the other processes': a client is better told UNAVAILABLE, and tries again, than left waiting.
+Not timeoutMS, which would take the place of the shorter wait for a store that is not there at all."""
 
 
 async def serve(settings: Settings) -> None:
@@ -68,11 +73,11 @@ async def serve(settings: Settings) -> None:
     )
     server = Server(scheduler, maintenance, database)
     told_to_stop = _on_first_signal()
+    metrics.serve(settings.bind_host, settings.server_metrics_port)
     try:
         await server.start(settings.bind_host, settings.grpc_port, prepare(database, drafts, jobs, definitions))
     except PortTakenError as taken:
         stop(str(taken))
-    metrics.serve(settings.bind_host, settings.server_metrics_port)
     dispatcher.start()
 
     await told_to_stop.wait()

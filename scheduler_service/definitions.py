@@ -54,11 +54,13 @@ class Definitions:
             try:
                 await self.check_target(draft)
             except InvalidInput as refused:
-                violations += refused.violations
+                # What is wrong with a field by itself is said once; that the target can't take it either adds nothing.
+                known = {violation.field for violation in violations}
+                violations += [violation for violation in refused.violations if violation.field not in known]
             except (Unavailable, FailedPrecondition) as error:
                 away = error
         if violations or definition is None:
-            raise InvalidInput(_distinct(violations))
+            raise InvalidInput(violations)
         if away is not None:
             raise away
         return definition
@@ -94,8 +96,3 @@ def _both_days_restricted(schedule: CronSchedule) -> bool:
     else:
         days = (config.get(_DAYS[0], "*"), config.get(_DAYS[1], "*"))
     return all(not day.strip().startswith(("*", "?")) for day in days)
-
-
-def _distinct(violations: Iterable[Violation]) -> list[Violation]:
-    """Return the violations without repetitions: domain and target may both miss the same field."""
-    return list(dict.fromkeys(violations))

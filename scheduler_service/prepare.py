@@ -25,6 +25,8 @@ log = get_logger()
 
 PAUSES: Final = (0.5, 1.0, 2.0, 5.0)
 """Seconds between tries; the last one goes on."""
+INDEX_PATIENCE: Final = 3600.0
+"""Seconds: on a large collection a new index takes minutes. Shorter, and its creation is begun again and again."""
 
 
 async def prepare(
@@ -53,7 +55,8 @@ async def prepare(
 
 async def create_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     """Create every index that is missing."""
-    # No limit of time: on a large collection a new index takes minutes.
-    with pymongo.timeout(None):
+    # First, since with the patience below a store that is away would be waited for as well.
+    await database.command("ping")
+    with pymongo.timeout(INDEX_PATIENCE):
         for collection, indexes in INDEXES.items():
             await database[collection].create_indexes(indexes)

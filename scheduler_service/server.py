@@ -95,7 +95,9 @@ class Server:
         """Say NOT_SERVING, take no more calls, give those in progress grace seconds, then cancel them."""
         for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._background:
+            # Bounded: a cancellation can get lost in a library's own handling of timeouts.
+            await asyncio.wait(self._background, timeout=CANCELLED_WAIT)
         await self.health.stop()
         await self._server.stop(grace)
         await self._calls.finished(CANCELLED_WAIT)

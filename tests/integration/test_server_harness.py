@@ -1,0 +1,175 @@
+"""A real gRPC server in this process, on a free port, over a real MongoDB; what the tests of the server share."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
+from grpc_status import rpc_status
+
+from scheduler_service.__main__ import STORE_PATIENCE
+from scheduler_service.cleanup import Cleanup
+from scheduler_service.definitions import Definitions
+from scheduler_service.executions import Executions
+from scheduler_service.jobs import Jobs
+from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.prepare import prepare
+from scheduler_service.probes import mongodb_probe
+from scheduler_service.server import Server
+from scheduler_service.service import SchedulerService
+from shared.messaging.queues import load_queues
+from shared.proto import scheduler_service_pb2 as pb
+from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
+from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from shared.settings import Settings
+from shared.store.mongo import connect_async
+from shared.targets import load_targets
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from scheduler_service.probes import Probe
+    from shared.domain.job import JobDraft
+
+
+@dataclass
+class Sent:
+    """Takes what would go to the broker."""
+
+    documents: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def submit(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        self.documents += documents
+
+
+@dataclass
+class Running:
+    address: str
+    stub: Any
+    maintenance: Any
+    channel: grpc.aio.Channel
+    server: Server
+    database: Any
+    jobs: Jobs
+    definitions: Definitions
+    sent: Sent
+
+    async def create(self, **fields: Any) -> pb.ScheduledJob:
+        job: pb.ScheduledJob = (await self.stub.CreateScheduledJob(a_request(**fields))).job
+        return job
+
+
+@asynccontextmanager
+async def serving(
+    database_url: str,
+    drafts: Sequence[JobDraft] = (),
+    probes: Mapping[str, Probe] | None = None,
+    batch: int = 500,
+    *,
+    prepared: bool = True,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    configured = Settings(mongodb_url=database_url, **settings)
+    definitions = Definitions(configured, load_queues(configured.config_dir), load_targets(configured))
+    database = connect_async(database_url, **STORE_PATIENCE)
+    jobs, sent = Jobs(database), Sent()
+    maintenance = MaintenanceService(
+        jobs,
+        Cleanup(database, batch),
+        {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        configured.retention_days,
+    )
+    server = Server(SchedulerService(jobs, Executions(database), definitions, sent), maintenance, database)
+    await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
+    try:
+        if prepared:
+            async with asyncio.timeout(20):
+                await server.health.prepared.wait()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield Running(
+                f"127.0.0.1:{server.port}",
+                SchedulerServiceStub(channel),
+                MaintenanceServiceStub(channel),
+                channel,
+                server,
+                database,
+                jobs,
+                definitions,
+                sent,
+            )
+    finally:
+        await server.stop(0)
+        await database.client.close()
+
+
+def a_request(**fields: Any) -> pb.CreateScheduledJobRequest:
+    """A request that is right, with some fields given otherwise; None leaves one out."""
+    values: dict[str, Any] = {
+        "name": "Prices",
+        "job_type": "SCRAPING",
+        "target_service": "scraper-service",
+        "target_method": "ScrapeCompetitorPrices",
+        "schedule_config": cron(hour="10", minute="0"),
+        "parameters": {"competitor_ids": ["amazon"]},
+    } | fields
+    return pb.CreateScheduledJobRequest(**{name: value for name, value in values.items() if value is not None})
+
+
+def cron(timezone: str = "", **config: str) -> pb.ScheduleConfig:
+    return pb.ScheduleConfig(type="cron", config=config, timezone=timezone)
+
+
+def interval(**config: str) -> pb.ScheduleConfig:
+    return pb.ScheduleConfig(type="interval", config=config)
+
+
+def once(at: str) -> pb.ScheduleConfig:
+    return pb.ScheduleConfig(type="once", config={"at": at})
+
+
+@dataclass
+class Refusal:
+    """What a client sees of a call that did not go well."""
+
+    code: str
+    message: str
+    violations: list[tuple[str, str]]
+    retry: bool
+    resource: tuple[str, str] | None
+
+
+async def refusal(call: Awaitable[Any]) -> Refusal:
+    """Wait for a call that must fail; return how."""
+    try:
+        response = await call
+    except grpc.aio.AioRpcError as error:
+        return read_refusal(error)
+    raise AssertionError(f"it went well: {response}")
+
+
+def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
+    rich = rpc_status.from_call(cast("grpc.Call", error))
+    bad, retry, resource = BadRequest(), RetryInfo(), ResourceInfo()
+    found: dict[str, bool] = {}
+    for detail in rich.details if rich is not None else ():
+        for message in (bad, retry, resource):
+            if detail.Unpack(message):
+                found[message.DESCRIPTOR.name] = True
+    return Refusal(
+        error.code().name,
+        error.details() or "",
+        [(violation.field, violation.description) for violation in bad.field_violations],
+        "RetryInfo" in found,
+        (resource.resource_type, resource.resource_name) if "ResourceInfo" in found else None,
+    )
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait until a condition holds, or fail."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - the condition is another process's
+            await asyncio.sleep(0.05)

@@ -1,0 +1,671 @@
+"""Jobs over gRPC: what is stored, what is refused and how, what an edit does to the stored document."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.domain.plan import Policies, plan
+from shared.proto import scheduler_service_pb2 as pb
+from shared.store import executions as rows
+from shared.store import jobs as stored
+from shared.store.jobs import MOST_CHANGES
+from tests.integration.test_server_harness import Refusal, Running, a_request, cron, interval, once, refusal, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+ACTIVE = pb.ScheduledJob.STATE_ACTIVE
+PAUSED = pb.ScheduledJob.STATE_PAUSED
+COMPLETED = pb.ScheduledJob.STATE_COMPLETED
+DELETED = pb.ScheduledJob.STATE_DELETED
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async with serving(database_url) as running:
+        yield running
+
+
+async def document(server: Running, job_id: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = await server.database.jobs.find_one({"_id": job_id})
+    assert found is not None
+    return found
+
+
+async def install(server: Running, job_id: str) -> dict[str, Any]:
+    """Do what a beat does with the first change that waits; return the job's document after it."""
+    before = await document(server, job_id)
+    now = await server.jobs.now()
+    decided = plan(stored.to_chain(before), {}, None, now, Policies())
+    assert decided.install is not None
+    if decided.rows:
+        await server.database.executions.insert_many(
+            [rows.scheduled_document(before, row, now, "test") for row in decided.rows]
+        )
+    more = len(before["changes"]) > 1
+    await server.database.jobs.update_one({"_id": job_id}, stored.install(decided.install, more_changes=more))
+    return await document(server, job_id)
+
+
+def iso(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+# Create
+
+
+async def test_a_created_job_is_returned_as_it_is_stored_with_the_defaults(server: Running) -> None:
+    response = await server.stub.CreateScheduledJob(a_request(), metadata=[("x-actor", "anna")])
+    job = response.job
+    assert response.job_id == job.job_id == f"job-{job.uid}"
+    assert (job.state, job.queue, job.priority, job.timeout.seconds) == (ACTIVE, "scraping", 5, 1800)
+    assert (job.retry_policy.max_attempts, job.retry_policy.initial_backoff.seconds) == (4, 60)
+    assert (job.schedule_config.timezone, dict(job.schedule_config.config)) == ("UTC", {"hour": "10", "minute": "0"})
+    assert (job.created_by, job.revision, list(response.warnings)) == ("anna", 1, [])
+    assert job.parameters["competitor_ids"] == ["amazon"]
+    again = await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id=job.job_id))
+    assert again.job == job
+
+
+async def test_without_an_actor_the_peer_is_named(server: Running) -> None:
+    assert (await server.create()).created_by.startswith("127.0.0.1:")
+
+
+async def test_every_epoch_has_its_entry_in_the_history_from_the_creation_on(server: Running) -> None:
+    job = await server.create(job_id="mine")
+    entry = await server.database.job_revisions.find_one({"_id": f"{job.uid}.0"})
+    assert (entry["reason"], entry["schedule"]["type"], entry["mode"]) == ("created", "cron", "ACTIVE")
+
+
+async def test_all_that_a_client_decides_comes_back_as_it_was_sent(server: Running) -> None:
+    job = await server.create(
+        job_id="all-of-it",
+        description="Größe & Preis 価格",
+        queue="analysis",
+        priority=0,
+        timeout=Duration(seconds=90, nanos=500_000_000),
+        retry_policy=pb.RetryPolicy(max_attempts=1, initial_backoff=Duration(seconds=1), multiplier=1.5),
+        labels={"team.name": "prices", "$odd": ""},
+        schedule_config=pb.ScheduleConfig(
+            type="cron",
+            config={"expression": "0 8 * * MON-FRI"},
+            timezone="America/New_York",
+            start_time=Timestamp(seconds=1_900_000_000),
+            end_time=Timestamp(seconds=2_000_000_000),
+        ),
+        parameters={"product_ids": ["a.b", "$c"], "max_products": 7},
+    )
+    assert (job.description, job.queue, job.priority) == ("Größe & Preis 価格", "analysis", 0)
+    assert (job.timeout.seconds, job.timeout.nanos) == (90, 500_000_000)
+    assert (job.retry_policy.max_attempts, job.retry_policy.multiplier) == (1, 1.5)
+    assert dict(job.labels) == {"team.name": "prices", "$odd": ""}
+    assert job.schedule_config.timezone == "America/New_York"
+    assert job.schedule_config.start_time.seconds == 1_900_000_000
+    assert job.parameters["product_ids"] == ["a.b", "$c"]
+    assert job.parameters["max_products"] == 7
+
+
+async def test_a_taken_job_id_is_refused_also_when_its_job_is_deleted(server: Running) -> None:
+    await server.create(job_id="mine")
+    refused = await refusal(server.stub.CreateScheduledJob(a_request(job_id="mine")))
+    assert (refused.code, refused.resource) == ("ALREADY_EXISTS", ("job", "mine"))
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
+    refused = await refusal(server.stub.CreateScheduledJob(a_request(job_id="mine")))
+    assert refused.code == "ALREADY_EXISTS"
+    assert await server.database.job_revisions.count_documents({}) == 1
+
+
+async def test_names_need_not_be_unique(server: Running) -> None:
+    assert (await server.create()).job_id != (await server.create()).job_id
+
+
+async def test_what_may_surprise_is_warned_about(server: Running) -> None:
+    response = await server.stub.CreateScheduledJob(
+        a_request(
+            timeout=Duration(seconds=80_000),
+            schedule_config=cron(day_of_month="1", day_of_week="MON", hour="1", minute="0"),
+        )
+    )
+    timeout, days = response.warnings
+    assert timeout.startswith("timeout: 80000 s is longer than RabbitMQ's consumer_timeout")
+    assert "day_of_month and day_of_week are both restricted" in days
+
+
+async def test_a_once_of_just_now_is_due_at_once(server: Running) -> None:
+    at = datetime.now(UTC) - timedelta(seconds=30)
+    job = await server.create(schedule_config=once(iso(at)))
+    found = await document(server, job.job_id)
+    assert found["wake_at"] == found["next_nominal"] <= found["created_at"]
+
+
+NAN = Struct(fields={"max_products": Value(number_value=float("nan"))})
+NOTHING = Struct(fields={"competitor_ids": Value(list_value=ListValue(values=[Value()]))})
+
+BAD_CREATES = [
+    ({"name": ""}, "name", "a name is required"),
+    ({"name": "n" * 201}, "name", "201 characters are too many"),
+    ({"job_type": None}, "job_type", "a job type is required"),
+    ({"job_type": 77}, "job_type", "'77' is not a job type"),
+    ({"job_id": "Not/An Id"}, "job_id", "is not a job id"),
+    ({"job_id": "a" * 64}, "job_id", "is not a job id"),
+    ({"description": "d" * 2001}, "description", "too many"),
+    ({"target_service": ""}, "target_service", "a target is required"),
+    ({"target_method": ""}, "target_method", "a method is required"),
+    ({"target_service": "nobody"}, "target_service", "nobody"),
+    ({"target_method": "NoSuchMethod"}, "target_method", "NoSuchMethod"),
+    ({"parameters": {"competitors": ["amazon"]}}, "parameters.competitors", "competitor"),
+    ({"parameters": {"max_products": "many"}}, "parameters.max_products", "many"),
+    ({"parameters": NAN}, "parameters.max_products", "nan is not a number that JSON has"),
+    ({"parameters": NOTHING}, "parameters.competitor_ids[0]", "has no value"),
+    ({"schedule_config": None}, "schedule_config", "a schedule is required"),
+    ({"schedule_config": pb.ScheduleConfig()}, "schedule_config.type", "a type is required"),
+    ({"schedule_config": cron(hour="25", minute="0")}, "schedule_config.config.hour", "'25' is not an hour (0-23)"),
+    ({"schedule_config": cron(hours="2", minute="0")}, "schedule_config.config.hours", "is not a key of cron"),
+    ({"schedule_config": cron(expression="* * *")}, "schedule_config.config.expression", "3 fields"),
+    ({"schedule_config": cron(expression="0 0 30 2 *")}, "schedule_config.config.expression", "never fires"),
+    ({"schedule_config": cron("Mars/Olympus", minute="0")}, "schedule_config.timezone", "Mars/Olympus"),
+    ({"schedule_config": interval(seconds="0")}, "schedule_config.config", "whole seconds"),
+    ({"schedule_config": interval(every="soon")}, "schedule_config.config.every", "'soon'"),
+    ({"schedule_config": once("tomorrow")}, "schedule_config.config.at", "'tomorrow'"),
+    ({"schedule_config": once("2020-01-01T00:00:00Z")}, "schedule_config.config.at", "more than a minute before now"),
+    (
+        {"schedule_config": pb.ScheduleConfig(type="cron", config={"minute": "0"}, end_time=Timestamp(seconds=2**62))},
+        "schedule_config.end_time",
+        "is not an instant in the years 1 to 9999",
+    ),
+    (
+        {"schedule_config": pb.ScheduleConfig(type="cron", config={"minute": "0"}, start_time=Timestamp(nanos=-1))},
+        "schedule_config.start_time",
+        "is not an instant",
+    ),
+    (
+        {"schedule_config": pb.ScheduleConfig(type="cron", config={"minute": "0"}, end_time=Timestamp(seconds=1))},
+        "schedule_config.end_time",
+        "never fires",
+    ),
+    ({"queue": "fast-lane"}, "queue", "'fast-lane' is not a configured queue"),
+    ({"priority": 10}, "priority", "10 is not a priority (0-9)"),
+    ({"priority": -1}, "priority", "-1 is not a priority (0-9)"),
+    ({"timeout": Duration()}, "timeout", "0 s is not a timeout"),
+    ({"timeout": Duration(seconds=-5)}, "timeout", "-5 s is negative"),
+    ({"timeout": Duration(seconds=1, nanos=-1)}, "timeout", "is not a span"),
+    ({"timeout": Duration(seconds=2**62)}, "timeout", "is not a span"),
+    ({"timeout": Duration(seconds=86_401)}, "timeout", "86401 s is not a timeout"),
+    ({"retry_policy": pb.RetryPolicy(max_attempts=-1)}, "retry_policy.max_attempts", "-1 is not a number of attempts"),
+    ({"retry_policy": pb.RetryPolicy(max_attempts=101)}, "retry_policy.max_attempts", "101"),
+    ({"retry_policy": pb.RetryPolicy(multiplier=0.5)}, "retry_policy.multiplier", "0.5 is not a multiplier"),
+    ({"retry_policy": pb.RetryPolicy(multiplier=float("nan"))}, "retry_policy.multiplier", "nan is not a multiplier"),
+    (
+        {"retry_policy": pb.RetryPolicy(max_backoff=Duration(seconds=-1))},
+        "retry_policy.max_backoff",
+        "-1 s is negative",
+    ),
+    ({"labels": {"": "x"}}, "labels", "the key at least one"),
+    ({"labels": {str(n): "x" for n in range(65)}}, "labels", "65 labels are too many"),
+]
+
+
+@pytest.mark.parametrize(("fields", "field", "sentence"), BAD_CREATES)
+async def test_bad_input_is_refused_by_field_in_the_details_and_in_the_message(
+    server: Running, fields: dict[str, Any], field: str, sentence: str
+) -> None:
+    refused = await refusal(server.stub.CreateScheduledJob(a_request(**fields)))
+    assert refused.code == "INVALID_ARGUMENT"
+    assert [name for name, _ in refused.violations] == [field]
+    assert sentence in refused.violations[0][1]
+    assert f"{field}: {refused.violations[0][1]}" in refused.message
+    assert await server.database.jobs.count_documents({}) == 0
+
+
+async def test_all_violations_come_at_once(server: Running) -> None:
+    refused = await refusal(
+        server.stub.CreateScheduledJob(
+            pb.CreateScheduledJobRequest(
+                job_type=99,  # type: ignore[arg-type]
+                job_id="-",
+                target_service="scraper-service",
+                target_method="NoSuchMethod",
+                schedule_config=pb.ScheduleConfig(
+                    type="cron", config={"hour": "25", "minute": "61"}, start_time=Timestamp(nanos=-1)
+                ),
+                priority=11,
+                queue="nowhere",
+                timeout=Duration(seconds=-1),
+            )
+        )
+    )
+    assert {field for field, _ in refused.violations} == {
+        "job_type",
+        "job_id",
+        "name",
+        "target_method",
+        "schedule_config.config.hour",
+        "schedule_config.config.minute",
+        "schedule_config.start_time",
+        "priority",
+        "queue",
+        "timeout",
+    }
+
+
+async def test_five_hundred_violations_in_any_script_still_reach_the_client(server: Running) -> None:
+    config = {f"鍵{n}-" + "値" * 40: "x" for n in range(500)}
+    refused = await refusal(server.stub.CreateScheduledJob(a_request(schedule_config=cron(**config))))
+    assert refused.code == "INVALID_ARGUMENT"
+    assert "鍵" in refused.message
+    left_out = refused.violations[-1][1]
+    assert left_out == f"and {500 + 1 - (len(refused.violations) - 1)} more"
+    assert refused.message.endswith(left_out)
+
+
+# Get, list
+
+
+@pytest.mark.parametrize(
+    "method", ["GetScheduledJob", "PauseScheduledJob", "ResumeScheduledJob", "DeleteScheduledJob", "GetJobStatus"]
+)
+async def test_an_unknown_job_is_not_found_and_an_empty_id_is_bad_input(server: Running, method: str) -> None:
+    kind = getattr(pb, f"{method}Request")
+    refused = await refusal(getattr(server.stub, method)(kind(job_id="job-123")))
+    assert refused == Refusal("NOT_FOUND", "there is no job 'job-123'", [], retry=False, resource=("job", "job-123"))
+    refused = await refusal(getattr(server.stub, method)(kind()))
+    assert (refused.code, refused.violations) == ("INVALID_ARGUMENT", [("job_id", "a job_id is required")])
+
+
+async def list_all(server: Running, page_size: int) -> list[str]:
+    found: list[str] = []
+    token = ""
+    while True:
+        page = await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(page_size=page_size, page_token=token))
+        found += [job.job_id for job in page.jobs]
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+async def test_jobs_are_listed_newest_first_in_pages_of_any_size(server: Running) -> None:
+    made = [(await server.create(job_id=f"job-{n}")).job_id for n in range(5)]
+    for page_size in (1, 2, 4, 5, 0):
+        assert await list_all(server, page_size) == made[::-1]
+
+
+async def test_pages_stay_stable_while_jobs_are_created(server: Running) -> None:
+    made = [(await server.create(job_id=f"job-{n}")).job_id for n in range(4)]
+    first = await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(page_size=2))
+    await server.create(job_id="late")
+    second = await server.stub.ListScheduledJobs(
+        pb.ListScheduledJobsRequest(page_size=2, page_token=first.next_page_token)
+    )
+    assert [job.job_id for job in (*first.jobs, *second.jobs)] == made[::-1]
+    assert second.next_page_token == ""
+
+
+async def test_a_page_of_large_jobs_stays_below_what_clients_take(server: Running) -> None:
+    for n in range(16):
+        await server.create(job_id=f"job-{n:02}", parameters={"product_ids": ["x" * 240_000]})
+    first = await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest())
+    assert 0 < len(first.jobs) < 16
+    assert first.next_page_token
+    assert await list_all(server, 0) == [f"job-{n:02}" for n in range(16)][::-1]
+
+
+async def test_deleted_jobs_are_listed_only_where_asked_for(server: Running) -> None:
+    await server.create(job_id="gone")
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="gone"))
+    assert await list_all(server, 0) == []
+    page = await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(show_deleted=True))
+    assert [(job.job_id, job.state) for job in page.jobs] == [("gone", DELETED)]
+
+
+@pytest.mark.parametrize("page_size", [-1, 1001])
+async def test_a_page_size_out_of_bounds_is_refused(server: Running, page_size: int) -> None:
+    refused = await refusal(server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(page_size=page_size)))
+    assert [field for field, _ in refused.violations] == ["page_size"]
+
+
+async def test_a_garbled_token_and_one_of_another_list_are_refused(server: Running) -> None:
+    for n in range(2):
+        await server.create(job_id=f"job-{n}")
+    page = await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(page_size=1))
+    token = page.next_page_token
+    changed = token[:-3] + ("A" if token[-3] != "A" else "B") + token[-2:]
+    for bad in ("x", "ünicode", "////", token[:-4], changed):
+        refused = await refusal(server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(page_token=bad)))
+        assert [field for field, _ in refused.violations] == ["page_token"], bad
+    other = pb.ListScheduledJobsRequest(page_token=token, show_deleted=True)
+    assert (await refusal(server.stub.ListScheduledJobs(other))).code == "INVALID_ARGUMENT"
+
+
+# Update
+
+
+async def update(server: Running, job: str, /, mask: list[str] | None = None, etag: str = "", **fields: Any) -> Any:
+    return await server.stub.UpdateScheduledJob(
+        pb.UpdateScheduledJobRequest(
+            job_id=job,
+            job=pb.ScheduledJob(etag=etag, **fields),
+            update_mask=None if mask is None else FieldMask(paths=mask),
+        )
+    )
+
+
+async def test_a_masked_update_changes_what_the_mask_names_and_nothing_else(server: Running) -> None:
+    before = await server.create(description="old", queue="analysis", labels={"a": "b"}, priority=9)
+    response = await update(
+        server,
+        before.job_id,
+        ["name", "description", "queue", "priority", "labels"],
+        name="New",
+        timeout=Duration(seconds=5),
+    )
+    job = response.job
+    assert (job.name, job.description, job.queue, job.priority, dict(job.labels)) == ("New", "", "scraping", 5, {})
+    assert (job.timeout, job.schedule_config, job.parameters) == (
+        before.timeout,
+        before.schedule_config,
+        before.parameters,
+    )
+    assert (job.revision, job.etag != before.etag) == (before.revision + 1, True)
+
+
+async def test_without_a_mask_every_field_that_is_set_is_changed(server: Running) -> None:
+    before = await server.create(description="old", labels={"a": "b"})
+    job = (await update(server, before.job_id, name="New", priority=0)).job
+    assert (job.name, job.priority, job.description, dict(job.labels)) == ("New", 0, "old", {"a": "b"})
+
+
+async def test_what_was_read_can_be_sent_back_as_it_is(server: Running) -> None:
+    before = await server.create(
+        schedule_config=once(iso(datetime.now(UTC) - timedelta(seconds=50))),
+        retry_policy=pb.RetryPolicy(max_attempts=2),
+    )
+    # its time is now too long ago for a new job: a job of the same terms is none
+    await server.database.jobs.update_one(
+        {"_id": before.job_id},
+        {"$set": {"schedule.config.at": "2020-01-01T00:00:00Z", "schedule.at": datetime(2020, 1, 1, tzinfo=UTC)}},
+    )
+    before = (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id=before.job_id))).job
+    response = await server.stub.UpdateScheduledJob(pb.UpdateScheduledJobRequest(job_id=before.job_id, job=before))
+    after = response.job
+    assert (await document(server, before.job_id))["changes"] == []
+    for volatile in ("revision", "etag", "updated_at"):
+        after.ClearField(volatile)
+        before.ClearField(volatile)
+    assert after == before
+
+
+BAD_UPDATES = [
+    (["job_id"], {}, "update_mask", "'job_id' can't be changed (name, description, job_type"),
+    (["state"], {}, "update_mask", "'state' can't be changed"),
+    (["colour"], {}, "update_mask", "'colour' is not a field of a job (name, description"),
+    (["*"], {}, "update_mask", "'*' is not a field of a job"),
+    (["schedule_config.timezone"], {}, "update_mask", "fields are changed as a whole"),
+    (["schedule_config"], {}, "job.schedule_config", "a schedule is required"),
+    (["name"], {}, "job.name", "a name is required"),
+    (["job_type"], {"job_type": 42}, "job.job_type", "'42' is not a job type"),
+    (None, {}, "job", "nothing to change"),
+    (None, {"uid": "x", "revision": 7}, "job", "nothing to change"),
+    (None, {"name": "x", "job_id": "another"}, "job.job_id", "can't be changed"),
+    (None, {"schedule_config": cron(hour="25", minute="0")}, "job.schedule_config.config.hour", "'25'"),
+    (None, {"timeout": Duration(seconds=-1)}, "job.timeout", "negative"),
+    (None, {"parameters": {"colour": "red"}}, "job.parameters.colour", "has no such field"),
+    (None, {"target_method": "Nothing"}, "job.target_method", "Nothing"),
+    (None, {"queue": "nowhere"}, "job.queue", "'nowhere' is not a configured queue"),
+]
+
+
+@pytest.mark.parametrize(("mask", "fields", "field", "sentence"), BAD_UPDATES)
+async def test_a_bad_update_is_refused_by_field_and_changes_nothing(
+    server: Running, mask: list[str] | None, fields: dict[str, Any], field: str, sentence: str
+) -> None:
+    job = await server.create(job_id="mine")
+    refused = await refusal(update(server, job.job_id, mask, **fields))
+    assert refused.code == "INVALID_ARGUMENT"
+    assert [name for name, _ in refused.violations] == [field]
+    assert sentence in refused.violations[0][1]
+    assert (await document(server, "mine"))["revision"] == 1
+
+
+async def test_an_etag_of_before_somebody_elses_change_is_refused(server: Running) -> None:
+    job = await server.create()
+    await update(server, job.job_id, etag=job.etag, name="First")
+    refused = await refusal(update(server, job.job_id, etag=job.etag, name="Second"))
+    assert refused.code == "ABORTED"
+    assert "read it again" in refused.message
+
+
+async def test_an_update_that_leaves_the_schedule_alone_queues_no_change(server: Running) -> None:
+    job = await server.create(job_id="mine")
+    before = await document(server, "mine")
+    await update(server, job.job_id, name="Other", schedule_config=cron(minute="0", hour="10"))
+    after = await document(server, "mine")
+    assert (after["changes"], after["revision"], after["edits"]) == ([], 2, 2)
+    assert (after["wake_at"], after["installed"]) == (before["wake_at"], before["installed"])
+
+
+async def test_a_changed_schedule_waits_as_a_change_and_is_shown_at_once(server: Running) -> None:
+    job = await server.create(job_id="mine")
+    before = await document(server, "mine")
+    low = await server.jobs.now()
+    response = await server.stub.UpdateScheduledJob(
+        pb.UpdateScheduledJobRequest(job_id="mine", job=pb.ScheduledJob(schedule_config=cron(minute="5"))),
+        metadata=[("x-actor", "anna")],
+    )
+    high = await server.jobs.now()
+    assert dict(response.job.schedule_config.config) == {"minute": "5"}
+    after = await document(server, "mine")
+    (change,) = after["changes"]
+    assert low <= change["cutoff"] <= high
+    assert (change["by"], change["reason"], change["mode"]) == ("anna", "updated", "ACTIVE")
+    assert change["schedule"] == after["schedule"] != before["schedule"]
+    assert low <= after["wake_at"] <= high
+    assert (after["epoch"], after["installed"], after["next_nominal"]) == (
+        0,
+        before["installed"],
+        before["next_nominal"],
+    )
+    assert after["revision"] == job.revision + 1
+
+
+async def test_cutoffs_never_run_backwards(server: Running) -> None:
+    await server.create(job_id="mine")
+    ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"covered": ahead}})
+    for minute in ("5", "6"):
+        await update(server, "mine", schedule_config=cron(minute=minute))
+    cutoffs = [change["cutoff"] for change in (await document(server, "mine"))["changes"]]
+    assert cutoffs == [ahead, ahead]
+
+
+async def test_an_interval_that_keeps_its_period_goes_on_counting_from_where_it_did(server: Running) -> None:
+    await server.create(job_id="mine", schedule_config=interval(hours="1"))
+    anchor = datetime(2026, 1, 1, tzinfo=UTC)
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"schedule.anchor": anchor}})
+    end = Timestamp(seconds=2_000_000_000)
+    await update(
+        server, "mine", schedule_config=pb.ScheduleConfig(type="interval", config={"hours": "1"}, end_time=end)
+    )
+    assert (await document(server, "mine"))["schedule"]["anchor"] == anchor
+    await update(server, "mine", schedule_config=interval(hours="2"))
+    assert (await document(server, "mine"))["schedule"]["anchor"] > anchor
+
+
+async def test_a_job_updated_to_a_once_of_just_now_fires_in_its_new_epoch(server: Running) -> None:
+    await server.create(job_id="mine")
+    at = iso(datetime.now(UTC) - timedelta(seconds=40))
+    job = (await update(server, "mine", schedule_config=once(at))).job
+    assert job.schedule_config.config["at"] == at
+    (change,) = (await document(server, "mine"))["changes"]
+    assert timedelta(0) < change["schedule"]["at"] - change["cutoff"] < timedelta(seconds=1)
+    after = await install(server, "mine")
+    assert (after["state"], after["wake_at"]) == ("ACTIVE", change["schedule"]["at"])
+
+
+async def test_a_new_type_takes_its_queue_along_unless_a_queue_was_named(server: Running) -> None:
+    named = await server.create(queue="default_queue")
+    unnamed = await server.create()
+    assert (await update(server, named.job_id, job_type="ANALYSIS")).job.queue == "default_queue"
+    assert (await update(server, unnamed.job_id, job_type="ANALYSIS")).job.queue == "analysis"
+
+
+async def test_concurrent_updates_all_take_effect(server: Running) -> None:
+    await server.create(job_id="mine")
+    changes = [update(server, "mine", schedule_config=cron(minute=str(n))) for n in range(5)]
+    await asyncio.gather(*changes, update(server, "mine", name="Other"))
+    after = await document(server, "mine")
+    assert (len(after["changes"]), after["name"], after["edits"]) == (5, "Other", 7)
+    cutoffs = [change["cutoff"] for change in after["changes"]]
+    assert cutoffs == sorted(cutoffs)
+
+
+async def complete(server: Running, job_id: str) -> None:
+    fields = {"state": "COMPLETED", "status_message": "No further occurrence.", "next_nominal": None, "wake_at": None}
+    await server.database.jobs.update_one({"_id": job_id}, {"$set": fields})
+
+
+async def test_a_completed_job_becomes_active_by_a_new_schedule_only(server: Running) -> None:
+    await server.create(job_id="mine")
+    await complete(server, "mine")
+    job = (await update(server, "mine", name="Other")).job
+    assert (job.state, job.status_message) == (COMPLETED, "No further occurrence.")
+    assert (await document(server, "mine"))["wake_at"] is None
+    job = (await update(server, "mine", schedule_config=cron(minute="5"))).job
+    assert (job.state, job.status_message) == (ACTIVE, "")
+    assert (await document(server, "mine"))["wake_at"] is not None
+
+
+@pytest.mark.parametrize("by", ["update", "resume"])
+async def test_a_parked_job_is_taken_out_by_an_edit_or_a_resume(server: Running, by: str) -> None:
+    await server.create(job_id="mine")
+    await server.database.jobs.update_one({"_id": "mine"}, stored.park("it can't be planned"))
+    if by == "update":
+        job = (await update(server, "mine", name="Other")).job
+    else:
+        job = (await server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="mine"))).job
+    assert (job.state, job.status_message) == (ACTIVE, "")
+    assert (await document(server, "mine"))["wake_at"] is not None
+
+
+# Pause, resume, delete
+
+
+async def test_a_pause_is_queued_shown_and_undone_by_a_resume(server: Running) -> None:
+    await server.create(job_id="mine")
+    job = (await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine", reason="stock-taking"))).job
+    assert (job.state, job.status_message) == (PAUSED, "stock-taking")
+    job = (await server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="mine"))).job
+    assert (job.state, job.status_message) == (ACTIVE, "")
+    changes = (await document(server, "mine"))["changes"]
+    assert [(change["mode"], change["reason"]) for change in changes] == [
+        ("PAUSED", "stock-taking"),
+        ("ACTIVE", "resumed"),
+    ]
+    await install(server, "mine")
+    after = await install(server, "mine")
+    assert (after["epoch"], after["changes"], after["wake_at"] is not None) == (2, [], True)
+
+
+async def test_pausing_a_paused_and_resuming_an_active_job_changes_nothing(server: Running) -> None:
+    first = await server.create(job_id="mine")
+    assert (await server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="mine"))).job == first
+    paused = (await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine"))).job
+    again = (await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine", reason="again"))).job
+    assert again == paused
+
+
+async def test_a_completed_job_can_be_neither_paused_nor_resumed(server: Running) -> None:
+    await server.create(job_id="mine")
+    await complete(server, "mine")
+    for call, request in (
+        (server.stub.PauseScheduledJob, pb.PauseScheduledJobRequest(job_id="mine")),
+        (server.stub.ResumeScheduledJob, pb.ResumeScheduledJobRequest(job_id="mine")),
+    ):
+        refused = await refusal(call(request))
+        assert refused.code == "FAILED_PRECONDITION"
+        assert "a new schedule makes it active again" in refused.message
+
+
+async def test_an_update_keeps_a_paused_job_paused(server: Running) -> None:
+    await server.create(job_id="mine")
+    await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine", reason="why"))
+    job = (await update(server, "mine", schedule_config=cron(minute="5"))).job
+    assert (job.state, job.status_message) == (PAUSED, "why")
+    assert [change["mode"] for change in (await document(server, "mine"))["changes"]] == ["PAUSED", "PAUSED"]
+
+
+async def test_a_job_that_completes_meanwhile_is_not_made_active_by_an_edit(server: Running) -> None:
+    await server.create(job_id="mine")
+    read = server.jobs.read
+
+    async def read_then_complete(job_id: str) -> Any:
+        server.jobs.read = read  # type: ignore[method-assign]
+        found = await read(job_id)
+        await complete(server, job_id)
+        return found
+
+    server.jobs.read = read_then_complete  # type: ignore[method-assign]
+    assert (await update(server, "mine", name="Other")).job.state == COMPLETED
+
+
+async def test_a_reason_that_is_too_long_is_refused(server: Running) -> None:
+    await server.create(job_id="mine")
+    refused = await refusal(server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine", reason="x" * 501)))
+    assert [field for field, _ in refused.violations] == ["reason"]
+
+
+async def test_after_a_delete_every_call_answers_not_found(server: Running) -> None:
+    await server.create(job_id="mine")
+    job = (await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine", reason="done"))).job
+    assert (job.state, job.status_message) == (DELETED, "done")
+    calls = [
+        server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine")),
+        update(server, "mine", name="x"),
+        server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine")),
+        server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="mine")),
+        server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine")),
+        server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine")),
+        server.stub.GetJobStatus(pb.GetJobStatusRequest(job_id="mine")),
+        server.stub.ListExecutions(pb.ListExecutionsRequest(job_id="mine")),
+    ]
+    assert {(await refusal(call)).code for call in calls} == {"NOT_FOUND"}
+
+
+async def test_a_delete_cancels_what_waits_and_lets_what_runs_be_the_last(server: Running) -> None:
+    await server.create(job_id="mine")
+    waiting, running = [
+        (await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine"))).execution_id for _ in range(2)
+    ]
+    await server.database.executions.update_one({"_id": running}, {"$set": {"state": "RUNNING"}})
+    await server.stub.DeleteScheduledJob(
+        pb.DeleteScheduledJobRequest(job_id="mine", reason="no use"), metadata=[("x-actor", "anna")]
+    )
+    execution = (await server.stub.GetExecution(pb.GetExecutionRequest(execution_id=waiting))).execution
+    last = execution.transitions[-1]
+    assert (execution.state, last.by, last.reason) == (
+        pb.Execution.STATE_CANCELLED,
+        "anna",
+        "the job was deleted: no use",
+    )
+    row = await server.database.executions.find_one({"_id": running})
+    assert (row["state"], row["give_up"]) == ("RUNNING", "the job was deleted: no use")
+
+
+async def test_when_no_beat_installs_changes_clients_are_told(server: Running) -> None:
+    await server.create(job_id="mine")
+    change = {"cutoff": datetime.now(UTC), "by": "x", "reason": "x", "mode": "ACTIVE"}
+    change["schedule"] = (await document(server, "mine"))["schedule"]
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"changes": [change] * MOST_CHANGES}})
+    refused = await refusal(server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine")))
+    assert refused.code == "RESOURCE_EXHAUSTED"
+    assert "no beat seems to run" in refused.message
+    assert (await update(server, "mine", name="Other")).job.name == "Other"

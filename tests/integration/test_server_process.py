@@ -1,0 +1,160 @@
+"""`python -m scheduler_service` as a process: start, taken ports, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from dev.server import HOST, free_port
+from shared.proto import scheduler_service_pb2 as pb
+from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from tests.integration.test_server_harness import a_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dev.servers import Servers
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Process:
+    """The server on ports of its own, with its output in a file."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.port = int(environment.setdefault("GRPC_PORT", str(free_port())))
+        environment.setdefault("SERVER_METRICS_PORT", str(free_port()))
+        self.metrics_port = environment["SERVER_METRICS_PORT"]
+        self.log = folder / f"log-{self.port}-{self.metrics_port}"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "scheduler_service"],
+                cwd=ROOT,
+                env={**os.environ, "LOG_FORMAT": "json", **environment},
+                stdout=log,
+                stderr=log,
+            )
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.05)
+
+    def health(self) -> str:
+        with grpc.insecure_channel(f"{HOST}:{self.port}") as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            try:
+                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=2)
+            except grpc.RpcError as error:
+                return str(error.code().name)
+            return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    made: list[Process] = []
+
+    def make(environment: dict[str, str], **changes: str) -> Process:
+        made.append(Process(tmp_path, {**environment, **changes}))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.process.kill()
+        process.process.wait()
+
+
+@pytest.fixture
+def environment(servers: Servers, database_url: str) -> dict[str, str]:
+    return {**servers.environment, "MONGODB_URL": database_url}
+
+
+def test_the_server_starts_serves_and_stops_on_sigterm(
+    start: Callable[..., Process], environment: dict[str, str]
+) -> None:
+    process = start(environment)
+    process.wait_until(lambda: process.health() == "SERVING")
+    with grpc.insecure_channel(f"{HOST}:{process.port}") as channel:
+        stub = SchedulerServiceStub(channel)
+        assert len(stub.ListScheduledJobs(pb.ListScheduledJobsRequest()).jobs) == 5
+        job = stub.CreateScheduledJob(a_request()).job
+        execution = stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=job.job_id)).execution
+        request = pb.GetExecutionRequest(execution_id=execution.execution_id)
+        queued = pb.Execution.STATE_QUEUED
+        process.wait_until(lambda: stub.GetExecution(request).execution.state == queued)
+    process.process.send_signal(signal.SIGTERM)
+    assert process.process.wait(15) == 0, process.said()
+    assert '"action": "server_stopped"' in process.said()
+    assert "Traceback" not in process.said()
+
+
+def test_without_a_store_the_server_starts_says_so_and_stops(
+    start: Callable[..., Process], environment: dict[str, str]
+) -> None:
+    process = start(environment, MONGODB_URL=f"mongodb://user:secret@{HOST}:{free_port()}/none")
+    process.wait_until(lambda: process.health() == "NOT_SERVING")
+    process.wait_until(lambda: "store_not_prepared" in process.said())
+    process.process.send_signal(signal.SIGINT)
+    assert process.process.wait(15) == 0, process.said()
+    assert "secret" not in process.said()
+
+
+@pytest.mark.parametrize("variable", ["GRPC_PORT", "SERVER_METRICS_PORT"])
+def test_a_taken_port_is_one_sentence_and_exit_code_1(
+    start: Callable[..., Process], environment: dict[str, str], variable: str
+) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = start(environment, **{variable: port})
+        assert process.process.wait(20) == 1
+    assert f"port {port}" in process.said()
+    assert "taken" in process.said()
+    assert "Traceback" not in process.said()
+
+
+def test_a_second_server_does_not_share_the_port(start: Callable[..., Process], environment: dict[str, str]) -> None:
+    first = start(environment)
+    first.wait_until(lambda: first.health() == "SERVING")
+    second = start(environment, GRPC_PORT=str(first.port))
+    assert second.process.wait(20) == 1
+    assert first.health() == "SERVING"
+
+
+def test_wrong_preconfigured_jobs_stop_the_start_with_a_sentence(
+    start: Callable[..., Process], environment: dict[str, str], tmp_path: Path
+) -> None:
+    for name in ("queues.yaml", "targets.yaml"):
+        (tmp_path / name).write_text((ROOT / "config" / name).read_text())
+    (tmp_path / "jobs.yaml").write_text("jobs:\n  - {job_id: mine, name: Mine}\n")
+    process = start(environment, CONFIG_DIR=str(tmp_path))
+    assert process.process.wait(20) == 1
+    assert "jobs.yaml: mine.schedule_config: a schedule is required" in process.said()
+    assert "Traceback" not in process.said()
+
+
+def test_a_second_signal_ends_the_process_at_once(start: Callable[..., Process], environment: dict[str, str]) -> None:
+    process = start(environment, SHUTDOWN_GRACE="600")
+    process.wait_until(lambda: process.health() == "SERVING")
+    with grpc.insecure_channel(f"{HOST}:{process.port}") as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        process.process.send_signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        process.process.send_signal(signal.SIGTERM)
+        assert process.process.wait(5) == -signal.SIGTERM
