@@ -18,17 +18,22 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from shared.store.executions import Claimed
-    from worker.ledger import Ledger
+    from worker.ledger import Lease, Ledger
     from worker.target import Cancellation
 
 log = get_logger()
 
 
-@dataclass(slots=True)
-class _Held:
+@dataclass(slots=True, eq=False)
+class Held:
+    """An attempt whose lease is kept."""
+
     claimed: Claimed
     cancellation: Cancellation
     until: float
+    """When the lease ends, by this process's monotonic clock, unless it is renewed."""
+    call_ended: bool = False
+    """Set by whoever runs the attempt before the outcome is written, which ends the lease as well."""
 
 
 class Keeper(Thread):
@@ -38,30 +43,36 @@ class Keeper(Thread):
         super().__init__(name="keeper", daemon=True)
         self._ledger = ledger
         self._lease = lease.total_seconds()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._lock = Lock()
+        self._store_away = False
         self._stopping = Event()
 
     @contextmanager
-    def holding(self, claimed: Claimed, claimed_at: float, cancellation: Cancellation) -> Iterator[None]:
-        """Keep the lease while the block runs. claimed_at: this process's monotonic time before the claim."""
+    def holding(self, lease: Lease, cancellation: Cancellation) -> Iterator[Held]:
+        """Keep the lease while the block runs."""
+        execution_id = lease.claimed.execution_id
+        held = Held(lease.claimed, cancellation, lease.asked_at + self._lease)
         with self._lock:
-            self._held[claimed.nonce] = _Held(claimed, cancellation, claimed_at + self._lease)
+            older = self._held.get(execution_id)
+            self._held[execution_id] = held
+        if older is not None:
+            self._lose(older, "it was given to this worker again")
         metrics.WORKER_RUNNING.inc()
         try:
-            yield
+            yield held
         finally:
             metrics.WORKER_RUNNING.dec()
-            with self._lock:
-                self._held.pop(claimed.nonce, None)
+            self._drop(held)
 
     def run(self) -> None:
-        """Renew three times a lease, until stopped."""
-        while not self._stopping.wait(self._lease / 3):
+        """Renew three times a lease, and be there when one ends, until stopped."""
+        while not self._stopping.wait(self._pause()):
             try:
                 self.run_once()
             except Exception:  # a keeper that ended unnoticed would lose every lease
                 log.exception("keeper failed", action="keeper_failed")
+                self._stopping.wait(self._lease / 3)
 
     def run_once(self) -> None:
         """Renew all leases; cancel the calls of attempts that are ours no longer, or not for certain."""
@@ -70,25 +81,52 @@ class Keeper(Thread):
         if not held:
             return
         asked_at = monotonic()
-        try:
-            ours = self._ledger.renew({h.claimed.execution_id: h.claimed.nonce for h in held})
-        except PyMongoError as error:
-            log.warning("leases could not be renewed", action="renew_failed", count=len(held), error=str(error))
-            ours = None
+        ours = self._renew(held, min(each.until for each in held) - asked_at)
         for each in held:
             if ours is not None and each.claimed.execution_id in ours:
                 each.until = asked_at + self._lease
-            elif ours is not None or monotonic() >= each.until:
-                self._give_up(each, "it was given to another worker" if ours is not None else "it could not be renewed")
+            elif (ours is not None or monotonic() >= each.until) and self._drop(each):
+                self._lose(each, "it was given to another worker" if ours is not None else "it could not be renewed")
 
     def stop(self) -> None:
         """End the thread."""
         self._stopping.set()
 
-    def _give_up(self, held: _Held, why: str) -> None:
+    def _pause(self) -> float:
         with self._lock:
-            if self._held.pop(held.claimed.nonce, None) is None:
-                return  # the attempt has ended meanwhile
+            ends = [each.until for each in self._held.values()]
+        return max(0.0, min([self._lease / 3, *(end - monotonic() for end in ends)]))
+
+    def _renew(self, held: list[Held], left: float) -> set[str] | None:
+        """Return the ids of those that are ours, or None if that cannot be learned before the first lease ends.
+
+        left: seconds until then. None are left when the host was asleep; then there is a last try, because it costs
+        less than to do the work anew.
+        """
+        if left <= 0:
+            if self._store_away:
+                return None
+            left = self._lease / 10
+        try:
+            ours = self._ledger.renew({each.claimed.execution_id: each.claimed.nonce for each in held}, left)
+        except PyMongoError as error:
+            log.warning("leases could not be renewed", action="renew_failed", count=len(held), error=str(error))
+            self._store_away = True
+            return None
+        self._store_away = False
+        return ours
+
+    def _drop(self, held: Held) -> bool:
+        """Keep the lease no longer; return whether it was kept until now."""
+        with self._lock:
+            if self._held.get(held.claimed.execution_id) is not held:
+                return False
+            del self._held[held.claimed.execution_id]
+            return True
+
+    def _lose(self, held: Held, why: str) -> None:
+        if held.call_ended:
+            return  # nothing to cancel; and whether the outcome was still in time, its write tells
         metrics.WORKER_LEASES_LOST.inc()
         log.warning(
             "lease lost",

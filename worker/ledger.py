@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from time import sleep
+from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
+import pymongo
 from pymongo import ReturnDocument
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from shared.domain.execution import TERMINAL
+from shared.domain.execution import State
 from shared.log import get_logger
 from shared.store import executions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from pymongo.database import Database
 
@@ -33,6 +35,26 @@ class StoppingError(Exception):
     """The worker is asked to stop while the store is away."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An attempt that this process holds, and when its lease began, by two clocks."""
+
+    claimed: Claimed
+    asked_at: float
+    """This process's monotonic time, in seconds, before it was asked for: the lease ends no earlier than counted
+    from here."""
+    granted_at: datetime
+    """The database's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt left its execution, and why."""
+
+    state: State
+    reason: str
+
+
 class Ledger:
     """The executions collection, as a worker uses it. Safe for use by many threads.
 
@@ -47,59 +69,70 @@ class Ledger:
         self._lease = lease
         self._stopping = stopping
 
-    def claim(self, execution_id: str) -> Claimed | None:
+    def claim(self, execution_id: str) -> Lease | None:
         """Start an attempt, and hold its lease; None when there is nothing to start: done, running, or not due yet."""
         nonce = uuid4().hex
-        move = executions.claim(execution_id, self._worker, nonce, self._lease)
+        start = executions.claim(execution_id, self._worker, nonce, self._lease)
+        # Of a claim whose answer was lost the nonce tells, which nobody else can have written; and its lease, which
+        # has been running since, begins anew.
+        confirm = executions.renew({execution_id: nonce}, self._lease)
 
-        def claim_once() -> Mapping[str, Any] | None:
-            return self._executions.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)
+        def claim_once(*, tried: bool) -> Lease | None:
+            # The claim comes first: one that was lost may still be on its way, and take effect after a look.
+            for move in (start, confirm) if tried else (start,):
+                asked_at = monotonic()
+                if document := self._apply(move):
+                    granted_at = document["lease"]["expires_at"] - self._lease
+                    return Lease(executions.to_claimed(document), asked_at, granted_at)
+            return None
 
-        def was_claimed() -> Mapping[str, Any] | None:
-            # The answer was lost: the nonce, which nobody else can have written, tells.
-            return self._executions.find_one({"_id": execution_id, "lease.nonce": nonce})
-
-        document = self._persist(lambda tried: (was_claimed() if tried else None) or claim_once())
-        if document is not None:
-            return executions.to_claimed(document)
+        lease = self._persist(lambda tried: claim_once(tried=tried))
+        if lease is not None:
+            return lease
         early = executions.return_early(execution_id, self._worker)
-        self._persist(lambda _: self._executions.update_one(early.filter, early.update))
-        return None
+        if self._persist(lambda _: self._executions.update_one(early.filter, early.update)).matched_count:
+            return None
+        # It may have become due between the two; its message is the one that is being handled here.
+        return self._persist(lambda tried: claim_once(tried=tried))
 
     def why_unclaimable(self, execution_id: str) -> str:
         """Return, for the log, why an execution could not be claimed."""
-        document = self._executions.find_one({"_id": execution_id}, {"state": 1})
+        document = self._persist(lambda _: self._executions.find_one({"_id": execution_id}, {"state": 1}))
         return f"it is {document['state']}" if document else "there is no such execution"
 
-    def record(self, claimed: Claimed, move: Move) -> Mapping[str, Any] | None:
-        """Write the outcome of an attempt; return the row, or None if the lease was lost and the outcome is refused."""
+    def record(self, claimed: Claimed, move: Move) -> Ended | None:
+        """Write the outcome of an attempt; return what was written, or None if the lease was lost: it is refused."""
 
-        def write(*, tried: bool) -> Mapping[str, Any] | None:
-            written = self._executions.find_one_and_update(
-                move.filter, move.update, return_document=ReturnDocument.AFTER
-            )
-            if written is None and tried:
-                return self._own_outcome(claimed)
-            return written
+        def write(*, tried: bool) -> Ended | None:
+            if written := self._apply(move):
+                return _ended(written["transitions"][-1])
+            return self._own_outcome(claimed) if tried else None
 
         return self._persist(lambda tried: write(tried=tried))
 
-    def renew(self, held: Mapping[str, str]) -> set[str]:
+    def renew(self, held: Mapping[str, str], within: float) -> set[str]:
         """Prolong the leases of attempts, given as execution id to nonce; return the ids of those that still are ours.
 
-        Raises PyMongoError at once: the caller's clock decides how long that may go on.
+        Raises PyMongoError, after at most `within` seconds: the caller's clock decides how long that may go on.
         """
         move = executions.renew(held, self._lease)
-        self._executions.update_many(move.filter, move.update)
-        return {row["_id"] for row in self._executions.find(move.filter, {"_id": 1})}
+        with pymongo.timeout(within):
+            self._executions.update_many(move.filter, move.update)
+            return {row["_id"] for row in self._executions.find(move.filter, {"_id": 1})}
 
-    def _own_outcome(self, claimed: Claimed) -> Mapping[str, Any] | None:
-        """Return the row if the write whose answer was lost had been done: this attempt ended by this worker's hand."""
-        row = self._executions.find_one({"_id": claimed.execution_id, "attempt": claimed.attempt})
-        if row is None or row["state"] not in {*TERMINAL, "PENDING", "QUEUED"}:
-            return None
-        ends = [t for t in row["transitions"] if t["by"] == self._worker and t["state"] != "RUNNING"]
-        return row if ends else None
+    def _apply(self, move: Move) -> dict[str, Any] | None:
+        return self._executions.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)
+
+    def _own_outcome(self, claimed: Claimed) -> Ended | None:
+        """Return how this attempt ended, if it was this worker who ended it: the answer to a write was lost.
+
+        The execution itself may be further already.
+        """
+        row = self._executions.find_one({"_id": claimed.execution_id}, {"transitions": 1})
+        steps = row["transitions"] if row else []
+        begins = [index for index, step in enumerate(steps) if step["state"] == State.RUNNING]
+        ends = steps[begins[claimed.attempt - 1] + 1 :] if len(begins) >= claimed.attempt else []
+        return _ended(ends[0]) if ends and ends[0]["by"] == self._worker else None
 
     def _persist(self, operation: Callable[[bool], _T]) -> _T:
         """Do an operation until the store answers. It is told whether an earlier try may have taken effect."""
@@ -107,16 +140,17 @@ class Ledger:
         while True:
             try:
                 return operation(tried)
-            except ConnectionFailure as error:
+            except PyMongoError as error:
+                # NotPrimary and its kin come as other classes on some paths; they carry a label.
+                if not isinstance(error, ConnectionFailure) and not error.has_error_label("RetryableWriteError"):
+                    raise
                 if not tried:
                     log.warning("the store cannot be reached", action="store_away", error=str(error))
                 tried = True
                 if self._stopping():
                     raise StoppingError(str(error)) from error
                 sleep(RETRY_WAIT)
-            except PyMongoError as error:
-                # NotPrimary and its kin come as other classes on some paths; they carry a label.
-                if not error.has_error_label("RetryableWriteError"):
-                    raise
-                tried = True
-                sleep(RETRY_WAIT)
+
+
+def _ended(transition: Mapping[str, Any]) -> Ended:
+    return Ended(State(transition["state"]), transition["reason"])

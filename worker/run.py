@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from random import random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,8 @@ from worker.target import Cancellation, Succeeded
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shared.store.executions import Claimed
     from worker.keeper import Keeper
-    from worker.ledger import Ledger
+    from worker.ledger import Lease, Ledger
     from worker.target import TargetCaller
 
 log = get_logger()
@@ -27,7 +27,7 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a message. state is the execution's now; None means that there was nothing to do."""
+    """What came of a message. state is what the attempt led to; None: there was nothing to do, or it came too late."""
 
     state: State | None
     result: Mapping[str, Any] | None = None
@@ -46,13 +46,13 @@ class Runner:
 
     def run(self, execution_id: str) -> Outcome:
         """Run an execution if it is there, due, and nobody else runs it. Raises StoppingError as Ledger does."""
-        asked_at = monotonic()
-        claimed = self._ledger.claim(execution_id)
-        if claimed is None:
+        lease = self._ledger.claim(execution_id)
+        if lease is None:
             metrics.WORKER_STRAYS.inc()
             reason = self._ledger.why_unclaimable(execution_id)
             log.info("nothing to do", action="message_stray", execution_id=execution_id, reason=reason)
             return Outcome(None, reason=reason)
+        claimed = lease.claimed
         with bound(
             execution_id=execution_id, job_id=claimed.job_id, attempt=claimed.attempt, trace_id=claimed.trace_id
         ):
@@ -62,17 +62,19 @@ class Runner:
                 target=f"{claimed.target_service}/{claimed.target_method}",
                 queue=claimed.queue,
             )
-            return self._attempt(claimed, asked_at)
+            return self._attempt(lease)
 
-    def _attempt(self, claimed: Claimed, claimed_at: float) -> Outcome:
+    def _attempt(self, lease: Lease) -> Outcome:
+        claimed = lease.claimed
         cancellation = Cancellation()
         started = monotonic()
-        with self._keeper.holding(claimed, claimed_at, cancellation):
+        with self._keeper.holding(lease, cancellation) as held:
             answer = self._caller.call(claimed, cancellation)
+            held.call_ended = True
             seconds = monotonic() - started
             metrics.WORKER_DURATION.labels(claimed.target_service).observe(seconds)
             # Still holding: the lease is kept until the outcome is written, however long the store takes.
-            outcome = self._record(claimed, answer)
+            outcome = self._record(lease, answer)
         state = outcome.state.value if outcome.state else "REFUSED"
         metrics.WORKER_EXECUTIONS.labels(claimed.queue, claimed.target_service, state).inc()
         if outcome.state is State.PENDING:
@@ -89,18 +91,19 @@ class Runner:
         )
         return outcome
 
-    def _record(self, claimed: Claimed, answer: Succeeded | Failure) -> Outcome:
+    def _record(self, lease: Lease, answer: Succeeded | Failure) -> Outcome:
+        claimed = lease.claimed
         if isinstance(answer, Succeeded):
-            result, truncated = executions.cut_result(answer.result)
-            move = executions.succeed(claimed.execution_id, claimed.nonce, self._worker, result, truncated=truncated)
-            failure, reason = None, ""
+            text, truncated = executions.cut_result(answer.result)
+            move = executions.succeed(claimed.execution_id, claimed.nonce, self._worker, text, truncated=truncated)
+            result, failure = json.loads(text), None
         else:
-            # This host's clock only sets the length of the wait; whether it is over, the database decides.
-            after = after_failure(answer, claimed.attempt, claimed.retry, datetime.now(UTC), random())
+            # The database's time, since it decides whether the wait is over: this host's clock may be off.
+            now = lease.granted_at + timedelta(seconds=monotonic() - lease.asked_at)
+            after = after_failure(answer, claimed.attempt, claimed.retry, now, random())
             move = executions.fail(claimed.execution_id, claimed.nonce, self._worker, answer, after)
-            failure, reason = answer, after.reason
-        row = self._ledger.record(claimed, move)
-        if row is None:
+            result, failure = None, answer
+        ended = self._ledger.record(claimed, move)
+        if ended is None:
             return Outcome(None, failure=failure, reason="the outcome came after the lease had been lost")
-        stored = executions.to_execution(row)
-        return Outcome(stored.state, stored.result, failure, reason)
+        return Outcome(ended.state, result, failure, ended.reason)

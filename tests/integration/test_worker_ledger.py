@@ -1,0 +1,649 @@
+"""The worker's writes to the ledger: one holder an attempt, and no outcome lost or written twice, whatever breaks."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from pymongo.monitoring import CommandListener
+
+from dev.mongodb import start_mongodb
+from shared.domain.execution import TERMINAL, AfterFailure, Failure, State
+from shared.store import executions
+from shared.store.mongo import connect
+from tests.acceptance.system import wait_until
+from tests.builders import at, fired, job_document
+from worker.ledger import Ledger, StoppingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pymongo.database import Database
+    from pymongo.monitoring import CommandFailedEvent, CommandStartedEvent, CommandSucceededEvent
+
+    from dev.server import Server
+    from shared.store.executions import Claimed, Move, StoredExecution
+    from worker.ledger import Lease
+
+    Documents = Database[dict[str, Any]]
+
+LONG = timedelta(seconds=60)
+UNAVAILABLE = Failure("UNAVAILABLE", "down", retryable=True)
+_numbers = count()
+
+
+def execution(database: Documents, *, due_in: float = 0, state: str = "QUEUED", **changes: Any) -> str:
+    """Insert an execution, due that many seconds from now (negative: ago), and return its id."""
+    job = job_document(
+        f"job-{next(_numbers)}", target_service="recorder", target_method="Record", **changes.pop("job", {})
+    )
+    due_at = datetime.now(UTC) + timedelta(seconds=due_in)
+    document = fired(job, at(0), state=state, due_at=due_at, **changes)
+    database.executions.insert_one(document)
+    return str(document["_id"])
+
+
+def stored(database: Documents, execution_id: str) -> StoredExecution:
+    document = database.executions.find_one({"_id": execution_id})
+    assert document is not None
+    return executions.to_execution(document)
+
+
+def states(database: Documents, execution_id: str) -> list[str]:
+    return [transition.state.value for transition in stored(database, execution_id).transitions]
+
+
+def ledger(
+    database: Documents,
+    worker: str = "worker-1",
+    lease: timedelta = LONG,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Ledger:
+    return Ledger(database, worker, lease, stopping)
+
+
+class Asked:
+    """Whether the worker stops: it does not; but the test learns that it was asked, which is after a failed try."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __call__(self) -> bool:
+        self.event.set()
+        return False
+
+
+def claim(of: Ledger, execution_id: str) -> Lease:
+    lease = of.claim(execution_id)
+    assert lease is not None
+    return lease
+
+
+def success(claimed: Claimed, result: Any = None, by: str = "worker-1") -> Move:
+    text, truncated = executions.cut_result(result or {"fine": True})
+    return executions.succeed(claimed.execution_id, claimed.nonce, by, text, truncated=truncated)
+
+
+def retry(claimed: Claimed, failure: Failure = UNAVAILABLE, by: str = "worker-1") -> Move:
+    after = AfterFailure(State.PENDING, datetime.now(UTC), "trying again")
+    return executions.fail(claimed.execution_id, claimed.nonce, by, failure, after)
+
+
+def end(claimed: Claimed, failure: Failure, by: str = "worker-1") -> Move:
+    after = AfterFailure(State.FAILED, None, "not retried")
+    return executions.fail(claimed.execution_id, claimed.nonce, by, failure, after)
+
+
+def rescue(database: Documents, execution_id: str) -> bool:
+    """Do what beat's rescue does, as soon as the lease has ended; return whether there was an attempt to take."""
+    row = database.executions.find_one({"_id": execution_id})
+    assert row is not None
+    if row["state"] != "RUNNING":
+        return False
+    after = AfterFailure(State.PENDING, datetime.now(UTC), "fell silent")
+    lost = Failure("WORKER_LOST", "fell silent", retryable=True)
+    move = executions.rescue(execution_id, row["lease"]["nonce"], "beat", lost, after)
+    return bool(
+        wait_until(lambda: database.executions.update_one(move.filter, move.update).modified_count, "the lease ended")
+    )
+
+
+class Proxy:
+    """Stands between a client and its server, and loses what it is told to."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._replies_to_lose: list[bytes] = []
+        self._requests_to_lose: list[bytes] = []
+        self._open: set[socket.socket] = set()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flowing.set()
+        self.refuse()
+
+    def lose_reply_to(self, command: str, times: int = 1) -> None:
+        """Cut the connection when the server has answered the next such command, without passing on the answer."""
+        self._replies_to_lose += [command.encode()] * times
+
+    def lose(self, command: str) -> None:
+        """Cut the connection when the next such command comes, before the server sees it."""
+        self._requests_to_lose.append(command.encode())
+
+    @property
+    def has_lost_all(self) -> bool:
+        return not self._replies_to_lose and not self._requests_to_lose
+
+    def stall(self) -> None:
+        """Pass on nothing, in silence, as a network that drops packets."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        self._flowing.set()
+
+    def refuse(self) -> None:
+        """Accept no connections any more, as a server that has ended."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for one, which closing does not
+        self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        with self._lock:
+            connections = list(self._open)
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with closing(client), closing(socket.create_connection(("127.0.0.1", self._server_port))) as server:
+            with self._lock:
+                self._open |= {client, server}
+            losing = threading.Event()
+            back = threading.Thread(target=self._answers, args=(server, client, losing), daemon=True)
+            back.start()
+            with suppress(OSError):
+                while data := client.recv(1 << 16):
+                    self._flowing.wait()
+                    if self._matches(data, self._requests_to_lose):
+                        break
+                    if self._matches(data, self._replies_to_lose):
+                        losing.set()
+                    server.sendall(data)
+            for connection in (client, server):
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            back.join()
+            with self._lock:
+                self._open -= {client, server}
+
+    def _answers(self, server: socket.socket, client: socket.socket, losing: threading.Event) -> None:
+        with suppress(OSError):
+            while data := server.recv(1 << 16):
+                self._flowing.wait()
+                if losing.is_set():
+                    break
+                client.sendall(data)
+        for connection in (client, server):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _matches(self, data: bytes, commands: list[bytes]) -> bool:
+        with self._lock:
+            for command in commands:
+                if command in data:
+                    commands.remove(command)
+                    return True
+        return False
+
+
+@pytest.fixture
+def proxy(database: Documents) -> Iterator[Proxy]:
+    host = database.client.address
+    assert host is not None
+    with Proxy(host[1]) as running:
+        yield running
+
+
+@pytest.fixture
+def through_proxy(proxy: Proxy, database: Documents) -> Iterator[Documents]:
+    """The test's database, reached through the proxy."""
+    found = connect(f"mongodb://127.0.0.1:{proxy.port}/{database.name}?directConnection=true")
+    yield found
+    found.client.close()
+
+
+# Claiming:
+
+
+def test_of_many_who_claim_at_once_exactly_one_gets_it(database: Documents):
+    ids = [execution(database) for _ in range(10)]
+    threads = 12
+    barrier = threading.Barrier(threads)
+
+    def claim_all(number: int) -> list[tuple[str, str]]:
+        mine = ledger(database, f"worker-{number}")
+        barrier.wait()
+        return [(each, f"worker-{number}") for each in ids if mine.claim(each)]
+
+    with ThreadPoolExecutor(threads) as pool:
+        got = [pair for pairs in pool.map(claim_all, range(threads)) for pair in pairs]
+    assert sorted(execution_id for execution_id, _ in got) == sorted(ids)
+    for execution_id, worker in got:
+        row = stored(database, execution_id)
+        assert (row.state, row.attempt, row.worker) == (State.RUNNING, 1, worker)
+        assert [t.state for t in row.transitions].count(State.RUNNING) == 1
+
+
+def test_a_claim_says_all_that_the_call_needs_and_when_the_lease_began(database: Documents):
+    execution_id = execution(database, job={"parameters": '{"label": "x"}'})
+    lease = claim(ledger(database), execution_id)
+    row = database.executions.find_one({"_id": execution_id})
+    assert row is not None
+    assert lease.claimed.execution_id == execution_id
+    assert lease.claimed.attempt == 1
+    assert (lease.claimed.target_service, lease.claimed.target_method) == ("recorder", "Record")
+    assert lease.claimed.parameters == row["parameters"]
+    assert lease.granted_at == row["started_at"]
+    assert row["lease"]["expires_at"] - row["started_at"] == LONG
+
+
+@pytest.mark.parametrize("state", ["PENDING", "QUEUED"])
+def test_what_is_due_is_claimed_whether_its_message_was_marked_or_not(database: Documents, state: str):
+    assert ledger(database).claim(execution(database, state=state)) is not None
+
+
+def test_what_is_not_due_goes_back_to_the_relay(database: Documents):
+    execution_id = execution(database, due_in=60)
+    assert ledger(database).claim(execution_id) is None
+    row = database.executions.find_one({"_id": execution_id})
+    assert row is not None
+    assert row["state"] == "PENDING"
+    assert row["send_at"] == row["due_at"]
+    assert row["attempt"] == 0
+
+
+class AtTheFirst(CommandListener):
+    """Does something just before a command is sent for the first time."""
+
+    def __init__(self, command: str, action: Callable[[], object]) -> None:
+        self._command = command
+        self._action: Callable[[], object] | None = action
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name == self._command and (action := self._action):
+            self._action = None
+            action()
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
+
+
+def test_what_becomes_due_while_it_is_found_not_due_is_run_and_not_forgotten(database: Documents, database_url: str):
+    """Its only message is being handled: left QUEUED it would wait a minute for the relay."""
+    execution_id = execution(database, due_in=60)
+
+    def make_due() -> None:
+        database.executions.update_one({"_id": execution_id}, [{"$set": {"due_at": "$$NOW"}}])
+
+    watched = connect(database_url, event_listeners=[AtTheFirst("update", make_due)])
+    with watched.client:
+        lease = ledger(watched).claim(execution_id)
+    assert lease is not None
+    assert stored(database, execution_id).state is State.RUNNING
+
+
+def test_what_runs_under_a_lease_is_not_claimed_again(database: Documents):
+    execution_id = execution(database)
+    claim(ledger(database, "worker-1"), execution_id)
+    assert ledger(database, "worker-2").claim(execution_id) is None
+    assert ledger(database).why_unclaimable(execution_id) == "it is RUNNING"
+    row = stored(database, execution_id)
+    assert (row.worker, row.attempt) == ("worker-1", 1)
+
+
+def test_what_runs_under_an_ended_lease_is_left_to_rescue(database: Documents):
+    execution_id = execution(database)
+    claim(ledger(database, lease=timedelta(milliseconds=1)), execution_id)
+    other = ledger(database, "worker-2")
+    assert other.claim(execution_id) is None
+    assert rescue(database, execution_id)
+    assert claim(other, execution_id).claimed.attempt == 2
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL))
+def test_what_has_ended_is_not_run_again(database: Documents, state: State):
+    execution_id = execution(database, state=state.value)
+    before = database.executions.find_one({"_id": execution_id})
+    assert ledger(database).claim(execution_id) is None
+    assert database.executions.find_one({"_id": execution_id}) == before
+    assert ledger(database).why_unclaimable(execution_id) == f"it is {state}"
+
+
+def test_what_is_not_there_is_no_error(database: Documents):
+    assert ledger(database).claim("no such id") is None
+    assert ledger(database).why_unclaimable("no such id") == "there is no such execution"
+    assert database.executions.count_documents({}) == 0
+
+
+# Recording:
+
+
+def test_an_outcome_is_recorded_once_and_refused_afterwards(database: Documents):
+    execution_id = execution(database)
+    mine = ledger(database)
+    claimed = claim(mine, execution_id).claimed
+    ended = mine.record(claimed, success(claimed))
+    assert ended is not None
+    assert ended.state is State.SUCCEEDED
+    assert mine.record(claimed, end(claimed, UNAVAILABLE)) is None
+    row = stored(database, execution_id)
+    assert (row.state, row.result) == (State.SUCCEEDED, {"fine": True})
+    assert states(database, execution_id) == ["PENDING", "RUNNING", "SUCCEEDED"]
+
+
+def test_the_outcome_of_an_attempt_that_was_taken_away_is_refused(database: Documents):
+    execution_id = execution(database)
+    slow = ledger(database, "worker-1", timedelta(milliseconds=1))
+    late = claim(slow, execution_id).claimed
+    rescue(database, execution_id)
+    assert slow.record(late, success(late)) is None
+
+    quick = ledger(database, "worker-2")
+    again = claim(quick, execution_id).claimed
+    assert slow.record(late, success(late)) is None
+    assert quick.record(again, success(again, {"by": "the second"}, "worker-2"))
+    assert stored(database, execution_id).result == {"by": "the second"}
+
+
+def test_an_outcome_after_the_lease_ended_counts_if_nobody_took_the_attempt(database: Documents):
+    execution_id = execution(database)
+    mine = ledger(database, lease=timedelta(milliseconds=1))
+    claimed = claim(mine, execution_id).claimed
+    assert mine.record(claimed, success(claimed))
+    assert stored(database, execution_id).state is State.SUCCEEDED
+
+
+def test_a_retry_of_a_job_deleted_meanwhile_is_cancelled(database: Documents):
+    execution_id = execution(database)
+    mine = ledger(database)
+    claimed = claim(mine, execution_id).claimed
+    row = database.executions.find_one({"_id": execution_id})
+    assert row is not None
+    given_up = executions.give_up_running(row["job_uid"], "the job was deleted")
+    database.executions.update_many(given_up.filter, given_up.update)
+    ended = mine.record(claimed, retry(claimed))
+    assert ended is not None
+    assert (ended.state, ended.reason) == (State.CANCELLED, "the job was deleted")
+
+
+DOLLARS = {"$set": {"state": "$state"}, "price": "$9.99", "deep": ["$$NOW", {"$literal": 1}]}
+
+
+def test_what_looks_like_an_expression_stays_text(database: Documents):
+    mine = ledger(database, "$$NOW")
+    execution_id = execution(database)
+    claimed = claim(mine, execution_id).claimed
+    assert mine.record(claimed, success(claimed, DOLLARS, "$$NOW"))
+    row = stored(database, execution_id)
+    assert row.result == DOLLARS
+    assert row.worker == row.transitions[-1].by == "$$NOW"
+
+    execution_id = execution(database)
+    claimed = claim(mine, execution_id).claimed
+    assert mine.record(claimed, retry(claimed, Failure("UNKNOWN", "$state", retryable=True)))
+    claimed = claim(mine, execution_id).claimed
+    assert mine.record(claimed, end(claimed, Failure("UNKNOWN", "$$ROOT of all evil", retryable=False)))
+    error = stored(database, execution_id).error
+    assert error is not None
+    assert error.message == "$$ROOT of all evil"
+
+
+@pytest.mark.parametrize("character", ["x", '"', "é", "\u0001", "😀"])
+def test_a_large_result_is_cut_and_says_so(database: Documents, character: str):
+    mine = ledger(database)
+    execution_id = execution(database)
+    claimed = claim(mine, execution_id).claimed
+    mine.record(claimed, success(claimed, {"text": character * 100_000}))
+    row = stored(database, execution_id)
+    assert row.state is State.SUCCEEDED
+    assert row.result_truncated
+    assert row.result is not None
+    assert row.result["truncated"].startswith('{"text": ')
+
+
+def test_a_result_of_just_64_kib_is_kept_whole(database: Documents):
+    mine = ledger(database)
+    execution_id = execution(database)
+    claimed = claim(mine, execution_id).claimed
+    result = {"text": "x" * (64 * 1024 - len(json.dumps({"text": ""})))}
+    mine.record(claimed, success(claimed, result))
+    row = stored(database, execution_id)
+    assert row.result == result
+    assert not row.result_truncated
+
+
+def test_a_long_error_is_cut(database: Documents):
+    mine = ledger(database)
+    execution_id = execution(database)
+    claimed = claim(mine, execution_id).claimed
+    mine.record(claimed, end(claimed, Failure("INTERNAL", "long " * 10_000, retryable=False)))
+    error = stored(database, execution_id).error
+    assert error is not None
+    assert error.message.startswith("long long ")
+    assert len(error.message) == 4 * 1024
+
+
+# Renewing:
+
+
+def test_only_what_is_ours_is_renewed(database: Documents):
+    mine, other = ledger(database, "worker-1"), ledger(database, "worker-2")
+    kept, ended, foreign, taken = (execution(database) for _ in range(4))
+    held = {each: claim(mine, each).claimed for each in (kept, ended)}
+    mine.record(held[ended], success(held[ended]))
+    claim(other, foreign)
+    held[taken] = claim(ledger(database, "worker-1", timedelta(milliseconds=1)), taken).claimed
+    rescue(database, taken)
+    claim(other, taken)
+
+    before: dict[str, Any] = {row["_id"]: row.get("lease") for row in database.executions.find()}
+    nonces = {each: claimed.nonce for each, claimed in held.items()} | {foreign: "guessed"}
+    assert mine.renew(nonces, within=10) == {kept}
+    after: dict[str, Any] = {row["_id"]: row.get("lease") for row in database.executions.find()}
+    assert after[kept]["expires_at"] > before[kept]["expires_at"]
+    del before[kept], after[kept]
+    assert after == before
+
+
+# Answers that are lost:
+
+
+def test_a_claim_whose_answer_was_lost_is_still_ours(database: Documents, through_proxy: Documents, proxy: Proxy):
+    execution_id = execution(database)
+    proxy.lose_reply_to("findAndModify")
+    lease = claim(ledger(through_proxy), execution_id)
+    assert proxy.has_lost_all
+    row = stored(database, execution_id)
+    assert (row.state, row.attempt) == (State.RUNNING, 1)
+    assert states(database, execution_id) == ["PENDING", "RUNNING"]
+    assert lease.claimed.attempt == 1
+    assert ledger(through_proxy).record(lease.claimed, success(lease.claimed))
+
+
+def test_a_claim_that_never_arrived_is_made_again(database: Documents, through_proxy: Documents, proxy: Proxy):
+    execution_id = execution(database)
+    proxy.lose("findAndModify")
+    assert claim(ledger(through_proxy), execution_id).claimed.attempt == 1
+    assert proxy.has_lost_all
+
+
+def test_a_lost_claim_that_somebody_else_made_is_not_ours(database: Documents, proxy: Proxy):
+    """The first try never arrived, and before the second another worker was faster."""
+    execution_id = execution(database)
+    other = ledger(database, "worker-2")
+    attempts = iter((lambda: None, lambda: claim(other, execution_id)))
+
+    class BetweenTheTries(AtTheFirst):
+        def started(self, event: CommandStartedEvent) -> None:
+            if event.command_name == "findAndModify":
+                next(attempts, lambda: None)()
+
+    watched = connect(
+        f"mongodb://127.0.0.1:{proxy.port}/{database.name}?directConnection=true",
+        event_listeners=[BetweenTheTries("", lambda: None)],
+    )
+    proxy.lose("findAndModify")
+    with watched.client:
+        assert ledger(watched).claim(execution_id) is None
+    assert stored(database, execution_id).worker == "worker-2"
+
+
+@pytest.mark.parametrize(("move", "state"), [(success, State.SUCCEEDED), (retry, State.PENDING)])
+def test_a_record_whose_answer_was_lost_is_known_as_our_own(
+    database: Documents,
+    through_proxy: Documents,
+    proxy: Proxy,
+    move: Callable[[Claimed], Move],
+    state: State,
+):
+    execution_id = execution(database)
+    mine = ledger(through_proxy)
+    claimed = claim(mine, execution_id).claimed
+    proxy.lose_reply_to("findAndModify")
+    ended = mine.record(claimed, move(claimed))
+    assert proxy.has_lost_all
+    assert ended is not None
+    assert ended.state is state
+    assert states(database, execution_id) == ["PENDING", "RUNNING", state]
+
+
+def test_a_record_is_our_own_also_when_the_next_attempt_runs_already(
+    database: Documents, through_proxy: Documents, proxy: Proxy
+):
+    """The retry was due at once, and another worker was faster than our second look."""
+    execution_id = execution(database)
+    mine = ledger(through_proxy)
+    claimed = claim(mine, execution_id).claimed
+
+    # Our first write took effect; what is lost is the answer to it.
+    move = retry(claimed)
+    assert database.executions.find_one_and_update(move.filter, move.update)
+    claim(ledger(database, "worker-2"), execution_id)
+    proxy.lose_reply_to("findAndModify")
+    ended = mine.record(claimed, move)
+    assert ended is not None
+    assert ended.state is State.PENDING
+    row = stored(database, execution_id)
+    assert (row.state, row.attempt, row.worker) == (State.RUNNING, 2, "worker-2")
+
+
+def test_an_earlier_attempt_of_ours_does_not_make_a_lost_one_our_own(
+    database: Documents, through_proxy: Documents, proxy: Proxy
+):
+    """The first attempt ended by our hand, the second was rescued while its record was on its way."""
+    execution_id = execution(database)
+    mine = ledger(through_proxy, lease=timedelta(milliseconds=1))
+    first = claim(mine, execution_id).claimed
+    mine.record(first, retry(first))
+    second = claim(mine, execution_id).claimed
+    rescue(database, execution_id)
+    proxy.lose_reply_to("findAndModify")
+    assert mine.record(second, success(second)) is None
+    assert proxy.has_lost_all
+
+
+# The store away:
+
+
+@pytest.fixture(scope="module")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of this module's own, to kill."""
+    server = start_mongodb(tmp_path_factory.mktemp("mongod"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def mortal(mongod: Server) -> Iterator[Documents]:
+    mongod.start()
+    found = connect(mongod.url, serverSelectionTimeoutMS=200)
+    yield found
+    found.client.close()
+
+
+def test_a_claim_and_a_record_wait_for_a_store_that_is_away(mortal: Documents, mongod: Server):
+    asked = Asked()
+    mine = ledger(mortal, stopping=asked)
+    execution_id = execution(mortal)
+    with ThreadPoolExecutor(1) as pool:
+        mongod.kill()
+        claiming = pool.submit(claim, mine, execution_id)
+        assert asked.event.wait(30)
+        assert not claiming.done()
+        mongod.start()
+        claimed = claiming.result(30).claimed
+
+        mongod.kill()
+        asked.event.clear()
+        recording = pool.submit(mine.record, claimed, success(claimed))
+        assert asked.event.wait(30)
+        assert not recording.done()
+        mongod.start()
+        assert recording.result(30)
+    assert states(mortal, execution_id) == ["PENDING", "RUNNING", "SUCCEEDED"]
+
+
+def test_the_lease_of_a_claim_that_waited_begins_when_it_was_made(mortal: Documents, mongod: Server):
+    """Counted from before the outage it would be over before the call began."""
+    asked = Asked()
+    mine = ledger(mortal, stopping=asked)
+    execution_id = execution(mortal)
+    with ThreadPoolExecutor(1) as pool:
+        mongod.kill()
+        claiming = pool.submit(claim, mine, execution_id)
+        assert asked.event.wait(30)
+        failed_at = monotonic()
+        mongod.start()
+        lease = claiming.result(30)
+    assert lease.asked_at >= failed_at
+
+
+def test_a_worker_that_stops_does_not_wait_for_a_store_that_is_away(mortal: Documents, mongod: Server):
+    execution_id = execution(mortal)
+    claimed = claim(ledger(mortal), execution_id).claimed
+    other_id = execution(mortal)
+    stopping = ledger(mortal, stopping=lambda: True)
+    mongod.kill()
+    with pytest.raises(StoppingError):
+        stopping.claim(other_id)
+    with pytest.raises(StoppingError):
+        stopping.record(claimed, success(claimed))
+    mongod.start()
+    assert stored(mortal, other_id).state is State.QUEUED
+    assert stopping.record(claimed, success(claimed)), "stopping, it goes on as long as the store answers"
