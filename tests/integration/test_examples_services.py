@@ -61,7 +61,7 @@ class Service:
         return wait_for(lambda: next((event for event in list(self.events) if matches(event)), None))
 
     def health(self, service: str = "") -> str:
-        stub = health_pb2_grpc.HealthStub(self.channel)
+        stub: Any = health_pb2_grpc.HealthStub(self.channel)  # whose types lack its methods
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
@@ -338,7 +338,8 @@ def test_both_are_health_checked_and_reflected(fixture: str, full_name: str, req
     wait_for(lambda: service.health() == "SERVING")
     assert service.health(full_name) == "SERVING"
     ask = reflection_pb2.ServerReflectionRequest(file_containing_symbol=full_name)
-    (answer,) = reflection_pb2_grpc.ServerReflectionStub(service.channel).ServerReflectionInfo(iter([ask]))
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(service.channel)
+    (answer,) = stub.ServerReflectionInfo(iter([ask]))
     assert answer.file_descriptor_response.file_descriptor_proto
 
 
