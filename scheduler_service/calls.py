@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -60,8 +61,10 @@ class Calls(grpc.aio.ServerInterceptor):
 
     async def finished(self, within: float) -> None:
         """Wait, for at most so many seconds, until no handler runs: `server.stop` does not wait for cancelled ones."""
-        if self._in_progress:
-            await asyncio.wait(set(self._in_progress), timeout=within)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._in_progress:
+                    await asyncio.wait(set(self._in_progress))
 
 
 async def _answer(behaviour: Callable[..., Awaitable[Any]], method: str, request: Message, context: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pymongo
 from grpc_health.v1 import health, health_pb2
-from pymongo.errors import PyMongoError
 
 from shared.log import get_logger
 
@@ -22,13 +21,40 @@ INTERVAL: Final = 1.0
 """Seconds between two looks: how late a watcher hears."""
 PATIENCE: Final = 1.0
 """Seconds that the store has for an answer; a store that is slower than that serves nobody."""
+LAST_WORD: Final = 0.2
+"""Seconds for telling the watchers that the server stops."""
+
+
+class _Servicer(health.aio.HealthServicer):
+    """Ends the streams of watchers when the server stops; else each would make the stop as long as its grace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closing = asyncio.Event()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
+        """Tell every change of a service's health, until the server stops."""
+        telling = asyncio.create_task(super().Watch(request, context))
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            await asyncio.wait({telling, closing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({telling}, timeout=LAST_WORD)
+        finally:
+            telling.cancel()
+            closing.cancel()
+            await asyncio.gather(telling, closing, return_exceptions=True)
+
+    async def enter_graceful_shutdown(self) -> None:
+        """Say NOT_SERVING for good, and let the watchers go."""
+        await super().enter_graceful_shutdown()
+        self._closing.set()
 
 
 class Health:
     """Tells the health of the server as a whole (`""`) and of its services; NOT_SERVING until the first look."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], services: Iterable[str]) -> None:
-        self.servicer = health.aio.HealthServicer()
+        self.servicer = _Servicer()
         self._database = database
         self._services = ("", *services)
         self._serving: bool | None = None
@@ -50,8 +76,8 @@ class Health:
         try:
             with pymongo.timeout(PATIENCE):
                 await self._database.command("ping")
-        except PyMongoError as error:
-            await self._tell(serving=False, why=str(error)[:300])
+        except Exception as error:  # noqa: BLE001 - a look that fails in any way must not end the looking
+            await self._tell(serving=False, why=f"{type(error).__name__}: {error}"[:300])
         else:
             await self._tell(serving=self.prepared.is_set())
 

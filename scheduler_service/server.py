@@ -86,7 +86,11 @@ class Server:
             raise PortTakenError(sentence) from None
 
     async def _prepare(self, preparation: Awaitable[None]) -> None:
-        await preparation
+        try:
+            await preparation
+        except Exception:
+            log.exception("the store can't be prepared, and never will be", action="preparation_failed")
+            raise
         self.health.prepared.set()
         await self.health.look()
         log.info("server is ready", action="server_ready")
@@ -99,7 +103,7 @@ class Server:
             # Bounded: a cancellation can get lost in a library's own handling of timeouts.
             await asyncio.wait(self._background, timeout=CANCELLED_WAIT)
         await self.health.stop()
-        await self._server.stop(grace)
+        await self._server.stop(grace)  # once: a second call in the meantime makes grpcio crash
         await self._calls.finished(CANCELLED_WAIT)
 
 

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dev.server import HOST, free_port
+from shared.proto import maintenance_service_pb2 as maintenance_pb
 from shared.proto import scheduler_service_pb2 as pb
+from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
 from tests.integration.test_server_harness import a_request
 
@@ -148,13 +151,18 @@ def test_wrong_preconfigured_jobs_stop_the_start_with_a_sentence(
 
 
 def test_a_second_signal_ends_the_process_at_once(start: Callable[..., Process], environment: dict[str, str]) -> None:
-    process = start(environment, SHUTDOWN_GRACE="600")
-    process.wait_until(lambda: process.health() == "SERVING")
-    with grpc.insecure_channel(f"{HOST}:{process.port}") as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        watch = stub.Watch(health_pb2.HealthCheckRequest())
-        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        process.process.send_signal(signal.SIGTERM)
-        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        process.process.send_signal(signal.SIGTERM)
-        assert process.process.wait(5) == -signal.SIGTERM
+    with socket.create_server((HOST, 0)) as silent:
+        target = f"{HOST}:{silent.getsockname()[1]}"
+        process = start(environment, SHUTDOWN_GRACE="600", SCRAPER_SERVICE_URL=target)
+        process.wait_until(lambda: process.health() == "SERVING")
+        with grpc.insecure_channel(f"{HOST}:{process.port}") as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
+            assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+            request = maintenance_pb.HealthCheckServicesRequest(timeout=Duration(seconds=60))
+            waiting = MaintenanceServiceStub(channel).HealthCheckServices.future(request)
+            silent.accept()[0].close()  # the call is in progress: it asks this target
+            process.process.send_signal(signal.SIGTERM)
+            assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            process.process.send_signal(signal.SIGTERM)
+            assert process.process.wait(5) == -signal.SIGTERM
+            waiting.cancel()
