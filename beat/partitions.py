@@ -52,12 +52,11 @@ class Partitions:
         """Say that this beat is alive, renew what it holds, and move towards a fair share."""
         asked_at = monotonic()
         self._beats.update_one({"_id": self._name}, [{"$set": {"expires_at": from_now(self._lease)}}], upsert=True)
-        self._partitions.update_many(
-            {"holder": self._name, "$expr": {"$not": [is_past("expires_at")]}},
-            [{"$set": {"expires_at": from_now(self._lease)}}],
-        )
+        self._beats.delete_many({"$expr": is_past("expires_at")})
+        # Also what has expired: whoever is the holder still is the last one who took it.
+        self._partitions.update_many({"holder": self._name}, [{"$set": {"expires_at": from_now(self._lease)}}])
         held = {row["_id"] for row in self._partitions.find({"holder": self._name})}
-        alive = self._beats.count_documents({"$expr": {"$not": [is_past("expires_at")]}})
+        alive = self._beats.count_documents({})
         share = math.ceil(PARTITIONS / max(1, alive))
         if len(held) > share:
             held -= self._release(sample(sorted(held), len(held) - share))
