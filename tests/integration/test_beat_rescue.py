@@ -1,0 +1,119 @@
+"""Rescue takes attempts only from workers whose lease has ended, and holds still when the store has just come back."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from beat.partitions import Partitions
+from beat.rescue import Rescue, StoreReturns
+from dev.mongodb import start_mongodb
+from shared.domain.execution import State
+from shared.store.jobs import PARTITIONS
+from shared.store.mongo import connect
+from tests.builders import fired, job_document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pymongo.database import Database
+
+Db: TypeAlias = "Database[dict[str, Any]]"
+
+LEASE = timedelta(seconds=15)
+
+
+class Long(StoreReturns):
+    """A store that has been there for long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_return -= 3600
+
+
+class BelievesAll(Partitions):
+    @property
+    def held(self) -> frozenset[int]:
+        return frozenset(range(PARTITIONS))
+
+
+def rescue(database: Db, returns: StoreReturns | None = None) -> Rescue:
+    return Rescue(database, BelievesAll(database, "beat", LEASE), returns or Long(), LEASE, "beat")
+
+
+def running(database: Db, number: int, ends: float, **changes: Any) -> str:
+    """Insert a running attempt whose lease ends so many seconds from now."""
+    now = datetime.now(UTC)
+    lease = {"holder": "worker-1", "nonce": f"n{number}", "expires_at": now + timedelta(seconds=ends)}
+    row = fired(job_document(f"job-{number}"), now, state=State.RUNNING.value, attempt=1, lease=lease) | changes
+    del row["send_at"]
+    database.executions.insert_one(row)
+    return str(row["_id"])
+
+
+def row(database: Db, execution_id: str) -> dict[str, Any]:
+    found = database.executions.find_one({"_id": execution_id})
+    assert found is not None
+    return found
+
+
+def test_an_attempt_whose_worker_fell_silent_is_due_again_at_once(database: Db) -> None:
+    lost, alive = running(database, 1, -1), running(database, 2, 5)
+    assert rescue(database).run_once() == 1
+    after = row(database, lost)
+    assert (after["state"], after["attempt"], after["workers_lost"]) == ("PENDING", 1, 1)
+    assert after["due_at"] == after["send_at"] <= after["transitions"][-1]["at"]
+    assert "worker-1 fell silent" in after["transitions"][-1]["reason"]
+    assert "lease" not in after
+    assert row(database, alive)["state"] == "RUNNING"
+    assert rescue(database).run_once() == 0
+
+
+def test_after_the_last_attempt_it_fails_and_goes_to_the_dead_letters(database: Db) -> None:
+    lost = running(database, 1, -1, attempt=4)
+    rescue(database).run_once()
+    after = row(database, lost)
+    assert (after["state"], after["error"]["code"], after["dead_letter"]) == ("FAILED", "WORKER_LOST", True)
+    assert "open" not in after
+
+
+def test_of_many_rescuers_each_attempt_is_moved_by_one(database: Db) -> None:
+    ids = [running(database, number, -1) for number in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        moved = list(pool.map(lambda _: rescue(database).run_once(), range(4)))
+    assert sum(moved) == len(ids)
+    assert all(len(row(database, each)["transitions"]) == 2 for each in ids)
+
+
+def test_only_held_partitions_are_looked_after(database: Db) -> None:
+    running(database, 1, -1)
+    nothing = Partitions(database, "beat", LEASE)
+    assert Rescue(database, nothing, Long(), LEASE, "beat").run_once() == 0
+
+
+def test_it_holds_still_for_a_lease_after_its_start(database: Db) -> None:
+    running(database, 1, -1)
+    assert rescue(database, StoreReturns()).run_once() == 0
+
+
+def test_a_store_that_was_away_is_noticed_when_it_returns(tmp_path: Path) -> None:
+    server = start_mongodb(tmp_path)
+    returns = Long()
+    database = connect(server.url, event_listeners=[returns], serverSelectionTimeoutMS=20_000)
+    try:
+        running(database, 1, -1)
+        returns.last_return -= 3600
+        assert rescue(database, returns).run_once() == 1
+        killed = monotonic()
+        server.kill()
+        server.start()
+        running(database, 2, -1)
+        assert returns.last_return > killed
+        assert rescue(database, returns).run_once() == 0
+        returns.last_return -= LEASE.total_seconds()
+        assert rescue(database, returns).run_once() == 1
+    finally:
+        database.client.close()
+        server.kill()
