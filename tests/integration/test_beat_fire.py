@@ -1,0 +1,457 @@
+"""Fire on a real MongoDB: whoever races, edits or crashes, each occurrence is decided once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
+from threading import Event
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import pytest
+
+from beat.fire import LONGEST_SLEEP, Fire
+from beat.partitions import Partitions
+from shared.domain.execution import State
+from shared.domain.job import JobState
+from shared.domain.plan import Mode, Policies
+from shared.domain.schedule import from_document, to_document
+from shared.store import jobs
+from shared.store.mongo import connect
+from tests.builders import every, fired, job_document, once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pymongo.database import Database
+
+    from shared.domain.schedule import Schedule
+
+Db: TypeAlias = "Database[dict[str, Any]]"
+
+ALL = frozenset(range(jobs.PARTITIONS))
+
+
+class BelievesAll(Partitions):
+    """A beat that is sure to hold every partition, as a stalled one may be."""
+
+    @property
+    def held(self) -> frozenset[int]:
+        return ALL
+
+
+class Sent:
+    """Where fire hands over what is to be sent."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def __call__(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        self.ids += [document["_id"] for document in documents]
+
+
+def fire(database: Db, hand_over: Sent | None = None, name: str = "beat") -> Fire:
+    held = BelievesAll(database, name, timedelta(seconds=60))
+    return Fire(database, held, Policies(), hand_over or Sent(), name)
+
+
+def database_now(database: Db) -> datetime:
+    now: datetime = database.command("hello")["localTime"]
+    return now.replace(tzinfo=UTC)
+
+
+def put(database: Db, *documents: dict[str, Any]) -> None:
+    database.jobs.insert_many(documents)
+
+
+def job(database: Db, job_id: str = "job-1") -> dict[str, Any]:
+    found = database.jobs.find_one({"_id": job_id})
+    assert found is not None
+    return found
+
+
+def rows(database: Db, job_id: str = "job-1") -> list[dict[str, Any]]:
+    return list(database.executions.find({"job_id": job_id}).sort("_id", 1))
+
+
+def edit(database: Db, job_id: str, schedule: Schedule, state: JobState = JobState.ACTIVE) -> bool:
+    """Edit as the server does; return whether nobody was faster."""
+    revision = job(database, job_id)["revision"]
+    change = jobs.edit({"schedule": to_document(schedule)}, state, (schedule, "tester", "because"))
+    return bool(database.jobs.update_one(jobs.edit_filter(job_id, revision), change).modified_count)
+
+
+def check_ledger(database: Db) -> int:
+    """Assert that each job's occurrences, from its creation to its pointer, are decided once; return how many."""
+    total = 0
+    by_job = defaultdict(list)
+    for row in database.executions.find({"trigger": "SCHEDULE"}):
+        by_job[row["job_uid"]].append(row)
+    epochs: dict[str, list[tuple[datetime, Any]]] = defaultdict(list)
+    for revision in database.job_revisions.find().sort("epoch", 1):
+        epochs[revision["job_uid"]].append((revision["began"], revision))
+    for document in database.jobs.find():
+        uid = document["uid"]
+        spans = [(document["first_covered"], document["first"]), *epochs[uid]]
+        ends = [began for began, _ in spans[1:]] + [document["covered"]]
+        assert document["epoch"] == len(spans) - 1
+        for epoch, ((began, followed), end) in enumerate(zip(spans, ends, strict=True)):
+            schedule = from_document(followed["schedule"])
+            expected = [] if followed["mode"] == Mode.DELETED else list(occurrences(schedule, began, end))
+            decided: list[datetime] = []
+            for row in sorted((r for r in by_job[uid] if r["epoch"] == epoch), key=lambda r: r["_id"]):
+                if row["state"] == State.CLOSED:
+                    continue
+                inside = list(occurrences(schedule, row["nominal_time"] - timedelta(microseconds=1), row["last"]))
+                assert (row["count"], inside[-1]) == (len(inside), row["last"])
+                decided += inside
+            # A crashed beat may have left rows ahead of the pointer.
+            assert decided[: len(expected)] == expected, (document["_id"], epoch)
+            assert decided == sorted(set(decided)), (document["_id"], epoch)
+            if epoch < document["epoch"]:
+                assert decided == expected, (document["_id"], epoch)
+            total += len(decided)
+    return total
+
+
+def occurrences(schedule: Schedule, after: datetime, through: datetime) -> Iterable[datetime]:
+    following = schedule.next_after(after)
+    while following is not None and following <= through:
+        yield following
+        following = schedule.next_after(following)
+
+
+def watched(document: dict[str, Any]) -> dict[str, Any]:
+    """Note in a job's document how it began, for check_ledger."""
+    return document | {"first_covered": document["covered"], "first": document["installed"]}
+
+
+def late_job(job_id: str, now: datetime, late: float, schedule: Schedule | None = None) -> dict[str, Any]:
+    created = now - timedelta(seconds=late)
+    return watched(job_document(job_id, schedule or every(anchor=created), created=created))
+
+
+class TestFiring:
+    def test_a_due_occurrence_fires_durably_before_it_is_handed_over(self, database: Db) -> None:
+        now, sent = database_now(database), Sent()
+        put(database, late_job("job-1", now, 1.5))
+        fire(database, sent).run_once()
+        (row,) = rows(database)
+        assert sent.ids == [row["_id"]]
+        assert (row["state"], row["nominal_time"]) == ("PENDING", row["due_at"])
+        assert row["nominal_time"] == now - timedelta(seconds=0.5)
+        assert row["send_at"] > row["decided_at"]
+
+    def test_what_is_not_due_is_left_alone(self, database: Db) -> None:
+        now = database_now(database)
+        put(database, late_job("job-1", now, 0, every(3600, anchor=now)))
+        assert fire(database).run_once() == LONGEST_SLEEP
+        assert not rows(database)
+
+    def test_it_sleeps_until_the_next_wake_time(self, database: Db) -> None:
+        now = database_now(database)
+        put(database, late_job("job-1", now, 0, once(now + timedelta(seconds=0.4))))
+        assert 0 < fire(database).run_once() < LONGEST_SLEEP
+
+    def test_a_row_holds_all_that_its_run_needs(self, database: Db) -> None:
+        now = database_now(database)
+        parameters = {"$competitor": "a.b", "n": 1}
+        created = now - timedelta(seconds=1)
+        put(database, job_document(schedule=every(anchor=created), created=created, parameters=parameters, priority=7))
+        fire(database).run_once()
+        (row,) = rows(database)
+        assert row["parameters"] == '{"$competitor": "a.b", "n": 1}'
+        assert (row["queue"], row["priority"], row["job_revision"], row["timeout"]) == ("scraping", 7, 1, 1800)
+
+    def test_a_schedule_at_its_end_completes_its_job(self, database: Db) -> None:
+        now = database_now(database)
+        put(database, late_job("job-1", now, 10, once(now - timedelta(seconds=5))))
+        fire(database).run_once()
+        after = job(database)
+        assert (after["state"], after["wake_at"], after["next_nominal"]) == ("COMPLETED", None, None)
+
+    def test_a_run_by_hand_does_not_block_the_schedule(self, database: Db) -> None:
+        now = database_now(database)
+        document = late_job("job-1", now, 1)
+        put(database, document)
+        database.executions.insert_one(fired(document, now - timedelta(hours=1), trigger="MANUAL", _id="m"))
+        fire(database).run_once()
+        assert [row["state"] for row in rows(database) if row["_id"] != "m"] == ["PENDING"]
+
+    @pytest.mark.parametrize("state", ["PENDING", "QUEUED", "RUNNING"])
+    def test_one_in_flight_makes_the_next_skip(self, database: Db, state: str) -> None:
+        now = database_now(database)
+        document = late_job("job-1", now, 1)
+        put(database, document)
+        database.executions.insert_one(fired(document, now - timedelta(hours=1), _id="earlier", state=state))
+        sent = Sent()
+        fire(database, sent).run_once()
+        decided = [row for row in rows(database) if row["_id"] != "earlier"]
+        assert [row["state"] for row in decided] == ["SKIPPED"]
+        assert "earlier" in decided[0]["reason"]
+        assert not sent.ids
+
+    def test_a_job_that_cannot_be_planned_is_parked_and_stops_nobody(self, database: Db) -> None:
+        now = database_now(database)
+        broken, good = late_job("broken", now, 1), late_job("good", now, 1)
+        broken["installed"]["schedule"]["config"] = {"seconds": "several"}
+        put(database, broken, good)
+        fire(database).run_once()
+        parked = job(database, "broken")
+        assert (parked["state"], parked["wake_at"]) == ("ERROR", None)
+        assert "'several' is not a number of seconds" in parked["status_message"]
+        assert [row["state"] for row in rows(database, "good")] == ["PENDING"]
+
+    def test_without_a_partition_nothing_is_done(self, database: Db) -> None:
+        put(database, late_job("job-1", database_now(database), 5))
+        Fire(database, Partitions(database, "b", timedelta(seconds=1)), Policies(), Sent(), "b").run_once()
+        assert not rows(database)
+
+
+class TestChanges:
+    def test_pause_and_resume_leave_one_row_for_the_stretch(self, database: Db) -> None:
+        now = database_now(database)
+        document = late_job("job-1", now, 10)
+        put(database, document)
+        assert edit(database, "job-1", from_document(document["schedule"]), JobState.PAUSED)
+        fire(database).run_once()
+        assert job(database)["wake_at"] is None
+        # As if the pause had begun five seconds ago.
+        began = job(database)["covered"] - timedelta(seconds=5)
+        database.job_revisions.update_one({"epoch": 1}, {"$set": {"began": began}})
+        database.executions.update_one({"state": "CLOSED"}, {"$set": {"last": began}})
+        pointer = every(anchor=document["created_at"]).next_after(began)
+        database.jobs.update_one({}, {"$set": {"covered": began, "next_nominal": pointer}})
+        assert edit(database, "job-1", from_document(document["schedule"]))
+        fire(database).run_once()
+        (gap,) = [row for row in rows(database) if row["epoch"] == 1 and row["state"] != "CLOSED"]
+        assert (gap["state"], gap["count"], gap["reason"]) == ("SKIPPED", 5, "the job was paused")
+        assert (job(database)["epoch"], job(database)["changes"]) == (2, [])
+
+    def test_several_changes_are_installed_in_their_order_and_kept_in_the_history(self, database: Db) -> None:
+        put(database, late_job("job-1", database_now(database), 3))
+        for seconds in (7, 11, 13):
+            assert edit(database, "job-1", every(seconds))
+        settle(database)
+        history = database.job_revisions.find().sort("epoch", 1)
+        assert [revision["schedule"]["config"]["seconds"] for revision in history] == ["7", "11", "13"]
+        check_ledger(database)
+
+    def test_a_delete_cancels_what_waits_and_lets_what_runs_be_the_last_attempt(self, database: Db) -> None:
+        now = database_now(database)
+        document = late_job("job-1", now, 1)
+        put(database, document)
+        hour = timedelta(hours=1)
+        for state in ("QUEUED", "RUNNING", "SUCCEEDED"):
+            database.executions.insert_one(fired(document, now - hour, _id=state, state=state, trigger="MANUAL"))
+        database.executions.update_one({"_id": "SUCCEEDED"}, {"$unset": {"open": ""}})
+        assert edit(database, "job-1", from_document(document["schedule"]), JobState.DELETED)
+        fire(database).run_once()
+        after = {row["_id"]: row for row in rows(database)}
+        assert after["QUEUED"]["state"] == "CANCELLED"
+        assert (after["RUNNING"]["state"], after["RUNNING"]["give_up"]) == ("RUNNING", "the job was deleted")
+        assert after["SUCCEEDED"]["state"] == "SUCCEEDED"
+        scheduled = [row["state"] for row in after.values() if row["trigger"] == "SCHEDULE"]
+        assert scheduled == ["CANCELLED", "CLOSED"]
+        assert (job(database)["wake_at"], job(database)["state"]) == (None, "DELETED")
+        assert fire(database).run_once() == LONGEST_SLEEP
+
+    def test_an_edit_of_an_exhausted_schedule_is_installed_behind_the_row_end(self, database: Db) -> None:
+        now = database_now(database)
+        put(database, late_job("job-1", now, 10, once(now - timedelta(seconds=5))))
+        fire(database).run_once()
+        assert edit(database, "job-1", every(3600))
+        fire(database).run_once()
+        assert [(row["_id"].rpartition(".")[2], row["state"]) for row in rows(database)][-1] == ("end", "CLOSED")
+        assert (job(database)["state"], job(database)["epoch"]) == ("ACTIVE", 1)
+        assert job(database)["wake_at"] is not None
+        check_ledger(database)
+
+    def test_the_cutoff_is_never_before_what_is_decided_or_queued(self, database: Db) -> None:
+        document = late_job("job-1", database_now(database), 1)
+        ahead = (database_now(database) + timedelta(hours=1)).replace(microsecond=0)
+        put(database, document | {"covered": ahead})
+        assert edit(database, "job-1", every(7))
+        database.jobs.update_one({}, {"$set": {"changes.0.cutoff": ahead + timedelta(hours=1)}})
+        assert edit(database, "job-1", every(9))
+        cutoffs = [change["cutoff"] for change in job(database)["changes"]]
+        assert cutoffs == [ahead + timedelta(hours=1)] * 2
+        assert job(database)["wake_at"] <= database_now(database)
+
+    def test_an_edit_of_words_of_dollars_is_kept_as_it_is(self, database: Db) -> None:
+        put(database, late_job("job-1", database_now(database), 1))
+        change = (every(7), "$$NOW", "$state")
+        update = jobs.edit({"name": "$uid", "description": "$$ROOT"}, JobState.ACTIVE, change)
+        database.jobs.update_one(jobs.edit_filter("job-1", 1), update)
+        after = job(database)
+        assert (after["name"], after["description"]) == ("$uid", "$$ROOT")
+        assert (after["changes"][0]["by"], after["changes"][0]["reason"]) == ("$$NOW", "$state")
+
+
+def settle(database: Db) -> None:
+    """Let a beat work until no change waits."""
+    beat = fire(database)
+    wait_until(lambda: beat.run_once() >= 0 and not database.jobs.count_documents({"changes.0": {"$exists": True}}))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, "what was waited for did not come"
+        sleep(0.01)
+
+
+class Interfered:
+    """A database where something happens between the steps of whoever uses it."""
+
+    def __init__(self, database: Db) -> None:
+        self._database = database
+
+    def __getitem__(self, name: str) -> Any:
+        return _InterferedCollection(self, self._database[name])
+
+    def step(self, operation: Callable[[], Any], requests: Sequence[Any] | None, part: Callable[[Any], Any]) -> Any:
+        """Do an operation; of a bulk, requests are its parts, and part does some of them."""
+        raise NotImplementedError
+
+
+class _InterferedCollection:
+    def __init__(self, interfered: Interfered, collection: Any) -> None:
+        self._interfered = interfered
+        self._collection = collection
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._collection, name)
+
+        def step(*arguments: Any, **options: Any) -> Any:
+            requests = arguments[0] if name == "bulk_write" else None
+            return self._interfered.step(
+                partial(operation, *arguments, **options), requests, partial(operation, **options)
+            )
+
+        return step
+
+
+class Stalling(Interfered):
+    """Some steps take up to a third of a second, so that snapshots are seconds old when they are acted on."""
+
+    def __init__(self, database: Db, seed: int) -> None:
+        super().__init__(database)
+        self._chance = Random(seed)
+
+    def step(self, operation: Callable[[], Any], requests: Sequence[Any] | None, _part: Callable[[Any], Any]) -> Any:
+        if requests is not None or self._chance.random() < 1 / 100:
+            sleep(self._chance.random() / 3)
+        return operation()
+
+
+class CrashError(Exception):
+    """The beat dies here."""
+
+
+class Crashing(Interfered):
+    """A database whose n-th operation the process does not live to see; of a bulk, half may have been done."""
+
+    def __init__(self, database: Db, at: int, *, halfway: bool) -> None:
+        super().__init__(database)
+        self._left = at
+        self._halfway = halfway
+
+    def step(self, operation: Callable[[], Any], requests: Sequence[Any] | None, part: Callable[[Any], Any]) -> Any:
+        self._left -= 1
+        if self._left >= 0:
+            return operation()
+        if self._halfway and requests is not None and len(requests) > 1:
+            part(requests[: len(requests) // 2])
+        raise CrashError
+
+
+def test_beats_that_all_believe_to_hold_everything_decide_each_occurrence_once(database: Db, database_url: str) -> None:
+    """Beats that stall between all steps race over jobs of every second; executions end, and people edit the jobs."""
+    now = database_now(database)
+    put(database, *[late_job(f"job-{n}", now, n % 5) for n in range(200)])
+    sent, done = [Sent() for _ in range(3)], Event()
+    until = now + timedelta(seconds=4)
+
+    def beat(number: int) -> None:
+        own = connect(database_url)
+        duty = fire(cast("Db", Stalling(own, number)), sent[number], f"beat-{number}")
+        while not done.is_set():
+            duty.run_once()
+        own.client.close()
+
+    def workers() -> None:
+        while not done.is_set():
+            database.executions.update_many(
+                {"open": True}, {"$set": {"state": "SUCCEEDED"}, "$unset": {"open": "", "send_at": ""}}
+            )
+
+    def editor() -> None:
+        chance = Random(1)
+        while not done.wait(0.03):
+            states = [JobState.ACTIVE, JobState.ACTIVE, JobState.PAUSED]
+            edit(database, f"job-{chance.randrange(200)}", every(chance.choice([1, 2])), chance.choice(states))
+
+    def decided() -> bool:
+        return not database.jobs.count_documents({"$or": [{"wake_at": {"$lte": until}}, {"changes.0": {"$exists": 1}}]})
+
+    with ThreadPoolExecutor(5) as pool:
+        racing = [pool.submit(beat, number) for number in range(3)] + [pool.submit(workers), pool.submit(editor)]
+        try:
+            wait_until(lambda: database_now(database) > until)
+        finally:
+            done.set()
+        for each in racing:
+            each.result()
+    last = fire(database)
+    wait_until(lambda: last.run_once() >= 0 and decided())
+    assert check_ledger(database) > 600
+    handed_over = [execution_id for each in sent for execution_id in each.ids]
+    assert len(handed_over) == len(set(handed_over)), "each row is handed over by the one beat that inserted it"
+    assert sum(bool(each.ids) for each in sent) > 1, "several took part"
+    assert database.job_revisions.count_documents({}) > 50
+
+
+@pytest.mark.parametrize("halfway", [False, True])
+def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(database: Db, halfway: bool) -> None:
+    crashes = 0
+    while True:
+        for collection in (database.jobs, database.executions, database.job_revisions):
+            collection.delete_many({})
+        now = database_now(database)
+        deleted = late_job("deleted", now, 2)
+        put(
+            database,
+            late_job("one", now, 1),
+            late_job("some", now, 5),
+            late_job("many", now, 300),
+            late_job("last", now, 300, once(now - timedelta(seconds=200))),
+            late_job("edited", now, 4),
+            late_job("edited-much", now, 4),
+            deleted,
+        )
+        database.executions.insert_one(fired(deleted, now, _id="by-hand", trigger="MANUAL"))
+        assert edit(database, "edited", every(2))
+        for schedule, state in [(every(3), JobState.PAUSED), (every(3), JobState.ACTIVE), (every(5), JobState.ACTIVE)]:
+            assert edit(database, "edited-much", schedule, state)
+        assert edit(database, "deleted", every(), JobState.DELETED)
+
+        try:
+            fire(cast("Db", Crashing(database, crashes, halfway=halfway))).run_once()
+        except CrashError:
+            crashed = True
+        else:
+            crashed = False
+        settle(database)
+        assert not database.jobs.count_documents({"wake_at": {"$lte": now}}), crashes
+        assert check_ledger(database) > 300
+        assert not database.executions.count_documents({"job_id": "deleted", "open": True})
+        assert not database.executions.count_documents({"open": True, "send_at": {"$exists": False}})
+        assert job(database, "last")["state"] == "COMPLETED"
+        if not crashed:
+            break
+        crashes += 1
+    assert crashes > 15
