@@ -68,12 +68,9 @@ def scheduled_document(job: Mapping[str, Any], row: Row, now: datetime, by: str)
     }
     if row.state is State.PENDING and row.first is not None:
         return document | _pending(job, document["_id"], row.first, now, by, "due")
+    document["finished_at"] = now
     if row.state in DECISIONS_NOT_TO_RUN:
-        return document | {
-            "run": False,
-            "finished_at": now,
-            "transitions": [_first_transition(row.state, now, by, row.reason)],
-        }
+        return document | {"run": False, "transitions": [_first_transition(row.state, now, by, row.reason)]}
     return document
 
 
@@ -528,5 +525,5 @@ def counts_pipeline(uid: str, since: datetime) -> list[dict[str, Any]]:
 
 
 def ended_filter(cutoff: datetime) -> dict[str, Any]:
-    """Find rows that ended before an instant."""
-    return {"finished_at": {"$lt": cutoff}}
+    """Find rows that ended before an instant. The type is what lets the partial index be used."""
+    return {"finished_at": {"$type": "date", "$lt": cutoff}}

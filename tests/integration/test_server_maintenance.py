@@ -155,11 +155,21 @@ async def test_rows_that_beat_still_has_to_follow_stay_whatever_their_age(server
     assert await clean_up(server) == 8
 
 
-async def test_what_has_not_ended_and_what_closes_a_chain_stays(server: Running) -> None:
+async def test_what_has_not_ended_stays(server: Running) -> None:
     await server.create(job_id="mine")
     await rows_of(server, "mine", LONG_AGO, 2, LONG_AGO)
     await server.database.executions.update_many({}, {"$unset": {"finished_at": ""}})
     assert await clean_up(server, days=1) == 0
+
+
+async def test_a_closing_row_stays_until_its_epoch_is_over(server: Running) -> None:
+    await server.create(job_id="mine")
+    job = await server.database.jobs.find_one({"_id": "mine"})
+    closing = Row(State.CLOSED, None, LONG_AGO, count=0)
+    await server.database.executions.insert_one(rows.scheduled_document(job, closing, LONG_AGO, "test"))
+    assert await clean_up(server, days=1) == 0
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"epoch": 1}})
+    assert await clean_up(server, days=1) == 1
 
 
 async def test_a_cleanup_that_is_cancelled_stops_and_the_next_goes_on(server: Running) -> None:
