@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from pymongo import ReturnDocument
 from pymongo.monitoring import TopologyListener
 from pymongo.topology_description import TOPOLOGY_TYPE
 
@@ -85,9 +86,13 @@ class Rescue:
             after = after_lost_worker(worker, row["attempt"], row["retry"]["max_attempts"], row["now"])
             lost = Failure(WORKER_LOST, f"worker {worker} fell silent during attempt {row['attempt']}", retryable=True)
             move = executions.rescue(row["_id"], row["lease"]["nonce"], self._by, lost, after)
-            if self._executions.update_one(move.filter, move.update).modified_count:
+            # The state is read from the row: the write itself may have cancelled what was to be tried again.
+            written = self._executions.find_one_and_update(
+                move.filter, move.update, {"state": 1}, return_document=ReturnDocument.AFTER
+            )
+            if written is not None:
                 moved += 1
-                metrics.BEAT_RESCUED.labels(after.state.value).inc()
+                metrics.BEAT_RESCUED.labels(written["state"]).inc()
                 log.warning(
                     "attempt taken from a silent worker",
                     action="attempt_rescued",
@@ -96,7 +101,7 @@ class Rescue:
                     attempt=row["attempt"],
                     trace_id=row["trace_id"],
                     worker=worker,
-                    state=after.state.value,
+                    state=written["state"],
                 )
         return moved
 

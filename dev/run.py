@@ -90,6 +90,16 @@ def system(settings: Settings, environment: Mapping[str, str]) -> list[Process]:
     return processes
 
 
+def with_examples(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the addresses of the examples that `system` starts, for those who call them."""
+    examples = {"SCRAPER": SCRAPER_PORT, "PRICING": PRICING_PORT}
+    addresses = {
+        f"{name}_SERVICE_URL": f"localhost:{_port(environment, f'{name}_PORT', port)}"
+        for name, port in examples.items()
+    }
+    return addresses | {name: value for name, value in environment.items() if value or name not in addresses}
+
+
 def _example(name: str, port: int) -> Process:
     return Process(
         f"{name}-service",
@@ -328,7 +338,8 @@ def main() -> int:
     settings = load_settings()
     try:
         processes = system(settings, os.environ)
-        run(processes, os.environ, welcome(settings), grace=settings.shutdown_grace + STOPPING)
+        environment = with_examples(os.environ)
+        run(processes, environment, welcome(settings), grace=settings.shutdown_grace + STOPPING)
     except KeyboardInterrupt:
         return 0
     except ServerError as error:

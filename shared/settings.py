@@ -101,7 +101,9 @@ class Settings(BaseSettings):
     )
     worker_concurrency: int = Field(8, ge=1, description="Executions that one worker runs at a time.")
     worker_pool: Literal["threads", "prefork", "solo"] = Field("threads", description="Celery's pool in the worker.")
-    shutdown_grace: Seconds = Field(10, description="Seconds that calls in progress get when a process is stopped.")
+    shutdown_grace: Seconds = Field(
+        10, description="Seconds that calls in progress get when the gRPC server is stopped."
+    )
     server_metrics_port: Port = Field(9464, description="Prometheus port of the gRPC server.")
     beat_metrics_port: Port = Field(9465, description="Prometheus port of beat; the next free one if it is taken.")
     worker_metrics_port: Port = Field(

@@ -1,4 +1,4 @@
-"""Cron: which instants an expression names in a time zone. The rules are those of RECURRENCE.md, by their numbers.
+"""Cron: which instants an expression names in a time zone. The rules, by their numbers, are those of docs/schedules.md.
 
 Three things are kept apart, each in whole numbers and each O(1) or a short bounded search:
 

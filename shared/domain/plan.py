@@ -1,8 +1,8 @@
 """Decide what becomes of the occurrences of a job: a pure function from its chain and the time to rows.
 
-The rules are those of the explicit-state model that DESIGN.md describes: every row's id is its first occurrence, a
-plan's later row needs the one before it, edits are installed behind a closing row. They keep every occurrence decided
-exactly once by any number of planners with snapshots of any age.
+Every row's id is its first occurrence, a plan's later row needs the one before it, edits are installed behind a closing
+row: these rules keep every occurrence decided exactly once, by any number of planners with snapshots of any age.
+tests/unit/test_plan_interleavings.py tries them in every order of a small world; docs/decisions/0006 says why.
 """
 
 from __future__ import annotations

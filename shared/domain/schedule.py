@@ -2,7 +2,7 @@
 
 A schedule is parsed once, where a client's words come in (parse_schedule), and kept as a document from then on.
 All instants, given and returned, are datetimes with a zone; those returned are UTC. Times that a schedule keeps are
-cut to milliseconds, which is what the store keeps. The rules, by number, are those of RECURRENCE.md.
+cut to milliseconds, which is what the store keeps. The rules, by number, are those of docs/schedules.md.
 """
 
 from __future__ import annotations

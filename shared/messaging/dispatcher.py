@@ -103,6 +103,8 @@ class Dispatcher(Thread):
                     )
                     if self._stopping.is_set():
                         break
+                except Exception:  # a thread that ended unnoticed would leave every run by hand to the relay
+                    log.exception("messages left to the relay", action="dispatch_failed", count=len(batch))
         self._publisher.close()
 
     def stop(self, timeout: float = 5.0) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from dev.run import ROOT, Process, system
+from dev.run import ROOT, Process, system, with_examples
 from dev.server import free_port
 from shared.settings import Settings
 
@@ -47,9 +47,7 @@ class System:
         self.grpc_port = settings.grpc_port
         self.address = f"localhost:{self.grpc_port}"
         self._table: dict[str, Process] = {process.name: process for process in system(settings, self.environment)}
-        # The services' addresses are set for the scheduler only: set before, `system` would not start the examples.
-        for service in ("SCRAPER", "PRICING"):
-            self.environment[f"{service}_SERVICE_URL"] = f"localhost:{ports[f'{service}_PORT']}"
+        self.environment = with_examples(self.environment)
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 

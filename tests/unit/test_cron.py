@@ -1,4 +1,4 @@
-"""The rules of RECURRENCE.md, one by one, on cases worked out by hand."""
+"""The rules of docs/schedules.md, one by one, on cases worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Two planners and an editor, interleaved in every way, with snapshots and clock readings of any age, and crashes.
 
-The protocol of beat's fire over the real plan(), against a ledger in memory, after the model that DESIGN.md describes.
+The protocol of beat's fire over the real plan(), against a ledger in memory.
 Checked in every state that can be reached: no occurrence is decided twice, none is passed undecided. Each rule of the
 protocol can be switched off, and is then missed.
 """
