@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+from uuid import uuid4
 
 from shared.domain.execution import State
 from shared.domain.job import JobDefaults, JobDefinition, JobDraft, JobType, ScheduleTerms, define
@@ -13,6 +16,7 @@ from shared.domain.schedule import IntervalSchedule, OnceSchedule
 from shared.store import executions, jobs
 
 if TYPE_CHECKING:
+    from dev.server import Server
     from shared.domain.schedule import Schedule
 
 ORIGIN = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -71,3 +75,23 @@ def fired(job: dict[str, Any], nominal: datetime, now: datetime | None = None, *
 
 def spec(schedule: Schedule | None = None, mode: Mode = Mode.ACTIVE) -> Spec:
     return Spec(schedule or every(), mode)
+
+
+def own_vhost(rabbitmq: Server) -> str:
+    """Return the URL of a virtual host of its own on a broker, so that tests do not meet in its queues."""
+    name = f"test-{uuid4().hex[:12]}"
+    manage(rabbitmq, "PUT", f"vhosts/{name}")
+    return f"{rabbitmq.url.rstrip('/')}/{name}"
+
+
+def manage(rabbitmq: Server, method: str, path: str) -> Any:
+    """Ask the broker's management API."""
+    request = Request(
+        f"http://127.0.0.1:{rabbitmq.program.ports['management']}/api/{path}",
+        method=method,
+        data=b"{}" if method == "PUT" else None,
+        headers={"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q=", "Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=10) as answer:
+        text = answer.read()
+        return json.loads(text) if text else None

@@ -94,6 +94,16 @@ class Publisher:
                 connection.collect(socket_timeout=1)
 
     def _batch(self, sends: Sequence[tuple[str, Message, str, str]]) -> set[str]:
+        idle = self._connection is not None
+        try:
+            return self._try_batch(sends)
+        except BrokerAway as away:
+            if not idle or isinstance(away.__cause__, TimeoutError):
+                raise
+        # The broker closed the connection since it was last used, as when it was restarted, and it shows only now.
+        return self._try_batch(sends)
+
+    def _try_batch(self, sends: Sequence[tuple[str, Message, str, str]]) -> set[str]:
         self._connect()
         self._awaited.clear()
         self._confirmed.clear()
