@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 from shared import metrics
 from shared.domain.execution import RESEND_FIRST, State, Trigger
 from shared.log import get_logger
-from shared.messaging.dispatcher import BATCH, Sender, take
+from shared.messaging.dispatcher import BATCH, MOST_WAITING, Sender, take
 from shared.messaging.publisher import BrokerAway, Publisher
 from shared.store import executions
 
@@ -59,9 +59,10 @@ class Relay(Thread):
         self._deficits: dict[str, int] = {}
 
     def hand_over(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Send these rows, which were just inserted, soon. Never blocks."""
+        """Send these rows, which were just inserted, soon. Never blocks; those beyond a bound are found in the store."""
         for document in documents:
-            self._handed_over.put(document)
+            if self._handed_over.qsize() < MOST_WAITING:
+                self._handed_over.put(document)
 
     def stop(self, timeout: float) -> None:
         """Send what was handed over, for at most timeout seconds, and end."""

@@ -1,0 +1,304 @@
+"""The relay: RabbitMQ holds nothing that MongoDB cannot rebuild, and nothing is sent for nothing."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import pytest
+
+from beat.partitions import Partitions
+from beat.relay import Relay
+from dev.rabbitmq import start_rabbitmq
+from dev.server import free_port
+from shared.domain.execution import State
+from shared.messaging.app import make_app
+from shared.messaging.dispatcher import MOST_WAITING, Sender
+from shared.messaging.publisher import BrokerAway, Outgoing, Publisher
+from shared.messaging.queues import DEAD_LETTER, Queues
+from shared.settings import Settings
+from shared.store.jobs import PARTITIONS
+from tests.builders import QUEUES, fired, job_document, own_vhost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from celery import Celery
+    from pymongo.database import Database
+
+    from dev.servers import Servers
+
+Db: TypeAlias = "Database[dict[str, Any]]"
+
+ALL_QUEUES = Queues(frozenset({*QUEUES.values(), "manual"}), QUEUES)
+
+
+class BelievesAll(Partitions):
+    @property
+    def held(self) -> frozenset[int]:
+        return frozenset(range(PARTITIONS))
+
+
+class HoldsNothing(Partitions):
+    @property
+    def held(self) -> frozenset[int]:
+        return frozenset()
+
+
+@pytest.fixture
+def app(servers: Servers) -> Celery:
+    return make_app(Settings(celery_broker_url=own_vhost(servers.rabbitmq)), ALL_QUEUES)
+
+
+@pytest.fixture
+def publisher(app: Celery) -> Iterator[Publisher]:
+    made = Publisher(app, ALL_QUEUES)
+    yield made
+    made.close()
+
+
+def make_relay(database: Db, publisher: Publisher, held: type[Partitions] = BelievesAll) -> Relay:
+    sender = Sender(database, publisher, "beat")
+    partitions = held(database, "beat", timedelta(seconds=60))
+    return Relay(database, partitions, sender, publisher, sorted(ALL_QUEUES.names))
+
+
+@pytest.fixture
+def relay(database: Db, publisher: Publisher) -> Relay:
+    return make_relay(database, publisher)
+
+
+def ago(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+def put(database: Db, count: int = 1, prefix: str = "job", **changes: Any) -> list[str]:
+    """Insert rows that are due and that nobody has sent."""
+    rows = [
+        fired(job_document(f"{prefix}-{n}"), ago(10)) | {"queue": "scraping", "send_at": ago(5)} | changes
+        for n in range(count)
+    ]
+    database.executions.insert_many(rows)
+    return [row["_id"] for row in rows]
+
+
+def put_waiting(database: Db, count: int, **changes: Any) -> list[str]:
+    """Insert rows whose messages were confirmed more than a minute ago."""
+    waiting: dict[str, Any] = {"state": "QUEUED", "queued_at": ago(70), "sent": 1, "send_at": ago(-600)}
+    return put(database, count, **(waiting | changes))
+
+
+def states(database: Db, ids: list[str]) -> set[str]:
+    return {row["state"] for row in database.executions.find({"_id": {"$in": ids}})}
+
+
+def ready(publisher: Publisher, queue: str = "scraping") -> int:
+    return publisher.ready_counts([queue])[queue]
+
+
+def taken(app: Celery, queue: str = "scraping") -> list[Any]:
+    with app.connection_for_write() as connection:
+        messages, channel = [], cast("Any", connection.default_channel)
+        while (message := channel.basic_get(queue, no_ack=True)) is not None:
+            messages.append(message)
+    return messages
+
+
+def purge(app: Celery, queue: str = "scraping") -> None:
+    with app.connection_for_write() as connection:
+        cast("Any", connection.default_channel).queue_purge(queue)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, "what was waited for did not come"
+        sleep(0.02)
+
+
+class TestSending:
+    def test_what_is_due_and_was_not_sent_is_sent_once(self, database: Db, relay: Relay, publisher: Publisher) -> None:
+        ids = put(database, 700)
+        assert relay.run_once() == 700
+        assert states(database, ids) == {"QUEUED"}
+        assert relay.run_once() == 0
+        assert ready(publisher) == 700
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"send_at": datetime.now(UTC) + timedelta(hours=1)},
+            {"state": State.RUNNING.value, "send_at": None},
+            {"state": State.SUCCEEDED.value, "send_at": None},
+        ],
+    )
+    def test_what_waits_runs_or_has_ended_is_not_sent(
+        self, database: Db, relay: Relay, changes: dict[str, Any]
+    ) -> None:
+        put(database, 1, **changes)
+        assert relay.run_once() == 0
+
+    def test_rows_of_partitions_that_others_hold_are_left_to_them(self, database: Db, publisher: Publisher) -> None:
+        put(database)
+        assert make_relay(database, publisher, HoldsNothing).run_once() == 0
+
+    def test_rows_that_cannot_be_routed_do_not_starve_others(
+        self, database: Db, relay: Relay, publisher: Publisher
+    ) -> None:
+        lost = put(database, 600, "lost", queue="nowhere", send_at=ago(60))
+        good = put(database, 5)
+        assert relay.run_once() == 5
+        assert (states(database, good), states(database, lost)) == ({"QUEUED"}, {"PENDING"})
+        assert relay.run_once() == 0, "they wait before they are tried again"
+        assert ready(publisher) == 5
+
+    def test_without_a_broker_rows_stay_as_they_are(self, database: Db) -> None:
+        ids = put(database, 3)
+        nowhere = make_app(Settings(celery_broker_url=f"amqp://guest:guest@127.0.0.1:{free_port()}//"), ALL_QUEUES)
+        with pytest.raises(BrokerAway):
+            make_relay(database, Publisher(nowhere, ALL_QUEUES)).run_once()
+        assert states(database, ids) == {"PENDING"}
+
+
+class TestLostMessages:
+    def test_after_a_purge_every_execution_is_sent_again(
+        self, database: Db, relay: Relay, publisher: Publisher, app: Celery
+    ) -> None:
+        ids = put(database, 50)
+        relay.run_once()
+        purge(app)
+        relay.resend_lost()
+        assert ready(publisher) == 0, "a message is not missing before it had a minute to be taken"
+        database.executions.update_many({}, {"$set": {"queued_at": ago(61)}})
+        relay.resend_lost()
+        assert ready(publisher) == 0, "one reading may fall between a worker's taking a message and its claim"
+        relay.resend_lost()
+        assert sorted(m.properties["correlation_id"] for m in taken(app)) == sorted(ids)
+
+    def test_only_as_many_as_are_missing_and_the_oldest_first(
+        self, database: Db, relay: Relay, publisher: Publisher, app: Celery
+    ) -> None:
+        old = put_waiting(database, 3, queued_at=ago(300))
+        put(database, 7, "young", state="QUEUED", queued_at=ago(100), sent=1, send_at=ago(-600))
+        publisher.publish([Outgoing(f"in the queue {n}", "scraping", 5, "") for n in range(7)])
+        relay.resend_lost()
+        relay.resend_lost()
+        sent = [m.properties["correlation_id"] for m in taken(app)]
+        assert sorted(sent[7:]) == sorted(old)
+
+    def test_a_long_backlog_is_not_filled_with_copies(self, database: Db, relay: Relay, publisher: Publisher) -> None:
+        put(database, 30)
+        relay.run_once()
+        database.executions.update_many({}, {"$set": {"queued_at": ago(3600)}})
+        for _ in range(4):
+            relay.resend_lost()
+        assert ready(publisher) == 30
+
+    def test_a_message_that_stays_unanswered_is_sent_again_when_its_wait_is_over(
+        self, database: Db, relay: Relay
+    ) -> None:
+        put_waiting(database, 5, send_at=ago(1))
+        assert relay.run_once() == 5
+        assert relay.run_once() == 0
+
+    def test_only_the_holder_of_the_first_partition_looks(self, database: Db, publisher: Publisher) -> None:
+        put_waiting(database, 3)
+        relay = make_relay(database, publisher, HoldsNothing)
+        relay.resend_lost()
+        relay.resend_lost()
+        assert ready(publisher) == 0
+
+    def test_a_deleted_queue_is_declared_and_filled_again(
+        self, database: Db, relay: Relay, publisher: Publisher, app: Celery
+    ) -> None:
+        put_waiting(database, 3)
+        publisher.publish([])
+        with app.connection_for_write() as connection:
+            cast("Any", connection.default_channel).queue_delete("scraping")
+        with pytest.raises(BrokerAway):
+            relay.resend_lost()
+        relay.resend_lost()
+        relay.resend_lost()
+        assert ready(publisher) == 3
+
+
+class TestDeadLetters:
+    def test_a_failure_for_good_arrives_once_with_what_people_need(
+        self, database: Db, relay: Relay, app: Celery
+    ) -> None:
+        error = {"code": "NOT_FOUND", "message": "no such competitor: ünknown", "retryable": False}
+        (execution_id,) = put(
+            database,
+            state="FAILED", dead_letter=True, error=error, attempt=3, finished_at=ago(1), send_at=None,
+            parameters='{"competitor_ids": ["x"]}',
+        )  # fmt: skip
+        relay.run_once()
+        relay.run_once()
+        (letter,) = taken(app, DEAD_LETTER)
+        assert letter.properties["application_headers"] == {
+            "x-execution-id": execution_id,
+            "x-job-id": "job-0",
+            "x-attempts": "3",
+            "x-error-code": "NOT_FOUND",
+            "x-error-message": "no such competitor: ünknown",
+        }
+        body = json.loads(letter.body)
+        assert (body["parameters"], body["target_method"]) == ({"competitor_ids": ["x"]}, "ScrapeCompetitorPrices")
+        found = database.executions.find_one({"_id": execution_id})
+        assert found is not None
+        assert "dead_letter" not in found
+
+
+class TestThread:
+    def test_what_is_handed_over_is_sent_before_it_ends(self, database: Db, relay: Relay, app: Celery) -> None:
+        ids = put(database, 20, send_at=ago(-60))
+        relay.hand_over(list(database.executions.find()))
+        relay.start()
+        relay.stop(20)
+        assert states(database, ids) == {"QUEUED"}
+        assert len(taken(app)) == 20
+
+    def test_while_the_broker_is_slow_no_more_is_kept_than_fits(self, relay: Relay) -> None:
+        """The rest is in the store, where the relay finds it."""
+        row = fired(job_document(), ago(1))
+        relay.hand_over(row for _ in range(MOST_WAITING + 100))
+        assert relay._handed_over.qsize() == MOST_WAITING
+
+
+def test_a_broker_that_is_killed_takes_nothing_with_it(database: Db, tmp_path: Path) -> None:
+    """Killed amid a batch: what was confirmed is there after its restart, and the relay sends the rest."""
+    broker = start_rabbitmq(tmp_path)
+    app = make_app(Settings(celery_broker_url=broker.url), ALL_QUEUES)
+    publisher, relay_publisher, counter = (Publisher(app, ALL_QUEUES) for _ in range(3))
+    relay = make_relay(database, relay_publisher)
+    try:
+        ready(counter)
+        ids = [f"uid.0.{n}" for n in range(20_000)]
+        with ThreadPoolExecutor(1) as pool:
+            publishing = pool.submit(publisher.publish, [Outgoing(each, "manual", 5, "a job") for each in ids])
+            wait_until(lambda: ready(counter, "manual") > 100)
+            broker.kill()
+            try:
+                confirmed = publishing.result(timeout=30)
+            except BrokerAway:
+                confirmed = set()
+        assert len(confirmed) < len(ids)
+        with pytest.raises(BrokerAway):
+            publisher.publish([Outgoing("away", "manual", 5, "a job")])
+        relay.start()
+        waiting = put(database, 10)
+        relay.hand_over(list(database.executions.find()))
+        broker.start()
+        wait_until(lambda: states(database, waiting) == {"QUEUED"})
+        assert confirmed <= {m.properties["correlation_id"] for m in taken(app, "manual")}
+        assert set(waiting) == {m.properties["correlation_id"] for m in taken(app)}
+        assert publisher.publish([Outgoing("back", "manual", 5, "a job")]) == {"back"}
+    finally:
+        relay.stop(10)
+        for each in (publisher, counter):
+            each.close()
+        broker.kill()
