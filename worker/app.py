@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import timedelta
+from mmap import mmap
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +51,9 @@ app = celery_app
 _lock = Lock()
 _runners: dict[int, Runner] = {}
 _results = ResultCopy(celery_app.backend)
+_stopping = mmap(-1, 1)
+"""Shared with the processes of the prefork pool, which are not told otherwise. Without a lock, as it is written in a
+signal's handler."""
 
 
 def runner(worker: str) -> Runner:
@@ -64,12 +68,21 @@ def runner(worker: str) -> Runner:
 
 def _build(worker: str) -> Runner:
     lease = timedelta(seconds=settings.execution_lease)
-    ledger = Ledger(connect(settings.mongodb_url), worker, lease, lambda: worker_state.should_stop is not None)
+    ledger = Ledger(connect(settings.mongodb_url), worker, lease, _is_stopping)
     keeper = Keeper(ledger, lease)
     keeper.start()
     metrics.serve(settings.bind_host, settings.worker_metrics_port, alternatives=OTHER_METRICS_PORTS)
     caller = TargetCaller(_targets, settings.retryable_codes)
     return Runner(ledger, keeper, caller, worker)
+
+
+def _is_stopping() -> bool:
+    return bool(_stopping[0]) or worker_state.should_stop is not None
+
+
+@signals.worker_shutting_down.connect
+def _tell_children(**_: object) -> None:
+    _stopping[0] = 1
 
 
 @celery_app.task(
@@ -81,6 +94,9 @@ def _build(worker: str) -> Runner:
 )
 def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
     """Run an execution. The message is a hint: a duplicate or late one finds nothing to do."""
+    if not isinstance(execution_id, str):
+        # Not of our making; and to MongoDB, a map would be a condition that any execution may fulfil.
+        raise Reject(f"{execution_id!r} is not an execution id", requeue=False)
     try:
         outcome = runner(self.request.hostname or "worker").run(execution_id)
     except StoppingError as stopping:

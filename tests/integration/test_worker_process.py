@@ -1,0 +1,509 @@
+"""The worker as it is deployed: processes on a real broker, seen by what they call, store, log and answer."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from celery.result import AsyncResult
+
+from dev.run import ROOT
+from dev.server import free_port
+from dev.servers import Servers, private_servers
+from shared.domain.execution import State
+from shared.messaging.app import make_app
+from shared.messaging.dispatcher import Sender
+from shared.messaging.publisher import Publisher
+from shared.messaging.queues import load_queues
+from shared.settings import Settings
+from shared.store.indexes import INDEXES
+from shared.store.mongo import connect
+from tests.acceptance.recorder import Recorder
+from tests.acceptance.system import READY, wait_until
+from tests.integration.test_worker_ledger import Proxy, execution, rescue, states, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from celery import Celery
+
+    from dev.server import Server
+    from tests.integration.test_worker_ledger import Documents
+
+QUEUE = "default_queue"
+
+
+class Worker:
+    """One worker process with a log of its own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+        self._log = folder / f"worker-{uuid4().hex[:6]}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker", *arguments],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        self.name = f"worker-{self.process.pid}"
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def lines(self, action: str) -> list[str]:
+        return [line for line in self.log.splitlines() if f'"action": "{action}"' in line]
+
+    def wait(self, timeout: float = 30) -> int:
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@dataclass
+class Site:
+    """A database, a virtual host of the broker, and the workers that a test starts on them."""
+
+    folder: Path
+    environment: dict[str, str]
+    database: Documents
+    app: Celery
+    publisher: Publisher
+    workers: list[Worker]
+
+    def start(self, *arguments: str, **environment: str) -> Worker:
+        worker = Worker(self.folder, {**self.environment, **environment}, *arguments)
+        self.workers.append(worker)
+
+        def ready() -> bool:
+            assert worker.process.poll() is None, worker.log
+            answers = self.app.control.ping(timeout=0.5) or []
+            return any(worker.name in name for answer in answers for name in answer)
+
+        wait_until(ready, f"{worker.name} answers; its log:\n{worker.log}", READY)
+        return worker
+
+    def enqueue(self, label: str, *, hold: bool = False, fail: str = "", priority: int = 5, **changes: Any) -> str:
+        """Insert an execution that calls the recorder, send its message, and return its id."""
+        parameters = f'{{"label": "{label}", "hold": {str(hold).lower()}, "fail_code": "{fail}"}}'
+        execution_id = execution(
+            self.database,
+            due_in=-1,
+            state="PENDING",
+            parameters=parameters,
+            priority=priority,
+            queue=QUEUE,
+            job_name=f"Job {label}",
+            **changes,
+        )
+        self.send(execution_id)
+        return execution_id
+
+    def send(self, execution_id: str) -> None:
+        row = self.database.executions.find_one({"_id": execution_id})
+        assert row is not None
+        assert Sender(self.database, self.publisher, "tester").send([row])
+
+    def ended(self, execution_id: str) -> State:
+        def look() -> State | None:
+            state = stored(self.database, execution_id).state
+            return state if state in {State.SUCCEEDED, State.FAILED, State.CANCELLED} else None
+
+        return wait_until(look, f"{execution_id} has ended; logs:\n{self.logs()[-5000:]}")
+
+    def result(self, execution_id: str) -> AsyncResult[Any]:
+        return AsyncResult(execution_id, app=self.app)
+
+    def logs(self) -> str:
+        return "".join(worker.log for worker in self.workers)
+
+    def celery(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "celery", "-A", "worker.app", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Recorder]:
+    with Recorder() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Servers of this module's own, since some tests kill them."""
+    with private_servers(tmp_path_factory.mktemp("worker-servers")) as running:
+        yield running
+
+
+def virtual_host(broker: Server, name: str) -> str:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{broker.program.ports['management']}/api/vhosts/{name}",
+        method="PUT",
+        headers={"Authorization": "Basic " + base64.b64encode(b"guest:guest").decode()},
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+    return f"{broker.url.rstrip('/')}/{name}"
+
+
+@pytest.fixture(scope="module")
+def open_site(
+    tmp_path_factory: pytest.TempPathFactory, own_servers: Servers, recorder: Recorder
+) -> Iterator[Callable[[], Site]]:
+    folder = tmp_path_factory.mktemp("workers")
+    config = folder / "config"
+    shutil.copytree(ROOT / "config", config)
+    with (config / "targets.yaml").open("a") as targets:
+        targets.write(f"  recorder:\n    address: localhost:{recorder.port}\n")
+    sites: list[Site] = []
+
+    def open_one() -> Site:
+        name = f"site{len(sites)}"
+        environment = {
+            "MONGODB_URL": own_servers.mongodb.url.replace("/scheduler", f"/{name}"),
+            "CELERY_BROKER_URL": virtual_host(own_servers.rabbitmq, name),
+            "CELERY_RESULT_BACKEND": own_servers.redis.url,
+            "CONFIG_DIR": str(config),
+            "LOG_FORMAT": "json",
+            "EXECUTION_LEASE": "2",
+            "WORKER_METRICS_PORT": str(free_port()),
+        }
+        settings = Settings(
+            mongodb_url=environment["MONGODB_URL"],
+            celery_broker_url=environment["CELERY_BROKER_URL"],
+            celery_result_backend=environment["CELERY_RESULT_BACKEND"],
+        )
+        database = connect(settings.mongodb_url)
+        for collection, indexes in INDEXES.items():
+            database[collection].create_indexes(indexes)
+        queues = load_queues(config)
+        app = make_app(settings, queues)
+        site = Site(folder, environment, database, app, Publisher(app, queues), [])
+        sites.append(site)
+        return site
+
+    yield open_one
+    for site in sites:
+        for worker in site.workers:
+            worker.kill()
+        site.publisher.close()
+        site.app.close()
+        site.database.client.close()
+
+
+@pytest.fixture(scope="module")
+def busy(open_site: Callable[[], Site]) -> Site:
+    """A site with one worker of two slots, for all tests that need nothing else."""
+    site = open_site()
+    site.start("--concurrency", "2")
+    return site
+
+
+@pytest.fixture
+def site(open_site: Callable[[], Site]) -> Iterator[Site]:
+    """A site of the test's own, without workers."""
+    opened = open_site()
+    yield opened
+    for worker in opened.workers:
+        worker.kill()
+
+
+@pytest.fixture
+def label() -> str:
+    return f"w-{uuid4().hex[:12]}"
+
+
+def test_two_run_at_a_time_and_the_third_waits(busy: Site, recorder: Recorder, label: str):
+    ids = [busy.enqueue(f"{label}-{number}", hold=True) for number in range(3)]
+    for number in range(2):
+        recorder.wait_for_calls(f"{label}-{number}", 1)
+    assert stored(busy.database, ids[2]).state is State.QUEUED
+    assert not recorder.calls(f"{label}-2")
+    recorder.release(f"{label}-0")
+    recorder.wait_for_calls(f"{label}-2", 1)
+    for number in (1, 2):
+        recorder.release(f"{label}-{number}")
+    assert {busy.ended(each) for each in ids} == {State.SUCCEEDED}
+
+
+def test_higher_priorities_go_first(busy: Site, recorder: Recorder, label: str):
+    slots = [busy.enqueue(f"{label}-slot-{number}", hold=True) for number in range(2)]
+    for number in range(2):
+        recorder.wait_for_calls(f"{label}-slot-{number}", 1)
+    low = [busy.enqueue(f"{label}-low-{number}", priority=0) for number in range(2)]
+    high = [busy.enqueue(f"{label}-high-{number}", hold=True, priority=9) for number in range(2)]
+    for number in range(2):
+        recorder.release(f"{label}-slot-{number}")
+    for number in range(2):
+        recorder.wait_for_calls(f"{label}-high-{number}", 1)
+        assert not recorder.calls(f"{label}-low-{number}")
+    for number in range(2):
+        recorder.release(f"{label}-high-{number}")
+    assert {busy.ended(each) for each in (*slots, *low, *high)} == {State.SUCCEEDED}
+
+
+def test_a_success_is_in_redis_as_celery_knows_it(busy: Site, label: str):
+    execution_id = busy.enqueue(label)
+    assert busy.result(execution_id).get(timeout=30) == {"label": label, "calls": 1}
+    assert busy.result(execution_id).state == "SUCCESS"
+    assert busy.ended(execution_id) is State.SUCCEEDED
+
+
+def test_a_failure_is_in_redis_with_its_reason(busy: Site, label: str):
+    result = busy.result(busy.enqueue(label, fail="INVALID_ARGUMENT"))
+    wait_until(lambda: result.state == "FAILURE", "Redis has the failure")
+    assert str(result.result).startswith("INVALID_ARGUMENT: failed on purpose")
+
+
+def test_a_retry_is_in_redis_as_one_and_its_success_afterwards(busy: Site, recorder: Recorder, label: str):
+    execution_id = busy.enqueue(label, fail="UNAVAILABLE")
+    result = busy.result(execution_id)
+    wait_until(lambda: result.state == "RETRY", "Redis has the retry")
+    assert "trying again in" in str(result.result)
+    row = stored(busy.database, execution_id)
+    assert row.state is State.PENDING
+    assert row.due_at is not None
+    assert row.due_at > row.transitions[-1].at
+    busy.send(execution_id)
+    wait_until(lambda: stored(busy.database, execution_id).state is State.PENDING, "too early: back to the relay")
+    due_now = {"due_at": row.transitions[-1].at, "parameters": f'{{"label": "{label}"}}'}
+    busy.database.executions.update_one({"_id": execution_id}, {"$set": due_now})
+    busy.send(execution_id)
+    assert result.get(timeout=30, propagate=False) == {"label": label, "calls": 2}
+    assert [call.metadata["x-attempt"] for call in recorder.calls(label)] == ["1", "2"]
+
+
+def test_copies_of_a_message_call_the_target_once_and_change_no_result(busy: Site, recorder: Recorder, label: str):
+    execution_id = busy.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    strays = len(busy.workers[0].lines("message_stray"))
+    busy.send(execution_id)  # while it runs
+    wait_until(lambda: len(busy.workers[0].lines("message_stray")) > strays, "a stray was seen")
+    assert busy.result(execution_id).state == "PENDING", "Celery's word for: nothing is known"
+    recorder.release(label)
+    assert busy.result(execution_id).get(timeout=30) == {"label": label, "calls": 1}
+    busy.send(execution_id)  # when it has ended
+    wait_until(lambda: len(busy.workers[0].lines("message_stray")) > strays + 1, "another stray was seen")
+    assert busy.result(execution_id).result == {"label": label, "calls": 1}
+    assert busy.result(execution_id).state == "SUCCESS"
+    assert len(recorder.calls(label)) == 1
+
+
+def test_poison_messages_harm_nothing(busy: Site, recorder: Recorder, label: str):
+    waiting = execution(busy.database, due_in=-1, state="PENDING", parameters=f'{{"label": "{label}"}}')
+    with busy.app.connection_for_write() as connection, connection.Producer() as producer:
+
+        def publish(body: object, **properties: Any) -> None:
+            producer.publish(body, exchange="executions", routing_key=QUEUE, **properties)
+
+        publish(b"\x00garbage", content_type="application/json", content_encoding="utf-8")
+        publish(b"\x80\x04.", content_type="application/x-python-serialize", content_encoding="binary")
+        publish({"not": "a task"}, serializer="json")
+        headers = {"task": "no.such.task", "id": f"{label}-unknown-task", "lang": "py"}
+        publish(([], {}, {}), serializer="json", headers=headers)
+        for number, arguments in enumerate((["no such execution"], [], [None], [{"$ne": None}], ["a", "b"], [7])):
+            headers = {"task": "scheduler.run_execution", "id": f"{label}-{number}", "lang": "py"}
+            publish((arguments, {}, {}), serializer="json", headers=headers)
+    assert busy.ended(busy.enqueue(label)) is State.SUCCEEDED
+    wait_until(lambda: busy.publisher.ready_counts([QUEUE])[QUEUE] == 0, "all messages were taken")
+    assert busy.workers[0].process.poll() is None
+    assert len(recorder.calls(label)) == 1
+    assert stored(busy.database, waiting).attempt == 0, "no message but its own starts an execution"
+    assert not any(busy.result(f"{label}-{number}").result for number in range(6))
+
+
+def test_the_usual_questions_are_answered(busy: Site, recorder: Recorder, label: str):
+    execution_id = busy.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    answers = {what: busy.celery("inspect", what).stdout for what in ("ping", "active", "registered")}
+    recorder.release(label)
+    assert "pong" in answers["ping"]
+    assert busy.workers[0].name in answers["ping"]
+    assert execution_id in answers["active"]
+    assert "scheduler.run_execution" in answers["registered"]
+    assert busy.ended(execution_id) is State.SUCCEEDED
+
+
+def test_every_line_of_an_execution_carries_its_ids(busy: Site, label: str):
+    execution_id = busy.enqueue(label)
+    busy.ended(execution_id)
+    worker = busy.workers[0]
+    wait_until(lambda: [line for line in worker.lines("attempt_ended") if execution_id in line], "the end was logged")
+    for action in ("attempt_started", "attempt_ended"):
+        (line,) = (line for line in worker.lines(action) if execution_id in line)
+        row = stored(busy.database, execution_id)
+        assert f'"job_id": "{row.job_id}"' in line
+        assert f'"trace_id": "{row.trace_id}"' in line
+        assert '"attempt": 1' in line
+
+
+def test_redis_away_is_said_once_and_changes_nothing_else(site: Site, own_servers: Servers, label: str):
+    worker = site.start("--concurrency", "2")
+    own_servers.redis.kill()
+    try:
+        ids = [site.enqueue(f"{label}-{number}") for number in range(3)]
+        assert {site.ended(each) for each in ids} == {State.SUCCEEDED}
+        wait_until(lambda: worker.lines("results_away"), "it was said")
+    finally:
+        own_servers.redis.start()
+    execution_id = site.enqueue(f"{label}-after")
+    assert site.result(execution_id).get(timeout=30) == {"label": f"{label}-after", "calls": 1}
+    assert len(worker.lines("results_away")) == 1
+    wait_until(lambda: worker.lines("results_back"), "its return was said")
+    assert "Retry limit exceeded" not in worker.log
+    assert "Connection to Redis lost" not in worker.log
+    assert "Traceback" not in worker.log
+
+
+def test_a_stopped_worker_finishes_what_runs_and_another_takes_the_rest(site: Site, recorder: Recorder, label: str):
+    first = site.start("--concurrency", "1")
+    running = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    waiting = site.enqueue(f"{label}-waiting")
+    first.process.terminate()
+    second = site.start("--concurrency", "1")
+    assert site.ended(waiting) is State.SUCCEEDED
+    recorder.release(label)
+    assert first.wait() == 0, first.log
+    row = stored(site.database, running)
+    assert row.state is State.SUCCEEDED
+    assert row.worker.startswith(f"{first.name}@")
+    assert stored(site.database, waiting).worker.startswith(f"{second.name}@")
+    assert len(recorder.calls(label)) == 1
+    assert states(site.database, running) == ["PENDING", "QUEUED", "RUNNING", "SUCCEEDED"]
+
+
+def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site, own_servers: Servers, label: str):
+    """Here by the pool whose processes do not see the signal that stops the worker."""
+    with Proxy(own_servers.mongodb.port) as proxy:
+        url = site.environment["MONGODB_URL"].replace(str(own_servers.mongodb.port), str(proxy.port))
+        worker = site.start("--concurrency", "1", "--pool", "prefork", MONGODB_URL=f"{url}?directConnection=true")
+        proxy.refuse()
+        execution_id = site.enqueue(label)
+        wait_until(lambda: site.publisher.ready_counts([QUEUE])[QUEUE] == 0, "the worker took the message")
+        worker.process.terminate()
+        assert worker.wait() == 0, worker.log
+        assert worker.lines("store_away"), worker.log
+    assert stored(site.database, execution_id).state is State.QUEUED
+    wait_until(lambda: site.publisher.ready_counts([QUEUE])[QUEUE] == 1, "the message is back in its queue")
+
+
+def metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def metrics_ports(worker: Worker) -> set[int]:
+    return {int(port) for line in worker.lines("metrics_serving") for port in re.findall(r":(\d+)/metrics", line)}
+
+
+def test_workers_on_one_host_have_names_and_metrics_of_their_own(site: Site):
+    first, second = site.start("--concurrency", "1"), site.start("--concurrency", "1")
+    names = [name for answer in site.app.control.ping(timeout=1) or [] for name in answer]
+    assert len(set(names)) == len(names) == 2
+    (one,), (other,) = metrics_ports(first), metrics_ports(second)
+    assert one == int(site.environment["WORKER_METRICS_PORT"])
+    assert other > one
+    for port in (one, other):
+        assert "scheduler_worker_running 0.0" in metrics(port)
+
+
+def test_the_prefork_pool_runs_as_many_and_survives_the_death_of_a_process(site: Site, recorder: Recorder, label: str):
+    worker = site.start("--pool", "prefork", "--concurrency", "2")
+    assert "(prefork)" in worker.log
+    ids = [site.enqueue(f"{label}-{number}", hold=True) for number in range(2)]
+    for number in range(2):
+        recorder.wait_for_calls(f"{label}-{number}", 1)
+    assert len(metrics_ports(worker)) == 2, "each process serves its own"
+    assert sorted("scheduler_worker_running 1.0" in metrics(port) for port in metrics_ports(worker)) == [True, True]
+
+    (stats,) = (site.app.control.inspect(timeout=1).stats() or {}).values()
+    victim = stats["pool"]["processes"][0]
+    os.kill(victim, signal.SIGKILL)
+    lost = wait_until(
+        lambda: [n for n in range(2) if recorder.calls(f"{label}-{n}")[0].ended.is_set()], "a call was cut off"
+    )[0]
+    survivor = 1 - lost
+    # RabbitMQ hands the message out again at once; nothing comes of that while the lease lasts.
+    assert rescue(site.database, ids[lost])
+    assert stored(site.database, ids[survivor]).attempt == 1
+    site.send(ids[lost])
+    recorder.wait_for_calls(f"{label}-{lost}", 2)
+    for number in range(2):
+        recorder.release(f"{label}-{number}")
+    assert {site.ended(each) for each in ids} == {State.SUCCEEDED}
+    assert [call.metadata["x-attempt"] for call in recorder.calls(f"{label}-{lost}")] == ["1", "2"]
+    assert stored(site.database, ids[lost]).workers_lost == 1
+    assert len(recorder.calls(f"{label}-{survivor}")) == 1
+    worker.process.terminate()
+    assert worker.wait() == 0, worker.log
+
+
+def test_a_killed_worker_never_runs_an_attempt_twice_at_once(site: Site, recorder: Recorder, label: str):
+    first = site.start("--concurrency", "1")
+    second = site.start("--concurrency", "1")
+    execution_id = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    holder, other = (first, second) if first.name in stored(site.database, execution_id).worker else (second, first)
+    holder.kill()
+    wait_until(lambda: other.lines("message_stray"), "the broker handed the message to the other")
+    assert stored(site.database, execution_id).attempt == 1
+    assert rescue(site.database, execution_id)
+    site.send(execution_id)
+    recorder.wait_for_calls(label, 2)
+    recorder.release(label)
+    assert site.ended(execution_id) is State.SUCCEEDED
+    row = stored(site.database, execution_id)
+    assert (row.attempt, row.workers_lost) == (2, 1)
+    assert row.worker.startswith(other.name)
+
+
+def test_a_queue_that_is_not_configured_is_named_at_start(site: Site):
+    worker = Worker(site.folder, site.environment, "-Q", "scrapping")
+    assert worker.wait() != 0
+    assert "scrapping" in worker.log
+    assert "Traceback" not in worker.log
+    assert len([line for line in worker.log.splitlines() if line.startswith("error: ")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "named"),
+    [
+        ("targets.yaml", "targets: [", "targets.yaml"),
+        ("targets.yaml", "targets:\n  shop:\n    adress: x:1\n", "adress"),
+        ("queues.yaml", "queues: {}", "queues.yaml"),
+    ],
+)
+def test_wrong_configuration_ends_the_worker_with_one_sentence(
+    site: Site, tmp_path: Path, file: str, text: str, named: str
+):
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "config" / file).write_text(text)
+    worker = Worker(tmp_path, {**site.environment, "CONFIG_DIR": str(tmp_path / "config")})
+    assert worker.wait() != 0
+    assert named in worker.log
+    assert worker.log.startswith("error: ")
+    assert "Traceback" not in worker.log
