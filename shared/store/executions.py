@@ -506,10 +506,9 @@ def list_filter(
         found["state"] = _states(states)
     if after is not None:
         nominal_time, execution_id = after
-        found["$or"] = [
-            {"nominal_time": {"$lt": nominal_time}},
-            {"nominal_time": nominal_time, "_id": {"$lt": execution_id}},
-        ]
+        # The bound stands on its own, so that the index is read in its order: two alternatives are sorted in memory.
+        found["nominal_time"] = {"$lte": nominal_time}
+        found["$or"] = [{"nominal_time": {"$lt": nominal_time}}, {"_id": {"$lt": execution_id}}]
     return found
 
 

@@ -1,0 +1,202 @@
+"""Each question that is asked all the time is answered by its index: no scan of a collection, no sort in memory."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from shared.domain.execution import State
+from shared.store import executions, jobs
+from shared.store.executions import NEWEST_FIRST
+from shared.store.indexes import INDEXES
+from shared.store.mongo import connect
+from tests.builders import fired, job_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+Db: TypeAlias = "Database[dict[str, Any]]"
+
+ALL = range(jobs.PARTITIONS)
+NOW = datetime.now(UTC)
+HOUR = timedelta(hours=1)
+JOBS = 300
+DUE = 20
+
+
+def row(number: int) -> dict[str, Any]:
+    """Return one of a mixture of rows: most have ended, some wait, are queued, run, are dead letters."""
+    job = job_document(f"job-{number % JOBS}")
+    kind = number % 20
+    nominal = NOW - timedelta(seconds=number)
+    ended = fired(job, nominal) | {"state": State.SUCCEEDED.value, "finished_at": NOW}
+    del ended["open"], ended["send_at"]
+    if kind == 0:
+        return fired(job, nominal, send_at=NOW - HOUR)
+    if kind == 1:
+        return fired(job, nominal, state="QUEUED", queued_at=NOW - HOUR, send_at=NOW + HOUR)
+    if kind == 2:
+        lease = {"holder": "w", "nonce": "n", "expires_at": NOW - HOUR if number % 40 == 2 else NOW + HOUR}
+        running = fired(job, nominal, state="RUNNING", lease=lease)
+        del running["send_at"]
+        return running
+    return ended | ({"dead_letter": True} if kind == 3 else {})
+
+
+@pytest.fixture(scope="module")
+def filled(mongodb_url: str) -> Iterator[Db]:
+    client = connect(mongodb_url).client
+    database = client["test_indexes"]
+    for collection, indexes in INDEXES.items():
+        database[collection].create_indexes(indexes)
+    database.jobs.insert_many(
+        job_document(f"job-{n}") | {"wake_at": NOW - HOUR if n < DUE else NOW + HOUR if n % 3 else None}
+        for n in range(JOBS)
+    )
+    database.executions.insert_many(row(n) for n in range(2000))
+    yield database
+    client.drop_database("test_indexes")
+    client.close()
+
+
+def explain(database: Db, collection: str, **find: Any) -> tuple[set[str], set[str], dict[str, Any]]:
+    """Return the stages and indexes of the plan that wins, and what it took."""
+    command = {"find": collection, **find}
+    explained = database.command({"explain": command, "verbosity": "executionStats"})
+    stages, indexes = set(), set()
+    waiting = [explained["queryPlanner"]["winningPlan"]]
+    while waiting:
+        stage = waiting.pop()
+        stages.add(stage["stage"])
+        if "indexName" in stage:
+            indexes.add(stage["indexName"])
+        waiting += [stage["inputStage"]] if "inputStage" in stage else []
+        waiting += stage.get("inputStages", [])
+    return stages, indexes, explained["executionStats"]
+
+
+QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "jobs that are due": (
+        "jobs", {"filter": jobs.due_filter(ALL), "sort": {"wake_at": 1}, "limit": 1000}, "wake",
+    ),
+    "jobs that are due, of some partitions": (
+        "jobs", {"filter": jobs.due_filter(range(0, 64, 3)), "sort": {"wake_at": 1}, "limit": 1000}, "wake",
+    ),
+    "the next wake time": (
+        "jobs", {"filter": jobs.sleeping_filter(ALL), "sort": {"wake_at": 1}, "limit": 1}, "wake",
+    ),
+    "rows to send": (
+        "executions", {"filter": executions.send_filter(ALL), "sort": {"send_at": 1}, "limit": 500}, "send",
+    ),
+    "leases that have ended": ("executions", {"filter": executions.expired_filter(ALL), "limit": 500}, "lease"),
+    "executions in flight": (
+        "executions", {"filter": executions.in_flight_filter(["uid-job-0", "uid-job-20"])}, "open",
+    ),
+    "what waits in a queue": (
+        "executions",
+        {"filter": executions.waiting_filter("scraping", timedelta(minutes=1)), "sort": {"queued_at": 1}},
+        "waiting",
+    ),
+    "dead letters": ("executions", {"filter": executions.DEAD_LETTER_FILTER, "limit": 100}, "dead_letter"),
+    "a chain": ("executions", {"filter": executions.chain_filter("uid-job-1", 0, NOW)}, "_id_"),
+    "what to cancel": ("executions", {"filter": executions.cancel_unstarted("uid-job-1", "", "").filter}, "open"),
+    "rows that ended long ago": ("executions", {"filter": executions.ended_filter(NOW - HOUR)}, "finished"),
+    "a list of one job": (
+        "executions",
+        {
+            "filter": executions.list_filter("uid-job-1", frozenset(), include_decisions=False, after=None),
+            "sort": dict(NEWEST_FIRST), "limit": 10,
+        },
+        "job",
+    ),
+    "the next page of it, with decisions": (
+        "executions",
+        {
+            "filter": executions.list_filter("uid-job-1", frozenset(), include_decisions=True, after=(NOW, "x")),
+            "sort": dict(NEWEST_FIRST), "limit": 10,
+        },
+        "job",
+    ),
+    "a list of all": (
+        "executions",
+        {
+            "filter": executions.list_filter(None, frozenset(), include_decisions=False, after=None),
+            "sort": dict(NEWEST_FIRST), "limit": 10,
+        },
+        "nominal_time",
+    ),
+    "the next page of all, with decisions": (
+        "executions",
+        {
+            "filter": executions.list_filter(None, frozenset(), include_decisions=True, after=(NOW - HOUR, "x")),
+            "sort": dict(NEWEST_FIRST), "limit": 10,
+        },
+        "nominal_time",
+    ),
+    "the newest jobs": ("jobs", {"filter": {}, "sort": {"created_at": -1, "_id": -1}, "limit": 10}, "created"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_question_is_answered_by_its_index(filled: Db, name: str) -> None:
+    collection, find, index = QUESTIONS[name]
+    stages, indexes, _ = explain(filled, collection, **find)
+    assert indexes == ({"_id_"} if index == "_id_" else {index})
+    assert not stages & {"COLLSCAN", "SORT"}
+
+
+@pytest.mark.parametrize(
+    "name", ["jobs that are due", "rows to send", "leases that have ended", "executions in flight", "dead letters"]
+)
+def test_beats_questions_cost_what_they_find(filled: Db, name: str) -> None:
+    collection, find, _ = QUESTIONS[name]
+    stats = explain(filled, collection, **find)[2]
+    assert stats["nReturned"] > 0
+    assert stats["totalKeysExamined"] <= stats["nReturned"] + 2 * jobs.PARTITIONS
+    assert stats["totalDocsExamined"] == stats["nReturned"]
+
+
+@pytest.mark.parametrize("name", ["the next page of it, with decisions", "the next page of all, with decisions"])
+def test_a_list_reads_no_more_than_its_page(filled: Db, name: str) -> None:
+    collection, find, _ = QUESTIONS[name]
+    stats = explain(filled, collection, **find)[2]
+    assert stats["totalDocsExamined"] <= 12
+
+
+@pytest.mark.parametrize("uid", [None, "uid-job-1"])
+def test_the_pages_of_a_list_are_the_list(filled: Db, uid: str | None) -> None:
+    """Also where many rows have the same nominal time."""
+    same = [fired(job_document("job-1"), NOW, _id=f"by-hand-{n}", trigger="MANUAL") for n in range(7)]
+    filled.executions.insert_many(same)
+    try:
+        paged: list[str] = []
+        after = None
+        while True:
+            chosen = executions.list_filter(uid, frozenset(), include_decisions=True, after=after)
+            page = list(filled.executions.find(chosen).sort(NEWEST_FIRST).limit(3 if uid else 300))
+            if not page:
+                break
+            paged += [document["_id"] for document in page]
+            after = (page[-1]["nominal_time"], page[-1]["_id"])
+        everything = executions.list_filter(uid, frozenset(), include_decisions=True, after=None)
+        assert paged == [document["_id"] for document in filled.executions.find(everything).sort(NEWEST_FIRST)]
+    finally:
+        filled.executions.delete_many({"trigger": "MANUAL"})
+
+
+def test_a_job_that_will_not_wake_is_not_in_the_due_index(filled: Db) -> None:
+    everything = {"partition": {"$in": list(ALL)}, "wake_at": {"$type": "date"}}
+    assert filled.jobs.count_documents(everything, hint="wake") == filled.jobs.count_documents(
+        {"wake_at": {"$ne": None}}
+    )
+
+
+def test_making_the_indexes_again_changes_nothing(filled: Db) -> None:
+    before = {name: filled[name].index_information() for name in INDEXES}
+    for collection, indexes in INDEXES.items():
+        filled[collection].create_indexes(indexes)
+    assert {name: filled[name].index_information() for name in INDEXES} == before
