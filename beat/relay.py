@@ -59,7 +59,7 @@ class Relay(Thread):
         self._deficits: dict[str, int] = {}
 
     def hand_over(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Send these rows, which were just inserted, soon. Never blocks; those beyond a bound are found in the store."""
+        """Send these rows, which were just inserted, soon. Never blocks; beyond a bound they are found in the store."""
         for document in documents:
             if self._handed_over.qsize() < MOST_WAITING:
                 self._handed_over.put(document)
