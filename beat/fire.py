@@ -45,6 +45,8 @@ class _Planned:
     job: Mapping[str, Any]
     chain: Chain
     plan: Plan
+    documents: list[dict[str, Any]]
+    """Of the plan's rows."""
     inserted: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -113,7 +115,8 @@ class Fire:
             with self._parking(job):
                 decided = plan(chain, standing, blockers.get(chain.uid), job["now"], self._policies)
                 if not decided.stale:
-                    planned.append(_Planned(job, chain, decided))
+                    documents = [executions.scheduled_document(job, row, job["now"], self._by) for row in decided.rows]
+                    planned.append(_Planned(job, chain, decided, documents))
         return planned
 
     def _standing(self, chain: Chain) -> dict[datetime | None, Row]:
@@ -133,13 +136,7 @@ class Fire:
             round_ = [each for each in standing if number < len(each.plan.rows)]
             if not round_:
                 return standing, contested
-            documents = {
-                document["_id"]: (document, each)
-                for each in round_
-                for document in [
-                    executions.scheduled_document(each.job, each.plan.rows[number], each.job["now"], self._by)
-                ]
-            }
+            documents = {each.documents[number]["_id"]: (each.documents[number], each) for each in round_}
             duplicates = self._insert_bulk([document for document, _ in documents.values()])
             refused = self._differing({key: documents[key][1].plan.rows[number] for key in duplicates})
             for key, (document, each) in documents.items():
@@ -228,7 +225,7 @@ class Fire:
 
     def _park(self, job: Mapping[str, Any], error: Exception) -> None:
         reason = f"the job cannot be planned: {type(error).__name__}: {error}"
-        self._jobs.update_one(jobs.edit_filter(job["_id"], job["revision"]), jobs.park(reason))
+        self._jobs.update_one(jobs.edit_filter(job["_id"], job.get("revision")), jobs.park(reason))
         metrics.BEAT_PARKED.inc()
         log.error("job parked", action="job_parked", job_id=job["_id"], exc_info=error)
 

@@ -184,8 +184,8 @@ def _spec(document: Mapping[str, Any]) -> Spec:
 # What the server does:
 
 
-def edit_filter(job_id: str, revision: int) -> dict[str, Any]:
-    """Find a job as it was read."""
+def edit_filter(job_id: str, revision: int | None) -> dict[str, Any]:
+    """Find a job as it was read; revision is None for a document that has none, which only parking is for."""
     return {"_id": job_id, "revision": revision}
 
 

@@ -1,0 +1,164 @@
+"""The scheduler class that Celery constructs: it connects when it has to, and nothing ends it but being asked to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from beat.scheduler import DatabaseScheduler
+from dev.mongodb import start_mongodb
+from dev.server import free_port
+from shared.messaging.app import make_app
+from shared.messaging.queues import load_queues
+from shared.settings import Settings, load_settings
+from shared.store import mongo
+from shared.store.jobs import PARTITIONS
+from shared.store.mongo import connect
+from tests.builders import every, job_document, own_vhost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from celery import Celery
+    from pymongo.database import Database
+
+    from dev.servers import Servers
+
+Db: TypeAlias = "Database[dict[str, Any]]"
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def environment(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Lead the processes' settings to a broker's part of its own, and to free ports."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("CELERY_BROKER_URL", own_vhost(servers.rabbitmq))
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", servers.redis.url)
+    monkeypatch.setenv("BEAT_METRICS_PORT", str(free_port()))
+    monkeypatch.setenv("PARTITION_LEASE", "1")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield monkeypatch
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def make_celery() -> Celery:
+    settings = load_settings()
+    return make_app(settings, load_queues(settings.config_dir))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, "what was waited for did not come"
+        sleep(0.02)
+
+
+def put_job(database: Db, job_id: str = "job-1") -> None:
+    created = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=2)
+    database.jobs.insert_one(job_document(job_id, every(anchor=created), created=created))
+
+
+def fires(database: Db, job_id: str = "job-1") -> int:
+    return database.executions.count_documents({"job_id": job_id, "run": True})
+
+
+def test_the_lazy_one_connects_to_nothing(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MONGODB_URL", f"mongodb://127.0.0.1:{free_port()}/x")
+    app = make_celery()
+    lazy = DatabaseScheduler(app, lazy=True)
+    assert not hasattr(lazy, "_database")
+    lazy.close()
+    lazy.close()
+
+
+def test_it_waits_for_a_store_that_is_away_and_survives_when_it_goes_again(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = start_mongodb(tmp_path)
+    server.kill()
+    environment.setenv("MONGODB_URL", server.url)
+    environment.setitem(mongo._OPTIONS, "serverSelectionTimeoutMS", 300)
+    beat = DatabaseScheduler(make_celery())
+    try:
+        assert beat.tick() > 0
+        for job_id in ("before", "after"):
+            server.start()
+            database = connect(server.url)
+            put_job(database, job_id)
+
+            def fired(database: Db = database, job_id: str = job_id) -> bool:
+                beat.tick()
+                return fires(database, job_id) > 0
+
+            wait_until(fired)
+            database.client.close()
+            server.kill()
+            assert beat.tick() > 0
+        server.start()
+    finally:
+        beat.close()
+        beat.close()
+        server.kill()
+
+
+def test_a_tick_raises_nothing_whatever_the_store_holds(
+    environment: pytest.MonkeyPatch, database: Db, database_url: str
+) -> None:
+    environment.setenv("MONGODB_URL", database_url)
+    put_job(database, "good")
+    database.jobs.insert_one({"_id": "alien", "partition": 0, "wake_at": datetime.now(UTC), "uid": "alien"})
+    put_job(database, "incomplete")
+    database.jobs.update_one({"_id": "incomplete"}, {"$unset": {"target_method": ""}})
+    beat = DatabaseScheduler(make_celery())
+    try:
+        for _ in range(3):
+            assert beat.tick() >= 0
+    finally:
+        beat.close()
+    assert fires(database, "good")
+    assert database.jobs.count_documents({"state": "ERROR", "wake_at": None}) == 2
+
+
+def test_closed_it_has_sent_what_it_fired_and_given_its_partitions_back(
+    environment: pytest.MonkeyPatch, database: Db, database_url: str
+) -> None:
+    environment.setenv("MONGODB_URL", database_url)
+    put_job(database)
+    beat = DatabaseScheduler(make_celery())
+    beat.tick()
+    beat.close()
+    assert {row["state"] for row in database.executions.find({"run": True})} == {"QUEUED"}
+    assert database.partitions.count_documents({"holder": {"$exists": True}}) == 0
+    assert database.beats.count_documents({}) == 0
+    beat.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_real_beat_fires_and_ends_well_when_it_is_asked_to(
+    environment: pytest.MonkeyPatch, database: Db, database_url: str, number: signal.Signals
+) -> None:
+    environment.setenv("MONGODB_URL", database_url)
+    put_job(database)
+    beat = subprocess.Popen([sys.executable, "-m", "beat"], cwd=ROOT, env=dict(os.environ), stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: fires(database) > 0)
+        assert database.partitions.count_documents({"holder": {"$exists": True}}) == PARTITIONS
+        beat.send_signal(number)
+        _, log = beat.communicate(timeout=30)
+    finally:
+        beat.kill()
+        beat.wait()
+    assert beat.returncode == 0, log.decode()
+    assert "Traceback" not in log.decode()
+    assert database.partitions.count_documents({"holder": {"$exists": True}}) == 0
