@@ -50,6 +50,11 @@ class _Planned:
     inserted: list[dict[str, Any]] = field(default_factory=list)
 
 
+def _is_due(row: Mapping[str, Any]) -> bool:
+    """Return whether a row that was just decided is to be sent at once; one ahead of its time is the relay's."""
+    return row["state"] == State.PENDING.value and bool(row["due_at"] <= row["decided_at"])
+
+
 class Fire:
     """One duty of beat. Any number may run at once, on the same jobs too: the ledger's ids keep decisions unique."""
 
@@ -94,7 +99,7 @@ class Fire:
         for each in carried_out:
             if each.plan.install is not None:
                 self._install(each)
-        self._hand_over(row for each in carried_out for row in each.inserted if row["state"] == State.PENDING.value)
+        self._hand_over(row for each in carried_out for row in each.inserted if _is_due(row))
         for each in carried_out:
             self._report(each)
         if contested and not follow:

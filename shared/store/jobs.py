@@ -277,9 +277,19 @@ def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
     return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}}
 
 
-def park(reason: str) -> dict[str, Any]:
-    """Return the update that sets a job aside which can't be planned, so that it does not starve the rest."""
-    return {
-        "$set": {"state": JobState.ERROR.value, "status_message": reason, "wake_at": None},
-        "$inc": {"revision": 1},
-    }
+def park(reason: str) -> list[dict[str, Any]]:
+    """Return the update that sets a job aside which can't be planned, so that it does not starve the rest.
+
+    One that is deleted stays deleted: it must not come back to its clients.
+    """
+    deleted = {"$eq": ["$state", JobState.DELETED.value]}
+    return [
+        {
+            "$set": {
+                "state": {"$cond": [deleted, JobState.DELETED.value, JobState.ERROR.value]},
+                "status_message": literal(reason),
+                "wake_at": None,
+                "revision": {"$add": [{"$ifNull": ["$revision", 0]}, 1]},
+            }
+        }
+    ]

@@ -205,6 +205,26 @@ class TestFiring:
         assert "'several' is not a number of seconds" in parked["status_message"]
         assert [row["state"] for row in rows(database, "good")] == ["PENDING"]
 
+    def test_a_deleted_job_that_cannot_be_planned_does_not_come_back(self, database: Db) -> None:
+        broken = late_job("broken", database_now(database), 1)
+        broken["installed"]["schedule"]["config"] = {"seconds": "$several"}
+        put(database, broken)
+        assert edit(database, "broken", every(), JobState.DELETED)
+        fire(database).run_once()
+        parked = job(database, "broken")
+        assert (parked["state"], parked["wake_at"], parked["revision"]) == ("DELETED", None, 3)
+        assert "$several" in parked["status_message"]
+
+    def test_what_a_change_makes_decided_ahead_of_its_time_is_not_sent_before_it(self, database: Db) -> None:
+        """A cutoff lies in the future when the clock of a new primary is behind."""
+        now, sent = database_now(database), Sent()
+        put(database, late_job("job-1", now, 0, every(3600, anchor=now)))
+        assert edit(database, "job-1", every(3600, anchor=now), JobState.PAUSED)
+        database.jobs.update_one({}, {"$set": {"changes.0.cutoff": now + timedelta(hours=2)}})
+        fire(database, sent).run_once()
+        assert [row["state"] for row in rows(database) if row["epoch"] == 0] == ["PENDING", "SKIPPED", "CLOSED"]
+        assert not sent.ids
+
     def test_without_a_partition_nothing_is_done(self, database: Db) -> None:
         put(database, late_job("job-1", database_now(database), 5))
         Fire(database, Partitions(database, "b", timedelta(seconds=1)), Policies(), Sent(), "b").run_once()
