@@ -109,7 +109,7 @@ class Relay(Thread):
                 sent += self._send(rows, "relayed")
             if len(rows) < BATCH:
                 break
-        self._send_dead_letters()
+        self._send_dead_letters(self._partitions.held)
         return sent
 
     def resend_lost(self) -> None:
@@ -149,8 +149,9 @@ class Relay(Thread):
             log.warning("messages were not confirmed", action="messages_unconfirmed", count=len(ids))
         return len(confirmed)
 
-    def _send_dead_letters(self) -> None:
-        rows = list(self._executions.find(executions.DEAD_LETTER_FILTER).limit(DEAD_LETTER_BATCH))
+    def _send_dead_letters(self, held: frozenset[int]) -> None:
+        found = self._executions.find({**executions.DEAD_LETTER_FILTER, "partition": {"$in": sorted(held)}})
+        rows = list(found.limit(DEAD_LETTER_BATCH))
         if rows:
             sent = self._publisher.publish_dead_letters({row["_id"]: _dead_letter(row) for row in rows})
             self._executions.update_many(

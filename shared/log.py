@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bound", "configure", "get_logger"]
 
-_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^\s:/@]*):[^\s@]*@")
+_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^\s:/@]*):[^\s/]*@")
+"""Up to the last @ before a slash: in a password that was not quoted there may be others."""
 
 
 def get_logger() -> FilteringBoundLogger:
@@ -96,10 +97,12 @@ def _mask(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return _PASSWORD.sub(r"\g<scheme>\g<user>:***@", value)
-    if isinstance(value, list):
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
         return [_masked(item) for item in value]
     if isinstance(value, dict):
         return {key: _masked(item) for key, item in value.items()}
-    return value
+    # Whatever else it is, an exception for example, it is shown as text.
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return _PASSWORD.sub(r"\g<scheme>\g<user>:***@", text)

@@ -11,12 +11,24 @@ from urllib.parse import urlsplit
 from grpc import StatusCode
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.uri_parser import parse_uri
 
 from shared.domain.errors import InvalidInput
-from shared.domain.retry import RetryPolicy
+from shared.domain.retry import LONGEST_BACKOFF, RetryPolicy
+
+_YEAR = 366 * 86400.0
+
+
+def _at_most_a_year(seconds: float) -> float:
+    if seconds > _YEAR:
+        raise ValueError(f"{seconds:g} s is more than a year")
+    return seconds
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_at_most_a_year)]
+Backoff = Annotated[float, Field(ge=0, le=LONGEST_BACKOFF.total_seconds(), allow_inf_nan=False)]
 
 GRPC_CODES = [code.name for code in StatusCode if code is not StatusCode.OK]
 
@@ -26,6 +38,13 @@ def _url(*schemes: str) -> AfterValidator:
         # The value itself is not repeated in the sentence: it may hold a password.
         if urlsplit(url).scheme not in schemes:
             raise ValueError(f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if url.partition("://")[2].split("/")[0].count("@") > 1:
+            raise ValueError("an @ in the user's name or password must be written as %40")
+        if url.startswith("mongodb://"):
+            try:
+                parse_uri(url)
+            except (InvalidURI, ConfigurationError, ValueError) as error:
+                raise ValueError(f"not an address of MongoDB: {error}") from None
         return url
 
     return AfterValidator(check)
@@ -76,9 +95,13 @@ class Settings(BaseSettings):
         "consumer_timeout with it."
     )  # fmt: skip
     retry_max_attempts: int = Field(4, description="Attempts in all, the first one included, for jobs that do not say.")
-    retry_initial_backoff: float = Field(60, description="Seconds before the second attempt, for jobs that do not say.")
-    retry_max_backoff: float = Field(600, description="Longest wait between attempts, for jobs that do not say.")
-    retry_multiplier: float = Field(2, description="Growth of the wait between attempts, for jobs that do not say.")
+    retry_initial_backoff: Backoff = Field(
+        60, description="Seconds before the second attempt, for jobs that do not say."
+    )
+    retry_max_backoff: Backoff = Field(600, description="Longest wait between attempts, for jobs that do not say.")
+    retry_multiplier: float = Field(
+        2, allow_inf_nan=False, description="Growth of the wait between attempts, for jobs that do not say."
+    )
     retryable_codes: Annotated[frozenset[str], NoDecode, AfterValidator(_codes)] = Field(
         frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}),
         description="gRPC status codes of a target that are retried, comma-separated.",
@@ -123,7 +146,9 @@ class Settings(BaseSettings):
         try:
             _ = self.retry_policy
         except InvalidInput as refused:
-            sentences = [f"{v.field.replace('.', '_')}: {v.description}" for v in refused.violations]
+            sentences = [
+                f"{v.field.replace('retry_policy.', 'RETRY_').upper()}: {v.description}" for v in refused.violations
+            ]
             raise ValueError("; ".join(sentences)) from None
         return self
 

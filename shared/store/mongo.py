@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.uri_parser import parse_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
 
-_OPTIONS: dict[str, Any] = {
+_GUARANTEES: Final[Mapping[str, Any]] = {
     "tz_aware": True,
     # A decision is durable before anything follows from it: in the journal and, on a replica set, with the majority.
     "w": "majority",
     "journal": True,
     # On a replica set, reads see what no failover can undo as soon as it is there.
     "readConcernLevel": "majority",
+}
+"""What the design rests on, whatever the URL says."""
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
     "serverSelectionTimeoutMS": 5_000,
     "connectTimeoutMS": 5_000,
     "socketTimeoutMS": 30_000,
     "appname": "grpc-scheduler",
 }
+"""What holds unless the URL says otherwise."""
 
 DEFAULT_DATABASE = "scheduler"
 
 
 def connect(url: str, **options: Any) -> Database[dict[str, Any]]:
     """Return the database that the URL names. Connects on first use; make it after a fork, not before."""
-    client: MongoClient[dict[str, Any]] = MongoClient(url, **{**_OPTIONS, **options})
+    client: MongoClient[dict[str, Any]] = MongoClient(url, **_options(url, options))
     return client[_database(url)]
 
 
 def connect_async(url: str, **options: Any) -> AsyncDatabase[dict[str, Any]]:
     """Return the database that the URL names, for use in a running event loop."""
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, **{**_OPTIONS, **options})
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, **_options(url, options))
     return client[_database(url)]
+
+
+def _options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    said = {name.lower() for name in parse_uri(url, validate=False)["options"]}
+    preferred = {name: value for name, value in {**_DEFAULTS, **options}.items() if name.lower() not in said}
+    return {**preferred, **_GUARANTEES}
 
 
 def _database(url: str) -> str:

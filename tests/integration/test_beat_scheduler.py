@@ -19,7 +19,6 @@ from dev.server import free_port
 from shared.messaging.app import make_app
 from shared.messaging.queues import load_queues
 from shared.settings import Settings, load_settings
-from shared.store import mongo
 from shared.store.jobs import PARTITIONS
 from shared.store.mongo import connect
 from tests.builders import every, job_document, own_vhost
@@ -87,8 +86,7 @@ def test_it_waits_for_a_store_that_is_away_and_survives_when_it_goes_again(
 ) -> None:
     server = start_mongodb(tmp_path)
     server.kill()
-    environment.setenv("MONGODB_URL", server.url)
-    environment.setitem(mongo._OPTIONS, "serverSelectionTimeoutMS", 300)
+    environment.setenv("MONGODB_URL", f"{server.url}?serverSelectionTimeoutMS=300")
     beat = DatabaseScheduler(make_celery())
     try:
         assert beat.tick() > 0

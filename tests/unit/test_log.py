@@ -105,3 +105,20 @@ def test_an_error_is_told_with_its_traceback_but_not_with_the_values_of_variable
     assert "in fail_holding" in shown
     assert "ConnectionError: failed with 6 letters" in shown
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(f"amqp://me:p@{SECRET}@mq.example//", id="an unquoted @ in it"),
+        pytest.param(OSError(f"no route to {URL}"), id="in an exception"),
+        pytest.param((URL, [URL.encode()]), id="nested, as bytes"),
+    ],
+)
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_password_is_masked_wherever_it_stands(capsys: pytest.CaptureFixture[str], form: str, value: object) -> None:
+    logs.configure("celery-beat", form=form)
+    logs.get_logger().info("trying", action="trying", server=value)
+    said = capsys.readouterr().err
+    assert "***@" in said
+    assert SECRET not in said

@@ -71,7 +71,11 @@ def test_codes_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WORKER_CONCURRENCY", "0", "greater than or equal to 1"),
         ("RETENTION_DAYS", "0", "greater than or equal to 1"),
         ("RETRYABLE_CODES", "UNAVAILABLE,OOPS", "OOPS: no such gRPC status code (known: CANCELLED"),
-        ("RETRY_MAX_ATTEMPTS", "0", "retry_policy_max_attempts: 0 is not a number of attempts (1-100)"),
+        ("RETRY_MAX_ATTEMPTS", "0", "RETRY_MAX_ATTEMPTS: 0 is not a number of attempts (1-100)"),
+        ("MISFIRE_GRACE", "inf", "finite number"),
+        ("EXECUTION_LEASE", "1e300", "more than a year"),
+        ("MONGODB_URL", "mongodb://u:p@ss@h/x", "written as %40"),
+        ("MONGODB_URL", "mongodb://h:abc/x", "not an address of MongoDB"),
         ("RETRY_MAX_BACKOFF", "5", "5 s is less than initial_backoff (60 s)"),
     ],
 )
