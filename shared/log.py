@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -32,7 +33,8 @@ def get_logger() -> FilteringBoundLogger:
 def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
     """Send all logs of this process, those of libraries too, to standard error in one form.
 
-    form: `json`, or `console` (also `auto`). Passwords in URLs are masked wherever they turn up.
+    form: `json`, or `console` (also `auto`), which has colours on a terminal only. Passwords in URLs are masked
+    wherever they turn up. On the console, control characters are escaped, since clients choose some of what is logged.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -51,7 +53,8 @@ def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
         ]
     else:
         colours = sys.stderr.isatty()
-        last = [structlog.processors.format_exc_info, _mask, structlog.dev.ConsoleRenderer(colors=colours)]
+        renderer = structlog.dev.ConsoleRenderer(colors=colours)
+        last = [structlog.processors.format_exc_info, _mask, _escape, renderer]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, _library],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
@@ -106,3 +109,30 @@ def _masked(value: Any) -> Any:
     # Whatever else it is, an exception for example, it is shown as text.
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return _PASSWORD.sub(r"\g<scheme>\g<user>:***@", text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Literal:
+    """A text that the console's renderer shows in quotes and escaped; by itself it quotes only those with spaces."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return repr(self.text)
+
+
+def _escape(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    return {key: _escaped(key, value) for key, value in event.items()}
+
+
+def _escaped(key: str, value: Any) -> Any:
+    if not isinstance(value, str) or value.isprintable():
+        return value  # lists and maps are shown by repr, which escapes
+    if key == "event":
+        return _printable(value)
+    return _printable(value, but="\n\t") if key in {"exception", "stack"} else _Literal(value)
+
+
+def _printable(text: str, but: str = "") -> str:
+    """Escape what is not printable: C0, DEL, C1, line separators, marks that turn the direction of writing."""
+    return "".join(char if char.isprintable() or char in but else repr(char)[1:-1] for char in text)

@@ -1,4 +1,4 @@
-"""Logs: one event a line with a fixed action, in two forms, and never a password."""
+"""Logs: one event a line with a fixed action, in two forms, never a password, and never a control character."""
 
 from __future__ import annotations
 
@@ -122,3 +122,46 @@ def test_a_password_is_masked_wherever_it_stands(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err
     assert "***@" in said
     assert SECRET not in said
+
+
+CONTROLS = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+CONTROLS += "\u061c\u200e\u200f\u2028\u2029"
+
+
+def fail_saying(text: str) -> None:
+    raise ValueError(text)
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: f"{ord(control):04x}")
+def test_no_control_character_reaches_the_console(capsys: pytest.CaptureFixture[str], control: str) -> None:
+    logs.configure("server", form="console")
+    log = logs.get_logger()
+    text = f"a{control}b"
+    with logs.bound(job_id=text):
+        log.info(text, action="x", spaced=f"two words{control}", error=ValueError(text), many=[text, {text: text}])
+    logging.getLogger("celery").warning("got %s", text)
+    shown = capsys.readouterr().err
+    assert [char for char in shown if not char.isprintable()] == ["\n", "\n"], "the ends of the two lines"
+    assert shown.count(repr(control)[1:-1]) == 8
+    assert f"job_id={text!r}" in shown
+
+
+def test_a_traceback_keeps_its_lines_but_no_other_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("server", form="console")
+    try:
+        fail_saying("\x1b[2J\x00\r")
+    except ValueError:
+        logs.get_logger().exception("failed", action="x")
+        logging.getLogger("celery").exception("failed")
+    shown = capsys.readouterr().err
+    assert shown.count(", in fail_saying\n    raise ValueError(text)\nValueError: \\x1b[2J\\x00\\r\n") == 2
+    assert {char for char in shown if not char.isprintable()} == {"\n"}
+
+
+def test_what_needs_no_escape_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("server", form="console")
+    logs.get_logger().info("Größe \N{RIGHTWARDS ARROW} \\o/", action="x", path="C:\\new", name="日本")
+    shown = capsys.readouterr().err
+    assert "Größe \N{RIGHTWARDS ARROW} \\o/" in shown
+    assert "path=C:\\new" in shown
+    assert "name=日本" in shown
