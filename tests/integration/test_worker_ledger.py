@@ -578,6 +578,20 @@ def test_an_earlier_attempt_of_ours_does_not_make_a_lost_one_our_own(
     assert proxy.has_lost_all
 
 
+def test_a_connection_that_breaks_while_it_is_made_is_waited_out(
+    database: Documents, through_proxy: Documents, proxy: Proxy
+):
+    """PyMongo then tries again by itself, as it would with a replica set; a standalone server refuses that."""
+    mine = ledger(through_proxy)
+    for _ in range(5):
+        execution_id = execution(database)
+        proxy.cut()
+        proxy.lose("helloOk")
+        proxy.lose("helloOk")
+        claimed = claim(mine, execution_id).claimed
+        assert mine.record(claimed, success(claimed))
+
+
 # The store away:
 
 
