@@ -9,6 +9,7 @@ from scheduler_service.convert import to_instant, to_mapping, to_span
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobDraft, ScheduleTerms
 from shared.domain.schedule import IntervalSchedule, Schedule, parse_schedule
+from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ MUTABLE: Final = (
 )
 """The fields that a client decides; create requests have them under the same names as jobs."""
 
+_MOST_PATHS: Final = 20
+"""Named of those that can't be changed; a request has room for a million."""
+
 Fields: TypeAlias = pb.CreateScheduledJobRequest | pb.ScheduledJob
 
 
@@ -44,7 +48,7 @@ def new_draft(request: pb.CreateScheduledJobRequest, job_id: str, found: list[Vi
 def changed_paths(request: pb.UpdateScheduledJobRequest, found: list[Violation]) -> frozenset[str]:
     """Return the fields that an update is about: those of the mask, or without one those that are set."""
     if request.job.job_id not in {"", request.job_id}:
-        said = f"'{request.job.job_id[:80]}' is not the job that is updated, and a job_id can't be changed"
+        said = f"'{excerpt(request.job.job_id)}' is not the job that is updated, and a job_id can't be changed"
         found.append(Violation("job.job_id", said))
     if not request.update_mask.paths:
         paths = frozenset(descriptor.name for descriptor, _ in request.job.ListFields()) & frozenset(MUTABLE)
@@ -53,14 +57,17 @@ def changed_paths(request: pb.UpdateScheduledJobRequest, found: list[Violation])
             found.append(Violation("job", said))
         return paths
     known = pb.ScheduledJob.DESCRIPTOR.fields_by_name
-    for path in sorted(set(request.update_mask.paths) - set(MUTABLE)):
+    wrong = sorted(set(request.update_mask.paths) - set(MUTABLE))
+    for path in wrong[:_MOST_PATHS]:
         if path in known:
             said = f"'{path}' can't be changed"
         elif path.partition(".")[0] in MUTABLE:
-            said = f"'{path}' is a part of a field; fields are changed as a whole"
+            said = f"'{excerpt(path)}' is a part of a field; fields are changed as a whole"
         else:
-            said = f"'{path[:80]}' is not a field of a job"
+            said = f"'{excerpt(path)}' is not a field of a job"
         found.append(Violation("update_mask", f"{said} ({', '.join(MUTABLE)})"))
+    if len(wrong) > _MOST_PATHS:
+        found.append(Violation("update_mask", f"{len(wrong) - _MOST_PATHS:,} more paths can't be changed either"))
     return frozenset(request.update_mask.paths) & frozenset(MUTABLE)
 
 

@@ -27,7 +27,7 @@ from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer
 from shared.store import executions as rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from scheduler_service.definitions import Definitions
@@ -42,6 +42,7 @@ log = get_logger()
 COUNTS_WINDOW: Final = timedelta(days=30)
 NEXT_FIRE_TIMES: Final = 5
 LONGEST_REQUEST_ID: Final = 128
+MOST_STATES: Final = 100
 
 _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
 
@@ -231,7 +232,10 @@ def _next_token(listing: str, last: Position | None) -> str:
     return "" if last is None else write_token(listing, last)
 
 
-def _states(numbers: Iterable[int], found: list[Violation]) -> frozenset[State]:
+def _states(numbers: Sequence[int], found: list[Violation]) -> frozenset[State]:
+    if len(numbers) > MOST_STATES:
+        found.append(Violation("states", f"{len(numbers):,} states are too many (at most {MOST_STATES})"))
+        return frozenset()
     states = set()
     known = pb.Execution.State.DESCRIPTOR.values_by_number
     names = [name.removeprefix("STATE_") for number, value in known.items() if number for name in [value.name]]

@@ -18,7 +18,6 @@ import struct
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from shared.domain.errors import InvalidInput, Unavailable, Violation
+from shared.domain.text import closest, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -55,7 +55,7 @@ _CYCLE_START: Final = 10_957
 """2000-01-01 in days since 1970: years 0..399 of the cycle are those from 2000 on, and weekdays repeat with it."""
 _CYCLE_SECONDS: Final = _CYCLE_DAYS * _DAY
 _SATURDAY: Final = 6
-_LONGEST_EXPRESSION: Final = 1_000
+LONGEST_EXPRESSION: Final = 1_000
 
 
 class Gap(StrEnum):
@@ -301,10 +301,9 @@ def zone(name: str) -> Zone:
     """
     names = zone_names()
     if name not in names:
-        near = next((known for known in names if known.lower() == name.lower()), None)
-        close = [near] if near else get_close_matches(name, names, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ", for example Europe/Berlin"
-        raise InvalidInput([Violation("timezone", f"'{name}' is not an IANA time zone{hint}")])
+        near = next((known for known in names if known.lower() == name.lower()), None) or closest(name, names)
+        hint = f"; did you mean '{near}'?" if near else ", for example Europe/Berlin"
+        raise InvalidInput([Violation("timezone", f"'{excerpt(name)}' is not an IANA time zone{hint}")])
     return Zone(name, (_zone_files() / "zoneinfo").joinpath(*name.split("/")).read_bytes())
 
 
@@ -589,15 +588,15 @@ def expression_fields(expression: str) -> tuple[str, ...]:
         if text.lower() not in _ALIASES:
             raise _refused(f"'{text[:40]}' is not a name for a schedule ({', '.join(_ALIASES)})")
         text = _ALIASES[text.lower()]
-    if len(text) > _LONGEST_EXPRESSION:
-        raise _refused(f"has {len(text)} characters; at most {_LONGEST_EXPRESSION} are read")
+    if len(text) > LONGEST_EXPRESSION:
+        raise _refused(f"has {len(text)} characters; at most {LONGEST_EXPRESSION} are read")
     parts = text.split()
     if len(parts) == len(FIELDS) - 1:
         parts.insert(0, "0")
     if len(parts) != len(FIELDS):
         raise _refused(
-            f"'{text}' has {len(parts)} field{'' if len(parts) == 1 else 's'}; expected 5 (minute, hour, day of month, "
-            "month, day of week) or 6 (a leading second)"
+            f"'{excerpt(text)}' has {len(parts)} field{'' if len(parts) == 1 else 's'}; expected 5 (minute, hour, day"
+            " of month, month, day of week) or 6 (a leading second)"
         )
     return tuple(parts)
 
@@ -618,7 +617,8 @@ def map_fields(given: Mapping[str, str]) -> tuple[str, ...]:
             often = f"{every} between {int(hour):02}:00 and {int(hour):02}:59"
         else:
             often = f"{every} of an hour" if "each" in every else f"{every} an hour"
-        said = f"{coarser}={given[coarser].strip()} without minute would fire {often}; give minute, for example 0"
+        shown = excerpt(given[coarser].strip())
+        said = f"{coarser}={shown} without minute would fire {often}; give minute, for example 0"
         raise InvalidInput([Violation("minute", said)])
     return tuple(given.get(name, "0" if name == "second" else "*") for name in FIELDS)
 
@@ -706,7 +706,7 @@ class _Reader:
             return
         match = _RANGE.fullmatch(upper)
         if match is None:
-            raise _WrongItemError(f"'{item}' is not {field.noun}, nor a range, step or list of them")
+            raise _WrongItemError(f"'{excerpt(item)}' is not {field.noun}, nor a range, step or list of them")
         step = _step(match["step"], field, item)
         values: Sequence[int]
         if match["star"]:
@@ -742,7 +742,7 @@ def _value(text: str, field: _Field, item: str) -> int:
         value = int(text)
     is_sunday = value is not None and field.name == "day_of_week" and value == field.size
     if value is None or not (field.low <= value <= field.high or is_sunday):
-        named = f"'{item}'" if text == item.upper() else f"'{text}' in '{item}'"
+        named = f"'{excerpt(item)}'" if text == item.upper() else f"'{excerpt(text)}' in '{excerpt(item)}'"
         raise _WrongItemError(f"{named} is not {field.noun}")
     return value
 
@@ -760,9 +760,11 @@ def _step(text: str | None, field: _Field, item: str) -> int | None:
         return None
     step = int(text[:9])
     if step == 0:
-        raise _WrongItemError(f"'{item}' has a step of 0; a step is at least 1")
+        raise _WrongItemError(f"'{excerpt(item)}' has a step of 0; a step is at least 1")
     if step > field.size:
-        raise _WrongItemError(f"'{item}' steps by {step}, past the field's end ({field.noun}); it would match once")
+        raise _WrongItemError(
+            f"'{excerpt(item)}' steps by {step}, past the field's end ({field.noun}); it would match once"
+        )
     return step
 
 
@@ -772,7 +774,7 @@ def _special_day(read: _Read, field: _Field, item: str) -> bool:
     elif match := _BEFORE_LAST.fullmatch(item):
         days = int(match[1] or 0)
         if days >= field.high:
-            raise _WrongItemError(f"'{item}' counts {days} days back from the month's last; at most 30 exist")
+            raise _WrongItemError(f"'{excerpt(item)}' counts {days} days back from the month's last; at most 30 exist")
         read.before_last.add(days)
     elif match := _NEAREST_WORKDAY.fullmatch(item):
         read.nearest_workday.add(_value(match[1], field, item))
@@ -787,7 +789,7 @@ def _special_weekday(read: _Read, field: _Field, item: str) -> bool:
     if match := _NTH_WEEKDAY.fullmatch(item):
         nth = int(match[2][:9])
         if not 1 <= nth <= _MOST_WEEKS:
-            raise _WrongItemError(f"'{item}' asks for number {nth} of a weekday in the month (1-5)")
+            raise _WrongItemError(f"'{excerpt(item)}' asks for number {nth} of a weekday in the month (1-5)")
         read.nth_weekdays.add((_value(match[1], field, item) % 7, nth))
     elif match := _LAST_WEEKDAY.fullmatch(item):
         read.last_weekdays.add(_value(match[1], field, item) % 7)

@@ -13,6 +13,7 @@ from shared.domain.errors import InvalidInput, Violation
 from shared.domain.plan import Mode
 from shared.domain.retry import RetryPolicy
 from shared.domain.schedule import parse_schedule
+from shared.domain.text import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,7 +167,7 @@ def define(draft: JobDraft, defaults: JobDefaults, now: datetime) -> JobDefiniti
 
 def unknown_queue(field: str, queue: str, queues: frozenset[str]) -> Violation:
     """Say that a queue is not configured, and which are."""
-    return Violation(field, f"'{queue}' is not a configured queue ({', '.join(sorted(queues))})")
+    return Violation(field, f"'{excerpt(queue)}' is not a configured queue ({', '.join(sorted(queues))})")
 
 
 def _job_type(given: str, found: list[Violation]) -> JobType | None:
@@ -174,7 +175,7 @@ def _job_type(given: str, found: list[Violation]) -> JobType | None:
         return JobType(given)
     except ValueError:
         known = ", ".join(JobType)
-        said = f"'{given}' is not a job type" if given else "a job type is required"
+        said = f"'{excerpt(given)}' is not a job type" if given else "a job type is required"
         found.append(Violation("job_type", f"{said} ({known})"))
         return None
 
@@ -266,7 +267,8 @@ def _parameter_violations(parameters: Mapping[str, object]) -> list[Violation]:
 def _label_violations(labels: Mapping[str, str]) -> list[Violation]:
     found = []
     if len(labels) > MOST_LABELS:
-        found.append(Violation("labels", f"{len(labels)} labels are too many (at most {MOST_LABELS})"))
+        # Said alone: each of thousands of labels may be wrong, too.
+        return [Violation("labels", f"{len(labels):,} labels are too many (at most {MOST_LABELS})")]
     for key, value in labels.items():
         if not key or max(len(key), len(value)) > LONGEST_LABEL:
             sentence = (
@@ -277,5 +279,4 @@ def _label_violations(labels: Mapping[str, str]) -> list[Violation]:
 
 
 def _quoted(text: str) -> str:
-    shown = 80
-    return repr(text if len(text) <= shown else text[:shown] + "...")
+    return repr(excerpt(text))

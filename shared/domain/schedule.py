@@ -15,8 +15,20 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
-from shared.domain.cron import EPOCH, FIELDS, Cron, Gap, Repeat, expression_fields, map_fields, uses_hash, zone
+from shared.domain.cron import (
+    EPOCH,
+    FIELDS,
+    LONGEST_EXPRESSION,
+    Cron,
+    Gap,
+    Repeat,
+    expression_fields,
+    map_fields,
+    uses_hash,
+    zone,
+)
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.text import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,6 +41,9 @@ Policy = TypeVar("Policy", Gap, Repeat)
 ONCE_GRACE: Final = timedelta(minutes=1)
 """How long ago the time of a `once` may be when it is given: the client's clock may be off, and the call took time."""
 LONGEST_INTERVAL: Final = timedelta(days=36_525)
+LONGEST_TERM: Final = LONGEST_EXPRESSION
+"""Characters of any text in a schedule; megabytes of them would take seconds to read, each time."""
+MOST_TERMS: Final = 20
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SECOND: Final = timedelta(seconds=1)
 
@@ -243,9 +258,11 @@ def parse_schedule(
       with neither it is the whole second of `now`.
     field: the path of the schedule in the request, which the paths of the violations begin with.
 
-    Raises InvalidInput with all violations at once.
+    Raises InvalidInput with all violations at once; only those, when any text is too long to be looked at.
     """
-    found: list[Violation] = []
+    found = _too_long(type, config, timezone)
+    if found:
+        raise InvalidInput(replace(wrong, field=f"{field}.{wrong.field}") for wrong in found)
     start = _to_milliseconds("start_time", start_time, found)
     end = _to_milliseconds("end_time", end_time, found)
     if start and end and end <= start:
@@ -254,7 +271,7 @@ def parse_schedule(
     terms = tuple(sorted(config.items()))
     known = _KEYS.get(type)
     if known is None:
-        said = f"'{type}' is not a schedule type" if type else "a type is required"
+        said = f"'{excerpt(type)}' is not a schedule type" if type else "a type is required"
         found.append(Violation("type", f"{said} ({', '.join(_KEYS)})"))
     else:
         found += _unknown_keys(type, terms)
@@ -281,6 +298,20 @@ def parse_schedule(
     if schedule is None or found:
         raise InvalidInput(replace(wrong, field=f"{field}.{wrong.field}".rstrip(".")) for wrong in found)
     return schedule
+
+
+def _too_long(kind: str, config: Mapping[str, str], timezone: str) -> list[Violation]:
+    """Refuse what is too much to be parsed, or only compared, by its length alone."""
+    if len(config) > MOST_TERMS:
+        return [Violation("config", f"{len(config):,} keys are too many (at most {MOST_TERMS})")]
+    texts = [("type", kind), ("timezone", timezone)]
+    for key, value in config.items():
+        texts += [(f"config.{excerpt(key)}", key), (f"config.{excerpt(key)}", value)]
+    return [
+        Violation(name, f"'{excerpt(text)}' has {len(text):,} characters; at most {LONGEST_TERM:,} are read")
+        for name, text in texts
+        if len(text) > LONGEST_TERM
+    ]
 
 
 def to_document(schedule: Schedule) -> dict[str, object]:
@@ -390,9 +421,9 @@ def _period_of(terms: Terms) -> timedelta:
         where = "config.every"
         parts = list(_PART.finditer(every))
         if config:
-            found.append(Violation(where, f"give either every or its parts, not both ({', '.join(config)})"))
+            found.append(Violation(where, f"give either every or its parts, not both ({excerpt(', '.join(config))})"))
         if not parts or "".join(part[0] for part in parts) != every:
-            found.append(Violation(where, f"'{every}' is not a sum of spans like 1h30m (units d, h, m, s)"))
+            found.append(Violation(where, f"'{excerpt(every)}' is not a sum of spans like 1h30m (units d, h, m, s)"))
         total = sum((Fraction(part[1]) * _LETTERS[part[2]] for part in parts), total)
     elif not config:
         found.append(Violation(where, f"an interval takes every, or at least one of {', '.join(_UNITS)}"))
@@ -402,10 +433,11 @@ def _period_of(terms: Terms) -> timedelta:
         if re.fullmatch(_NUMBER, text.strip()):
             total += Fraction(text.strip()) * _UNITS[unit]
         else:
-            found.append(Violation(f"config.{unit}", f"'{text}' is not a number of {unit}"))
+            found.append(Violation(f"config.{unit}", f"'{excerpt(text)}' is not a number of {unit}"))
     if not found and (total < 1 or total.denominator != 1 or total > LONGEST_INTERVAL // _SECOND):
         given = every if every is not None else " + ".join(f"{text} {unit}" for unit, text in config.items())
-        said = f"'{given}' is {float(total):g} s; expected whole seconds, from 1 s to {LONGEST_INTERVAL.days} days"
+        expected = f"expected whole seconds, from 1 s to {LONGEST_INTERVAL.days} days"
+        said = f"'{excerpt(given)}' is {float(total):g} s; {expected}"
         found.append(Violation(where, said))
     if found:
         raise InvalidInput(found)
@@ -417,7 +449,7 @@ def _parse_at(text: str, timezone: str | None, now: datetime) -> datetime:
     upper = text.strip().upper()
     match = _TIME.fullmatch(upper)
     if match is None:
-        said = f"'{text}' is not a time" if text else "a time is required"
+        said = f"'{excerpt(text)}' is not a time" if text else "a time is required"
         raise _refused("config.at", f"{said}; expected RFC 3339, for example 2030-01-31T08:00:00Z")
     try:
         time = datetime.fromisoformat(upper)
@@ -425,14 +457,15 @@ def _parse_at(text: str, timezone: str | None, now: datetime) -> datetime:
             at = _cut(time.astimezone(UTC))
         elif timezone == "":
             said = "has neither an offset (Z or +01:00) nor a timezone to be read in; give one of them"
-            raise _refused("config.at", f"'{text}' {said}")
+            raise _refused("config.at", f"'{excerpt(text)}' {said}")
         else:
             at = _cut(_local(time, timezone or "UTC"))
     except (ValueError, OverflowError) as error:
-        raise _refused("config.at", f"'{text}' is not a time: {error}") from error
+        raise _refused("config.at", f"'{excerpt(text)}' is not a time: {error}") from error
     if timezone is not None and at < now - ONCE_GRACE:
         raise _refused(
-            "config.at", f"'{text}' is {_shown(at)}, more than a minute before now, {_shown(now)}; give a time to come"
+            "config.at",
+            f"'{excerpt(text)}' is {_shown(at)}, more than a minute before now, {_shown(now)}; give a time to come",
         )
     return at
 
@@ -464,7 +497,7 @@ def _never_fires(schedule: Schedule, now: datetime) -> list[Violation]:
 
 def _unknown_keys(kind: str, terms: Terms) -> list[Violation]:
     return [
-        Violation(f"config.{key}", f"'{key}' is not a key of {kind} ({', '.join(_KEYS[kind])})")
+        Violation(f"config.{excerpt(key)}", f"'{excerpt(key)}' is not a key of {kind} ({', '.join(_KEYS[kind])})")
         for key, _ in terms
         if key not in _KEYS[kind]
     ]
@@ -478,7 +511,7 @@ def _choice(kind: type[Policy], key: str, config: Mapping[str, str], found: list
     try:
         return kind(text.strip().upper())
     except ValueError:
-        found.append(Violation(f"config.{key}", f"'{text}' is not a policy for {key} ({', '.join(kind)})"))
+        found.append(Violation(f"config.{key}", f"'{excerpt(text)}' is not a policy for {key} ({', '.join(kind)})"))
         return None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format, message_factory
 
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.text import closest, excerpt
 from shared.targets.parameters import BY_VALUE, build_message
 
 if TYPE_CHECKING:
@@ -100,14 +100,14 @@ class Contract:
         return method
 
     def _unknown(self, name: str) -> str:
-        said = f"{name!r} is not a method of {self._target}" if name else "a method is required"
+        said = f"{excerpt(name)!r} is not a method of {self._target}" if name else "a method is required"
         callable_ = [method for method in self._methods if not (method.client_streaming or method.server_streaming)]
         short = [method.name for method in callable_]
         known = sorted(m.name if short.count(m.name) == 1 else m.full_name for m in callable_)
         if not known:
             return f"{said}, which has none that can be called"
-        close = difflib.get_close_matches(name.rpartition("/")[2].rpartition(".")[2], known, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        close = closest(name.rpartition("/")[2].rpartition(".")[2], known)
+        meant = f"; did you mean {close}?" if close else ""
         more = f", and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
         return f"{said}{meant} (it has {', '.join(known[:_MOST_NAMED])}{more})"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +16,7 @@ from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import FieldDescriptor
 
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.text import LONGEST_SHOWN, closest, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,6 @@ _LARGEST_EXACT: Final = 2**53
 
 _DEEPEST: Final = 50
 """Levels of messages. json_format stops at 100, and each of ours costs Python a few of its own."""
-_LONGEST_SHOWN: Final = 80
 _MOST_NAMED: Final = 20
 
 _REFUSED: Final = (json_format.Error, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -133,7 +132,7 @@ class _Walk:
         by_name = {field.json_name: field for field in kind.fields} | {field.name: field for field in kind.fields}
         given: dict[str, str] = {}
         for key, item in value.items():
-            here = f"{path}.{key}"
+            here = f"{path}.{excerpt(key)}"
             field = by_name.get(key)
             if field is None:
                 self._unknown(kind, key, here)
@@ -152,8 +151,8 @@ class _Walk:
         if not kind.fields:
             self.refuse(here, f"{kind.name} has no fields")
             return
-        close = difflib.get_close_matches(key, [field.name for field in kind.fields], n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        close = closest(key, [field.name for field in kind.fields])
+        meant = f"; did you mean {close}?" if close else ""
         self.refuse(here, f"{kind.name} has no such field{meant} (its fields: {_field_names(kind)})")
 
     def _field(self, field: FieldDescriptor, value: object, here: str, depth: int) -> None:
@@ -178,7 +177,7 @@ class _Walk:
             self.refuse(here, f"{_shown(value)} is not an object (of which each value is {_a(entry['value'])})")
             return
         for key, item in value.items():
-            at = f"{here}[{key}]"
+            at = f"{here}[{excerpt(key)}]"
             if not self._parses(entry["key"], _map_key(entry["key"], key)):
                 self.refuse(at, f"the key {_shown(key)} is not {_a(entry['key'])}")
             else:
@@ -305,8 +304,8 @@ def _shown(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, default=repr)
     except (ValueError, RecursionError):
         return "what is given"
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+    return excerpt(text)
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[: _LONGEST_SHOWN * 3]
+    return " ".join(str(error).split())[: LONGEST_SHOWN * 3]

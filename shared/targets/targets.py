@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from google.protobuf import descriptor_pool
 
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.text import closest, excerpt
 from shared.targets.compiled import compiled_services
 from shared.targets.contract import Contract, Method
 from shared.targets.reflection import read_contract
@@ -106,10 +106,10 @@ class Targets:
         if name in self._sources:
             return self._sources[name]
         known = self.names
-        close = difflib.get_close_matches(name, known, n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        close = closest(name, known)
+        meant = f"; did you mean {close}?" if close else ""
         more = f", and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
-        said = f"{name!r} is not a target" if name else "a target is required"
+        said = f"{excerpt(name)!r} is not a target" if name else "a target is required"
         sentence = f"{said}{meant} (known: {', '.join(known[:_MOST_NAMED])}{more})"
         raise InvalidInput([Violation("target_service", sentence)])
 

@@ -258,13 +258,13 @@ async def test_all_violations_come_at_once(server: Running) -> None:
     }
 
 
-async def test_five_hundred_violations_in_any_script_still_reach_the_client(server: Running) -> None:
-    config = {f"鍵{n}-" + "値" * 40: "x" for n in range(500)}
-    refused = await refusal(server.stub.CreateScheduledJob(a_request(schedule_config=cron(**config))))
+async def test_any_number_of_violations_in_any_script_still_reach_the_client(server: Running) -> None:
+    parameters = {f"鍵{n}-" + "値" * 40: "x" for n in range(90)}
+    refused = await refusal(server.stub.CreateScheduledJob(a_request(parameters=parameters)))
     assert refused.code == "INVALID_ARGUMENT"
     assert "鍵" in refused.message
     left_out = refused.violations[-1][1]
-    assert left_out == f"and {500 + 1 - (len(refused.violations) - 1)} more"
+    assert left_out == f"and {90 - (len(refused.violations) - 1)} more"
     assert refused.message.endswith(left_out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -448,3 +449,39 @@ def test_a_value_cannot_be_built_wrong() -> None:
         IntervalSchedule(terms=(), anchor=at("2027-01-01"))
     with pytest.raises(InvalidInput, match="type: 'hourly' is not a schedule type"):
         from_document(dict(to_document(EXAMPLES[0]), type="hourly"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "zone", "field"),
+    [
+        ("interval", {"every": "0s" * 1_900_000 + "5s"}, "", "config.every"),
+        ("interval", {"seconds": "1" * 4_000_000}, "", "config.seconds"),
+        ("cron", {"expression": "0,* " * 1_000_000}, "", "config.expression"),
+        ("cron", {"hour": "1," * 2_000_000, "minute": "0"}, "", "config.hour"),
+        ("once", {"at": "2" * 4_000_000}, "", "config.at"),
+        ("interval", {"seconds": "5"}, "Europe/" * 600_000, "timezone"),
+        ("cronus" * 600_000, {}, "", "type"),
+        ("cron", {"minute": "0", "k" * 4_000_000: ""}, "", "config." + "k" * 80 + "..."),
+    ],
+)
+def test_megabytes_are_refused_by_their_length_before_anything_is_parsed(
+    kind: str, config: dict[str, str], zone: str, field: str
+) -> None:
+    began = time.process_time()
+    (said,) = refusals(kind, config, zone)
+    assert time.process_time() - began < 0.2
+    assert said.startswith(f"{field}: '")
+    assert said.endswith(" characters; at most 1,000 are read")
+    assert len(said) < 300
+
+
+def test_hundreds_of_thousands_of_keys_are_one_violation() -> None:
+    said = refusals("cron", {str(n): "" for n in range(300_000)})
+    assert said == ["config: 300,000 keys are too many (at most 20)"]
+
+
+def test_what_is_read_but_long_is_quoted_cut() -> None:
+    for config in ({"every": "x" * 1_000}, {"seconds": "x" * 1_000}, {"every": "1s" * 500, "k" * 1_000: ""}):
+        assert all(len(said) < 300 for said in refusals("interval", config, "Z" * 1_000))
+    for key in ("expression", "minute", "gap"):
+        assert all(len(said) < 300 for said in refusals("cron", {key: "X" * 1_000}))
