@@ -84,7 +84,7 @@ class Jobs:
         document = jobs.new_document(definition, uid, now, by)
         spec = Spec(definition.schedule, Mode.ACTIVE)
         # Before the job, so that no epoch is ever without its entry in the history.
-        revision = jobs.revision_document(uid, document["epoch"], spec, now, by, "created")
+        revision = jobs.revision_document(uid, document["epoch"], spec, document["covered"], by, "created")
         await self._revisions.insert_one(revision)
         try:
             await self._jobs.insert_one(document)

@@ -41,6 +41,9 @@ def make_app(settings: Settings, queues: Queues) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
+        # With the reduction, a worker whose connection broke while all its slots were busy takes no message until one
+        # of those calls has ended. The messages it holds come back anyway, and find nothing to do.
+        worker_enable_prefetch_count_reduction=False,
         # STARTED is written after the claim, by the task: a stray copy must not overwrite a result with it.
         task_track_started=False,
         worker_send_task_events=True,
