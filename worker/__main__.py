@@ -7,6 +7,7 @@ import os
 import sys
 
 from celery.exceptions import ImproperlyConfigured
+from celery.utils.text import str_to_list
 
 from shared.settings import stop
 from worker.app import celery_app, settings
@@ -17,7 +18,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-P", "--pool")
     parser.add_argument("-n", "--hostname")
+    parser.add_argument("-Q", "--queues", type=str_to_list, default=[])
     given, _ = parser.parse_known_args()
+    configured = [queue.name for queue in celery_app.conf.task_queues]
+    if unknown := sorted(set(given.queues) - set(configured)):
+        are = "is not a configured queue" if len(unknown) == 1 else "are not configured queues"
+        stop(f"-Q: {', '.join(unknown)} {are} (queues.yaml in CONFIG_DIR has {', '.join(sorted(configured))})")
     arguments = ["worker", f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"]
     if not given.hostname:
         # Several workers on one host need names that differ, or remote control takes them for one.

@@ -478,12 +478,13 @@ def test_a_killed_worker_never_runs_an_attempt_twice_at_once(site: Site, recorde
     assert row.worker.startswith(other.name)
 
 
-def test_a_queue_that_is_not_configured_is_named_at_start(site: Site):
-    worker = Worker(site.folder, site.environment, "-Q", "scrapping")
-    assert worker.wait() != 0
-    assert "scrapping" in worker.log
-    assert "Traceback" not in worker.log
-    assert len([line for line in worker.log.splitlines() if line.startswith("error: ")]) == 1
+def test_a_queue_that_is_not_configured_is_named_at_start_with_those_that_are(site: Site):
+    worker = Worker(site.folder, site.environment, "-Q", "scrapping,manual")
+    assert worker.wait() == 1
+    assert worker.log == (
+        "error: -Q: scrapping is not a configured queue (queues.yaml in CONFIG_DIR has analysis, default_queue, "
+        "maintenance, manual, monitoring, scraping)\n"
+    )
 
 
 @pytest.mark.parametrize(
