@@ -1,7 +1,8 @@
 """Run the whole system on this machine: `python -m dev.run`, or `make run`.
 
 Servers that are not there already are started privately, with their data in `.local/`; the processes are interleaved
-by honcho. Ctrl-C (or SIGTERM) stops what was started, processes first, and nothing else.
+by honcho. Ctrl-C (or SIGTERM) stops what was started, processes first, and nothing else; a second Ctrl-C kills the
+processes at once.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -41,6 +42,7 @@ PRICING_PORT = 50052
 LEFTOVERS = 30  # seconds that what a killed run started gets to end
 REMIND = 30  # seconds after which one is told what is still not ready
 STOPPING = 5  # seconds beyond the processes' own grace, then they are killed
+ONE_CTRL_C = 0.5  # seconds in which several SIGINTs are one: `timeout` signals its child, then the group it is in
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,8 @@ def run(
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not cut the servers' stop short
                 signal.signal(number, signal.SIG_IGN)
+            if running := [server.name for server in servers if server.running]:
+                _say(f"stopping {', '.join(running)}")
             stop_together(servers)
         if manager.reason:
             raise ServerError(manager.reason)
@@ -186,6 +190,9 @@ class _Processes(honcho.manager.Manager):  # type: ignore[misc]
     ) -> None:
         super().__init__(honcho.printer.Printer(sys.stdout))
         self.reason = ""
+        self._grace = grace
+        self._owner = os.getpid()
+        self._stopped_at = 0.0
         self._process_ctor = _KeptProcess
         honcho.manager.KILL_WAIT = grace + STOPPING  # the keepers kill after the grace; this is for hanging keepers
         for process in processes:
@@ -201,7 +208,28 @@ class _Processes(honcho.manager.Manager):  # type: ignore[misc]
     def end(self, reason: str) -> None:
         """End all, from any thread, for this reason."""
         self.reason = self.reason or reason
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(self._owner, signal.SIGTERM)
+
+    def _start(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):  # honcho's own handler does not tell a second signal apart
+            signal.signal(number, self._signalled)
+        super()._start()
+
+    def _signalled(self, number: int, _frame: object) -> None:
+        if os.getpid() != self._owner:  # a child that was just forked
+            return
+        if not self._terminating:
+            self.terminate()
+        elif number == signal.SIGINT and time.monotonic() > self._stopped_at + ONE_CTRL_C:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        """Have the keepers kill now, with all that their programs started, what they would kill after the grace."""
+        _say("killing the processes")
+        for state in self._processes.values():
+            if "returncode" not in state:
+                with suppress(ProcessLookupError):
+                    os.kill(state["pid"], signal.SIGALRM)
 
     def terminate(self) -> None:
         """Ask all to end. It is called on a signal, and when one has ended by itself: then that is the reason."""
@@ -212,6 +240,11 @@ class _Processes(honcho.manager.Manager):  # type: ignore[misc]
         if not self._terminating and not self.reason and ended:
             names = " and ".join(f"{name} ended by itself with exit code {code}" for name, code in ended.items())
             self.reason = f"{names}; its last lines are above. Everything else was stopped."
+        if not self._terminating:
+            self._stopped_at = time.monotonic()
+            _say(
+                f"stopping the processes (calls in progress get up to {self._grace:g} s; Ctrl-C again to cut them off)"
+            )
         super().terminate()
 
 
@@ -297,8 +330,26 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def welcome(settings: Settings) -> Callable[[Mapping[str, str], Sequence[Found]], str]:
-    """Return what makes the text for people: the addresses, and three commands to try."""
+def exports(
+    settings: Settings, environment: Mapping[str, str], found: Sequence[Found], shell: Mapping[str, str]
+) -> list[str]:
+    """Return the lines that lead a further process, started by hand, to this run.
+
+    An address that the shell has set is only named: it may hold somebody's password.
+    """
+    own = [each.variable for each in found if shell.get(each.variable)]
+    values = {each.variable: each.url for each in found if each.variable not in own}
+    values |= {name: environment[name] for name in ("SCRAPER_SERVICE_URL", "PRICING_SERVICE_URL")}
+    values["GRPC_PORT"] = str(settings.grpc_port)
+    beside = f" ({' and '.join(own)} as here)" if own else ""
+    return [
+        f"For a further worker or beat, in another terminal{beside}:",
+        f"  export {' '.join(f'{name}={shlex.quote(value)}' for name, value in values.items())}",
+    ]
+
+
+def welcome(settings: Settings, shell: Mapping[str, str]) -> Callable[[Mapping[str, str], Sequence[Found]], str]:
+    """Return what makes the text for people: the addresses, and what to try. `shell` is the caller's environment."""
 
     def text(environment: Mapping[str, str], found: Sequence[Found]) -> str:
         address = f"localhost:{settings.grpc_port}"
@@ -325,6 +376,7 @@ def welcome(settings: Settings) -> Callable[[Mapping[str, str], Sequence[Found]]
                 f"  grpcurl -plaintext {address} list",
                 f"  grpcurl -plaintext -d '{job}' {address} {service}/CreateScheduledJob",
                 f"  grpcurl -plaintext -d '{{\"page_size\": 5}}' {address} {service}/ListExecutions",
+                *exports(settings, environment, found, shell),
                 "Ctrl-C stops everything.",
             ]
         )
@@ -339,7 +391,7 @@ def main() -> int:
     try:
         processes = system(settings, os.environ)
         environment = with_examples(os.environ)
-        run(processes, environment, welcome(settings), grace=settings.shutdown_grace + STOPPING)
+        run(processes, environment, welcome(settings, os.environ), grace=settings.shutdown_grace + STOPPING)
     except KeyboardInterrupt:
         return 0
     except ServerError as error:

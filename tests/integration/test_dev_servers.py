@@ -25,13 +25,14 @@ from pymongo import MongoClient
 
 from dev import mongodb, rabbitmq
 from dev import redis as dev_redis
-from dev.finding import Unusable
+from dev.finding import Found, Unusable
 from dev.mongodb import find_or_start_mongodb, start_mongodb
 from dev.rabbitmq import CONSUMER_TIMEOUT, INSTALL, install_rabbitmq
 from dev.redis import find_or_start_redis, start_redis
-from dev.run import Process, check_ports
+from dev.run import Process, check_ports, welcome, with_examples
 from dev.server import HOST, Program, Server, ServerError, free_port
 from dev.servers import Servers, private_servers
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -329,10 +330,13 @@ def test_a_taken_port_is_named_with_who_needs_it_who_has_it_and_what_changes_it(
             check_ports([process])
 
 
+DEAF = "trap '' TERM; while :; do sleep 0.1; done"
+
+
 class Run:
     """`make run` with processes that do nothing, on the module's servers, in a folder of its own."""
 
-    def __init__(self, folder: Path, servers: Servers, **commands: str) -> None:
+    def __init__(self, folder: Path, servers: Servers, grace: float = 1, **commands: str) -> None:
         self.folder = folder
         script = folder / "stand_ins.py"
         script.write_text(
@@ -344,7 +348,7 @@ class Run:
                 dev.redis.PORT = {free_port()}  # the default one may be somebody's
                 processes = [Process(n, ["sh", "-c", c], lambda _: lambda: True) for n, c in {commands!r}.items()]
                 try:
-                    run(processes, os.environ, lambda *_: "welcome", local=Path({str(folder)!r}), grace=1)
+                    run(processes, os.environ, lambda *_: "welcome", local=Path({str(folder)!r}), grace={grace})
                 except ServerError as error:
                     sys.exit(f"error: {{error}}")
             """)
@@ -376,11 +380,51 @@ class Run:
 def test_ctrl_c_stops_all_that_was_started_and_nothing_else(
     servers: Servers, tmp_path: Path, number: signal.Signals
 ) -> None:
-    run = Run(tmp_path, servers, polite="sleep 100", deaf="trap '' TERM; while :; do sleep 0.1; done")
+    run = Run(tmp_path, servers, polite="sleep 100", deaf=DEAF)
     run.wait_for("ready in .*\nwelcome")
     assert run.end(number) == 0
     assert not processes_of(tmp_path)
     assert servers.redis.running
+
+
+def test_ctrl_c_says_what_is_being_stopped_and_a_second_one_cuts_calls_off(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "")
+    given = Servers(servers.mongodb, servers.rabbitmq, Server(Program(**{**vars(servers.redis.program), "url": ""})))
+    run = Run(tmp_path, given, grace=60, deaf=f"({DEAF}) & {DEAF}")
+    run.wait_for("ready in")
+    run.process.send_signal(signal.SIGINT)
+    run.wait_for(r"stopping the processes \(calls in progress get up to 60 s; Ctrl-C again to cut them off\)\n")
+    run.process.send_signal(signal.SIGINT)  # still the first
+    time.sleep(0.6)
+    assert run.process.poll() is None
+    assert "killing" not in run.output
+    assert run.end(signal.SIGINT) == 0
+    assert re.search(r"killing the processes\n(.*\n)*stopping Redis\n$", run.output)
+    assert not processes_of(tmp_path)
+    assert "bye bye" in (tmp_path / "redis" / "redis.log").read_text(), "Redis's word for a clean stop"
+
+
+def test_what_is_shown_when_ready_leads_a_process_started_by_hand_to_this_run_without_anybodys_password() -> None:
+    found = [
+        Found("MongoDB", "MONGODB_URL", "mongodb://me:secret@db/scheduler", "MONGODB_URL names it"),
+        Found("RabbitMQ", "CELERY_BROKER_URL", "amqp://guest:guest@localhost:5672//", "it was listening"),
+        Found("Redis", "CELERY_RESULT_BACKEND", "redis://localhost:6380/0?a=1&b=2", "started privately"),
+    ]
+    shell = {"MONGODB_URL": found[0].url, "PRICING_PORT": "7"}
+    text = welcome(Settings(grpc_port=5), shell)(with_examples(shell), found)
+    assert "secret" not in text
+    assert "in another terminal (MONGODB_URL as here):" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("  export "))
+    said = subprocess.run(["sh", "-c", f"{line}; env"], env={}, capture_output=True, text=True, check=True).stdout
+    assert set(said.splitlines()) >= {
+        "CELERY_BROKER_URL=amqp://guest:guest@localhost:5672//",
+        "CELERY_RESULT_BACKEND=redis://localhost:6380/0?a=1&b=2",
+        "SCRAPER_SERVICE_URL=localhost:50053",
+        "PRICING_SERVICE_URL=localhost:7",
+        "GRPC_PORT=5",
+    }
 
 
 def test_a_process_that_dies_ends_the_run_with_its_name_and_exit_code(servers: Servers, tmp_path: Path) -> None:
@@ -400,7 +444,7 @@ def test_a_second_run_in_the_same_checkout_says_that_one_is_running(servers: Ser
 
 
 def test_a_killed_run_leaves_no_orphans_and_the_next_one_starts(servers: Servers, tmp_path: Path) -> None:
-    run = Run(tmp_path, servers, lasting="sleep 100", deaf="trap '' TERM; while :; do sleep 0.1; done")
+    run = Run(tmp_path, servers, lasting="sleep 100", deaf=DEAF)
     run.wait_for("ready in")
     run.end(signal.SIGKILL)
     again = Run(tmp_path, servers, lasting="sleep 100")
