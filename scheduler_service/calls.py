@@ -9,12 +9,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from pymongo.errors import PyMongoError
 
 from scheduler_service.caller import current, read_caller
 from scheduler_service.refusals import internal_status, refusal_status, shortened, store_status
-from shared.domain.errors import SchedulerError
+from shared.domain.errors import InvalidInput, SchedulerError, Violation
 from shared.log import bound, get_logger
 from shared.metrics import SERVER_DURATION, SERVER_REQUESTS
 
@@ -30,7 +31,33 @@ QUIET: Final = "/grpc.health."
 """Asked every few seconds by whoever watches the process, so its lines are for debugging only."""
 _IDS: Final = ("job_id", "execution_id")
 _LONGEST_ID: Final = 100
+UNDECODABLE: Final = (
+    "the request can't be decoded: it is nested deeper than protobuf allows, or not this method's message"
+)
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class _Undecodable:
+    """Stands for a request that is none. Raised while grpc decodes, the error would be answered around us."""
+
+
+def _decoding(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def read(raw: bytes) -> Any:
+        try:
+            return decode(raw)
+        except (DecodeError, ValueError, RecursionError):
+            return _Undecodable()
+
+    return read
+
+
+def _behaviour(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def behave(request: Any, context: Any) -> Any:
+        if isinstance(request, _Undecodable):
+            raise InvalidInput([Violation("", UNDECODABLE)])
+        return await handle(request, context)
+
+    return behave
 
 
 class Calls(grpc.aio.ServerInterceptor):
@@ -45,6 +72,8 @@ class Calls(grpc.aio.ServerInterceptor):
         if handler is None or handler.unary_unary is None:
             return handler
 
+        behaviour = _behaviour(handler.unary_unary)
+
         async def answer(request: Message, context: Any) -> Any:
             task = asyncio.current_task()
             if task is not None:
@@ -53,10 +82,12 @@ class Calls(grpc.aio.ServerInterceptor):
             caller = read_caller(context.invocation_metadata() or (), context.peer())
             current.set(caller)
             with bound(trace_id=caller.trace_id, **_ids(request)):
-                return await _answer(handler.unary_unary, details.method, request, context)
+                return await _answer(behaviour, details.method, request, context)
 
         return grpc.unary_unary_rpc_method_handler(
-            answer, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+            answer,
+            request_deserializer=_decoding(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
         )
 
     async def finished(self, within: float) -> None:
@@ -99,6 +130,7 @@ async def _answer(behaviour: Callable[..., Awaitable[Any]], method: str, request
             method=method,
             code=code.name,
             duration_ms=round(seconds * 1000, 1),
+            actor=current.get().by,
             **seen,
         )
 

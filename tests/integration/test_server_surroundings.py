@@ -83,6 +83,61 @@ async def test_each_request_is_one_line_and_one_count_with_its_ids(server: Runni
     assert REGISTRY.get_sample_value("scheduler_server_requests_total", labels) == before + 1
 
 
+async def test_the_line_of_a_request_names_who_asked(server: Running) -> None:
+    await server.create(job_id="mine")
+    with structlog.testing.capture_logs() as lines:
+        for method in ("Pause", "Resume", "Delete"):
+            kind = getattr(pb, f"{method}ScheduledJobRequest")
+            call = getattr(server.stub, f"{method}ScheduledJob")
+            await call(kind(job_id="mine"), metadata=[("x-actor", f"{method} man")])
+        await refusal(server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine")))
+    *named, last = [line["actor"] for line in lines if line["action"] == "request_answered"]
+    assert named == ["Pause man", "Resume man", "Delete man"]
+    assert last.startswith("127.0.0.1:")
+
+
+def a_deep_struct(levels: int) -> bytes:
+    """A create request whose parameters are nested this deep; protobuf writes none that it would not read."""
+
+    def field(number: int, inside: bytes) -> bytes:
+        length, size = len(inside), b""
+        while length > 127:
+            size += bytes([length & 127 | 128])
+            length >>= 7
+        return bytes([number << 3 | 2]) + size + bytes([length]) + inside
+
+    raw = b""
+    for _ in range(levels):
+        raw = field(1, field(2, field(5, raw)))
+    return field(pb.CreateScheduledJobRequest.PARAMETERS_FIELD_NUMBER, raw)
+
+
+@pytest.mark.parametrize(
+    ("method", "raw"),
+    [
+        ("scheduler.v1.SchedulerService/CreateScheduledJob", a_deep_struct(100)),
+        ("scheduler.v1.SchedulerService/CreateScheduledJob", b"\x0a\x02\xff\xfe"),
+        ("scheduler.v1.SchedulerService/DeleteScheduledJob", b"\xff" * 20),
+        ("scheduler.v1.MaintenanceService/CleanupOldExecutionRecords", b"\x0a\x7f"),
+        ("grpc.health.v1.Health/Check", b"\x0a\x7f"),
+    ],
+    ids=["deep", "utf-8", "garbage", "cut", "health"],
+)
+async def test_a_request_that_cannot_be_decoded_is_bad_input_with_one_line_and_one_count(
+    server: Running, method: str, raw: bytes
+) -> None:
+    labels = {"method": f"/{method}", "code": "INVALID_ARGUMENT"}
+    before = REGISTRY.get_sample_value("scheduler_server_requests_total", labels) or 0
+    call: Any = server.channel.unary_unary(f"/{method}")
+    with structlog.testing.capture_logs() as lines:
+        refused = await refusal(call(raw))
+    assert (refused.code, refused.violations) == ("INVALID_ARGUMENT", [("", refused.message)])
+    assert refused.message.startswith("the request can't be decoded: ")
+    told = [(line["action"], line["code"], line["method"]) for line in lines if "code" in line or "exc_info" in line]
+    assert told == [("request_answered", "INVALID_ARGUMENT", f"/{method}")]
+    assert REGISTRY.get_sample_value("scheduler_server_requests_total", labels) == before + 1
+
+
 async def test_every_service_is_reflected(server: Running) -> None:
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(server.channel)  # type: ignore[arg-type]
     calls = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
