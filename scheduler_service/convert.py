@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.domain.errors import Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN
+from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _LAST_SECOND: Final = 253_402_300_799
 _LONGEST_SPAN: Final = 315_576_000_000
 """Seconds, as duration.proto asks."""
 _NANOS: Final = 1_000_000_000
+_MOST_VIOLATIONS: Final = 100
+"""Of one request; a status has room for fewer, and a request for a million."""
 _EXACT: Final = 2**53
 """Below it, a whole number that travelled as a double is the number that was meant."""
 
@@ -63,7 +66,7 @@ def to_span(field: str, duration: Duration, found: list[Violation]) -> timedelta
 
 def to_mapping(field: str, struct: Struct, found: list[Violation]) -> dict[str, object]:
     """Read a Struct as JSON's values; whole numbers become int."""
-    return {key: _to_plain(f"{field}.{key}", value, found) for key, value in sorted(struct.fields.items())}
+    return {key: _to_plain(f"{field}.{excerpt(key)}", value, found) for key, value in sorted(struct.fields.items())}
 
 
 def _to_plain(field: str, value: Value, found: list[Violation]) -> object:
@@ -77,7 +80,7 @@ def _to_plain(field: str, value: Value, found: list[Violation]) -> object:
         case "number_value":
             number = value.number_value
             if not math.isfinite(number):
-                found.append(Violation(field, f"{number} is not a number that JSON has"))
+                _refuse(found, field, f"{number} is not a number that JSON has")
                 return None
             return int(number) if number.is_integer() and abs(number) < _EXACT else number
         case "struct_value":
@@ -85,8 +88,13 @@ def _to_plain(field: str, value: Value, found: list[Violation]) -> object:
         case "list_value":
             return [_to_plain(f"{field}[{n}]", item, found) for n, item in enumerate(value.list_value.values)]
         case _:
-            found.append(Violation(field, "has no value; for JSON's null set null_value"))
+            _refuse(found, field, "has no value; for JSON's null set null_value")
             return None
+
+
+def _refuse(found: list[Violation], field: str, sentence: str) -> None:
+    if len(found) < _MOST_VIOLATIONS:
+        found.append(Violation(field, sentence))
 
 
 # To messages:

@@ -47,12 +47,13 @@ class Definitions:
         definition: JobDefinition | None = None
         away: Unavailable | FailedPrecondition | None = None
         try:
-            definition = define(draft, self.defaults, now)
+            # In a thread, as the target's check: megabytes of JSON are written to be measured.
+            definition = await asyncio.to_thread(define, draft, self.defaults, now)
         except InvalidInput as refused:
             violations += refused.violations
         if with_target:
             try:
-                await self.check_target(draft)
+                await self._check_target(draft, with_parameters=not any(map(_of_parameters, violations)))
             except InvalidInput as refused:
                 # What is wrong with a field by itself is said once; that the target can't take it either adds nothing.
                 known = {violation.field for violation in violations}
@@ -65,11 +66,18 @@ class Definitions:
             raise away
         return definition
 
-    async def check_target(self, draft: JobDraft) -> None:
-        """Ask whether the target has the method, and whether the parameters fit its request; raise what it says."""
-        if draft.target_service and draft.target_method:
-            # in a thread: a contract that is not compiled in is read over the network
+    async def _check_target(self, draft: JobDraft, *, with_parameters: bool) -> None:
+        """Ask whether the target has the method, and whether the parameters fit its request; raise what it says.
+
+        Parameters that are refused as they are, as for their size, may be too many to be looked through.
+        """
+        if not draft.target_service or not draft.target_method:
+            return
+        # in a thread: a contract that is not compiled in is read over the network
+        if with_parameters:
             await asyncio.to_thread(self._targets.check, draft.target_service, draft.target_method, draft.parameters)
+        else:
+            await asyncio.to_thread(self._targets.method, draft.target_service, draft.target_method)
 
     def warnings(self, definition: JobDefinition) -> list[str]:
         """Return sentences on what is right, but may surprise."""
@@ -86,6 +94,10 @@ class Definitions:
                 " either of them fires, as in cron"
             )
         return said
+
+
+def _of_parameters(violation: Violation) -> bool:
+    return violation.field == "parameters" or violation.field.startswith(("parameters.", "parameters["))
 
 
 def _both_days_restricted(schedule: CronSchedule) -> bool:

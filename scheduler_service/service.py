@@ -69,7 +69,8 @@ class SchedulerService(SchedulerServiceServicer):
         """Store a job."""
         uid = new_uid()
         found: list[Violation] = []
-        draft = new_draft(request, request.job_id or f"job-{uid}", found)
+        # In a thread: millions of values in parameters would hold up all other calls.
+        draft = await asyncio.to_thread(new_draft, request, request.job_id or f"job-{uid}", found)
         now = await self._jobs.now()
         definition = await self._definitions.define(draft, now, found)
         job = await self._jobs.create(definition, uid, now, current.get().by)
@@ -107,7 +108,8 @@ class SchedulerService(SchedulerServiceServicer):
 
         async def redefine(job: StoredJob, now: datetime) -> JobDefinition:
             inside = list(found)
-            draft = changed_draft(job.definition, request.job, paths, self._definitions.defaults, now, inside)
+            defaults = self._definitions.defaults
+            draft = await asyncio.to_thread(changed_draft, job.definition, request.job, paths, defaults, now, inside)
             return await self._definitions.define(draft, now, inside, with_target=with_target)
 
         try:

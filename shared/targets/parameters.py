@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format, message_factory
@@ -68,8 +69,11 @@ _SCALARS: Final = {
     FieldDescriptor.TYPE_SINT32: "a sint32",
     FieldDescriptor.TYPE_SINT64: "a sint64",
 }
-_LARGEST_EXACT: Final = 2**53
-"""JSON numbers are doubles on their way here; whole numbers above this have lost digits."""
+_FIRST_INEXACT: Final = 2**53
+"""JSON numbers are doubles on their way here: this one may have been sent as the next, larger ones as others too."""
+
+_MOST_VIOLATIONS: Final = 100
+"""More are not looked for: a status has room for fewer, and 256 KiB of JSON for tens of thousands."""
 
 _DEEPEST: Final = 50
 """Levels of messages. json_format stops at 100, and each of ours costs Python a few of its own."""
@@ -93,7 +97,8 @@ def build_message(kind: Descriptor, parameters: Mapping[str, object], pool: Desc
             walk.refuse("parameters", f'expected only "value", {_a_message(kind)}')
         document = document.get("value")
     elif kind.full_name not in _WELL_KNOWN:
-        walk.message(kind, document, "parameters", 1)
+        with suppress(_EnoughError):
+            walk.message(kind, document, "parameters", 1)
     if not walk.found:
         try:
             json_format.ParseDict(document, message, descriptor_pool=pool)
@@ -102,11 +107,15 @@ def build_message(kind: Descriptor, parameters: Mapping[str, object], pool: Desc
             walk.refuse(field, f"{_shown(document)} is not {_a_message(kind)}: {_one_line(error)}")
         else:
             # required fields of proto2; the method is there, only its stub is not
-            for missing in message.FindInitializationErrors():  # type: ignore[attr-defined]
-                walk.refuse(f"parameters.{missing}", "it is required")
+            missing: list[str] = message.FindInitializationErrors()  # type: ignore[attr-defined]
+            walk.found += [Violation(f"parameters.{name}", "it is required") for name in missing[:_MOST_VIOLATIONS]]
     if walk.found:
         raise InvalidInput(walk.found)
     return message
+
+
+class _EnoughError(Exception):
+    """As many violations are found as anybody is told."""
 
 
 class _Walk:
@@ -118,6 +127,8 @@ class _Walk:
 
     def refuse(self, field: str, sentence: str) -> None:
         self.found.append(Violation(field, sentence))
+        if len(self.found) >= _MOST_VIOLATIONS:
+            raise _EnoughError
 
     def message(self, kind: Descriptor, value: object, path: str, depth: int) -> None:
         """Check a message that has fields, and no JSON form of its own."""
@@ -237,8 +248,8 @@ def _number_problem(field: FieldDescriptor, value: object) -> str:
     lowest, highest = _INTEGERS[field.cpp_type]
     if not lowest <= value <= highest:
         return f"{_shown(value)} is not {_a(field)} ({lowest} to {highest})"
-    if abs(value) > _LARGEST_EXACT:
-        return f"{_shown(value)} is too large for a JSON number, which is exact to 2^53; write it as a string"
+    if abs(value) >= _FIRST_INEXACT:
+        return f"{_shown(value)} is too large for a JSON number, which is exact below 2^53; write it as a string"
     return ""
 
 
@@ -298,7 +309,7 @@ def _capped(names: list[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _FIRST_INEXACT:
         value = int(value)
     try:
         text = json.dumps(value, ensure_ascii=False, default=repr)

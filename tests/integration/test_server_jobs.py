@@ -669,3 +669,17 @@ async def test_when_no_beat_installs_changes_clients_are_told(server: Running) -
     assert refused.code == "RESOURCE_EXHAUSTED"
     assert "no beat seems to run" in refused.message
     assert (await update(server, "mine", name="Other")).job.name == "Other"
+
+
+async def test_parameters_that_are_refused_as_they_are_are_not_held_against_the_target(server: Running) -> None:
+    many = {f"unknown_{n}": 1 for n in range(60_000)}
+    refused = await refusal(server.stub.CreateScheduledJob(a_request(parameters=many, target_method="Gone")))
+    assert [field for field, _ in refused.violations] == ["parameters", "target_method"]
+    nothing = Struct(fields={f"unknown_{n}": Value() for n in range(60_000)})
+    refused = await refusal(server.stub.CreateScheduledJob(a_request(parameters=nothing)))
+    assert refused.violations[-1][1].startswith("and ")
+    assert all("no such field" not in said for _, said in refused.violations)
+    await server.create(job_id="mine")
+    request = pb.UpdateScheduledJobRequest(job_id="mine", job=pb.ScheduledJob(parameters=nothing))
+    refused = await refusal(server.stub.UpdateScheduledJob(request))
+    assert all("has no value" in said for _, said in refused.violations[:-1])

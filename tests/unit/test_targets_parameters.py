@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from google.protobuf import (
@@ -70,7 +71,7 @@ PROTO2 = """
 """
 
 
-TOO_LARGE = "is too large for a JSON number, which is exact to 2^53; write it as a string"
+TOO_LARGE = "is too large for a JSON number, which is exact below 2^53; write it as a string"
 AN_ANY = 'an Any (an object with "@type", a message type of the target)'
 NO_FIELD = "Item has no such field (its fields: price, parts)"
 
@@ -249,3 +250,22 @@ def test_a_request_without_an_object_as_its_json_form_is_given_under_value() -> 
     assert refusals({"value": 90}, "google.protobuf.Duration")[0].startswith("parameters.value: 90 is not a Duration")
     assert MessageToDict(build({"a": 1}, "google.protobuf.Struct")) == {"a": 1.0}
     assert refusals({"a": 1}, "google.protobuf.Empty") == ["parameters.a: Empty has no fields"]
+
+
+@pytest.mark.parametrize("number", [2.0**53, -(2.0**53)])
+def test_the_double_that_two_whole_numbers_become_is_refused_for_whole_numbers_only(number: float) -> None:
+    # 9007199254740993 arrives as 2^53, too
+    assert refusals({"big_number": number}) == [f"parameters.big_number: {number} {TOO_LARGE}"]
+    build({"big_number": number - 1 if number > 0 else number + 1, "ratio": number, "free": {"a": number}})
+
+
+def test_of_tens_of_thousands_of_mistakes_a_hundred_are_looked_for() -> None:
+    began = time.process_time()
+    assert len(refusals({f"unknown_{n}": 1 for n in range(100_000)})) == 100
+    assert len(refusals({"items": [{"price": "x"}] * 100_000})) == 100
+    assert time.process_time() - began < 1
+
+
+def test_a_key_of_any_length_is_named_cut() -> None:
+    (said,) = refusals({"by_name": {"k" * 100_000: {"price": "x"}}})
+    assert len(said) < 300
