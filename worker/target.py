@@ -53,8 +53,12 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
 )
 
-_CODE_OF_FIELD: Final = {"target_service": "NOT_FOUND", "target_method": "UNIMPLEMENTED"}
-"""What a call is answered whose target, or method, is gone since the job was created."""
+_CODE_OF_FIELD: Final = {"target_service": "TARGET_UNKNOWN", "target_method": "UNIMPLEMENTED"}
+"""What a call is answered whose target, or method, is gone since the job was created.
+
+TARGET_UNKNOWN is no status of gRPC: it is this worker, not the target, that says so. It is retried: in a rolling
+restart, another worker, or this one a moment later, has the targets.yaml that the job was created with.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,8 @@ class TargetCaller:
             method, request = self._build(claimed)
         except InvalidInput as refused:
             code = _CODE_OF_FIELD.get(refused.violations[0].field, "INVALID_ARGUMENT")
+            if code == "TARGET_UNKNOWN":
+                return Failure(code, f"{refused}; the targets.yaml of this worker lacks it", retryable=True)
             return Failure(code, str(refused), retryable=False)
         except Unavailable as away:
             return self._failure("UNAVAILABLE", str(away))

@@ -196,7 +196,6 @@ def test_a_target_that_cancels_is_told_apart_from_us(played: Played) -> None:
 @pytest.mark.parametrize(
     ("attempt", "code", "field"),
     [
-        (claimed(service="gone"), "NOT_FOUND", "target_service"),
         (claimed(method="Gone"), "UNIMPLEMENTED", "target_method"),
         (claimed(parameters={"gone": 1, "max_products": "x"}), "INVALID_ARGUMENT", "parameters.gone"),
     ],
@@ -208,6 +207,17 @@ def test_a_call_that_no_longer_fits_is_not_made_and_not_tried_again(
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.retryable) == (code, False)
     assert outcome.message.startswith(f"{field}: ")
+    assert played.addresses == []
+
+
+def test_a_target_that_this_worker_does_not_know_is_tried_again_and_told_from_the_targets_own_not_found(
+    played: Played,
+) -> None:
+    outcome = played.caller.call(claimed(service="gone"), Cancellation())
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.retryable) == ("TARGET_UNKNOWN", True)
+    assert outcome.message.startswith("target_service: 'gone' is not a target")
+    assert outcome.message.endswith("; the targets.yaml of this worker lacks it")
     assert played.addresses == []
 
 
