@@ -20,6 +20,7 @@ from scheduler_service.pages import page_size, read_token, refuse, take_page, wr
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.job import LONGEST_REASON, JobState, unknown_queue
+from shared.domain.text import unprintable
 from shared.log import get_logger
 from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
@@ -165,6 +166,8 @@ class SchedulerService(SchedulerServiceServicer):
         if len(request.request_id) > LONGEST_REQUEST_ID:
             said = f"{len(request.request_id):,} characters are too many (at most {LONGEST_REQUEST_ID})"
             found.append(Violation("request_id", said))
+        elif said := unprintable(request.request_id, lines=True):
+            found.append(Violation("request_id", said))
         if not request.job_id:
             found.append(Violation("job_id", "a job_id is required"))
         refuse(found)
@@ -257,6 +260,8 @@ def _check_reason(
         found.append(Violation("job_id", "a job_id is required"))
     if len(request.reason) > LONGEST_REASON:
         said = f"{len(request.reason):,} characters are too many (at most {LONGEST_REASON})"
+        found.append(Violation("reason", said))
+    elif said := unprintable(request.reason, lines=True):
         found.append(Violation("reason", said))
     refuse(found)
 

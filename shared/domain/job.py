@@ -13,7 +13,7 @@ from shared.domain.errors import InvalidInput, Violation
 from shared.domain.plan import Mode
 from shared.domain.retry import RetryPolicy
 from shared.domain.schedule import parse_schedule
-from shared.domain.text import excerpt
+from shared.domain.text import excerpt, unprintable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,6 +157,7 @@ def define(draft: JobDraft, defaults: JobDefaults, now: datetime) -> JobDefiniti
     if draft.queue not in defaults.queues:
         found.append(unknown_queue("queue", draft.queue or "", defaults.queues))
     found += _violations(draft)
+    found += _unprintables(draft)
     schedule = _schedule(draft, now, found)
     retry = _retry(draft, defaults.retry, found)
     if found or job_type is None or schedule is None or retry is None:
@@ -250,6 +251,14 @@ def _violations(job: JobDefinition | JobDraft) -> list[Violation]:
     found += _parameter_violations(job.parameters)
     found += _label_violations(job.labels)
     return found
+
+
+def _unprintables(draft: JobDraft) -> list[Violation]:
+    """Check what people read. Only of drafts: a job that was stored before this was checked can still be read."""
+    texts = [("name", "", unprintable(draft.name)), ("description", "", unprintable(draft.description, lines=True))]
+    for key, value in list(draft.labels.items())[:MOST_LABELS]:
+        texts.append(("labels", f"label {_quoted(key)}: ", unprintable(key) or unprintable(value)))
+    return [Violation(field, where + problem) for field, where, problem in texts if problem]
 
 
 def _parameter_violations(parameters: Mapping[str, object]) -> list[Violation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -164,3 +165,22 @@ def test_a_definition_can_be_drafted_and_defined_again_unchanged() -> None:
 )
 def test_a_jobs_state_says_whether_its_occurrences_fire(state: JobState, mode: Mode) -> None:
     assert state.mode is mode
+
+
+def test_what_people_read_hides_nothing() -> None:
+    said = refusals(
+        name="Prices\x1b[2J",
+        description="two\nlines,\ta tab and \u202esecirp",
+        labels={"team\n": "x", "owner": "a\tb", "fine": "価格"},
+    )
+    assert [sentence.partition(", ")[0] for sentence in said] == [
+        "name: has the character U+001B",
+        "description: has the character U+202E",
+        "labels: label 'team\\n': has the character U+000A",
+        "labels: label 'owner': has the character U+0009",
+    ]
+    assert definition(description="two\nlines,\ta tab").description == "two\nlines,\ta tab"
+
+
+def test_a_job_that_was_stored_with_such_a_name_can_still_be_read() -> None:
+    assert replace(definition(), name="Prices\x1b").name == "Prices\x1b"

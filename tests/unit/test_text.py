@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from scheduler_service.drafts import changed_paths
 from shared.domain.errors import InvalidInput, Violation
-from shared.domain.text import closest, excerpt
+from shared.domain.text import closest, excerpt, unprintable
 from shared.proto import scheduler_service_pb2 as pb
 from shared.targets import Target, Targets
 
@@ -47,3 +47,16 @@ def test_of_a_mask_of_any_size_few_paths_are_named_and_the_others_counted() -> N
     assert len(found) == 21
     assert all(len(str(wrong)) < 400 for wrong in found)
     assert str(found[-1]) == "update_mask: 99,981 more paths can't be changed either"
+
+
+@pytest.mark.parametrize("code", [0x00, 0x07, 0x0B, 0x0D, 0x1B, 0x1F, 0x7F, 0x9B, 0x2028, 0x2029, 0x202E, 0x2066])
+def test_a_character_that_hides_is_named_by_its_number(code: int) -> None:
+    for lines in (False, True):
+        assert unprintable(f"Prices{chr(code)}!", lines=lines).startswith(f"has the character U+{code:04X}, ")
+
+
+def test_only_a_text_of_lines_may_have_newlines_and_tabs() -> None:
+    assert unprintable("a\tb\nc", lines=True) == ""
+    assert unprintable("a\tb").startswith("has the character U+0009")
+    assert unprintable("a\nb").startswith("has the character U+000A")
+    assert unprintable("Größe & Preis 価格 🐍 مرحبا") == ""
