@@ -175,6 +175,7 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         created_at=timestamp(job.created_at),
         updated_at=timestamp(job.updated_at),
         created_by=job.created_by,
+        updated_by=job.updated_by,
         revision=job.revision,
         etag=job.etag,
         status_message=job.status_message,

@@ -99,15 +99,17 @@ class Jobs:
         return frozenset([document["_id"] async for document in found])
 
     async def read(self, job_id: str) -> Found:
-        """Return a job. Raises NoSuch when there is none, or it is deleted."""
+        """Return a job. Raises NoSuch when there is none, or it is deleted, which it then says."""
         if not job_id:
             raise InvalidInput([Violation("job_id", "a job_id is required")])
         pipeline = [{"$match": {"_id": job_id}}, {"$set": {"read_at": NOW}}]
         async with await self._jobs.aggregate(pipeline) as found:
             async for document in found:
-                if document["state"] != JobState.DELETED.value:
-                    now: datetime = document.pop("read_at")
-                    return Found(read_job(document), document, now)
+                if document["state"] == JobState.DELETED.value:
+                    # A deleted job is not changed any more, so its last change is the deletion.
+                    raise NoSuch("job", job_id, deleted=document["updated_at"])
+                now: datetime = document.pop("read_at")
+                return Found(read_job(document), document, now)
         raise NoSuch("job", job_id)
 
     def newest_first(self, after: Position | None, limit: int, *, show_deleted: bool) -> AsyncIterator[dict[str, Any]]:
@@ -152,7 +154,7 @@ class Jobs:
                 condition,
             )
 
-        return await self._edit(job_id, decide)
+        return await self._edit(job_id, by, decide)
 
     async def pause(self, job_id: str, by: str, reason: str) -> jobs.StoredJob:
         """Stop firing a job; one that is paused stays as it is. Raises FailedPrecondition for one that is completed."""
@@ -163,7 +165,7 @@ class Jobs:
             _refuse_completed(found.job, "paused")
             return _Edit(JobState.PAUSED, reason, change=(found.job.definition.schedule, by, reason or "paused"))
 
-        return await self._edit(job_id, decide)
+        return await self._edit(job_id, by, decide)
 
     async def resume(self, job_id: str, by: str, reason: str) -> jobs.StoredJob:
         """Fire a paused or parked job again; an active one stays as it is. Raises FailedPrecondition as pause does."""
@@ -174,7 +176,7 @@ class Jobs:
             _refuse_completed(found.job, "resumed")
             return _Edit(JobState.ACTIVE, change=(found.job.definition.schedule, by, reason or "resumed"))
 
-        return await self._edit(job_id, decide)
+        return await self._edit(job_id, by, decide)
 
     async def delete(self, job_id: str, by: str, reason: str) -> jobs.StoredJob:
         """Delete a job; its id stays taken. What to do with its executions is the caller's."""
@@ -182,9 +184,9 @@ class Jobs:
         async def decide(found: Found, _tries: int) -> _Edit:
             return _Edit(JobState.DELETED, reason, change=(found.job.definition.schedule, by, reason or "deleted"))
 
-        return await self._edit(job_id, decide)
+        return await self._edit(job_id, by, decide)
 
-    async def _edit(self, job_id: str, decide: _Decide) -> jobs.StoredJob:
+    async def _edit(self, job_id: str, by: str, decide: _Decide) -> jobs.StoredJob:
         """Edit a job by compare-and-set, reading it again as often as somebody else was faster."""
         for tries in range(1, MOST_TRIES + 1):
             found = await self.read(job_id)
@@ -200,7 +202,7 @@ class Jobs:
                 # The state too: a job completes without a new revision, and must not be made active again by this.
                 jobs.edit_filter(job_id, found.job.revision) | {"state": found.job.state.value} | dict(edit.condition),
                 [
-                    *jobs.edit(edit.fields, edit.state, edit.change),
+                    *jobs.edit(edit.fields, edit.state, edit.change, by=by),
                     {"$set": {"status_message": literal(edit.status_message)}},
                 ],
                 return_document=ReturnDocument.AFTER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -24,6 +25,7 @@ from shared.domain.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from google.protobuf.message import Message
 
@@ -41,12 +43,19 @@ _ROOM_FOR_REST: Final = 200
 
 
 class NoSuch(NotFound):
-    """What was named does not exist; kind (`job`) and name say what was asked for."""
+    """What was named does not exist; kind (`job`) and name say what was asked for.
 
-    def __init__(self, kind: str, name: str) -> None:
+    deleted: when it was, for what there was once.
+    """
+
+    def __init__(self, kind: str, name: str, *, deleted: datetime | None = None) -> None:
         self.kind = kind
         self.name = shortened(name, LONGEST_FIELD)
-        super().__init__(f"there is no {kind} '{self.name}'")
+        if deleted is None:
+            super().__init__(f"there is no {kind} '{self.name}'")
+        else:
+            when = deleted.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            super().__init__(f"the {kind} '{self.name}' was deleted at {when}; its id stays taken")
 
 
 class Taken(AlreadyExists):

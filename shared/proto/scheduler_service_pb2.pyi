@@ -62,7 +62,7 @@ class RetryPolicy(_message.Message):
     def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., multiplier: _Optional[float] = ...) -> None: ...
 
 class ScheduledJob(_message.Message):
-    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message")
+    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message", "updated_by")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ScheduledJob.State]
@@ -106,6 +106,7 @@ class ScheduledJob(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     STATUS_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_BY_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     uid: str
     name: str
@@ -128,7 +129,8 @@ class ScheduledJob(_message.Message):
     revision: int
     etag: str
     status_message: str
-    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ...) -> None: ...
+    updated_by: str
+    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ..., updated_by: _Optional[str] = ...) -> None: ...
 
 class Execution(_message.Message):
     __slots__ = ("execution_id", "job_id", "job_name", "trigger", "nominal_time", "due_time", "started_at", "finished_at", "state", "attempt", "max_attempts", "queue", "worker", "target_service", "target_method", "result", "result_truncated", "error", "cancel_requested", "transitions", "reason", "first_time", "last_time", "occurrence_count", "workers_lost", "trace_id")

@@ -32,6 +32,10 @@ class SchedulerServiceStub:
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
     target cannot be reached now, and that the call may be repeated.
 
+    A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
+    ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
+    ids may have newlines and tabs.
+
     Who did it is taken from the request metadata `x-actor`, else from the peer's address.
     """
 
@@ -104,6 +108,10 @@ class SchedulerServiceServicer:
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
     target cannot be reached now, and that the call may be repeated.
+
+    A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
+    ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
+    ids may have newlines and tabs.
 
     Who did it is taken from the request metadata `x-actor`, else from the peer's address.
     """
@@ -262,6 +270,10 @@ class SchedulerService:
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
     target cannot be reached now, and that the call may be repeated.
+
+    A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
+    ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
+    ids may have newlines and tabs.
 
     Who did it is taken from the request metadata `x-actor`, else from the peer's address.
     """

@@ -49,6 +49,7 @@ class StoredJob:
     created_at: datetime
     updated_at: datetime
     created_by: str
+    updated_by: str
     revision: int
     edits: int
     epoch: int
@@ -81,6 +82,7 @@ def new_document(definition: JobDefinition, uid: str, now: datetime, by: str) ->
         "created_at": now,
         "updated_at": now,
         "created_by": by,
+        "updated_by": by,
         "revision": 1,
         "edits": 1,
         "partition": partition_of(uid),
@@ -152,6 +154,8 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         created_at=document["created_at"],
         updated_at=document["updated_at"],
         created_by=document["created_by"],
+        # Documents of before this was kept lack it; who changed one of those is not known.
+        updated_by=document.get("updated_by", document["created_by"] if document["edits"] == 1 else ""),
         revision=document["revision"],
         edits=document["edits"],
         epoch=document["epoch"],
@@ -190,9 +194,16 @@ def edit_filter(job_id: str, revision: int | None) -> dict[str, Any]:
 
 
 def edit(
-    set_fields: Mapping[str, Any], state: JobState, change: tuple[Schedule, str, str] | None, *, edited: bool = True
+    set_fields: Mapping[str, Any],
+    state: JobState,
+    change: tuple[Schedule, str, str] | None,
+    *,
+    by: str = "",
+    edited: bool = True,
 ) -> list[dict[str, Any]]:
     """Return the update that edits a job; a change (schedule, by, reason) is queued for a beat, which is woken.
+
+    by: who edits; left out, it is whose change it is.
 
     The change's cutoff is the database's time, but never before what is already decided or queued: whatever the
     clocks say, an instant belongs to one epoch.
@@ -205,9 +216,11 @@ def edit(
         "edits": {"$add": ["$edits", int(edited)]},
         "updated_at": NOW,
     }
+    if who := by or (change[1] if change is not None else ""):
+        fields["updated_by"] = literal(who)
     if change is not None:
-        schedule, by, reason = change
-        queued = literal(_spec_document(Spec(schedule, state.mode)) | {"by": by, "reason": reason})
+        schedule, changer, reason = change
+        queued = literal(_spec_document(Spec(schedule, state.mode)) | {"by": changer, "reason": reason})
         cutoff = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
         fields["changes"] = {"$concatArrays": ["$changes", [{"$mergeObjects": [queued, {"cutoff": cutoff}]}]]}
     if change is not None or state is JobState.ACTIVE:

@@ -683,3 +683,55 @@ async def test_parameters_that_are_refused_as_they_are_are_not_held_against_the_
     request = pb.UpdateScheduledJobRequest(job_id="mine", job=pb.ScheduledJob(parameters=nothing))
     refused = await refusal(server.stub.UpdateScheduledJob(request))
     assert all("has no value" in said for _, said in refused.violations[:-1])
+
+
+async def test_a_job_names_who_changed_it_last(server: Running) -> None:
+    created = (await server.stub.CreateScheduledJob(a_request(job_id="mine"), metadata=[("x-actor", "anna")])).job
+    assert (created.created_by, created.updated_by) == ("anna", "anna")
+    renamed = pb.UpdateScheduledJobRequest(job_id="mine", job=pb.ScheduledJob(name="Other"))
+    assert (await server.stub.UpdateScheduledJob(renamed, metadata=[("x-actor", "ben")])).job.updated_by == "ben"
+    for method, actor in (("Pause", "carl"), ("Resume", "$dora"), ("Delete", "emil")):
+        kind = getattr(pb, f"{method}ScheduledJobRequest")
+        call = getattr(server.stub, f"{method}ScheduledJob")
+        job = (await call(kind(job_id="mine"), metadata=[("x-actor", actor)])).job
+        assert (job.created_by, job.updated_by) == ("anna", actor)
+
+
+async def test_a_document_of_before_changers_were_kept_is_read(server: Running) -> None:
+    job = await server.create(job_id="mine")
+    await server.database.jobs.update_one({"_id": "mine"}, {"$unset": {"updated_by": ""}})
+    get = pb.GetScheduledJobRequest(job_id="mine")
+    assert (await server.stub.GetScheduledJob(get)).job.updated_by == job.created_by
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"edits": 2}})
+    assert (await server.stub.GetScheduledJob(get)).job.updated_by == ""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "GetScheduledJob", "UpdateScheduledJob", "PauseScheduledJob", "ResumeScheduledJob", "DeleteScheduledJob",
+        "ExecuteJobNow", "GetJobStatus", "ListExecutions",
+    ],
+)  # fmt: skip
+async def test_of_a_deleted_job_every_call_says_that_it_was_deleted_and_when(server: Running, call: str) -> None:
+    await server.create(job_id="mine")
+    deleted = (await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))).job.updated_at
+    kind = pb.ExecuteJobRequest if call == "ExecuteJobNow" else getattr(pb, f"{call}Request")
+    refused = await refusal(getattr(server.stub, call)(kind(job_id="mine")))
+    if call == "UpdateScheduledJob":
+        named = pb.UpdateScheduledJobRequest(job_id="mine", job=pb.ScheduledJob(name="x"))
+        refused = await refusal(server.stub.UpdateScheduledJob(named))
+    when = iso(deleted.ToDatetime(UTC).replace(microsecond=0))
+    said = f"the job 'mine' was deleted at {when}; its id stays taken"
+    assert refused == Refusal("NOT_FOUND", said, [], retry=False, resource=("job", "mine"))
+
+
+async def test_reasons_and_request_ids_hide_nothing(server: Running) -> None:
+    await server.create(job_id="mine")
+    for method in ("Pause", "Resume", "Delete"):
+        kind = getattr(pb, f"{method}ScheduledJobRequest")
+        refused = await refusal(getattr(server.stub, f"{method}ScheduledJob")(kind(job_id="mine", reason="no\x00use")))
+        assert [field for field, _ in refused.violations] == ["reason"]
+    refused = await refusal(server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine", request_id="a\u2028b")))
+    assert (refused.code, refused.violations[0][0]) == ("INVALID_ARGUMENT", "request_id")
+    await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine", reason="two\nlines"))
