@@ -79,7 +79,8 @@ class Runner:
         metrics.WORKER_EXECUTIONS.labels(claimed.queue, claimed.target_service, state).inc()
         if outcome.state is State.PENDING:
             metrics.WORKER_RETRIES.labels(claimed.target_service).inc()
-        level = log.info if outcome.state is State.SUCCEEDED else log.warning
+        failed = log.error if outcome.state is State.FAILED else log.warning
+        level = log.info if outcome.state is State.SUCCEEDED else failed
         level(
             "attempt ended",
             action="attempt_ended",

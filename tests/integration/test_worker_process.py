@@ -358,6 +358,21 @@ def test_every_line_of_an_execution_carries_its_ids(busy: Site, label: str):
         assert '"attempt": 1' in line
 
 
+@pytest.mark.parametrize(
+    ("code", "state", "level"), [("INVALID_ARGUMENT", "FAILED", "error"), ("UNAVAILABLE", "PENDING", "warning")]
+)
+def test_only_what_failed_for_good_is_logged_as_an_error(busy: Site, label: str, code: str, state: str, level: str):
+    execution_id = busy.enqueue(label, fail=code)
+    worker = busy.workers[0]
+
+    def ends() -> list[str]:
+        return [line for line in worker.lines("attempt_ended") if execution_id in line]
+
+    (line,) = wait_until(ends, "the end was logged")
+    assert f'"state": "{state}"' in line
+    assert f'"level": "{level}"' in line
+
+
 def test_redis_away_is_said_once_and_changes_nothing_else(site: Site, own_servers: Servers, label: str):
     worker = site.start("--concurrency", "2")
     own_servers.redis.kill()
