@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         "INFO", description="Least severe log events shown."
     )
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="`json`, `console`, or `auto`: the console's format."
+        "auto", description="`json`, `console`, or `auto`: like `console`, whose colours are for terminals only."
     )
     scraper_service_url: str = Field("localhost:50053", description="Address of the target scraper-service.")
     pricing_service_url: str = Field("localhost:50052", description="Address of the target pricing-service.")

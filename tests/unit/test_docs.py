@@ -266,7 +266,10 @@ def grpcurl_calls() -> list[Any]:
 
 @pytest.mark.parametrize(("method", "data"), grpcurl_calls())
 def test_every_grpcurl_command_names_a_method_and_fits_its_request(method: str, data: str) -> None:
-    json_format.Parse(data, message_factory.GetMessageClass(METHODS[method].input_type)())
+    request = json.loads(data)
+    if "update_mask" in request:  # grpcurl takes no other form, and Python's library only the standard one
+        request["update_mask"] = ",".join(request["update_mask"]["paths"])
+    json_format.ParseDict(request, message_factory.GetMessageClass(METHODS[method].input_type)())
 
 
 def test_the_tour_calls_every_method_of_the_scheduler_that_changes_or_shows_a_job() -> None:
