@@ -80,7 +80,7 @@ def system(settings: Settings, environment: Mapping[str, str]) -> list[Process]:
         # Flower reads FLOWER_BASIC_AUTH itself: on its command line everybody could read the password.
         Process(
             "flower",
-            [python, "-m", "celery", "-A", "worker.app", "flower", f"--address={HOST}", f"--port={flower}"],
+            [python, "-m", "dev.flower", f"--address={HOST}", f"--port={flower}"],
             lambda _: ready.http_answering(flower),
             {flower: "FLOWER_PORT"},
         ),
