@@ -10,7 +10,6 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
-from pymongo.errors import ConnectionFailure, PyMongoError
 
 from shared.domain.errors import (
     AlreadyExists,
@@ -22,12 +21,14 @@ from shared.domain.errors import (
     Unavailable,
     Violation,
 )
+from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from google.protobuf.message import Message
+    from pymongo.errors import PyMongoError
 
 MOST_HEADER_BYTES: Final = 6_000
 """Of the message and the details together, as they travel. grpcio loses calls whose headers exceed about 8 KiB."""
@@ -98,7 +99,7 @@ def refusal_status(refused: SchedulerError) -> Status:
 
 def store_status(error: PyMongoError) -> Status | None:
     """Return the status for a store that cannot be reached, or does not answer in time; None for other errors."""
-    if not isinstance(error, ConnectionFailure) and not error.timeout:
+    if not is_away(error) and not error.timeout:
         return None
     sentence = "the store cannot be reached now; try again"
     return _status(grpc.StatusCode.UNAVAILABLE, sentence, RetryInfo(retry_delay=RETRY_AFTER))

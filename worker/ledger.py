@@ -9,11 +9,12 @@ from uuid import uuid4
 
 import pymongo
 from pymongo import ReturnDocument
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from shared.domain.execution import State
 from shared.log import get_logger
 from shared.store import executions
+from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,9 +30,6 @@ _T = TypeVar("_T")
 
 RETRY_WAIT: Final = 0.5
 """Seconds between two tries of a write while the store is away."""
-
-ILLEGAL_OPERATION: Final = 20
-"""A code in MongoDB's error_codes.yml."""
 
 
 class StoppingError(Exception):
@@ -144,7 +142,7 @@ class Ledger:
             try:
                 return operation(tried)
             except PyMongoError as error:
-                if not _is_passing(error):
+                if not is_away(error):
                     raise
                 if not tried:
                     log.warning("the store cannot be reached", action="store_away", error=str(error))
@@ -152,18 +150,6 @@ class Ledger:
                 if self._stopping():
                     raise StoppingError(str(error)) from error
                 sleep(RETRY_WAIT)
-
-
-def _is_passing(error: PyMongoError) -> bool:
-    """Whether the same may work later, when the store is back."""
-    return (
-        isinstance(error, ConnectionFailure)
-        # NotPrimary and its kin come as other classes on some paths; they carry a label.
-        or error.has_error_label("RetryableWriteError")
-        # PyMongo 4.20 tries a write again whose connection broke while it was made, with a number that only members of
-        # replica sets take: a standalone server refuses the second try, and the first never reached it.
-        or (isinstance(error, OperationFailure) and error.code == ILLEGAL_OPERATION)
-    )
 
 
 def _ended(transition: Mapping[str, Any]) -> Ended:

@@ -178,7 +178,7 @@ def _enter(state: State | dict[str, Any], by: str, reason: object, fields: Mappi
     transition = {
         "number": {"$add": [{"$size": "$transitions"}, 1]},
         "state": entered,
-        # Never before the step before it: of two writes that waited for each other the later one may have begun earlier.
+        # Never before the step before: of two writes that waited for each other, the later may have begun earlier.
         "at": {"$max": [NOW, {"$last": "$transitions.at"}]},
         "by": literal(by),
         "reason": literal(reason) if isinstance(reason, str) else reason,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 if TYPE_CHECKING:
@@ -54,3 +55,19 @@ def _options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _database(url: str) -> str:
     return parse_uri(url, validate=False)["database"] or DEFAULT_DATABASE
+
+
+_ILLEGAL_OPERATION: Final = 20
+"""A code in MongoDB's error_codes.yml."""
+
+
+def is_away(error: PyMongoError) -> bool:
+    """Return whether an error says that the store cannot be reached for now, so that trying again is right."""
+    return (
+        isinstance(error, ConnectionFailure)
+        # NotPrimary and its kin come as other classes on some paths; they carry a label.
+        or error.has_error_label("RetryableWriteError")
+        # PyMongo 4.20 tries a write again whose connection broke while it was made, with a number that only members of
+        # replica sets take: a standalone server refuses the second try, and the first never reached it.
+        or (isinstance(error, OperationFailure) and error.code == _ILLEGAL_OPERATION)
+    )
