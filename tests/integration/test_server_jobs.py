@@ -673,6 +673,8 @@ async def test_when_no_beat_installs_changes_clients_are_told(server: Running) -
 
 async def test_parameters_that_are_refused_as_they_are_are_not_held_against_the_target(server: Running) -> None:
     many = {f"unknown_{n}": 1 for n in range(60_000)}
+    refused = await refusal(server.stub.CreateScheduledJob(a_request(parameters=many)))
+    assert [field for field, _ in refused.violations] == ["parameters"]
     refused = await refusal(server.stub.CreateScheduledJob(a_request(parameters=many, target_method="Gone")))
     assert [field for field, _ in refused.violations] == ["parameters", "target_method"]
     nothing = Struct(fields={f"unknown_{n}": Value() for n in range(60_000)})
