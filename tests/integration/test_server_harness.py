@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from scheduler_service.__main__ import STORE_PATIENCE
@@ -86,10 +87,9 @@ async def serving(
     server = Server(SchedulerService(jobs, Executions(database), definitions, sent), maintenance, database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
-        if prepared:
-            async with asyncio.timeout(20):
-                await server.health.prepared.wait()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            if prepared:
+                await _serving(channel)
             yield Running(
                 f"127.0.0.1:{server.port}",
                 SchedulerServiceStub(channel),
@@ -104,6 +104,15 @@ async def serving(
     finally:
         await server.stop(0)
         await database.client.close()
+
+
+async def _serving(channel: grpc.aio.Channel) -> None:
+    """Wait until the server says SERVING, which it does a moment after all is prepared."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    async with asyncio.timeout(20):
+        async for said in stub.Watch(health_pb2.HealthCheckRequest()):
+            if said.status == health_pb2.HealthCheckResponse.SERVING:
+                return
 
 
 def a_request(**fields: Any) -> pb.CreateScheduledJobRequest:
