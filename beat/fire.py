@@ -158,7 +158,8 @@ class Fire:
             self._executions.bulk_write([InsertOne(document) for document in documents], ordered=False)
         except BulkWriteError as error:
             failures = error.details["writeErrors"]
-            if any(failure["code"] != _DUPLICATE_KEY for failure in failures):
+            # A row without its write concern may be undone by a failover: nothing may follow from it yet.
+            if error.details["writeConcernErrors"] or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
                 raise
             return {failure["op"]["_id"] for failure in failures}
         return set()
@@ -195,10 +196,8 @@ class Fire:
         if change.spec.mode is Mode.DELETED:
             # Before the change is in force, so that a crash in between repeats it. Behind the closing row no further
             # execution of this job can come.
-            cancel = executions.cancel_unstarted(job["uid"], self._by, "the job was deleted")
-            self._executions.update_many(cancel.filter, cancel.update)
-            last = executions.give_up_running(job["uid"], "the job was deleted")
-            self._executions.update_many(last.filter, last.update)
+            end = executions.end_open(job["uid"], self._by, "the job was deleted")
+            self._executions.update_many(end.filter, end.update)
         history = jobs.revision_document(
             job["uid"], install.epoch, change.spec, install.reached, change.by, change.reason
         )

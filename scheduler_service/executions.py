@@ -69,12 +69,7 @@ class Executions:
         async with await self._executions.aggregate(executions.counts_pipeline(uid, since)) as found:
             return {group["_id"]: group["count"] async for group in found}
 
-    async def cancel_unstarted(self, uid: str, by: str, reason: str) -> int:
-        """Cancel those of a job's executions that no worker runs; return how many there were."""
-        move = executions.cancel_unstarted(uid, by, reason)
-        return (await self._executions.update_many(move.filter, move.update)).modified_count
-
-    async def give_up_running(self, uid: str, reason: str) -> int:
-        """Let the attempts that run be a job's last; return how many there are."""
-        move = executions.give_up_running(uid, reason)
+    async def end_open(self, uid: str, by: str, reason: str) -> int:
+        """Cancel those of a deleted job's executions that no worker runs, and let the others be tried no more."""
+        move = executions.end_open(uid, by, reason)
         return (await self._executions.update_many(move.filter, move.update)).modified_count

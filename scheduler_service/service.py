@@ -145,8 +145,7 @@ class SchedulerService(SchedulerServiceServicer):
         job = await self._jobs.delete(request.job_id, by, request.reason)
         reason = f"the job was deleted{': ' if request.reason else ''}{request.reason}"
         try:
-            await self._executions.cancel_unstarted(job.uid, by, reason)
-            await self._executions.give_up_running(job.uid, reason)
+            await self._executions.end_open(job.uid, by, reason)
         except PyMongoError as error:
             # The deletion stands; beat does the same when it installs it.
             log.warning(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 
 from celery import states
 from celery.exceptions import BackendError
@@ -24,17 +25,26 @@ class ExecutionFailed(Exception):  # noqa: N818 - what happened, as Celery and F
     """The execution failed, or was cancelled; the text says why."""
 
 
+PAUSE: Final = 5.0
+"""Seconds without a try after one that failed: a Redis that hangs must not hold the worker's slots."""
+
+
 class ResultCopy:
     """Writes outcomes to Celery's result backend. That being away is logged once, and changes nothing else."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._away = False
+        self._next_try = 0.0
 
     def write(self, execution_id: str, outcome: Outcome, request: Any) -> None:
-        """Write the copy of one outcome; a stray message's is none."""
+        """Write the copy of one outcome; a stray message's is none, and while Redis is away most are left out."""
         if outcome.state is None:
             return
+        if self._away:
+            if monotonic() < self._next_try:
+                return
+            self._next_try = monotonic() + PAUSE  # this is the try; the other threads pass by meanwhile
         state, value = _copy(outcome)
         try:
             self._backend.store_result(execution_id, value, state, request=request)
@@ -42,6 +52,7 @@ class ResultCopy:
             if not self._away:
                 log.warning("results are not copied to Redis for now", action="results_away", error=str(error))
             self._away = True
+            self._next_try = monotonic() + PAUSE
         else:
             if self._away:
                 log.info("results are copied to Redis again", action="results_back")

@@ -69,6 +69,9 @@ class Runner:
         cancellation = Cancellation()
         started = monotonic()
         with self._keeper.holding(lease, cancellation) as held:
+            if monotonic() >= held.until:
+                # The process stood still since the claim: the lease is renewed now, or the call is not made.
+                self._keeper.run_once()
             answer = self._caller.call(claimed, cancellation)
             held.call_ended = True
             seconds = monotonic() - started

@@ -41,8 +41,8 @@ def make_app(settings: Settings, queues: Queues) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
-        # With the reduction, a worker whose connection broke while all its slots were busy takes no message until one
-        # of those calls has ended. The messages it holds come back anyway, and find nothing to do.
+        # With the reduction, threads of the pool and the main thread read from the same connection after a reconnect,
+        # and wait for each other until the broker gives the connection up: half a minute without a run (seen).
         worker_enable_prefetch_count_reduction=False,
         # STARTED is written after the claim, by the task: a stray copy must not overwrite a result with it.
         task_track_started=False,
@@ -50,11 +50,15 @@ def make_app(settings: Settings, queues: Queues) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
+        # A worker that reconnects before the broker has noticed that it was gone finds its own exclusive queue locked,
+        # takes that for final, and ends (seen).
+        control_queue_exclusive=False,
+        broker_channel_error_retry=True,
         broker_connection_max_retries=None,
         broker_heartbeat=10,
         # Redis away costs an attempt a moment, not its slot for minutes.
         redis_socket_connect_timeout=2,
-        redis_socket_timeout=5,
+        redis_socket_timeout=2,
         result_backend_transport_options={"retry_policy": {"timeout": 3.0, "max_retries": 2}},
         beat_scheduler="beat.scheduler:DatabaseScheduler",
         beat_max_loop_interval=0.5,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import (
     DECISIONS_NOT_TO_RUN,
+    OPEN,
     RESEND_FIRST,
     RESEND_LONGEST,
     AfterFailure,
@@ -277,17 +278,22 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
     ]
 
 
-def cancel_unstarted(uid: str, by: str, reason: str) -> Move:
-    """Cancel all executions of a job that no worker runs."""
-    return Move(
-        {"open": True, "job_uid": uid, "state": _states(predecessors(State.CANCELLED) - {State.RUNNING})},
-        [_enter(State.CANCELLED, by, reason, {"finished_at": NOW}), _LEAVE_OPEN],
-    )
+def end_open(uid: str, by: str, reason: str) -> Move:
+    """End what a deleted job has in flight: cancel what no worker runs, and let the running attempts be the last.
 
-
-def give_up_running(uid: str, reason: str) -> Move:
-    """Let the running attempts of a job be their last."""
-    return Move({"open": True, "job_uid": uid, "state": State.RUNNING.value}, [{"$set": {"give_up": literal(reason)}}])
+    One write decides for each row, so that none slips from the one case into the other in between.
+    """
+    running = {"$eq": ["$state", State.RUNNING.value]}
+    cancelled = _enter(State.CANCELLED, by, reason, {})["$set"]
+    fields = {
+        "state": {"$cond": [running, "$state", cancelled["state"]]},
+        "transitions": {"$cond": [running, "$transitions", cancelled["transitions"]]},
+        "finished_at": {"$cond": [running, "$$REMOVE", NOW]},
+        "open": {"$cond": [running, True, "$$REMOVE"]},
+        "give_up": {"$cond": [running, literal(reason), "$$REMOVE"]},
+        "send_at": "$$REMOVE",
+    }
+    return Move({"open": True, "job_uid": uid, "state": _states(OPEN)}, [{"$set": fields}])
 
 
 def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
 from pymongo.uri_parser import parse_uri
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _database(url: str) -> str:
 
 
 _ILLEGAL_OPERATION: Final = 20
-"""A code in MongoDB's error_codes.yml."""
+_PASSING: Final = frozenset({11601, 262})
+"""Interrupted, ExceededTimeLimit. Codes are those of MongoDB's error_codes.yml."""
 
 
 def is_away(error: PyMongoError) -> bool:
@@ -69,5 +70,7 @@ def is_away(error: PyMongoError) -> bool:
         or error.has_error_label("RetryableWriteError")
         # PyMongo 4.20 tries a write again whose connection broke while it was made, with a number that only members of
         # replica sets take: a standalone server refuses the second try, and the first never reached it.
-        or (isinstance(error, OperationFailure) and error.code == _ILLEGAL_OPERATION)
+        or (isinstance(error, OperationFailure) and error.code in {_ILLEGAL_OPERATION, *_PASSING})
+        # Written, but not known to be durable: to write it again is what makes sure.
+        or isinstance(error, WriteConcernError)
     )

@@ -78,7 +78,6 @@ MOVES: dict[str, tuple[Callable[[], Move], State]] = {
     "fail and retry": (lambda: executions.fail(ID, "n1", "worker-1", FAILURE, again()), State.PENDING),
     "rescue": (lambda: executions.rescue(ID, "n1", "beat", FAILURE, again(0)), State.PENDING),
     "rescue at the end": (lambda: executions.rescue(ID, "n1", "beat", FAILURE, FAILED), State.FAILED),
-    "cancel": (lambda: executions.cancel_unstarted("uid-job-1", "beat", TEXT), State.CANCELLED),
     "queue": (lambda: executions.mark_queued([ID], 0, "beat"), State.QUEUED),
 }
 FROM = {
@@ -88,7 +87,6 @@ FROM = {
     "fail and retry": {State.RUNNING},
     "rescue": {State.RUNNING},
     "rescue at the end": {State.RUNNING},
-    "cancel": {State.PENDING, State.QUEUED},
     "queue": {State.PENDING, State.QUEUED},
 }
 
@@ -128,14 +126,28 @@ def test_a_message_before_its_time_puts_only_a_queued_row_back(database: Db) -> 
             assert after == before
 
 
-def test_only_running_attempts_are_renewed_or_made_the_last(database: Db) -> None:
+def test_only_running_attempts_are_renewed(database: Db) -> None:
     for state in State:
         before = put(database, row(state))
-        do(database, executions.give_up_running("uid-job-1", TEXT))
         after = do(database, executions.renew({ID: "n1"}, LEASE))
         if state is State.RUNNING:
-            assert after["give_up"] == TEXT
             assert after["lease"]["expires_at"] > now(20)
+        else:
+            assert after == before
+
+
+def test_a_deleted_jobs_executions_are_cancelled_or_make_their_last_attempt(database: Db) -> None:
+    for state in State:
+        before = put(database, row(state))
+        after = do(database, executions.end_open("uid-job-1", "beat", TEXT))
+        if state in {State.PENDING, State.QUEUED}:
+            assert after["state"] == "CANCELLED"
+            assert after["finished_at"] is not None
+            assert after["transitions"][:-1] == before["transitions"]
+            assert (after["transitions"][-1]["state"], after["transitions"][-1]["reason"]) == ("CANCELLED", TEXT)
+            assert not {"open", "send_at", "lease", "give_up"} & set(after)
+        elif state is State.RUNNING:
+            assert after == {**before, "give_up": TEXT}
         else:
             assert after == before
 
@@ -202,7 +214,7 @@ class TestText:
 
     def test_a_reason_of_dollars(self, database: Db) -> None:
         put(database, row(State.QUEUED))
-        after = do(database, executions.cancel_unstarted("uid-job-1", "$by", TEXT))
+        after = do(database, executions.end_open("uid-job-1", "$by", TEXT))
         assert after["transitions"][-1]["reason"] == TEXT
 
     def test_a_long_error_is_cut(self, database: Db) -> None:

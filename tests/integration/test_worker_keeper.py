@@ -125,6 +125,21 @@ def test_the_call_of_an_attempt_that_was_taken_away_is_cancelled_and_its_outcome
     caller.close()
 
 
+def test_a_worker_that_stood_still_after_its_claim_does_not_call_for_an_attempt_that_was_taken(
+    database: Documents, recorder: Recorder
+):
+    execution_id = execution(database, parameters='{"label": "late"}')
+    mine = ledger(database, lease=MOMENT)
+    caller = TargetCaller(Targets([Target("recorder", f"localhost:{recorder.port}", ())]), frozenset())
+    lease = claim(mine, execution_id)
+    rescue(database, execution_id)
+    outcome = Runner(mine, keeper(mine, MOMENT), caller, "worker-1")._attempt(lease)
+    assert recorder.calls("late") == []
+    assert outcome.state is None
+    assert states(database, execution_id) == ["PENDING", "RUNNING", "PENDING"]
+    caller.close()
+
+
 def test_a_lease_that_ended_but_that_nobody_took_is_renewed(database: Documents):
     """As after a pause of the host: to go on costs less than to do the work anew."""
     mine = ledger(database, lease=MOMENT)

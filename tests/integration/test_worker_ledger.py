@@ -395,7 +395,7 @@ def test_a_retry_of_a_job_deleted_meanwhile_is_cancelled(database: Documents):
     claimed = claim(mine, execution_id).claimed
     row = database.executions.find_one({"_id": execution_id})
     assert row is not None
-    given_up = executions.give_up_running(row["job_uid"], "the job was deleted")
+    given_up = executions.end_open(row["job_uid"], "beat", "the job was deleted")
     database.executions.update_many(given_up.filter, given_up.update)
     ended = mine.record(claimed, retry(claimed))
     assert ended is not None
