@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+import structlog
 
 from dev.servers import Servers, private_servers
 from shared.store.indexes import INDEXES
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymongo.database import Database
+
+
+@pytest.fixture(autouse=True)
+def _own_log_configuration() -> Iterator[None]:
+    """Undo what a test, or the code that it ran, has set up for logs: the next one may want to read others."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
