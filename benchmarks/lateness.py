@@ -4,7 +4,7 @@ On private servers, with one beat, one worker and a target that notes when it is
 interval of one second, each at a fraction of its own, half by cron with seconds. Lateness is counted from the nominal
 time, as the stored transitions have it: to QUEUED (the broker has confirmed the message; this is "fire"), to RUNNING (a
 worker has claimed it), and to the target's own clock. Occurrences of the first seconds, while the processes warm up,
-are left out.
+are left out. Then a job is paused and resumed a number of times, and how long it took until beat had that in force.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dev import ready
 from dev.run import ROOT
 from dev.server import free_port
 from dev.servers import private_servers
-from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
+from shared.domain.job import JobDefaults, JobDraft, JobState, ScheduleTerms, define
 from shared.messaging.queues import load_queues
 from shared.store import executions, jobs
 from shared.store.indexes import INDEXES
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 SERVICE = "benchmark.v1.Target"
 WARM_UP = timedelta(seconds=3)
 READY = 60.0
+CHANGES = 20
 
 
 class Target:
@@ -139,6 +140,24 @@ def create_jobs(database: Any, count: int, config: Path, now: datetime) -> None:
         database[jobs.COLLECTION].insert_one(document)
 
 
+def changes(database: Any, count: int) -> list[float]:
+    """Pause and resume a job in turns, as the server does; return how long each took to be in force, in ms."""
+    found = []
+    collection = database[jobs.COLLECTION]
+    for number in range(count):
+        document = collection.find_one({"_id": "job-0"})
+        state = JobState.ACTIVE if document["state"] == JobState.PAUSED else JobState.PAUSED
+        change = (jobs.to_job(document).definition.schedule, "benchmark", "")
+        # At moments that have nothing to do with beat's own rhythm.
+        time.sleep(0.5 + 0.037 * (number % 13))
+        started = time.monotonic()
+        collection.update_one({"_id": "job-0"}, jobs.edit({}, state, change))
+        while collection.find_one({"_id": "job-0"}, {"epoch": 1})["epoch"] == document["epoch"]:
+            time.sleep(0.002)
+        found.append((time.monotonic() - started) * 1000)
+    return found
+
+
 def lateness(database: Any, target: Target, since: datetime) -> dict[str, list[float]]:
     """Return the lateness of each step in milliseconds."""
     found: dict[str, list[float]] = {"fire": [], "attempt": [], "call": []}
@@ -184,11 +203,17 @@ def main() -> None:
             create_jobs(database, given.jobs, folder / "config", now)
             time.sleep(WARM_UP.total_seconds() + given.seconds)
             found = lateness(database, target, now + WARM_UP)
+            found["change"] = changes(database, CHANGES)
         database.client.close()
     target.stop()
     print(f"lateness in ms, {given.jobs} jobs for {given.seconds:g} s ({len(found['fire'])} fires):")
     print(f"{'':<34}{'median':>8}{'p95':>8}{'max':>8}")
-    for step, meaning in (("fire", "message confirmed"), ("attempt", "attempt starts"), ("call", "target called")):
+    for step, meaning in (
+        ("fire", "message confirmed"),
+        ("attempt", "attempt starts"),
+        ("call", "target called"),
+        ("change", "pause or resume in force"),
+    ):
         values = found[step]
         p95 = quantiles(values, n=20, method="inclusive")[-1]
         print(f"{f'{step} ({meaning})':<34}{median(values):8.1f}{p95:8.1f}{max(values):8.1f}")
