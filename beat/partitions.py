@@ -11,6 +11,8 @@ from random import sample
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from pymongo import UpdateOne
+
 from shared import metrics
 from shared.log import get_logger
 from shared.store.jobs import PARTITIONS
@@ -45,8 +47,10 @@ class Partitions:
 
     def prepare(self) -> None:
         """Create the rows of the partitions, if nobody has yet."""
-        for number in range(PARTITIONS):
-            self._partitions.update_one({"_id": number}, [{"$set": {"term": {"$ifNull": ["$term", 0]}}}], upsert=True)
+        unless_there = [{"$set": {"term": {"$ifNull": ["$term", 0]}}}]
+        self._partitions.bulk_write(
+            [UpdateOne({"_id": number}, unless_there, upsert=True) for number in range(PARTITIONS)], ordered=False
+        )
 
     def run_once(self) -> None:
         """Say that this beat is alive, renew what it holds, and move towards a fair share."""

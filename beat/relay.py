@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.errors import PyMongoError
 
 from shared import metrics
-from shared.domain.execution import RESEND_FIRST, State, Trigger
+from shared.domain.execution import RESEND_FIRST, State
 from shared.log import get_logger
 from shared.messaging.dispatcher import BATCH, MOST_WAITING, Sender, take
 from shared.messaging.publisher import BrokerAway, Publisher
@@ -137,9 +137,9 @@ class Relay(Thread):
         confirmed = self._sender.send(rows)
         now = datetime.now(UTC)
         for row in confirmed:
-            if why == "fired" and row["trigger"] == Trigger.SCHEDULE.value:
+            if why == "fired":
                 metrics.BEAT_LATENESS.observe(max(0.0, (now - row["nominal_time"]).total_seconds()))
-            elif why != "fired":
+            else:
                 metrics.BEAT_RELAYED.labels("retry_or_lost" if row["state"] == State.PENDING.value else why).inc()
         if len(confirmed) < len(rows):
             # So that rows which cannot be sent, as for a queue that is gone, do not stand before all others.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from scheduler_service.convert import to_instant, to_mapping, to_span
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobDraft, ScheduleTerms
-from shared.domain.schedule import IntervalSchedule, Schedule, parse_schedule
+from shared.domain.schedule import IntervalSchedule, Schedule
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 
@@ -100,18 +100,11 @@ def _schedule(present: JobDefinition, terms: ScheduleTerms, now: datetime, found
     if terms_of(schedule) == replace(terms, timezone=terms.timezone or "UTC", start_time=_cut(terms.start_time),
                                      end_time=_cut(terms.end_time)):  # fmt: skip
         return schedule
-    keeps = isinstance(schedule, IntervalSchedule) and (terms.type, terms.config) == (schedule.type, schedule.config)
+    anchor = None
+    if isinstance(schedule, IntervalSchedule) and (terms.type, terms.config) == (schedule.type, schedule.config):
+        anchor = schedule.anchor
     try:
-        return parse_schedule(
-            type=terms.type,
-            config=terms.config,
-            timezone=terms.timezone,
-            start_time=terms.start_time,
-            end_time=terms.end_time,
-            now=now,
-            hash_key=present.job_id,
-            anchor=schedule.anchor if keeps and isinstance(schedule, IntervalSchedule) else None,
-        )
+        return terms.parse(now, present.job_id, anchor)
     except InvalidInput as refused:
         found += refused.violations
         return schedule

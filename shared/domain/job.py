@@ -70,6 +70,22 @@ class ScheduleTerms:
     start_time: datetime | None = None
     end_time: datetime | None = None
 
+    def parse(self, now: datetime, job_id: str, anchor: datetime | None = None) -> Schedule:
+        """Return the schedule that these terms mean at `now` (UTC); raise InvalidInput with all that is wrong.
+
+        anchor: that of the interval which these terms change, if it is to go on counting from there.
+        """
+        return parse_schedule(
+            type=self.type,
+            config=self.config,
+            timezone=self.timezone,
+            start_time=self.start_time,
+            end_time=self.end_time,
+            now=now,
+            hash_key=job_id,
+            anchor=anchor,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
@@ -191,15 +207,7 @@ def _schedule(draft: JobDraft, now: datetime, found: list[Violation]) -> Schedul
     if not isinstance(terms, ScheduleTerms):
         return terms
     try:
-        return parse_schedule(
-            type=terms.type,
-            config=terms.config,
-            timezone=terms.timezone,
-            start_time=terms.start_time,
-            end_time=terms.end_time,
-            now=now,
-            hash_key=draft.job_id,
-        )
+        return terms.parse(now, draft.job_id)
     except InvalidInput as refused:
         found.extend(refused.violations)
         return None
