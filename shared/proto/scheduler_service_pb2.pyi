@@ -29,7 +29,7 @@ MAINTENANCE: JobType
 CUSTOM: JobType
 
 class ScheduleConfig(_message.Message):
-    __slots__ = ("type", "config", "timezone", "start_time", "end_time")
+    __slots__ = ("type", "config", "timezone", "start_time", "end_time", "jitter", "max_runs", "expressions", "exclusions")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -42,27 +42,148 @@ class ScheduleConfig(_message.Message):
     TIMEZONE_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    JITTER_FIELD_NUMBER: _ClassVar[int]
+    MAX_RUNS_FIELD_NUMBER: _ClassVar[int]
+    EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
     type: str
     config: _containers.ScalarMap[str, str]
     timezone: str
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, type: _Optional[str] = ..., config: _Optional[_Mapping[str, str]] = ..., timezone: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    jitter: _duration_pb2.Duration
+    max_runs: int
+    expressions: _containers.RepeatedScalarFieldContainer[str]
+    exclusions: Exclusions
+    def __init__(self, type: _Optional[str] = ..., config: _Optional[_Mapping[str, str]] = ..., timezone: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_runs: _Optional[int] = ..., expressions: _Optional[_Iterable[str]] = ..., exclusions: _Optional[_Union[Exclusions, _Mapping]] = ...) -> None: ...
+
+class Exclusions(_message.Message):
+    __slots__ = ("dates", "ranges", "calendars", "holidays", "on_excluded", "weekend")
+    class OnExcluded(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ON_EXCLUDED_UNSPECIFIED: _ClassVar[Exclusions.OnExcluded]
+        ON_EXCLUDED_SKIP: _ClassVar[Exclusions.OnExcluded]
+        ON_EXCLUDED_NEXT_BUSINESS_DAY: _ClassVar[Exclusions.OnExcluded]
+        ON_EXCLUDED_PREVIOUS_BUSINESS_DAY: _ClassVar[Exclusions.OnExcluded]
+    ON_EXCLUDED_UNSPECIFIED: Exclusions.OnExcluded
+    ON_EXCLUDED_SKIP: Exclusions.OnExcluded
+    ON_EXCLUDED_NEXT_BUSINESS_DAY: Exclusions.OnExcluded
+    ON_EXCLUDED_PREVIOUS_BUSINESS_DAY: Exclusions.OnExcluded
+    class DateRange(_message.Message):
+        __slots__ = ("first", "last")
+        FIRST_FIELD_NUMBER: _ClassVar[int]
+        LAST_FIELD_NUMBER: _ClassVar[int]
+        first: str
+        last: str
+        def __init__(self, first: _Optional[str] = ..., last: _Optional[str] = ...) -> None: ...
+    DATES_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    CALENDARS_FIELD_NUMBER: _ClassVar[int]
+    HOLIDAYS_FIELD_NUMBER: _ClassVar[int]
+    ON_EXCLUDED_FIELD_NUMBER: _ClassVar[int]
+    WEEKEND_FIELD_NUMBER: _ClassVar[int]
+    dates: _containers.RepeatedScalarFieldContainer[str]
+    ranges: _containers.RepeatedCompositeFieldContainer[Exclusions.DateRange]
+    calendars: _containers.RepeatedScalarFieldContainer[str]
+    holidays: _containers.RepeatedScalarFieldContainer[str]
+    on_excluded: Exclusions.OnExcluded
+    weekend: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dates: _Optional[_Iterable[str]] = ..., ranges: _Optional[_Iterable[_Union[Exclusions.DateRange, _Mapping]]] = ..., calendars: _Optional[_Iterable[str]] = ..., holidays: _Optional[_Iterable[str]] = ..., on_excluded: _Optional[_Union[Exclusions.OnExcluded, str]] = ..., weekend: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RetryPolicy(_message.Message):
-    __slots__ = ("max_attempts", "initial_backoff", "max_backoff", "multiplier")
+    __slots__ = ("max_attempts", "initial_backoff", "max_backoff", "multiplier", "jitter", "retryable_codes", "non_retryable_codes", "retry_window")
+    class Jitter(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        JITTER_UNSPECIFIED: _ClassVar[RetryPolicy.Jitter]
+        JITTER_PROPORTIONAL: _ClassVar[RetryPolicy.Jitter]
+        JITTER_FULL: _ClassVar[RetryPolicy.Jitter]
+        JITTER_NONE: _ClassVar[RetryPolicy.Jitter]
+    JITTER_UNSPECIFIED: RetryPolicy.Jitter
+    JITTER_PROPORTIONAL: RetryPolicy.Jitter
+    JITTER_FULL: RetryPolicy.Jitter
+    JITTER_NONE: RetryPolicy.Jitter
+    class RetryWindow(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        RETRY_WINDOW_UNSPECIFIED: _ClassVar[RetryPolicy.RetryWindow]
+        RETRY_WINDOW_UNLIMITED: _ClassVar[RetryPolicy.RetryWindow]
+        RETRY_WINDOW_UNTIL_NEXT: _ClassVar[RetryPolicy.RetryWindow]
+    RETRY_WINDOW_UNSPECIFIED: RetryPolicy.RetryWindow
+    RETRY_WINDOW_UNLIMITED: RetryPolicy.RetryWindow
+    RETRY_WINDOW_UNTIL_NEXT: RetryPolicy.RetryWindow
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
+    JITTER_FIELD_NUMBER: _ClassVar[int]
+    RETRYABLE_CODES_FIELD_NUMBER: _ClassVar[int]
+    NON_RETRYABLE_CODES_FIELD_NUMBER: _ClassVar[int]
+    RETRY_WINDOW_FIELD_NUMBER: _ClassVar[int]
     max_attempts: int
     initial_backoff: _duration_pb2.Duration
     max_backoff: _duration_pb2.Duration
     multiplier: float
-    def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., multiplier: _Optional[float] = ...) -> None: ...
+    jitter: RetryPolicy.Jitter
+    retryable_codes: _containers.RepeatedScalarFieldContainer[str]
+    non_retryable_codes: _containers.RepeatedScalarFieldContainer[str]
+    retry_window: RetryPolicy.RetryWindow
+    def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., multiplier: _Optional[float] = ..., jitter: _Optional[_Union[RetryPolicy.Jitter, str]] = ..., retryable_codes: _Optional[_Iterable[str]] = ..., non_retryable_codes: _Optional[_Iterable[str]] = ..., retry_window: _Optional[_Union[RetryPolicy.RetryWindow, str]] = ...) -> None: ...
+
+class Policies(_message.Message):
+    __slots__ = ("misfire", "misfire_grace", "misfire_limit", "overlap", "buffer_limit", "max_concurrent", "on_worker_lost", "pause_on_failure", "delete_after_done")
+    class Misfire(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        MISFIRE_UNSPECIFIED: _ClassVar[Policies.Misfire]
+        MISFIRE_FIRE_LATEST: _ClassVar[Policies.Misfire]
+        MISFIRE_FIRE_ALL: _ClassVar[Policies.Misfire]
+        MISFIRE_SKIP: _ClassVar[Policies.Misfire]
+    MISFIRE_UNSPECIFIED: Policies.Misfire
+    MISFIRE_FIRE_LATEST: Policies.Misfire
+    MISFIRE_FIRE_ALL: Policies.Misfire
+    MISFIRE_SKIP: Policies.Misfire
+    class Overlap(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OVERLAP_UNSPECIFIED: _ClassVar[Policies.Overlap]
+        OVERLAP_SKIP: _ClassVar[Policies.Overlap]
+        OVERLAP_BUFFER_ONE: _ClassVar[Policies.Overlap]
+        OVERLAP_BUFFER_ALL: _ClassVar[Policies.Overlap]
+        OVERLAP_CANCEL_PREVIOUS: _ClassVar[Policies.Overlap]
+        OVERLAP_ALLOW: _ClassVar[Policies.Overlap]
+    OVERLAP_UNSPECIFIED: Policies.Overlap
+    OVERLAP_SKIP: Policies.Overlap
+    OVERLAP_BUFFER_ONE: Policies.Overlap
+    OVERLAP_BUFFER_ALL: Policies.Overlap
+    OVERLAP_CANCEL_PREVIOUS: Policies.Overlap
+    OVERLAP_ALLOW: Policies.Overlap
+    class WorkerLost(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        WORKER_LOST_UNSPECIFIED: _ClassVar[Policies.WorkerLost]
+        WORKER_LOST_RETRY: _ClassVar[Policies.WorkerLost]
+        WORKER_LOST_FAIL: _ClassVar[Policies.WorkerLost]
+    WORKER_LOST_UNSPECIFIED: Policies.WorkerLost
+    WORKER_LOST_RETRY: Policies.WorkerLost
+    WORKER_LOST_FAIL: Policies.WorkerLost
+    MISFIRE_FIELD_NUMBER: _ClassVar[int]
+    MISFIRE_GRACE_FIELD_NUMBER: _ClassVar[int]
+    MISFIRE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    BUFFER_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENT_FIELD_NUMBER: _ClassVar[int]
+    ON_WORKER_LOST_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_ON_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DELETE_AFTER_DONE_FIELD_NUMBER: _ClassVar[int]
+    misfire: Policies.Misfire
+    misfire_grace: _duration_pb2.Duration
+    misfire_limit: int
+    overlap: Policies.Overlap
+    buffer_limit: int
+    max_concurrent: int
+    on_worker_lost: Policies.WorkerLost
+    pause_on_failure: int
+    delete_after_done: bool
+    def __init__(self, misfire: _Optional[_Union[Policies.Misfire, str]] = ..., misfire_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., misfire_limit: _Optional[int] = ..., overlap: _Optional[_Union[Policies.Overlap, str]] = ..., buffer_limit: _Optional[int] = ..., max_concurrent: _Optional[int] = ..., on_worker_lost: _Optional[_Union[Policies.WorkerLost, str]] = ..., pause_on_failure: _Optional[int] = ..., delete_after_done: _Optional[bool] = ...) -> None: ...
 
 class ScheduledJob(_message.Message):
-    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message", "updated_by")
+    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message", "updated_by", "policies")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ScheduledJob.State]
@@ -107,6 +228,7 @@ class ScheduledJob(_message.Message):
     ETAG_FIELD_NUMBER: _ClassVar[int]
     STATUS_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     UPDATED_BY_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     uid: str
     name: str
@@ -130,10 +252,11 @@ class ScheduledJob(_message.Message):
     etag: str
     status_message: str
     updated_by: str
-    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ..., updated_by: _Optional[str] = ...) -> None: ...
+    policies: Policies
+    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ..., updated_by: _Optional[str] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("execution_id", "job_id", "job_name", "trigger", "nominal_time", "due_time", "started_at", "finished_at", "state", "attempt", "max_attempts", "queue", "worker", "target_service", "target_method", "result", "result_truncated", "error", "cancel_requested", "transitions", "reason", "first_time", "last_time", "occurrence_count", "workers_lost", "trace_id")
+    __slots__ = ("execution_id", "job_id", "job_name", "trigger", "nominal_time", "due_time", "started_at", "finished_at", "state", "attempt", "max_attempts", "queue", "worker", "target_service", "target_method", "result", "result_truncated", "error", "cancel_requested", "transitions", "reason", "first_time", "last_time", "occurrence_count", "workers_lost", "trace_id", "tzdata_version", "retry_of", "held")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Execution.State]
@@ -214,6 +337,9 @@ class Execution(_message.Message):
     OCCURRENCE_COUNT_FIELD_NUMBER: _ClassVar[int]
     WORKERS_LOST_FIELD_NUMBER: _ClassVar[int]
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    TZDATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RETRY_OF_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
     job_id: str
     job_name: str
@@ -240,10 +366,13 @@ class Execution(_message.Message):
     occurrence_count: int
     workers_lost: int
     trace_id: str
-    def __init__(self, execution_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., trigger: _Optional[_Union[Execution.Trigger, str]] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[Execution.State, str]] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., queue: _Optional[str] = ..., worker: _Optional[str] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., result_truncated: _Optional[bool] = ..., error: _Optional[_Union[Execution.Error, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., transitions: _Optional[_Iterable[_Union[Execution.Transition, _Mapping]]] = ..., reason: _Optional[str] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., occurrence_count: _Optional[int] = ..., workers_lost: _Optional[int] = ..., trace_id: _Optional[str] = ...) -> None: ...
+    tzdata_version: str
+    retry_of: str
+    held: bool
+    def __init__(self, execution_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., trigger: _Optional[_Union[Execution.Trigger, str]] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[Execution.State, str]] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., queue: _Optional[str] = ..., worker: _Optional[str] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., result_truncated: _Optional[bool] = ..., error: _Optional[_Union[Execution.Error, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., transitions: _Optional[_Iterable[_Union[Execution.Transition, _Mapping]]] = ..., reason: _Optional[str] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., occurrence_count: _Optional[int] = ..., workers_lost: _Optional[int] = ..., trace_id: _Optional[str] = ..., tzdata_version: _Optional[str] = ..., retry_of: _Optional[str] = ..., held: _Optional[bool] = ...) -> None: ...
 
 class CreateScheduledJobRequest(_message.Message):
-    __slots__ = ("name", "job_type", "target_service", "target_method", "schedule_config", "parameters", "description", "job_id", "queue", "priority", "timeout", "retry_policy", "labels")
+    __slots__ = ("name", "job_type", "target_service", "target_method", "schedule_config", "parameters", "description", "job_id", "queue", "priority", "timeout", "retry_policy", "labels", "policies")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -264,6 +393,7 @@ class CreateScheduledJobRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
     name: str
     job_type: JobType
     target_service: str
@@ -277,7 +407,8 @@ class CreateScheduledJobRequest(_message.Message):
     timeout: _duration_pb2.Duration
     retry_policy: RetryPolicy
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., description: _Optional[str] = ..., job_id: _Optional[str] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    policies: Policies
+    def __init__(self, name: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., description: _Optional[str] = ..., job_id: _Optional[str] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ...) -> None: ...
 
 class CreateScheduledJobResponse(_message.Message):
     __slots__ = ("job_id", "job", "warnings")
@@ -366,12 +497,14 @@ class ResumeScheduledJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
 
 class DeleteScheduledJobRequest(_message.Message):
-    __slots__ = ("job_id", "reason")
+    __slots__ = ("job_id", "reason", "cancel_running")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_RUNNING_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     reason: str
-    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    cancel_running: bool
+    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ..., cancel_running: _Optional[bool] = ...) -> None: ...
 
 class DeleteScheduledJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -423,6 +556,38 @@ class GetJobStatusResponse(_message.Message):
     counts: _containers.ScalarMap[str, int]
     window: _duration_pb2.Duration
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., last_execution: _Optional[_Union[Execution, _Mapping]] = ..., counts: _Optional[_Mapping[str, int]] = ..., window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class CancelExecutionRequest(_message.Message):
+    __slots__ = ("execution_id", "reason")
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    reason: str
+    def __init__(self, execution_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CancelExecutionResponse(_message.Message):
+    __slots__ = ("execution",)
+    EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    execution: Execution
+    def __init__(self, execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
+
+class RetryExecutionRequest(_message.Message):
+    __slots__ = ("execution_id", "request_id", "queue")
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    request_id: str
+    queue: str
+    def __init__(self, execution_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ...) -> None: ...
+
+class RetryExecutionResponse(_message.Message):
+    __slots__ = ("execution_id", "execution")
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    execution: Execution
+    def __init__(self, execution_id: _Optional[str] = ..., execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
 
 class GetExecutionRequest(_message.Message):
     __slots__ = ("execution_id",)

@@ -90,6 +90,16 @@ class SchedulerServiceStub:
                 request_serializer=shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusRequest.SerializeToString,
                 response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusResponse.FromString,
                 _registered_method=True)
+        self.CancelExecution = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/CancelExecution',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.CancelExecutionRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.CancelExecutionResponse.FromString,
+                _registered_method=True)
+        self.RetryExecution = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/RetryExecution',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.RetryExecutionRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.RetryExecutionResponse.FromString,
+                _registered_method=True)
         self.GetExecution = channel.unary_unary(
                 '/scheduler.v1.SchedulerService/GetExecution',
                 request_serializer=shared_dot_proto_dot_scheduler__service__pb2.GetExecutionRequest.SerializeToString,
@@ -164,7 +174,8 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteScheduledJob(self, request, context):
-        """Deletes the job and cancels its executions that have not started. What runs ends. The job_id stays taken.
+        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
+        job_id stays taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,6 +190,25 @@ class SchedulerServiceServicer:
 
     def GetJobStatus(self, request, context):
         """Returns the job, when it fires next, how it last went, and how often it went how.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelExecution(self, request, context):
+        """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
+        cancelled, so that the target sees it, and the execution is CANCELLED when the call has ended, unless the target
+        answered in spite of it. Cancelling one that is CANCELLED, or was asked to stop before, changes nothing.
+        FAILED_PRECONDITION for one that has ended otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryExecution(self, request, context):
+        """Runs what failed or was cancelled once more, as a new execution that names the old one: same target, parameters and
+        nominal time as it had, with all attempts before it. A repeated request_id returns the first execution.
+        FAILED_PRECONDITION for one that has neither failed nor been cancelled, or whose job is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +275,16 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.GetJobStatus,
                     request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusRequest.FromString,
                     response_serializer=shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusResponse.SerializeToString,
+            ),
+            'CancelExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelExecution,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.CancelExecutionRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.CancelExecutionResponse.SerializeToString,
+            ),
+            'RetryExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryExecution,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.RetryExecutionRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.RetryExecutionResponse.SerializeToString,
             ),
             'GetExecution': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExecution,
@@ -511,6 +551,60 @@ class SchedulerService:
             '/scheduler.v1.SchedulerService/GetJobStatus',
             shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusRequest.SerializeToString,
             shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/CancelExecution',
+            shared_dot_proto_dot_scheduler__service__pb2.CancelExecutionRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.CancelExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/RetryExecution',
+            shared_dot_proto_dot_scheduler__service__pb2.RetryExecutionRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.RetryExecutionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,11 +66,24 @@ class SchedulerServiceStub:
     FAILED_PRECONDITION for a job that is completed.
     """
     DeleteScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteScheduledJobRequest, _scheduler_service_pb2.DeleteScheduledJobResponse]
-    """Deletes the job and cancels its executions that have not started. What runs ends. The job_id stays taken."""
+    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
+    job_id stays taken.
+    """
     ExecuteJobNow: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExecuteJobRequest, _scheduler_service_pb2.ExecuteJobResponse]
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
     GetJobStatus: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetJobStatusRequest, _scheduler_service_pb2.GetJobStatusResponse]
     """Returns the job, when it fires next, how it last went, and how often it went how."""
+    CancelExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.CancelExecutionRequest, _scheduler_service_pb2.CancelExecutionResponse]
+    """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
+    cancelled, so that the target sees it, and the execution is CANCELLED when the call has ended, unless the target
+    answered in spite of it. Cancelling one that is CANCELLED, or was asked to stop before, changes nothing.
+    FAILED_PRECONDITION for one that has ended otherwise.
+    """
+    RetryExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.RetryExecutionRequest, _scheduler_service_pb2.RetryExecutionResponse]
+    """Runs what failed or was cancelled once more, as a new execution that names the old one: same target, parameters and
+    nominal time as it had, with all attempts before it. A repeated request_id returns the first execution.
+    FAILED_PRECONDITION for one that has neither failed nor been cancelled, or whose job is deleted.
+    """
     GetExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetExecutionRequest, _scheduler_service_pb2.GetExecutionResponse]
     """Returns one execution."""
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListExecutionsRequest, _scheduler_service_pb2.ListExecutionsResponse]
@@ -114,11 +127,24 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     FAILED_PRECONDITION for a job that is completed.
     """
     DeleteScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteScheduledJobRequest, _scheduler_service_pb2.DeleteScheduledJobResponse]  # type: ignore[assignment]
-    """Deletes the job and cancels its executions that have not started. What runs ends. The job_id stays taken."""
+    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
+    job_id stays taken.
+    """
     ExecuteJobNow: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExecuteJobRequest, _scheduler_service_pb2.ExecuteJobResponse]  # type: ignore[assignment]
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
     GetJobStatus: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetJobStatusRequest, _scheduler_service_pb2.GetJobStatusResponse]  # type: ignore[assignment]
     """Returns the job, when it fires next, how it last went, and how often it went how."""
+    CancelExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.CancelExecutionRequest, _scheduler_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
+    """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
+    cancelled, so that the target sees it, and the execution is CANCELLED when the call has ended, unless the target
+    answered in spite of it. Cancelling one that is CANCELLED, or was asked to stop before, changes nothing.
+    FAILED_PRECONDITION for one that has ended otherwise.
+    """
+    RetryExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.RetryExecutionRequest, _scheduler_service_pb2.RetryExecutionResponse]  # type: ignore[assignment]
+    """Runs what failed or was cancelled once more, as a new execution that names the old one: same target, parameters and
+    nominal time as it had, with all attempts before it. A repeated request_id returns the first execution.
+    FAILED_PRECONDITION for one that has neither failed nor been cancelled, or whose job is deleted.
+    """
     GetExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetExecutionRequest, _scheduler_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
     """Returns one execution."""
     ListExecutions: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListExecutionsRequest, _scheduler_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
@@ -201,7 +227,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.DeleteScheduledJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.DeleteScheduledJobResponse, _abc.Awaitable[_scheduler_service_pb2.DeleteScheduledJobResponse]]:
-        """Deletes the job and cancels its executions that have not started. What runs ends. The job_id stays taken."""
+        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
+        job_id stays taken.
+        """
 
     @_abc_1.abstractmethod
     def ExecuteJobNow(
@@ -218,6 +246,29 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.GetJobStatusResponse, _abc.Awaitable[_scheduler_service_pb2.GetJobStatusResponse]]:
         """Returns the job, when it fires next, how it last went, and how often it went how."""
+
+    @_abc_1.abstractmethod
+    def CancelExecution(
+        self,
+        request: _scheduler_service_pb2.CancelExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.CancelExecutionResponse, _abc.Awaitable[_scheduler_service_pb2.CancelExecutionResponse]]:
+        """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
+        cancelled, so that the target sees it, and the execution is CANCELLED when the call has ended, unless the target
+        answered in spite of it. Cancelling one that is CANCELLED, or was asked to stop before, changes nothing.
+        FAILED_PRECONDITION for one that has ended otherwise.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryExecution(
+        self,
+        request: _scheduler_service_pb2.RetryExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.RetryExecutionResponse, _abc.Awaitable[_scheduler_service_pb2.RetryExecutionResponse]]:
+        """Runs what failed or was cancelled once more, as a new execution that names the old one: same target, parameters and
+        nominal time as it had, with all attempts before it. A repeated request_id returns the first execution.
+        FAILED_PRECONDITION for one that has neither failed nor been cancelled, or whose job is deleted.
+        """
 
     @_abc_1.abstractmethod
     def GetExecution(
