@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 from croniter import croniter
 from cronsim import CronSim
 
-from shared.domain.cron import EPOCH, Cron, expression_fields, tzdata_version
+from shared.domain.cron import Cron, expression_fields
 from shared.domain.schedule import from_document, parse_schedule, to_document
+from shared.domain.zones import EPOCH, tzdata_version
 
 ZONE = "America/New_York"
 START = datetime(2026, 1, 1, tzinfo=UTC)

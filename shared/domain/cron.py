@@ -4,7 +4,7 @@ Three things are kept apart, each in whole numbers and each O(1) or a short boun
 
 - Times: the seconds of a day that match, as bit masks of hours, minutes and seconds;
 - Days: the days that match, as one bit mask for each of the 400 years after which the Gregorian calendar repeats;
-- Zone: the zone's offsets from UTC, as a list of stretches of constant offset.
+- Zone (shared.domain.zones): the zone's offsets from UTC, as a list of stretches of constant offset.
 
 A Cron joins them: within a stretch, wall-clock time is UTC plus a constant, so only the borders of the stretches
 need thought, and there the policies decide. Instants are whole seconds since 1970-01-01T00:00:00Z; wall-clock times
@@ -13,47 +13,30 @@ are seconds since 1970-01-01T00:00:00 on that clock.
 
 from __future__ import annotations
 
-import importlib
-import struct
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
-from importlib.resources import files
-from io import BytesIO
 from itertools import accumulate
 from re import compile as regex
-from threading import Lock
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
-from shared.domain.errors import InvalidInput, Unavailable, Violation
-from shared.domain.text import closest, excerpt
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.text import excerpt
+from shared.domain.zones import DAY, FOREVER, zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from importlib.resources.abc import Traversable
 
 FIELDS: Final = ("second", "minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 """The fields of an expression in their order, by the names that the map form uses."""
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY: Final = 86_400
-_FOREVER: Final = 1 << 62
-"""A second that is after all others; an offset added to it is still far from any date."""
-
-_FIRST_PROBE: Final = -62_000_000_000
-"""In the year 5. Some zone files begin with the Big Bang, which no datetime holds."""
-_LAST_PROBE: Final = 253_402_300_799 - 2 * _DAY
-"""Two days before datetimes end, so that local times still exist there."""
 
 _CYCLE_YEARS: Final = 400
 _CYCLE_DAYS: Final = 146_097
 _CYCLE_START: Final = 10_957
 """2000-01-01 in days since 1970: years 0..399 of the cycle are those from 2000 on, and weekdays repeat with it."""
-_CYCLE_SECONDS: Final = _CYCLE_DAYS * _DAY
+_CYCLE_SECONDS: Final = _CYCLE_DAYS * DAY
 _SATURDAY: Final = 6
 LONGEST_EXPRESSION: Final = 1_000
 
@@ -161,7 +144,7 @@ class Days:
     def __bool__(self) -> bool:
         return self._earlier[-1] > 0
 
-    def at_or_after(self, day: int, through: int = _FOREVER) -> int | None:
+    def at_or_after(self, day: int, through: int = FOREVER) -> int | None:
         """Return the first matching day that is not before `day`; may be None when that is after `through`."""
         if self._every:
             return day
@@ -180,7 +163,7 @@ class Days:
             bits = self._years[year]
         return first + _lowest(bits)
 
-    def at_or_before(self, day: int, since: int = -_FOREVER) -> int | None:
+    def at_or_before(self, day: int, since: int = -FOREVER) -> int | None:
         """Return the last matching day that is not after `day`; may be None when that is before `since`."""
         if self._every:
             return day
@@ -269,137 +252,6 @@ class Times:
         return total
 
 
-def _zone_files() -> Traversable:
-    # The package's files, not ZoneInfo(name): that prefers the host's files, whose rules may be older or missing.
-    try:
-        return files("tzdata")
-    except ModuleNotFoundError as error:
-        raise Unavailable("time zone data is missing: install the package tzdata") from error
-
-
-def tzdata_version() -> str:
-    """Return the version of the zone rules in use, as IANA names it, for example `2026a`.
-
-    Raises Unavailable when the package tzdata is not installed.
-    """
-    _zone_files()
-    return str(importlib.import_module("tzdata").IANA_VERSION)
-
-
-@lru_cache(maxsize=1)
-def zone_names() -> frozenset[str]:
-    """Return the names of all zones and of their retired aliases. Raises Unavailable when there is no zone data."""
-    return frozenset((_zone_files() / "zones").read_text(encoding="utf-8").split())
-
-
-@lru_cache(maxsize=1024)
-def zone(name: str) -> Zone:
-    """Return a zone by its IANA name; a retired alias is the zone that it links to (rule 14).
-
-    Raises InvalidInput, on the field `timezone`, for a name that IANA does not have; Unavailable when there is no
-    zone data at all.
-    """
-    names = zone_names()
-    if name not in names:
-        near = next((known for known in names if known.lower() == name.lower()), None) or closest(name, names)
-        hint = f"; did you mean '{near}'?" if near else ", for example Europe/Berlin"
-        raise InvalidInput([Violation("timezone", f"'{excerpt(name)}' is not an IANA time zone{hint}")])
-    return Zone(name, (_zone_files() / "zoneinfo").joinpath(*name.split("/")).read_bytes())
-
-
-class Zone:
-    """A zone's offsets from UTC: stretch i lasts from starts[i] to starts[i + 1] (UTC) and adds offsets[i] seconds.
-
-    The file's transitions are read at once; those that its closing rule goes on to make (RFC 9636, section 3.3) are
-    added when they are asked for. What a stretch's offset is, ZoneInfo says.
-    """
-
-    __slots__ = ("_info", "_lock", "name", "offsets", "rule_start", "starts")
-
-    def __init__(self, name: str, data: bytes) -> None:
-        self.name = name
-        self._info = ZoneInfo.from_file(BytesIO(data), key=name)
-        self._lock = Lock()
-        instants, goes_on = _transitions(data)
-        self.rule_start = instants[-1] if instants else 0
-        """The last transition listed in the file: from then on the zone's rule repeats with the calendar's cycle."""
-        self.starts = [-_FOREVER]
-        self.offsets = [self._offset(instants[0] - 1 if instants else 0)]
-        for instant in instants:
-            self._add(instant)
-        # The last start has to be one whose stretch is not asked for: see index().
-        if goes_on:
-            self._extend()
-        else:
-            self._close()
-
-    def index(self, instant: int) -> int:
-        """Return the stretch that an instant lies in; the one after it is known too."""
-        while instant >= self.starts[-1]:
-            self._extend()
-        return bisect_right(self.starts, instant) - 1
-
-    def wall(self, instant: int) -> int:
-        """Return what the zone's clock shows at an instant."""
-        return instant + self.offsets[self.index(instant)]
-
-    def instant(self, wall: int) -> int:
-        """Return when the zone's clock shows a time: in a gap the first instant after it, of two passes the first."""
-        at = self.index(wall - 2 * _DAY)
-        while self.starts[at + 1] + self.offsets[at] <= wall:
-            at = self.index(self.starts[at + 1])
-        return max(wall - self.offsets[at], self.starts[at])
-
-    def _extend(self) -> None:
-        """Add the next changes that the closing rule makes: at most two a year, so two weeks never hide a pair."""
-        with self._lock:
-            last = max(self.starts[-1], self.rule_start)
-            wanted = len(self.starts) + 16
-            while len(self.starts) < wanted and last < _LAST_PROBE:
-                before, last = last, min(last + 14 * _DAY, _LAST_PROBE)
-                if self._offset(last) == self.offsets[-1]:
-                    continue
-                after = last
-                while after - before > 1:
-                    middle = (before + after) // 2
-                    if self._offset(middle) == self.offsets[-1]:
-                        before = middle
-                    else:
-                        after = middle
-                self._add(after)
-            if last == _LAST_PROBE:
-                self._close()
-
-    def _add(self, instant: int) -> None:
-        offset = self._offset(instant)
-        if offset != self.offsets[-1]:
-            # Readers take no lock and look at starts first, so its offset has to be there already.
-            self.offsets.append(offset)
-            self.starts.append(instant)
-
-    def _close(self) -> None:
-        self.offsets.append(self.offsets[-1])
-        self.starts.append(_FOREVER)
-
-    def _offset(self, instant: int) -> int:
-        ahead = (EPOCH + timedelta(seconds=instant)).astimezone(self._info).utcoffset() or timedelta()
-        return ahead.days * _DAY + ahead.seconds
-
-
-def _transitions(data: bytes) -> tuple[list[int], bool]:
-    """Return a TZif file's instants of change, and whether its closing rule makes more of them (RFC 9636)."""
-    first, isutc, isstd, leaps, times, types, chars = _header(data, 0)
-    second = first + times * 5 + types * 6 + chars + leaps * 8 + isstd + isutc
-    start, isutc, isstd, leaps, times, types, chars = _header(data, second)
-    end = start + times * 9 + types * 6 + chars + leaps * 12 + isstd + isutc
-    instants = struct.unpack_from(f">{times}q", data, start)
-    return [instant for instant in instants if instant > _FIRST_PROBE], b"," in data[end:]
-
-
-def _header(data: bytes, at: int) -> tuple[int, ...]:
-    return (at + 44, *struct.unpack_from(">6l", data, at + 20))
-
-
 class Cron:
     """The instants that six fields name in a zone, under a policy for gaps and one for repeated times.
 
@@ -472,7 +324,7 @@ class Cron:
             begin = zone.starts[index]
             if begin == at and self._shifts_to(index):
                 return at
-            low, high = self._bounds(index, at, _FOREVER)
+            low, high = self._bounds(index, at, FOREVER)
             match = self._at_or_after(low, through=high)
             if match is not None and match < high:
                 return match - zone.offsets[index]
@@ -530,28 +382,28 @@ class Cron:
         match = self._at_or_after(low, through=high) if low < high else None
         return match is not None and match < high
 
-    def _at_or_after(self, wall: int, through: int = _FOREVER) -> int | None:
-        day, time = divmod(wall, _DAY)
-        found = self._days.at_or_after(day, through // _DAY)
+    def _at_or_after(self, wall: int, through: int = FOREVER) -> int | None:
+        day, time = divmod(wall, DAY)
+        found = self._days.at_or_after(day, through // DAY)
         if found == day:
             match = self._times.at_or_after(time)
             if match is not None:
-                return day * _DAY + match
-            found = self._days.at_or_after(day + 1, through // _DAY)
-        return None if found is None else found * _DAY + self._times.first
+                return day * DAY + match
+            found = self._days.at_or_after(day + 1, through // DAY)
+        return None if found is None else found * DAY + self._times.first
 
     def _at_or_before(self, wall: int, since: int) -> int | None:
-        day, time = divmod(wall, _DAY)
-        found = self._days.at_or_before(day, since // _DAY)
+        day, time = divmod(wall, DAY)
+        found = self._days.at_or_before(day, since // DAY)
         if found == day:
             match = self._times.at_or_before(time)
             if match is not None:
-                return day * _DAY + match
-            found = self._days.at_or_before(day - 1, since // _DAY)
-        return None if found is None else found * _DAY + self._times.last
+                return day * DAY + match
+            found = self._days.at_or_before(day - 1, since // DAY)
+        return None if found is None else found * DAY + self._times.last
 
     def _earlier(self, wall: int) -> int:
-        day, time = divmod(wall, _DAY)
+        day, time = divmod(wall, DAY)
         total = self._days.earlier(day) * self._times.count
         return total + self._times.earlier(time) if self._days.at_or_after(day, day) == day else total
 

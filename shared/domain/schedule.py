@@ -16,7 +16,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
 from shared.domain.cron import (
-    EPOCH,
     FIELDS,
     LONGEST_EXPRESSION,
     Cron,
@@ -25,10 +24,10 @@ from shared.domain.cron import (
     expression_fields,
     map_fields,
     uses_hash,
-    zone,
 )
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import excerpt
+from shared.domain.zones import EPOCH, zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import zoneinfo
 from datetime import UTC, date, datetime, timedelta
-from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.domain import cron
-from shared.domain.cron import Cron, Gap, Repeat, expression_fields, map_fields, tzdata_version, zone, zone_names
-from shared.domain.errors import InvalidInput, Unavailable
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from shared.domain.cron import Cron, Gap, Repeat, expression_fields, map_fields
+from shared.domain.errors import InvalidInput
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ADVICE = "; give minute, for example 0"
@@ -590,37 +583,6 @@ def test_a_retired_alias_is_the_zone_it_links_to(alias: str, target: str) -> Non
     assert between(parse("30 2 * * *", alias), "2026-01-01", "2027-01-01") == between(
         parse("30 2 * * *", target), "2026-01-01", "2027-01-01"
     )
-
-
-def test_zone_data_comes_from_the_package_and_not_from_the_host(tmp_path: Path) -> None:
-    wrong = tmp_path / "Europe" / "Berlin"
-    wrong.parent.mkdir()
-    wrong.write_bytes((files("tzdata") / "zoneinfo" / "UTC").read_bytes())
-    host = zoneinfo.TZPATH
-    zoneinfo.reset_tzpath([str(tmp_path)])
-    zoneinfo.ZoneInfo.clear_cache()
-    try:
-        fresh = zone.__wrapped__("Europe/Berlin")
-        assert fresh.wall(seconds("2026-07-01")) == seconds("2026-07-01T02:00")
-    finally:
-        zoneinfo.reset_tzpath(host)
-        zoneinfo.ZoneInfo.clear_cache()
-
-
-def test_the_version_of_the_zone_data_is_known() -> None:
-    listed = (files("tzdata") / "zoneinfo" / "tzdata.zi").read_text(encoding="utf-8").splitlines()[0]
-    assert listed == f"# version {tzdata_version()}"
-
-
-def test_missing_zone_data_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(package: str) -> None:
-        raise ModuleNotFoundError(package)
-
-    monkeypatch.setattr(cron, "files", missing)
-    with pytest.raises(Unavailable, match="install the package tzdata"):
-        zone_names.__wrapped__()
-    with pytest.raises(Unavailable, match="install the package tzdata"):
-        tzdata_version()
 
 
 def test_a_parsed_expression_survives_pickling_and_shares_its_zone() -> None:
