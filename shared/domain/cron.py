@@ -256,10 +256,12 @@ class Cron:
     """The instants that six fields name in a zone, under a policy for gaps and one for repeated times.
 
     fields: as text, in the order of FIELDS; timezone: IANA name; hash_key: what `H` is computed from (the job's id).
+    rules: the fingerprint of the zone's rules to go by; empty means the package's.
     gap, repeat: None takes the default: SHIFT and FIRST for fixed times (rules 2, 4), SKIP and BOTH for interval-like
     ones (rules 3, 5).
 
     Raises InvalidInput with a violation for each thing wrong; `field` is the name of the field, or `timezone`.
+    Raises UnknownRules when the rules are not known.
     """
 
     __slots__ = ("_arguments", "_days", "_first_only", "_second_only", "_shift", "_times", "_zone")
@@ -271,15 +273,16 @@ class Cron:
         gap: Gap | None = None,
         repeat: Repeat | None = None,
         hash_key: str = "",
+        rules: str = "",
     ) -> None:
-        self._arguments = (tuple(fields), timezone, gap, repeat, hash_key)
+        self._arguments = (tuple(fields), timezone, gap, repeat, hash_key, rules)
         violations: list[Violation] = []
         reader = _Reader(hash_key, violations)
         second, minute, hour, day, month, weekday = (
             reader.read(field, text) for field, text in zip(_FIELDS, fields, strict=True)
         )
         try:
-            self._zone = zone(timezone)
+            self._zone = zone(timezone, rules)
         except InvalidInput as refused:
             violations += refused.violations
         if violations:

@@ -27,7 +27,7 @@ from shared.domain.cron import (
 )
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import excerpt
-from shared.domain.zones import EPOCH, zone
+from shared.domain.zones import EPOCH, package_rules, tzdata_version, zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,11 +62,18 @@ _TIME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Schedule(ABC):
-    """What all schedules have: the client's words, and the questions that a planner asks."""
+    """What all schedules have: the client's words, and the questions that a planner asks.
+
+    rules: the fingerprint of the zone's rules that it goes by, whatever the package tzdata says by now; empty when its
+      times do not depend on any, and in documents from before this was kept, which go by the package's.
+    tzdata: the version of the package at which it got its rules, or was made.
+    """
 
     type: ClassVar[str]
     terms: Terms
     timezone: str = "UTC"
+    rules: str = ""
+    tzdata: str = ""
     start_time: datetime | None = None
     end_time: datetime | None = None
 
@@ -74,6 +81,11 @@ class _Schedule(ABC):
     def config(self) -> dict[str, str]:
         """The terms as the client gave them, in a dict of the caller's own."""
         return dict(self.terms)
+
+    @property
+    @abstractmethod
+    def follows_zone(self) -> bool:
+        """Whether its instants depend on the rules of its zone."""
 
     @abstractmethod
     def next_after(self, instant: datetime) -> datetime | None:
@@ -117,7 +129,12 @@ class CronSchedule(_Schedule):
 
     def __post_init__(self) -> None:
         _check_bounds(self)
-        object.__setattr__(self, "_cron", _cron_of(self.terms, self.timezone, self.hash_key))
+        object.__setattr__(self, "_cron", _cron_of(self.terms, self.timezone, self.hash_key, self.rules))
+
+    @property
+    def follows_zone(self) -> bool:
+        """Always: its times are the zone's clock's."""
+        return True
 
     def next_after(self, instant: datetime) -> datetime | None:
         """Return the first occurrence after an instant; microseconds of work, bounded as in rule 13."""
@@ -167,6 +184,11 @@ class IntervalSchedule(_Schedule):
         _check_time("anchor", self.anchor)
         object.__setattr__(self, "period", _period_of(self.terms))
 
+    @property
+    def follows_zone(self) -> bool:
+        """Never: it counts elapsed seconds (rule 7)."""
+        return False
+
     def next_after(self, instant: datetime) -> datetime | None:
         """Return the first occurrence after an instant, by arithmetic."""
         try:
@@ -207,6 +229,11 @@ class OnceSchedule(_Schedule):
     def __post_init__(self) -> None:
         _check_bounds(self)
         _check_time("at", self.at)
+
+    @property
+    def follows_zone(self) -> bool:
+        """If the client gave a wall-clock time: without an offset."""
+        return _is_local(self.config.get("at", ""))
 
     def next_after(self, instant: datetime) -> datetime | None:
         """Return the instant itself, if it is after the one given."""
@@ -293,10 +320,26 @@ def parse_schedule(
     except InvalidInput as refused:
         found += refused.violations
     if schedule is not None and not found:
+        schedule = with_package_rules(schedule)
         found += _never_fires(schedule, now)
     if schedule is None or found:
         raise InvalidInput(replace(wrong, field=f"{field}.{wrong.field}".rstrip(".")) for wrong in found)
     return schedule
+
+
+def with_package_rules(schedule: Schedule) -> Schedule:
+    """Return a schedule as it is under the rules of this process's package tzdata, which it then names.
+
+    A `once` of a wall-clock time comes when the clock shows that time by these rules, unless it was put elsewhere.
+
+    Raises InvalidInput when the package does not have the zone; UnknownRules.
+    """
+    rules = package_rules(schedule.timezone) if schedule.follows_zone else ""
+    if isinstance(schedule, OnceSchedule) and schedule.rules and schedule.rules != rules:
+        time = datetime.fromisoformat(schedule.config["at"].strip().upper())
+        if schedule.at == _cut(_local(time, schedule.timezone, schedule.rules)):
+            schedule = replace(schedule, at=_cut(_local(time, schedule.timezone, rules)))
+    return replace(schedule, rules=rules, tzdata=tzdata_version())
 
 
 def _too_long(kind: str, config: Mapping[str, str], timezone: str) -> list[Violation]:
@@ -321,6 +364,8 @@ def to_document(schedule: Schedule) -> dict[str, object]:
         "timezone": schedule.timezone,
         "start_time": schedule.start_time,
         "end_time": schedule.end_time,
+        "rules": schedule.rules,
+        "tzdata": schedule.tzdata,
     }
     match schedule:
         case CronSchedule(hash_key=hash_key):
@@ -335,7 +380,8 @@ def to_document(schedule: Schedule) -> dict[str, object]:
 def from_document(document: Mapping[str, Any]) -> Schedule:
     """Return the schedule that to_document gave; it is not judged again by today's clock.
 
-    Raises InvalidInput when the document can't be a schedule, for example because its zone is gone from the zone data.
+    Raises InvalidInput when the document can't be a schedule; UnknownRules when it follows rules of a zone that have to
+    be registered first.
     """
     terms = tuple(sorted(document["config"].items()))
     common = {
@@ -343,6 +389,8 @@ def from_document(document: Mapping[str, Any]) -> Schedule:
         "timezone": document["timezone"],
         "start_time": document["start_time"],
         "end_time": document["end_time"],
+        "rules": document.get("rules", ""),
+        "tzdata": document.get("tzdata", ""),
     }
     match document["type"]:
         case "cron":
@@ -364,7 +412,7 @@ def _parse_cron(
 
 
 @lru_cache(maxsize=8192)
-def _cron_of(terms: Terms, timezone: str, hash_key: str) -> Cron:
+def _cron_of(terms: Terms, timezone: str, hash_key: str, rules: str) -> Cron:
     """Return the parsed form of a cron schedule's terms; schedules are read far more often than they differ."""
     found = _unknown_keys("cron", terms)
     given = {key: value for key, value in terms if key in FIELDS}
@@ -390,7 +438,7 @@ def _cron_of(terms: Terms, timezone: str, hash_key: str) -> Cron:
         if by_name:
             fields = tuple(given.get(name, "*") for name in FIELDS)
     try:
-        cron = Cron(fields, timezone, gap, repeat, hash_key)
+        cron = Cron(fields, timezone, gap, repeat, hash_key, rules)
     except InvalidInput as refused:
         found += _in_config(refused.violations, by_name=by_name)
     if found:
@@ -469,10 +517,16 @@ def _parse_at(text: str, timezone: str | None, now: datetime) -> datetime:
     return at
 
 
-def _local(time: datetime, timezone: str) -> datetime:
+def _is_local(text: str) -> bool:
+    """Return whether a time is given without an offset."""
+    match = _TIME.fullmatch(text.strip().upper())
+    return match is not None and not match["offset"]
+
+
+def _local(time: datetime, timezone: str, rules: str = "") -> datetime:
     """Return when a wall-clock time comes, by the rules for fixed times: after a gap, or in the first pass (2, 4)."""
     wall = _whole_seconds(time.replace(tzinfo=UTC))
-    where = zone(timezone)
+    where = zone(timezone, rules)
     instant = where.instant(wall)
     fraction = time.microsecond if where.wall(instant) == wall else 0
     return EPOCH + timedelta(seconds=instant, microseconds=fraction)
