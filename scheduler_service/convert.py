@@ -189,6 +189,8 @@ def _schedule_config(schedule: Schedule) -> pb.ScheduleConfig:
         timezone=schedule.timezone,
         start_time=timestamp(schedule.start_time),
         end_time=timestamp(schedule.end_time),
+        jitter=duration(schedule.jitter) if schedule.jitter else None,
+        max_runs=schedule.max_runs or 0,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.convert import to_instant, to_mapping, to_span
@@ -97,8 +98,7 @@ def changed_draft(
 def _schedule(present: JobDefinition, terms: ScheduleTerms, now: datetime, found: list[Violation]) -> Schedule:
     """Return the schedule of these terms; the present one if they are no others, or not right."""
     schedule = present.schedule
-    if terms_of(schedule) == replace(terms, timezone=terms.timezone or "UTC", start_time=_cut(terms.start_time),
-                                     end_time=_cut(terms.end_time)):  # fmt: skip
+    if terms_of(schedule) == _as_kept(terms):
         return schedule
     anchor = None
     if isinstance(schedule, IntervalSchedule) and (terms.type, terms.config) == (schedule.type, schedule.config):
@@ -112,11 +112,22 @@ def _schedule(present: JobDefinition, terms: ScheduleTerms, now: datetime, found
 
 def terms_of(schedule: Schedule) -> ScheduleTerms:
     """Return a schedule as its client wrote it."""
-    return ScheduleTerms(schedule.type, schedule.config, schedule.timezone, schedule.start_time, schedule.end_time)
+    same = {f.name: getattr(schedule, f.name) for f in fields(ScheduleTerms)}
+    return ScheduleTerms(**same)
+
+
+def _as_kept(terms: ScheduleTerms) -> ScheduleTerms:
+    """Return terms as a schedule keeps them: in a zone, to the millisecond."""
+    return replace(
+        terms,
+        timezone=terms.timezone or "UTC",
+        start_time=_cut(terms.start_time),
+        end_time=_cut(terms.end_time),
+        jitter=timedelta(milliseconds=terms.jitter // timedelta(milliseconds=1)),
+    )
 
 
 def _cut(instant: datetime | None) -> datetime | None:
-    """Return an instant as schedules keep it: to the millisecond."""
     return instant and instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
@@ -164,7 +175,14 @@ def _terms(message: Fields, found: list[Violation]) -> ScheduleTerms | None:
         for name in ("start_time", "end_time")
         if given.HasField(name)
     }
-    return ScheduleTerms(type=given.type, config=dict(given.config), timezone=given.timezone, **times)
+    return ScheduleTerms(
+        type=given.type,
+        config=dict(given.config),
+        timezone=given.timezone,
+        jitter=to_span("schedule_config.jitter", given.jitter, found) or timedelta(),
+        max_runs=given.max_runs or None,
+        **times,
+    )
 
 
 def _retry(given: pb.RetryPolicy, found: list[Violation]) -> Mapping[str, Any]:

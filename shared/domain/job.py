@@ -69,6 +69,8 @@ class ScheduleTerms:
     timezone: str = ""
     start_time: datetime | None = None
     end_time: datetime | None = None
+    jitter: timedelta = timedelta()
+    max_runs: int | None = None
 
     def parse(self, now: datetime, job_id: str, anchor: datetime | None = None) -> Schedule:
         """Return the schedule that these terms mean at `now` (UTC); raise InvalidInput with all that is wrong.
@@ -81,6 +83,8 @@ class ScheduleTerms:
             timezone=self.timezone,
             start_time=self.start_time,
             end_time=self.end_time,
+            jitter=self.jitter,
+            max_runs=self.max_runs,
             now=now,
             hash_key=job_id,
             anchor=anchor,

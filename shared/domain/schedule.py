@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
 from shared.domain.cron import (
@@ -42,9 +43,11 @@ ONCE_GRACE: Final = timedelta(minutes=1)
 LONGEST_INTERVAL: Final = timedelta(days=36_525)
 LONGEST_TERM: Final = LONGEST_EXPRESSION
 """Characters of any text in a schedule; megabytes of them would take seconds to read, each time."""
+LONGEST_JITTER: Final = timedelta(days=1)
 MOST_TERMS: Final = 20
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SECOND: Final = timedelta(seconds=1)
+_END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 
 _UNITS: Final = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
 _LETTERS: Final = {unit[0]: seconds for unit, seconds in _UNITS.items()}
@@ -67,6 +70,8 @@ class _Schedule(ABC):
     rules: the fingerprint of the zone's rules that it goes by, whatever the package tzdata says by now; empty when its
       times do not depend on any, and in documents from before this was kept, which go by the package's.
     tzdata: the version of the package at which it got its rules, or was made.
+    jitter: the longest that a fire may be put off, in whole milliseconds; see due_time.
+    max_runs: after how many runs it ends, None for no limit. Only kept here: occurrences know nothing of runs.
     """
 
     type: ClassVar[str]
@@ -76,6 +81,8 @@ class _Schedule(ABC):
     tzdata: str = ""
     start_time: datetime | None = None
     end_time: datetime | None = None
+    jitter: timedelta = timedelta()
+    max_runs: int | None = None
 
     @property
     def config(self) -> dict[str, str]:
@@ -102,6 +109,20 @@ class _Schedule(ABC):
     def first_after(self, now: datetime) -> datetime | None:
         """Return what a schedule that is given at `now` fires first: its next time, a `once` of just now included."""
         return self.next_after(now)
+
+    def due_time(self, nominal: datetime, key: str) -> datetime:
+        """Return when an occurrence is to go out: its nominal time and a part of the jitter, in milliseconds.
+
+        The part is a hash of nominal time and key (the job's uid), so it is the same whenever and wherever it is
+        computed; it is taken of the time to the next occurrence where that is shorter, and never reaches it.
+        """
+        if not self.jitter:
+            return nominal
+        room = min(self.jitter, (self.next_after(nominal) or _END_OF_TIME) - nominal) // _MILLISECOND
+        if room < 1:
+            return nominal
+        digest = blake2b(f"{key}:{nominal.astimezone(UTC).isoformat()}".encode(), digest_size=8).digest()
+        return nominal + int.from_bytes(digest) % room * _MILLISECOND
 
     def upcoming(self, after: datetime, n: int) -> list[datetime]:
         """Return the first n occurrences after an instant, or as many as there are."""
@@ -268,6 +289,8 @@ def parse_schedule(
     timezone: str = "",
     start_time: datetime | None = None,
     end_time: datetime | None = None,
+    jitter: timedelta = timedelta(),
+    max_runs: int | None = None,
     now: datetime,
     hash_key: str,
     field: str = "schedule_config",
@@ -279,6 +302,7 @@ def parse_schedule(
       `gap` and `repeat` (rule 6). interval: `seconds`, `minutes`, `hours`, `days` added up, or `every` (`1h30m`).
       once: `at`, RFC 3339; without an offset it is the wall-clock time of `timezone`, which then has to be given.
     timezone: IANA name; empty means UTC. start_time, end_time: both may be occurrences themselves.
+    jitter: cut to milliseconds; at most a day. max_runs: at least 1.
     now: UTC; there has to be an occurrence after it. hash_key: the job's id, for `H`.
     anchor: what an interval that goes on unchanged was counted from so far; start_time, when given, comes first, and
       with neither it is the whole second of `now`.
@@ -289,11 +313,8 @@ def parse_schedule(
     found = _too_long(type, config, timezone)
     if found:
         raise InvalidInput(replace(wrong, field=f"{field}.{wrong.field}") for wrong in found)
-    start = _to_milliseconds("start_time", start_time, found)
-    end = _to_milliseconds("end_time", end_time, found)
-    if start and end and end <= start:
-        found.append(Violation("end_time", f"{_shown(end)} is not after start_time {_shown(start)}"))
-        start = end = None
+    common = _parse_bounds(start_time, end_time, jitter, max_runs, found)
+    common["timezone"] = name = timezone or "UTC"
     terms = tuple(sorted(config.items()))
     known = _KEYS.get(type)
     if known is None:
@@ -303,20 +324,19 @@ def parse_schedule(
         found += _unknown_keys(type, terms)
         terms = tuple((key, value) for key, value in terms if key in known)
     schedule: Schedule | None = None
-    name = timezone or "UTC"
     try:
         if type == "cron":
-            schedule = _parse_cron(terms, name, start, end, hash_key)
+            # Without an H the key must not tell jobs apart: they share one parsed form.
+            hashed = uses_hash(value for key, value in terms if key not in {"gap", "repeat"})
+            schedule = CronSchedule(terms=terms, hash_key=hash_key if hashed else "", **common)
         else:
             zone_known = _zone_problem(name, found)
             if type == "interval":
-                base = start or anchor or now.replace(microsecond=0)
-                schedule = IntervalSchedule(
-                    terms=terms, timezone=name, start_time=start, end_time=end, anchor=_cut(base.astimezone(UTC))
-                )
+                base = common["start_time"] or anchor or now.replace(microsecond=0)
+                schedule = IntervalSchedule(terms=terms, anchor=_cut(base.astimezone(UTC)), **common)
             elif type == "once":
                 at = _parse_at(dict(terms).get("at", ""), timezone if zone_known else None, now)
-                schedule = OnceSchedule(terms=terms, timezone=name, start_time=start, end_time=end, at=at)
+                schedule = OnceSchedule(terms=terms, at=at, **common)
     except InvalidInput as refused:
         found += refused.violations
     if schedule is not None and not found:
@@ -364,6 +384,8 @@ def to_document(schedule: Schedule) -> dict[str, object]:
         "timezone": schedule.timezone,
         "start_time": schedule.start_time,
         "end_time": schedule.end_time,
+        "jitter": schedule.jitter.total_seconds(),
+        "max_runs": schedule.max_runs,
         "rules": schedule.rules,
         "tzdata": schedule.tzdata,
     }
@@ -389,6 +411,8 @@ def from_document(document: Mapping[str, Any]) -> Schedule:
         "timezone": document["timezone"],
         "start_time": document["start_time"],
         "end_time": document["end_time"],
+        "jitter": timedelta(seconds=document.get("jitter", 0)),
+        "max_runs": document.get("max_runs"),
         "rules": document.get("rules", ""),
         "tzdata": document.get("tzdata", ""),
     }
@@ -403,12 +427,24 @@ def from_document(document: Mapping[str, Any]) -> Schedule:
             raise InvalidInput([Violation("type", f"'{other}' is not a schedule type ({', '.join(_KEYS)})")])
 
 
-def _parse_cron(
-    terms: Terms, timezone: str, start: datetime | None, end: datetime | None, hash_key: str
-) -> CronSchedule:
-    # Without an H the key must not tell jobs apart: they share one parsed form.
-    key = hash_key if uses_hash(value for name, value in terms if name not in {"gap", "repeat"}) else ""
-    return CronSchedule(terms=terms, timezone=timezone, start_time=start, end_time=end, hash_key=key)
+def _parse_bounds(
+    start_time: datetime | None,
+    end_time: datetime | None,
+    jitter: timedelta,
+    max_runs: int | None,
+    found: list[Violation],
+) -> dict[str, Any]:
+    """Return these fields as a schedule keeps them; one that can't be right is left out, and its violation added."""
+    given: dict[str, Any] = {
+        "start_time": _to_milliseconds("start_time", start_time, found),
+        "end_time": _to_milliseconds("end_time", end_time, found),
+        "jitter": jitter // _MILLISECOND * _MILLISECOND,
+        "max_runs": max_runs,
+    }
+    wrong = _bound_violations(**given)
+    found += wrong
+    names = {violation.field for violation in wrong}
+    return {name: value for name, value in given.items() if name not in names}
 
 
 @lru_cache(maxsize=8192)
@@ -579,13 +615,28 @@ def _zone_problem(name: str, found: list[Violation]) -> bool:
 
 
 def _check_bounds(schedule: _Schedule) -> None:
-    start, end = schedule.start_time, schedule.end_time
+    start, end, jitter = schedule.start_time, schedule.end_time, schedule.jitter
     if start is not None:
         _check_time("start_time", start)
     if end is not None:
         _check_time("end_time", end)
-    if start is not None and end is not None and end <= start:
-        raise _refused("end_time", f"{_shown(end)} is not after start_time {_shown(start)}")
+    if wrong := _bound_violations(start, end, jitter, schedule.max_runs):
+        raise InvalidInput(wrong)
+    if jitter % _MILLISECOND:
+        raise _refused("jitter", f"{jitter.total_seconds()} s is not whole milliseconds")
+
+
+def _bound_violations(
+    start_time: datetime | None, end_time: datetime | None, jitter: timedelta, max_runs: int | None
+) -> list[Violation]:
+    found = []
+    if start_time is not None and end_time is not None and end_time <= start_time:
+        found.append(Violation("end_time", f"{_shown(end_time)} is not after start_time {_shown(start_time)}"))
+    if not timedelta() <= jitter <= LONGEST_JITTER:
+        found.append(Violation("jitter", f"{jitter.total_seconds():g} s is not a jitter (0 s to a day)"))
+    if max_runs is not None and max_runs < 1:
+        found.append(Violation("max_runs", f"{max_runs} is not a number of runs (at least 1; none means no limit)"))
+    return found
 
 
 def _check_time(name: str, time: datetime) -> None:

@@ -102,6 +102,8 @@ async def test_all_that_a_client_decides_comes_back_as_it_was_sent(server: Runni
             timezone="America/New_York",
             start_time=Timestamp(seconds=1_900_000_000),
             end_time=Timestamp(seconds=2_000_000_000),
+            jitter=Duration(seconds=90, nanos=250_000_000),
+            max_runs=1_000_000_000_000,
         ),
         parameters={"product_ids": ["a.b", "$c"], "max_products": 7},
     )
@@ -111,6 +113,8 @@ async def test_all_that_a_client_decides_comes_back_as_it_was_sent(server: Runni
     assert dict(job.labels) == {"team.name": "prices", "$odd": ""}
     assert job.schedule_config.timezone == "America/New_York"
     assert job.schedule_config.start_time.seconds == 1_900_000_000
+    assert job.schedule_config.jitter == Duration(seconds=90, nanos=250_000_000)
+    assert job.schedule_config.max_runs == 1_000_000_000_000
     assert job.parameters["product_ids"] == ["a.b", "$c"]
     assert job.parameters["max_products"] == 7
 
@@ -451,6 +455,22 @@ async def test_an_update_that_leaves_the_schedule_alone_queues_no_change(server:
     after = await document(server, "mine")
     assert (after["changes"], after["revision"], after["edits"]) == ([], 2, 2)
     assert (after["wake_at"], after["installed"]) == (before["wake_at"], before["installed"])
+
+
+async def test_a_schedule_of_the_same_terms_stays_the_very_one_in_each_of_its_fields(server: Running) -> None:
+    def terms(**more: Any) -> pb.ScheduleConfig:
+        return pb.ScheduleConfig(type="interval", config={"hours": "1"}, **more)
+
+    job = await server.create(job_id="mine", schedule_config=terms(jitter=Duration(nanos=7_000_000), max_runs=3))
+    # what is finer than a schedule keeps is no difference
+    await update(server, job.job_id, schedule_config=terms(jitter=Duration(nanos=7_999_999), max_runs=3))
+    assert (await document(server, "mine"))["changes"] == []
+    await update(server, job.job_id, schedule_config=terms(jitter=Duration(nanos=8_000_000), max_runs=3))
+    await update(server, job.job_id, schedule_config=terms(max_runs=4))
+    first, second = (await document(server, "mine"))["changes"]
+    assert (first["schedule"]["jitter"], first["schedule"]["max_runs"]) == (0.008, 3)
+    assert (second["schedule"]["jitter"], second["schedule"]["max_runs"]) == (0, 4)
+    assert first["schedule"]["anchor"] == second["schedule"]["anchor"]
 
 
 async def test_a_changed_schedule_waits_as_a_change_and_is_shown_at_once(server: Running) -> None:

@@ -23,7 +23,7 @@ from cronsim import CronSim, CronSimError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.domain import cron
+from shared.domain import zones
 from shared.domain.errors import InvalidInput
 from shared.domain.schedule import CronSchedule, IntervalSchedule
 
@@ -343,10 +343,10 @@ def test_the_stretches_of_every_zone_are_those_of_zoneinfo_to_the_end_of_the_cen
         if data in seen:
             continue
         seen.add(data)
-        where = cron.zone(name)
+        where = zones.zone(name)
         # Every 37 days and some, so that all hours and days of the year are met.
         for instant in range(0, 4_134_000_000, 37 * 86_400 + 3_607):
-            moment = cron.EPOCH + timedelta(seconds=instant)
+            moment = zones.EPOCH + timedelta(seconds=instant)
             assert where.wall(instant) - instant == offset(name, moment) // timedelta(seconds=1), (name, moment)
     assert len(seen) > 300
 
@@ -354,7 +354,7 @@ def test_the_stretches_of_every_zone_are_those_of_zoneinfo_to_the_end_of_the_cen
 def test_every_stretch_of_every_zone_is_longer_than_the_changes_at_its_ends() -> None:
     # The engine looks at one change at a time; two within one gap or repeated hour would be wrong together.
     for name in ZONES:
-        where = cron.zone(name)
+        where = zones.zone(name)
         for i in range(1, len(where.starts) - 2):
             jumps = [abs(where.offsets[j + 1] - where.offsets[j]) for j in (i - 1, i)]
             assert where.starts[i + 1] - where.starts[i] > max(jumps) + 86_400, name

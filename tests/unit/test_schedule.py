@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -37,17 +38,31 @@ def parse(
     *,
     key: str = "job-1",
     anchor: datetime | None = None,
+    **more: Any,
 ) -> Schedule:
     return parse_schedule(
-        type=kind, config=config, timezone=zone, start_time=start, end_time=end, now=NOW, hash_key=key, anchor=anchor
+        type=kind,
+        config=config,
+        timezone=zone,
+        start_time=start,
+        end_time=end,
+        now=NOW,
+        hash_key=key,
+        anchor=anchor,
+        **more,
     )
 
 
 def refusals(
-    kind: str, config: dict[str, str], zone: str = "", start: datetime | None = None, end: datetime | None = None
+    kind: str,
+    config: dict[str, str],
+    zone: str = "",
+    start: datetime | None = None,
+    end: datetime | None = None,
+    **more: Any,
 ) -> list[str]:
     with pytest.raises(InvalidInput) as refused:
-        parse(kind, config, zone, start, end)
+        parse(kind, config, zone, start, end, **more)
     return [str(violation).removeprefix("schedule_config.") for violation in refused.value.violations]
 
 
@@ -61,6 +76,7 @@ EXAMPLES = [
     parse("interval", {"hours": "1", "minutes": "30"}, end=at("2027-01-01T00:00:00.250")),
     parse("interval", {"every": "1d12h"}, start=at("2027-01-01T00:00:00.123")),
     parse("once", {"at": "2027-03-28T02:30:00"}, "Europe/Berlin"),
+    parse("cron", {"expression": "@hourly"}, jitter=timedelta(milliseconds=90_001), max_runs=7),
 ]
 
 
@@ -421,6 +437,72 @@ def test_configs_that_say_the_same_in_another_order_are_equal() -> None:
     one = parse("interval", {"hours": "1", "minutes": "30"}, anchor=anchor)
     assert one == parse("interval", {"minutes": "30", "hours": "1"}, anchor=anchor)
     assert one != parse("interval", {"minutes": "90"}, anchor=anchor)
+
+
+def test_a_document_of_before_jitter_and_max_runs_is_read() -> None:
+    schedule = parse("cron", {"expression": "@daily"})
+    document = to_document(schedule)
+    assert from_document({key: document[key] for key in document.keys() - {"jitter", "max_runs"}}) == schedule
+
+
+# Jitter and max_runs
+
+
+def test_jitter_puts_each_fire_off_by_its_own_part_of_the_span() -> None:
+    schedule = parse("cron", {"expression": "@hourly"}, jitter=timedelta(minutes=10))
+    delays = [schedule.due_time(nominal, "uid-1") - nominal for nominal in schedule.upcoming(NOW, 500)]
+    assert all(timedelta() <= delay < timedelta(minutes=10) for delay in delays)
+    assert all(delay % timedelta(milliseconds=1) == timedelta() for delay in delays)
+    assert len(set(delays)) > 490
+    assert timedelta(minutes=4) < sum(delays, timedelta()) / 500 < timedelta(minutes=6)
+
+
+def test_jitter_is_the_same_on_every_host_and_in_every_release() -> None:
+    schedule = parse("cron", {"expression": "@hourly"}, jitter=timedelta(minutes=10))
+    assert schedule.due_time(at("2030-01-01T08:00"), "uid-1") == at("2030-01-01T08:08:16.961")
+    assert schedule.due_time(at("2030-01-01T09:00"), "uid-1") == at("2030-01-01T09:03:34.107")
+    assert schedule.due_time(at("2030-01-01T08:00"), "uid-2") == at("2030-01-01T08:09:59.249")
+
+
+def test_jitter_never_reaches_the_next_occurrence() -> None:
+    schedule = parse("cron", {"expression": "*/2 * * * * *"}, jitter=timedelta(days=1))
+    for nominal in schedule.upcoming(NOW, 2000):
+        assert nominal <= schedule.due_time(nominal, "uid-1") < nominal + timedelta(seconds=2)
+
+
+def test_the_last_occurrence_may_be_put_off_past_the_end() -> None:
+    schedule = parse("cron", {"expression": "@hourly"}, end=at("2026-12-01"), jitter=timedelta(hours=20))
+    assert schedule.due_time(at("2026-12-01"), "uid-1") > at("2026-12-01T01:00")
+    late = parse("once", {"at": "9999-12-31T23:00:00Z"}, jitter=timedelta(days=1))
+    assert late.due_time(at("9999-12-31T23:00"), "uid-1") > at("9999-12-31T23:00")
+
+
+def test_without_jitter_a_fire_is_due_at_its_nominal_time() -> None:
+    for schedule in EXAMPLES[:5]:
+        nominal = schedule.next_after(NOW)
+        assert nominal is not None
+        assert schedule.due_time(nominal, "uid-1") == nominal
+    barely = parse("cron", {"expression": "@hourly"}, jitter=timedelta(microseconds=1_500))
+    assert barely.due_time(at("2030-01-01"), "uid-1") == at("2030-01-01")
+
+
+def test_max_runs_is_kept_and_bounds_no_question() -> None:
+    schedule = parse("cron", {"expression": "@hourly"}, max_runs=2)
+    assert schedule.max_runs == 2
+    assert len(schedule.upcoming(NOW, 5)) == 5
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"jitter": timedelta(seconds=86_401)}, "jitter: 86401 s is not a jitter (0 s to a day)"),
+        ({"jitter": timedelta(seconds=-1)}, "jitter: -1 s is not a jitter (0 s to a day)"),
+        ({"max_runs": 0}, "max_runs: 0 is not a number of runs (at least 1; none means no limit)"),
+        ({"max_runs": -3}, "max_runs: -3 is not a number of runs (at least 1; none means no limit)"),
+    ],
+)
+def test_a_wrong_jitter_or_number_of_runs_is_refused_in_a_sentence(more: dict[str, Any], sentence: str) -> None:
+    assert refusals("cron", {"expression": "@daily"}, **more) == [sentence]
 
 
 def test_reading_the_same_document_again_parses_nothing() -> None:
