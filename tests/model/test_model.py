@@ -1,0 +1,67 @@
+"""The protocols hold in every state that they can reach at these sizes, and miss each of their rules.
+
+`python -m tests.model` goes further, and prints the trace of a rule that is switched off; --help says how.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model import firing, running
+from tests.model.explore import explore
+from tests.model.firing import Firing
+from tests.model.running import Running
+
+FIRINGS = [
+    firing.Size(4),
+    firing.Size(3, misfire="FIRE_ALL"),
+    firing.Size(3, misfire="SKIP"),
+    firing.Size(2, edits=1),
+    firing.Size(1, edits=2, edit_to=("odd", "paused", "deleted")),
+    *[firing.Size(2, overlap=overlap, misfire="FIRE_ALL") for overlap in firing.OVERLAPS],
+    firing.Size(3, overlap="BUFFER_ALL", beats=1),
+    firing.Size(3, overlap="CANCEL_PREVIOUS", beats=1),
+    firing.Size(2, edits=1, overlap="SKIP", edit_to=("deleted",), beats=1),
+    firing.Size(1, edits=1, overlap="SKIP", edit_to=("deleted",)),
+    firing.Size(2, edits=1, overlap="ALLOW", edit_to=("BUFFER_ONE",), beats=1),
+]
+RUNNINGS = [running.Size(), running.Size(lost="FAIL", cancels=0)]
+
+
+def named(size: firing.Size | running.Size) -> str:
+    """Show what of a size is not as usual."""
+    usual = type(size)._field_defaults
+    shown = {field: value for field, value in size._asdict().items() if usual.get(field) != value}
+    return " ".join(f"{field}={value}" for field, value in shown.items()) or "usual"
+
+
+@pytest.mark.parametrize("size", FIRINGS, ids=named)
+def test_however_beats_edits_and_runs_interleave_each_occurrence_is_decided_once_and_none_overlap(
+    size: firing.Size,
+) -> None:
+    explored = explore(Firing(size))
+    assert not explored.wrong, explored
+    assert explored.states > 1000
+
+
+@pytest.mark.parametrize("size", RUNNINGS, ids=named)
+def test_whatever_workers_messages_and_clients_do_an_attempt_runs_once_and_the_execution_ends(
+    size: running.Size,
+) -> None:
+    explored = explore(Running(size))
+    assert not explored.wrong, explored
+    assert explored.states > 1000
+
+
+@pytest.mark.parametrize("rule", firing.RULES)
+def test_firing_needs_each_of_its_rules(rule: str) -> None:
+    explored = explore(Firing(firing.RULES[rule].missed_at._replace(broken=rule)))
+    assert explored.wrong, firing.RULES[rule].says
+    assert explored.trace
+
+
+@pytest.mark.parametrize("rule", running.RULES)
+def test_running_needs_each_of_its_rules(rule: str) -> None:
+    explored = explore(Running(running.RULES[rule].missed_at._replace(broken=rule)))
+    assert explored.wrong, running.RULES[rule].says
+    assert explored.trace
