@@ -72,29 +72,29 @@ class Ledger:
 
     def claim(self, execution_id: str) -> Lease | None:
         """Start an attempt, and hold its lease; None when there is nothing to start: done, running, or not due yet."""
-        nonce = uuid4().hex
-        start = executions.claim(execution_id, self._worker, nonce, self._lease)
-        # Of a claim whose answer was lost the nonce tells, which nobody else can have written; and its lease, which
-        # has been running since, begins anew.
-        confirm = executions.renew({execution_id: nonce}, self._lease)
+        nonces: list[str] = []
 
-        def claim_once(*, tried: bool) -> Lease | None:
-            # The claim comes first: one that was lost may still be on its way, and take effect after a look.
-            for move in (start, confirm) if tried else (start,):
+        def claim_once() -> Lease | None:
+            # Of a claim whose answer was lost its nonce tells, which nobody else can have written; and its lease, which
+            # has been running since, begins anew. But first comes another, with a nonce of its own: the lost one may
+            # still be on its way, even till this attempt has ended, and must not pass for it then.
+            moves = [executions.confirm(execution_id, nonces, self._lease)] if nonces else []
+            nonces.append(uuid4().hex)
+            for move in (executions.claim(execution_id, self._worker, nonces[-1], self._lease), *moves):
                 asked_at = monotonic()
                 if document := self._apply(move):
                     granted_at = document["lease"]["expires_at"] - self._lease
                     return Lease(executions.to_claimed(document), asked_at, granted_at)
             return None
 
-        lease = self._persist(lambda tried: claim_once(tried=tried))
+        lease = self._persist(lambda _: claim_once())
         if lease is not None:
             return lease
         early = executions.return_early(execution_id, self._worker)
         if self._persist(lambda _: self._executions.update_one(early.filter, early.update)).matched_count:
             return None
         # It may have become due between the two; its message is the one that is being handled here.
-        return self._persist(lambda tried: claim_once(tried=tried))
+        return self._persist(lambda _: claim_once())
 
     def why_unclaimable(self, execution_id: str) -> str:
         """Return, for the log, why an execution could not be claimed."""

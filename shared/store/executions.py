@@ -229,6 +229,12 @@ def renew(held: Mapping[str, str], lease: timedelta) -> Move:
     )
 
 
+def confirm(execution_id: str, nonces: Sequence[str], lease: timedelta) -> Move:
+    """Begin anew the lease of an attempt that was started by one of several claims whose answers were lost."""
+    started = {"_id": execution_id, "state": State.RUNNING.value, "lease.nonce": {"$in": list(nonces)}}
+    return Move(started, [{"$set": {"lease.expires_at": from_now(lease)}}])
+
+
 def _held(execution_id: str, nonce: str) -> dict[str, Any]:
     return {"_id": execution_id, "state": State.RUNNING.value, "lease.nonce": nonce}
 

@@ -503,6 +503,31 @@ def test_a_claim_that_never_arrived_is_made_again(database: Documents, through_p
     assert proxy.has_lost_all
 
 
+def test_a_claim_that_arrives_late_gets_nothing_of_what_the_next_one_began(database: Documents, proxy: Proxy):
+    """Found by tests/model: with the nonce of both the same, attempt 1's outcome, sent again, would end attempt 2."""
+    execution_id, lost = execution(database), dict[str, Any]()
+
+    class Sent(AtTheFirst):
+        def started(self, event: CommandStartedEvent) -> None:
+            if event.command_name == "findAndModify" and not lost:
+                lost.update(query=dict(event.command["query"]), update=list(event.command["update"]))
+
+    watched = connect(
+        f"mongodb://127.0.0.1:{proxy.port}/{database.name}?directConnection=true",
+        event_listeners=[Sent("", lambda: None)],
+    )
+    with watched.client:
+        proxy.lose("findAndModify")
+        mine = ledger(watched)
+        first = claim(mine, execution_id).claimed
+        failed = retry(first)
+        assert mine.record(first, failed) is not None
+        database.executions.find_one_and_update(lost["query"], lost["update"])
+        assert mine.record(first, failed) is None
+    row = stored(database, execution_id)
+    assert (row.state, row.attempt) == (State.RUNNING, 2)
+
+
 def test_a_lost_claim_that_somebody_else_made_is_not_ours(database: Documents, proxy: Proxy):
     """The first try never arrived, and before the second another worker was faster."""
     execution_id = execution(database)
