@@ -237,6 +237,7 @@ def execution_message(execution: StoredExecution) -> pb.Execution:
         reason=_text(execution.reason),
         workers_lost=execution.workers_lost,
         trace_id=execution.trace_id,
+        cancel_requested=execution.cancel_requested,
     )
     if execution.error is not None:
         error = execution.error

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.refusals import NoSuch
-from shared.domain.errors import InvalidInput, Violation
+from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
+from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.store import executions
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
     from scheduler_service.pages import Position
-    from shared.domain.execution import State
     from shared.store.executions import StoredExecution
 
 _SHOWN = {"run": {"$in": [True, False]}}
@@ -69,7 +70,29 @@ class Executions:
         async with await self._executions.aggregate(executions.counts_pipeline(uid, since)) as found:
             return {group["_id"]: group["count"] async for group in found}
 
-    async def end_open(self, uid: str, by: str, reason: str) -> int:
-        """Cancel those of a deleted job's executions that no worker runs, and let the others be tried no more."""
-        move = executions.end_open(uid, by, reason)
+    async def end_open(self, uid: str, by: str, reason: str, *, running: bool) -> int:
+        """Cancel a deleted job's executions; those that run only if `running`, else they are tried no more."""
+        move = executions.end_open(uid, by, reason, running=running)
         return (await self._executions.update_many(move.filter, move.update)).modified_count
+
+    async def cancel(self, execution_id: str, by: str, reason: str) -> StoredExecution:
+        """End an execution, or have its worker end it; one that was cancelled before stays as it is.
+
+        Raises NoSuch; FailedPrecondition when it has ended otherwise, or was never to run.
+        """
+        move = executions.cancel(execution_id, by, reason)
+        after = await self._executions.find_one_and_update(
+            move.filter, move.update, return_document=ReturnDocument.AFTER
+        )
+        if after is not None:
+            return executions.to_execution(after)
+        found = await self.read(execution_id)
+        if found.state is State.CANCELLED:
+            return found
+        if found.state in DECISIONS_NOT_TO_RUN:
+            raise FailedPrecondition(
+                f"'{execution_id}' is a decision not to run ({found.state}); it can't be cancelled"
+            )
+        raise FailedPrecondition(
+            f"the execution '{execution_id}' has ended: it is {found.state}; it can't be cancelled"
+        )

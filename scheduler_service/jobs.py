@@ -54,6 +54,7 @@ class _Edit:
     status_message: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     change: tuple[Schedule, str, str] | None = None
+    cancel_running: bool = False
     condition: Mapping[str, Any] = field(default_factory=dict)
     """What has to hold, besides that the job is as it was read."""
 
@@ -151,7 +152,7 @@ class Jobs:
                 # A job that was parked begins a new epoch in any case: its wake time alone would not install
                 # the changes that wait.
                 (definition.schedule, by, "updated") if changed or parked else None,
-                condition,
+                condition=condition,
             )
 
         return await self._edit(job_id, by, decide)
@@ -178,11 +179,12 @@ class Jobs:
 
         return await self._edit(job_id, by, decide)
 
-    async def delete(self, job_id: str, by: str, reason: str) -> jobs.StoredJob:
-        """Delete a job; its id stays taken. What to do with its executions is the caller's."""
+    async def delete(self, job_id: str, by: str, reason: str, *, cancel_running: bool = False) -> jobs.StoredJob:
+        """Delete a job; its id stays taken. What to do with its executions is the caller's, and beat's after it."""
 
         async def decide(found: Found, _tries: int) -> _Edit:
-            return _Edit(JobState.DELETED, reason, change=(found.job.definition.schedule, by, reason or "deleted"))
+            change = (found.job.definition.schedule, by, reason or "deleted")
+            return _Edit(JobState.DELETED, reason, change=change, cancel_running=cancel_running)
 
         return await self._edit(job_id, by, decide)
 
@@ -202,7 +204,7 @@ class Jobs:
                 # The state too: a job completes without a new revision, and must not be made active again by this.
                 jobs.edit_filter(job_id, found.job.revision) | {"state": found.job.state.value} | dict(edit.condition),
                 [
-                    *jobs.edit(edit.fields, edit.state, edit.change, by=by),
+                    *jobs.edit(edit.fields, edit.state, edit.change, by=by, cancel_running=edit.cancel_running),
                     {"$set": {"status_message": literal(edit.status_message)}},
                 ],
                 return_document=ReturnDocument.AFTER,

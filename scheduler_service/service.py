@@ -139,13 +139,13 @@ class SchedulerService(SchedulerServiceServicer):
     async def DeleteScheduledJob(
         self, request: pb.DeleteScheduledJobRequest, context: Any
     ) -> pb.DeleteScheduledJobResponse:
-        """Delete a job, and cancel its executions that have not started."""
+        """Delete a job, and cancel its executions that have not started; those that run too, when asked."""
         _check_reason(request)
         by = current.get().by
-        job = await self._jobs.delete(request.job_id, by, request.reason)
+        job = await self._jobs.delete(request.job_id, by, request.reason, cancel_running=request.cancel_running)
         reason = f"the job was deleted{': ' if request.reason else ''}{request.reason}"
         try:
-            await self._executions.end_open(job.uid, by, reason)
+            await self._executions.end_open(job.uid, by, reason, running=request.cancel_running)
         except PyMongoError as error:
             # The deletion stands; beat does the same when it installs it.
             log.warning(
@@ -196,6 +196,12 @@ class SchedulerService(SchedulerServiceServicer):
             counts=counts,
             window=duration(COUNTS_WINDOW),
         )
+
+    async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
+        """End an execution for good; of one that runs, the call in flight is cancelled."""
+        refuse([] if (said := _reason_violation(request.reason)) is None else [said])
+        execution = await self._executions.cancel(request.execution_id, current.get().by, request.reason)
+        return pb.CancelExecutionResponse(execution=execution_message(execution))
 
     async def GetExecution(self, request: pb.GetExecutionRequest, context: Any) -> pb.GetExecutionResponse:
         """Return one execution."""
@@ -257,12 +263,16 @@ def _check_reason(
     found = []
     if not request.job_id:
         found.append(Violation("job_id", "a job_id is required"))
-    if len(request.reason) > LONGEST_REASON:
-        said = f"{len(request.reason):,} characters are too many (at most {LONGEST_REASON})"
-        found.append(Violation("reason", said))
-    elif said := unprintable(request.reason, lines=True):
-        found.append(Violation("reason", said))
+    if (said := _reason_violation(request.reason)) is not None:
+        found.append(said)
     refuse(found)
+
+
+def _reason_violation(reason: str) -> Violation | None:
+    if len(reason) > LONGEST_REASON:
+        return Violation("reason", f"{len(reason):,} characters are too many (at most {LONGEST_REASON})")
+    said = unprintable(reason, lines=True)
+    return Violation("reason", said) if said else None
 
 
 def _in_job(refused: InvalidInput) -> list[Violation]:

@@ -1,4 +1,7 @@
-"""The keeper: renew the leases of what this process runs, and stop the calls whose lease is lost."""
+"""The keeper: renew the leases of what this process runs, and end the calls that are to end early.
+
+Those are the calls whose lease is lost, and those of executions that somebody has cancelled.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pymongo.errors import PyMongoError
 
@@ -14,7 +17,7 @@ from shared import metrics
 from shared.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
     from shared.store.executions import Claimed
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from worker.target import Cancellation
 
 log = get_logger()
+
+LOOK: Final = 1.0
+"""Seconds between two looks for what was cancelled, while anything runs; a target sees a cancel not much later."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +52,8 @@ class Keeper(Thread):
         self._held: dict[str, Held] = {}
         self._lock = Lock()
         self._store_away = False
+        self._next_renewal = self._next_look = 0.0
+        self._something_held = Event()
         self._stopping = Event()
 
     @contextmanager
@@ -55,7 +63,13 @@ class Keeper(Thread):
         held = Held(lease.claimed, cancellation, lease.asked_at + self._lease)
         with self._lock:
             older = self._held.get(execution_id)
+            renewal = lease.asked_at + self._lease / 3
+            if self._held:
+                self._next_renewal = min(self._next_renewal, renewal)
+            else:
+                self._next_renewal, self._next_look = renewal, monotonic() + LOOK
             self._held[execution_id] = held
+            self._something_held.set()
         if older is not None:
             self._lose(older, "it was given to this worker again")
         metrics.WORKER_RUNNING.inc()
@@ -66,39 +80,80 @@ class Keeper(Thread):
             self._drop(held)
 
     def run(self) -> None:
-        """Renew three times a lease, and be there when one ends, until stopped."""
-        while not self._stopping.wait(self._pause()):
+        """Renew three times a lease, be there when one ends, and look for cancels; asleep while nothing runs."""
+        while not self._stopping.is_set():
+            self._something_held.wait()
+            if self._stopping.wait(max(0.0, min(self._renewal_due(), self._next_look) - monotonic())):
+                break
             try:
-                self.run_once()
+                if monotonic() >= self._renewal_due():
+                    self.run_once()
+                elif monotonic() >= self._next_look:
+                    self.look_once()
             except Exception:  # a keeper that ended unnoticed would lose every lease
                 log.exception("keeper failed", action="keeper_failed")
                 self._stopping.wait(self._lease / 3)
 
     def run_once(self) -> None:
         """Renew all leases; cancel the calls of attempts that are ours no longer, or not for certain."""
-        with self._lock:
-            held = list(self._held.values())
+        asked_at = monotonic()
+        held = self._all()
+        self._next_renewal, self._next_look = asked_at + self._lease / 3, asked_at + LOOK
         if not held:
             return
-        asked_at = monotonic()
         ours = self._renew(held, min(each.until for each in held) - asked_at)
         for each in held:
             if ours is not None and each.claimed.execution_id in ours:
                 each.until = asked_at + self._lease
             elif (ours is not None or monotonic() >= each.until) and self._drop(each):
                 self._lose(each, "it was given to another worker" if ours is not None else "it could not be renewed")
+        if ours is not None:
+            self._cancel(held, ours)
+
+    def look_once(self) -> None:
+        """Cancel the calls of executions that somebody has cancelled."""
+        held = self._all()
+        self._next_look = monotonic() + LOOK
+        if not held:
+            return
+        try:
+            # Briefly, so that an answer that never comes does not keep the leases from being renewed.
+            found = self._ledger.look(_nonces(held), min(LOOK, self._lease / 3))
+        except PyMongoError as error:
+            log.warning("cancels could not be looked for", action="look_failed", count=len(held), error=str(error))
+            self._next_look = self._next_renewal  # which tells whether the store is back
+        else:
+            self._cancel(held, found)
 
     def stop(self) -> None:
         """End the thread."""
         self._stopping.set()
+        self._something_held.set()
 
-    def _pause(self) -> float:
+    def _all(self) -> list[Held]:
         with self._lock:
-            ends = [each.until for each in self._held.values()]
-        return max(0.0, min([self._lease / 3, *(end - monotonic() for end in ends)]))
+            return list(self._held.values())
 
-    def _renew(self, held: list[Held], left: float) -> set[str] | None:
-        """Return the ids of those that are ours, or None if that cannot be learned before the first lease ends.
+    def _renewal_due(self) -> float:
+        with self._lock:
+            return min([self._next_renewal, *(each.until for each in self._held.values())])
+
+    def _cancel(self, held: list[Held], found: Mapping[str, str | None]) -> None:
+        for each in held:
+            why = found.get(each.claimed.execution_id)
+            if why is not None and each.cancellation.cancel(why) and not each.call_ended:
+                log.info(
+                    "call cancelled",
+                    action="call_cancelled",
+                    execution_id=each.claimed.execution_id,
+                    job_id=each.claimed.job_id,
+                    attempt=each.claimed.attempt,
+                    trace_id=each.claimed.trace_id,
+                    reason=why,
+                )
+
+    def _renew(self, held: list[Held], left: float) -> Mapping[str, str | None] | None:
+        """Return those that are ours, as Ledger.renew; None if that cannot be learned before the first lease ends.
 
         left: seconds until then. None are left when the host was asleep; then there is a last try, because it costs
         less than to do the work anew.
@@ -108,7 +163,7 @@ class Keeper(Thread):
                 return None
             left = self._lease / 10
         try:
-            ours = self._ledger.renew({each.claimed.execution_id: each.claimed.nonce for each in held}, left)
+            ours = self._ledger.renew(_nonces(held), left)
         except PyMongoError as error:
             log.warning("leases could not be renewed", action="renew_failed", count=len(held), error=str(error))
             self._store_away = True
@@ -122,6 +177,8 @@ class Keeper(Thread):
             if self._held.get(held.claimed.execution_id) is not held:
                 return False
             del self._held[held.claimed.execution_id]
+            if not self._held and not self._stopping.is_set():
+                self._something_held.clear()
             return True
 
     def _lose(self, held: Held, why: str) -> None:
@@ -138,3 +195,7 @@ class Keeper(Thread):
             reason=why,
         )
         held.cancellation.cancel(f"the lease was lost: {why}", retryable=True)
+
+
+def _nonces(held: list[Held]) -> dict[str, str]:
+    return {each.claimed.execution_id: each.claimed.nonce for each in held}

@@ -111,15 +111,24 @@ class Ledger:
 
         return self._persist(lambda tried: write(tried=tried))
 
-    def renew(self, held: Mapping[str, str], within: float) -> set[str]:
-        """Prolong the leases of attempts, given as execution id to nonce; return the ids of those that still are ours.
+    def renew(self, held: Mapping[str, str], within: float) -> dict[str, str | None]:
+        """Prolong the leases of attempts, given as execution id to nonce, and look at them as look does.
 
         Raises PyMongoError, after at most `within` seconds: the caller's clock decides how long that may go on.
         """
         move = executions.renew(held, self._lease)
         with pymongo.timeout(within):
             self._executions.update_many(move.filter, move.update)
-            return {row["_id"] for row in self._executions.find(move.filter, {"_id": 1})}
+            return self._look(held)
+
+    def look(self, held: Mapping[str, str], within: float) -> dict[str, str | None]:
+        """Return those of the attempts that are still ours, and why, of those to be cancelled. Raises as renew does."""
+        with pymongo.timeout(within):
+            return self._look(held)
+
+    def _look(self, held: Mapping[str, str]) -> dict[str, str | None]:
+        rows = self._executions.find(executions.kept_filter(held), executions.KEEPER_FIELDS)
+        return {row["_id"]: executions.asked_to_cancel(row) for row in rows}
 
     def _apply(self, move: Move) -> dict[str, Any] | None:
         return self._executions.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)

@@ -81,19 +81,20 @@ class Cancellation:
         """What the call was asked to end with, if it was."""
         return self._failure
 
-    def cancel(self, reason: str, *, retryable: bool = False) -> None:
+    def cancel(self, reason: str, *, retryable: bool = False) -> bool:
         """End the call, so that the target sees it cancelled; the attempt fails with CANCELLED and this reason.
 
         retryable: for reasons of ours, as a lost lease, after which the work is still to be done.
-        The first to cancel is heard. Does not wait for the call to end.
+        The first to cancel is heard; returns whether it is this one. Does not wait for the call to end.
         """
         with self._lock:
             if self._failure is not None:
-                return
+                return False
             self._failure = Failure("CANCELLED", reason, retryable)
             end = self._end
         if end is not None:
             end()
+        return True
 
     def watch(self, end: Callable[[], object]) -> None:
         """Call `end` when the call is cancelled; at once if it was already."""

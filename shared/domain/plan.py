@@ -40,12 +40,16 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An edit that waits for a beat: the spec to install, and the instant through which the old one still holds."""
+    """An edit that waits for a beat: the spec to install, and the instant through which the old one still holds.
+
+    cancel_running: of a deletion, whether what runs is cancelled.
+    """
 
     spec: Spec
     cutoff: datetime
     by: str
     reason: str
+    cancel_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,10 +223,23 @@ def return_early(execution_id: str, by: str) -> Move:
 
 def renew(held: Mapping[str, str], lease: timedelta) -> Move:
     """Prolong the leases of attempts, given as execution id to nonce. A nonce is never used twice."""
-    return Move(
-        {"_id": {"$in": list(held)}, "state": State.RUNNING.value, "lease.nonce": {"$in": list(held.values())}},
-        [{"$set": {"lease.expires_at": from_now(lease)}}],
-    )
+    return Move(kept_filter(held), [{"$set": {"lease.expires_at": from_now(lease)}}])
+
+
+def kept_filter(held: Mapping[str, str]) -> dict[str, Any]:
+    """Find those of the attempts, given as execution id to nonce, that nobody has taken from their holder."""
+    return {"_id": {"$in": list(held)}, "state": State.RUNNING.value, "lease.nonce": {"$in": list(held.values())}}
+
+
+KEEPER_FIELDS: Final = {"cancel": 1}
+
+
+def asked_to_cancel(row: Mapping[str, Any]) -> str | None:
+    """Return who asked for the end of a running attempt's call, and why; None when nobody did."""
+    asked = row.get("cancel", {})
+    if not asked.get("call"):
+        return None
+    return f"cancelled by {asked['by']}{': ' if asked['reason'] else ''}{asked['reason']}"
 
 
 def confirm(execution_id: str, nonces: Sequence[str], lease: timedelta) -> Move:
@@ -262,16 +275,36 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
         "message": failure.message[:LONGEST_ERROR],
         "retryable": failure.retryable,
     }
+    # Decided in the write itself, so that no cancel and no deletion is missed: what was asked to stop ends CANCELLED,
+    # and what was only given up is not tried again.
+    asked, given_up = {"$eq": ["$cancel.call", True]}, {"$gt": ["$cancel", None]}
+    stopped = {
+        "$concat": [
+            {"$cond": [asked, "cancelled by ", "given up by "]},
+            "$cancel.by",
+            {"$cond": [{"$eq": ["$cancel.reason", ""]}, "", ": "]},
+            "$cancel.reason",
+        ]
+    }
     if after.due_at is None:
-        fields = {"error": literal(error), "finished_at": NOW, "dead_letter": True}
-        return [_enter(State.FAILED, by, after.reason, fields), _LEAVE_OPEN]
-    # A job that was deleted meanwhile is not tried again. Decided in the write itself, so that no deletion is missed.
-    given_up = {"$gt": ["$give_up", None]}
+        return [
+            _enter(
+                {"$cond": [asked, literal(State.CANCELLED.value), literal(State.FAILED.value)]},
+                by,
+                {"$cond": [asked, stopped, literal(after.reason)]},
+                {
+                    "error": literal(error),
+                    "finished_at": NOW,
+                    "dead_letter": {"$cond": [asked, "$$REMOVE", True]},
+                },
+            ),
+            _LEAVE_OPEN,
+        ]
     return [
         _enter(
             {"$cond": [given_up, literal(State.CANCELLED.value), literal(State.PENDING.value)]},
             by,
-            {"$ifNull": ["$give_up", literal(after.reason)]},
+            {"$cond": [given_up, stopped, literal(after.reason)]},
             {
                 "error": literal(error),
                 "due_at": literal(after.due_at),
@@ -284,22 +317,44 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
     ]
 
 
-def end_open(uid: str, by: str, reason: str) -> Move:
+def cancel(execution_id: str, by: str, reason: str) -> Move:
+    """End an execution: at once if no worker runs it; else its worker is told to cancel the call."""
+    return _stop({"_id": execution_id}, by, reason, calls=True)
+
+
+def cancel_earlier(uid: str, before: datetime, by: str, reason: str) -> Move:
+    """End what a job's schedule fired, and has not ended, for nominal times before the given one, as cancel does."""
+    chosen = {"open": True, "job_uid": uid, "trigger": Trigger.SCHEDULE.value, "nominal_time": {"$lt": before}}
+    return _stop(chosen, by, reason, calls=True)
+
+
+def end_open(uid: str, by: str, reason: str, *, running: bool = False) -> Move:
     """End what a deleted job has in flight: cancel what no worker runs, and let the running attempts be the last.
 
-    One write decides for each row, so that none slips from the one case into the other in between.
+    running: cancel those too.
+    """
+    return _stop({"open": True, "job_uid": uid}, by, reason, calls=running)
+
+
+def _stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Move:
+    """End rows for good. One write decides for each, so that none slips from the one case into the other in between.
+
+    A running row is marked with who asked and why, so that its attempt is the last; with `calls` its worker also
+    cancels the call. Who asked first stands, unless a later one asks for more.
     """
     running = {"$eq": ["$state", State.RUNNING.value]}
     cancelled = _enter(State.CANCELLED, by, reason, {})["$set"]
+    asked = {"by": literal(by), "reason": literal(reason), "at": NOW, "call": {"$cond": [running, calls, True]}}
+    stands = {"$eq": ["$cancel.call", True]} if calls else {"$gt": ["$cancel", None]}
     fields = {
         "state": {"$cond": [running, "$state", cancelled["state"]]},
         "transitions": {"$cond": [running, "$transitions", cancelled["transitions"]]},
         "finished_at": {"$cond": [running, "$$REMOVE", NOW]},
         "open": {"$cond": [running, True, "$$REMOVE"]},
-        "give_up": {"$cond": [running, literal(reason), "$$REMOVE"]},
+        "cancel": {"$cond": [stands, "$cancel", asked]},
         "send_at": "$$REMOVE",
     }
-    return Move({"open": True, "job_uid": uid, "state": _states(OPEN)}, [{"$set": fields}])
+    return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}])
 
 
 def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
@@ -418,6 +473,7 @@ class StoredExecution:
     result_truncated: bool
     error: Failure | None
     trace_id: str
+    cancel_requested: bool
     transitions: tuple[Transition, ...]
 
 
@@ -448,6 +504,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         result_truncated=get("result_truncated", False),
         error=Failure(**document["error"]) if "error" in document else None,
         trace_id=get("trace_id", ""),
+        cancel_requested=get("cancel", {}).get("call", False),
         transitions=tuple(
             Transition(t["number"], State(t["state"]), t["at"], t["by"], t["reason"]) for t in get("transitions", ())
         ),

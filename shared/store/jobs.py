@@ -172,7 +172,14 @@ def to_chain(document: Mapping[str, Any]) -> Chain:
         pointer=document["next_nominal"],
         spec=_spec(document["installed"]),
         changes=tuple(
-            Change(_spec(change), change["cutoff"], change["by"], change["reason"]) for change in document["changes"]
+            Change(
+                _spec(change),
+                change["cutoff"],
+                change["by"],
+                change["reason"],
+                cancel_running=change.get("cancel_running", False),
+            )
+            for change in document["changes"]
         ),
     )
 
@@ -200,10 +207,11 @@ def edit(
     *,
     by: str = "",
     edited: bool = True,
+    cancel_running: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the update that edits a job; a change (schedule, by, reason) is queued for a beat, which is woken.
 
-    by: who edits; left out, it is whose change it is.
+    by: who edits; left out, it is whose change it is. cancel_running: of a deletion, whether what runs is cancelled.
 
     The change's cutoff is the database's time, but never before what is already decided or queued: whatever the
     clocks say, an instant belongs to one epoch.
@@ -220,7 +228,10 @@ def edit(
         fields["updated_by"] = literal(who)
     if change is not None:
         schedule, changer, reason = change
-        queued = literal(_spec_document(Spec(schedule, state.mode)) | {"by": changer, "reason": reason})
+        queued = literal(
+            _spec_document(Spec(schedule, state.mode))
+            | {"by": changer, "reason": reason, "cancel_running": cancel_running}
+        )
         cutoff = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
         fields["changes"] = {"$concatArrays": ["$changes", [{"$mergeObjects": [queued, {"cutoff": cutoff}]}]]}
     if change is not None or state is JobState.ACTIVE:

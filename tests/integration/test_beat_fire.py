@@ -272,12 +272,29 @@ class TestChanges:
         fire(database).run_once()
         after = {row["_id"]: row for row in rows(database)}
         assert after["QUEUED"]["state"] == "CANCELLED"
-        assert (after["RUNNING"]["state"], after["RUNNING"]["give_up"]) == ("RUNNING", "the job was deleted")
+        cancel = after["RUNNING"]["cancel"]
+        assert (after["RUNNING"]["state"], cancel["reason"], cancel["call"]) == (
+            "RUNNING",
+            "the job was deleted",
+            False,
+        )
         assert after["SUCCEEDED"]["state"] == "SUCCEEDED"
         scheduled = [row["state"] for row in after.values() if row["trigger"] == "SCHEDULE"]
         assert scheduled == ["CANCELLED", "CLOSED"]
         assert (job(database)["wake_at"], job(database)["state"]) == (None, "DELETED")
         assert fire(database).run_once() == LONGEST_SLEEP
+
+    def test_a_delete_that_cancels_what_runs_does_so_also_when_only_beat_is_left_to_do_it(self, database: Db) -> None:
+        now = database_now(database)
+        document = late_job("job-1", now, 1)
+        put(database, document)
+        database.executions.insert_one(fired(document, now - timedelta(hours=1), state="RUNNING", trigger="MANUAL"))
+        change = (from_document(document["schedule"]), "tester", "because")
+        update = jobs.edit({}, JobState.DELETED, change, cancel_running=True)
+        assert database.jobs.update_one({"_id": "job-1"}, update).modified_count
+        fire(database).run_once()
+        (running,) = database.executions.find({"state": "RUNNING"})
+        assert running["cancel"]["call"] is True
 
     def test_an_edit_of_an_exhausted_schedule_is_installed_behind_the_row_end(self, database: Db) -> None:
         now = database_now(database)

@@ -12,6 +12,7 @@ from shared.domain.execution import State
 from shared.domain.plan import Row
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
+from shared.store.jobs import to_chain
 from tests.integration.test_server_harness import Running, cron, interval, refusal, serving
 
 if TYPE_CHECKING:
@@ -130,6 +131,70 @@ async def test_an_outcome_is_read_back_whole(server: Running) -> None:
     assert execution.result["odd"] == "?"
     assert execution.finished_at.ToDatetime(UTC) == at + timedelta(seconds=3)
     assert not execution.HasField("first_time")
+
+
+# Cancelling
+
+
+async def cancel(server: Running, execution_id: str, reason: str = "", actor: str = "anna") -> pb.Execution:
+    request = pb.CancelExecutionRequest(execution_id=execution_id, reason=reason)
+    response: pb.CancelExecutionResponse = await server.stub.CancelExecution(request, metadata=[("x-actor", actor)])
+    return response.execution
+
+
+@pytest.mark.parametrize("state", ["PENDING", "QUEUED"])
+async def test_what_no_worker_runs_is_cancelled_at_once(server: Running, state: str) -> None:
+    await server.create(job_id="mine")
+    execution_id = (await execute(server)).execution_id
+    await server.database.executions.update_one({}, {"$set": {"state": state}})
+    cancelled = await cancel(server, execution_id, "no use")
+    assert (cancelled.state, cancelled.cancel_requested) == (pb.Execution.STATE_CANCELLED, True)
+    assert cancelled.HasField("finished_at")
+    assert (cancelled.transitions[-1].by, cancelled.transitions[-1].reason) == ("anna", "no use")
+    assert await cancel(server, execution_id, "again", "ben") == cancelled
+
+
+async def test_what_runs_is_marked_once_and_goes_on_until_its_worker_has_ended_the_call(server: Running) -> None:
+    await server.create(job_id="mine")
+    execution_id = (await execute(server)).execution_id
+    await server.database.executions.update_one({}, {"$set": {"state": "RUNNING", "attempt": 1}})
+    asked = await cancel(server, execution_id, "no use")
+    assert (asked.state, asked.cancel_requested) == (pb.Execution.STATE_RUNNING, True)
+    assert await cancel(server, execution_id, "again", "ben") == asked
+    row = await server.database.executions.find_one({})
+    assert (row["cancel"]["by"], row["cancel"]["reason"]) == ("anna", "no use")
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED", "SKIPPED", "COALESCED"])
+async def test_what_has_ended_otherwise_or_was_never_to_run_cannot_be_cancelled(server: Running, state: str) -> None:
+    await server.create(job_id="mine")
+    decided = State(state) if state in {"SKIPPED", "COALESCED"} else State.PENDING
+    execution_id = await a_row(server, START, decided, state=state, cancel={"call": True})
+    before = await server.database.executions.find_one({})
+    refused = await refusal(cancel(server, execution_id))
+    assert refused.code == "FAILED_PRECONDITION"
+    assert state in refused.message
+    assert execution_id in refused.message
+    assert await server.database.executions.find_one({}) == before
+
+
+async def test_a_cancel_of_nothing_is_refused(server: Running) -> None:
+    refused = await refusal(cancel(server, "none"))
+    assert (refused.code, refused.resource) == ("NOT_FOUND", ("execution", "none"))
+    refused = await refusal(cancel(server, ""))
+    assert [field for field, _ in refused.violations] == ["execution_id"]
+    refused = await refusal(cancel(server, "none", "\x1b[1m"))
+    assert [field for field, _ in refused.violations] == ["reason"]
+
+
+async def test_a_delete_cancels_what_runs_when_asked_and_beat_is_told(server: Running) -> None:
+    await server.create(job_id="mine")
+    await execute(server)
+    await server.database.executions.update_one({}, {"$set": {"state": "RUNNING"}})
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine", cancel_running=True))
+    assert (await server.database.executions.find_one({}))["cancel"]["call"] is True
+    job = await server.database.jobs.find_one({"_id": "mine"})
+    assert to_chain(job).changes[0].cancel_running is True
 
 
 # Lists

@@ -677,7 +677,8 @@ async def test_a_delete_cancels_what_waits_and_lets_what_runs_be_the_last(server
         "the job was deleted: no use",
     )
     row = await server.database.executions.find_one({"_id": running})
-    assert (row["state"], row["give_up"]) == ("RUNNING", "the job was deleted: no use")
+    assert (row["state"], row["cancel"]["reason"]) == ("RUNNING", "the job was deleted: no use")
+    assert row["cancel"]["call"] is False
 
 
 async def test_when_no_beat_installs_changes_clients_are_told(server: Running) -> None:

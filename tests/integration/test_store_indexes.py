@@ -104,6 +104,10 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "dead letters": ("executions", {"filter": executions.DEAD_LETTER_FILTER, "limit": 100}, "dead_letter"),
     "a chain": ("executions", {"filter": executions.chain_filter("uid-job-1", 0, NOW)}, "_id_"),
     "what to cancel": ("executions", {"filter": executions.end_open("uid-job-1", "", "").filter}, "open"),
+    "what to cancel before an occurrence": (
+        "executions", {"filter": executions.cancel_earlier("uid-job-1", NOW, "", "").filter}, "open",
+    ),
+    "what was cancelled of what a worker runs": ("executions", {"filter": executions.kept_filter({"a": "n"})}, "_id_"),
     "rows that ended long ago": ("executions", {"filter": executions.ended_filter(NOW - HOUR)}, "finished"),
     "a list of one job": (
         "executions",

@@ -136,20 +136,50 @@ def test_only_running_attempts_are_renewed(database: Db) -> None:
             assert after == before
 
 
-def test_a_deleted_jobs_executions_are_cancelled_or_make_their_last_attempt(database: Db) -> None:
+STOPS: dict[str, tuple[Callable[[], Move], bool]] = {
+    "cancel": (lambda: executions.cancel(ID, "$anna", TEXT), True),
+    "cancel earlier": (lambda: executions.cancel_earlier("uid-job-1", now(60), "$anna", TEXT), True),
+    "delete": (lambda: executions.end_open("uid-job-1", "$anna", TEXT), False),
+    "delete and cancel": (lambda: executions.end_open("uid-job-1", "$anna", TEXT, running=True), True),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_what_is_to_stop_is_cancelled_at_once_or_marked_while_it_runs(database: Db, name: str) -> None:
+    make, calls = STOPS[name]
     for state in State:
         before = put(database, row(state))
-        after = do(database, executions.end_open("uid-job-1", "beat", TEXT))
+        after = do(database, make())
         if state in {State.PENDING, State.QUEUED}:
             assert after["state"] == "CANCELLED"
             assert after["finished_at"] is not None
             assert after["transitions"][:-1] == before["transitions"]
-            assert (after["transitions"][-1]["state"], after["transitions"][-1]["reason"]) == ("CANCELLED", TEXT)
-            assert not {"open", "send_at", "lease", "give_up"} & set(after)
+            last = after["transitions"][-1]
+            assert (last["state"], last["by"], last["reason"]) == ("CANCELLED", "$anna", TEXT)
+            assert not {"open", "send_at", "lease"} & set(after)
         elif state is State.RUNNING:
-            assert after == {**before, "give_up": TEXT}
+            asked = after.pop("cancel")
+            assert (asked["by"], asked["reason"], asked["call"]) == ("$anna", TEXT, calls)
+            assert after == before
+            assert executions.asked_to_cancel({"cancel": asked}) == (f"cancelled by $anna: {TEXT}" if calls else None)
         else:
             assert after == before
+
+
+def test_who_asked_first_to_stop_stands_unless_a_later_one_asks_for_more(database: Db) -> None:
+    put(database, row(State.RUNNING))
+    given_up = do(database, executions.end_open("uid-job-1", "first", ""))
+    assert do(database, executions.end_open("uid-job-1", "second", "")) == given_up
+    cancelled = do(database, executions.cancel(ID, "third", ""))
+    assert (cancelled["cancel"]["by"], cancelled["cancel"]["call"]) == ("third", True)
+    assert do(database, executions.cancel(ID, "fourth", "")) == cancelled
+    assert do(database, executions.end_open("uid-job-1", "fifth", "")) == cancelled
+
+
+def test_only_what_the_schedule_fired_for_earlier_times_is_cancelled_with_the_earlier_ones(database: Db) -> None:
+    for changes in ({"nominal_time": now(60)}, {"trigger": "MANUAL"}, {"job_uid": "another"}):
+        before = put(database, row(State.RUNNING, **changes))
+        assert do(database, executions.cancel_earlier("uid-job-1", now(30), "beat", "")) == before
 
 
 class TestClaim:
@@ -236,23 +266,43 @@ class TestText:
         assert len(text.encode()) <= executions.LARGEST_RESULT
 
 
-class TestGivingUp:
-    """A job that is deleted while an attempt runs."""
+def asked(*, call: bool) -> dict[str, Any]:
+    return {"by": "$anna", "reason": TEXT, "at": now(), "call": call}
 
-    def test_a_failure_cancels_instead_of_retrying_and_leaves_nothing_open(self, database: Db) -> None:
-        put(database, row(State.RUNNING, give_up=TEXT))
+
+class TestStopped:
+    """An execution that was cancelled, or whose job was deleted, while an attempt ran."""
+
+    @pytest.mark.parametrize("call", [True, False])
+    def test_a_failure_cancels_instead_of_retrying_and_leaves_nothing_open(self, database: Db, *, call: bool) -> None:
+        put(database, row(State.RUNNING, cancel=asked(call=call)))
         after = do(database, executions.fail(ID, "n1", "w", FAILURE, again()))
-        assert (after["state"], after["transitions"][-1]["reason"]) == ("CANCELLED", TEXT)
-        assert not {"open", "lease", "send_at"} & set(after), "$$REMOVE removes in this server"
+        said = f"{'cancelled' if call else 'given up'} by $anna: {TEXT}"
+        assert (after["state"], after["transitions"][-1]["reason"]) == ("CANCELLED", said)
+        assert not {"open", "lease", "send_at", "dead_letter"} & set(after), "$$REMOVE removes in this server"
         assert after["finished_at"] is not None
 
-    def test_a_lost_worker_cancels_too(self, database: Db) -> None:
-        put(database, row(State.RUNNING, give_up=TEXT))
+    @pytest.mark.parametrize("call", [True, False])
+    def test_a_lost_worker_cancels_too(self, database: Db, *, call: bool) -> None:
+        put(database, row(State.RUNNING, cancel=asked(call=call)))
         after = do(database, executions.rescue(ID, "n1", "beat", FAILURE, again()))
         assert (after["state"], after["workers_lost"]) == ("CANCELLED", 1)
 
-    def test_success_is_success(self, database: Db) -> None:
-        put(database, row(State.RUNNING, give_up=TEXT))
+    def test_a_last_failure_of_what_was_cancelled_is_no_dead_letter(self, database: Db) -> None:
+        for end in (executions.fail, executions.rescue):
+            put(database, row(State.RUNNING, cancel=asked(call=True)))
+            after = do(database, end(ID, "n1", "w", FAILURE, FAILED))
+            assert after["state"] == "CANCELLED"
+            assert not {"open", "lease", "send_at", "dead_letter"} & set(after)
+
+    def test_a_last_failure_of_what_was_only_given_up_is_a_failure(self, database: Db) -> None:
+        put(database, row(State.RUNNING, cancel=asked(call=False)))
+        after = do(database, executions.fail(ID, "n1", "w", FAILURE, FAILED))
+        assert (after["state"], after["transitions"][-1]["reason"], after["dead_letter"]) == ("FAILED", TEXT, True)
+
+    @pytest.mark.parametrize("call", [True, False])
+    def test_success_is_success(self, database: Db, *, call: bool) -> None:
+        put(database, row(State.RUNNING, cancel=asked(call=call)))
         assert do(database, executions.succeed(ID, "n1", "w", "{}", truncated=False))["state"] == "SUCCEEDED"
 
 

@@ -125,6 +125,82 @@ def test_the_call_of_an_attempt_that_was_taken_away_is_cancelled_and_its_outcome
     caller.close()
 
 
+def cancel(database: Documents, execution_id: str, reason: str = "no use") -> None:
+    move = executions.cancel(execution_id, "anna", reason)
+    assert database.executions.update_one(move.filter, move.update).modified_count
+
+
+def test_a_cancelled_executions_call_ends_long_before_its_lease_is_renewed_and_the_target_sees_it(
+    database: Documents, recorder: Recorder, started: list[Keeper]
+):
+    ids = [execution(database, parameters=f'{{"label": "cancel-{n}", "hold": true}}') for n in range(2)]
+    mine = ledger(database)
+    keep = keeper(mine, LONG)
+    started.append(keep)
+    keep.start()
+    caller = TargetCaller(Targets([Target("recorder", f"localhost:{recorder.port}", ())]), frozenset({"CANCELLED"}))
+    with ThreadPoolExecutor(2) as pool:
+        runner = Runner(mine, keep, caller, "worker-1")
+        running = [pool.submit(runner.run, each) for each in ids]
+        (stopped,), (other,) = [recorder.wait_for_calls(f"cancel-{n}", 1) for n in range(2)]
+        cancel(database, ids[0])
+        assert stopped.ended.wait(LONG.total_seconds() / 6), "the keeper renews after a third of a lease"
+        outcome = running[0].result(30)
+        assert not other.ended.is_set()
+        recorder.release("cancel-1")
+        assert running[1].result(30).state is State.SUCCEEDED
+    assert stopped.given_up
+    assert (outcome.state, outcome.reason) == (State.CANCELLED, "cancelled by anna: no use")
+    row = stored(database, ids[0])
+    assert (row.state, row.cancel_requested, row.transitions[-1].by) == (State.CANCELLED, True, "worker-1")
+    assert row.error is not None
+    assert row.error.message == "cancelled by anna: no use"
+    caller.close()
+
+
+def test_a_target_that_answers_in_spite_of_the_cancel_has_done_the_work(database: Documents):
+    execution_id = execution(database)
+    mine = ledger(database)
+    keep = keeper(mine, LONG)
+    lease = claim(mine, execution_id)
+    cancellation = Cancellation()
+    with keep.holding(lease, cancellation):
+        cancel(database, execution_id)
+        keep.look_once()
+        assert cancellation.failure is not None
+        assert mine.record(lease.claimed, success(lease.claimed))
+    row = stored(database, execution_id)
+    assert (row.state, row.cancel_requested) == (State.SUCCEEDED, True)
+
+
+def test_a_deletion_that_lets_run_what_runs_cancels_no_call(database: Documents):
+    execution_id = execution(database)
+    keep = keeper(ledger(database), LONG)
+    cancellation = Cancellation()
+    with keep.holding(claim(ledger(database), execution_id), cancellation):
+        row = database.executions.find_one({"_id": execution_id})
+        assert row is not None
+        move = executions.end_open(row["job_uid"], "anna", "")
+        assert database.executions.update_many(move.filter, move.update).modified_count
+        keep.look_once()
+        keep.run_once()
+    assert cancellation.failure is None
+
+
+def test_a_look_that_fails_costs_no_lease(database: Documents, through_proxy: Documents, proxy: Proxy):
+    keep = keeper(ledger(through_proxy), LONG)
+    cancellation = Cancellation()
+    with keep.holding(claim(ledger(through_proxy), execution_id := execution(database)), cancellation):
+        cancel(database, execution_id)
+        proxy.lose("find")
+        proxy.lose("find")  # PyMongo reads a second time by itself
+        keep.look_once()
+        assert proxy.has_lost_all
+        assert cancellation.failure is None
+        keep.run_once()
+        assert cancellation.failure is not None
+
+
 def test_a_worker_that_stood_still_after_its_claim_does_not_call_for_an_attempt_that_was_taken(
     database: Documents, recorder: Recorder
 ):

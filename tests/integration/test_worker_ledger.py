@@ -399,7 +399,7 @@ def test_a_retry_of_a_job_deleted_meanwhile_is_cancelled(database: Documents):
     database.executions.update_many(given_up.filter, given_up.update)
     ended = mine.record(claimed, retry(claimed))
     assert ended is not None
-    assert (ended.state, ended.reason) == (State.CANCELLED, "the job was deleted")
+    assert (ended.state, ended.reason) == (State.CANCELLED, "given up by beat: the job was deleted")
 
 
 DOLLARS = {"$set": {"state": "$state"}, "price": "$9.99", "deep": ["$$NOW", {"$literal": 1}]}
@@ -474,7 +474,7 @@ def test_only_what_is_ours_is_renewed(database: Documents):
 
     before: dict[str, Any] = {row["_id"]: row.get("lease") for row in database.executions.find()}
     nonces = {each: claimed.nonce for each, claimed in held.items()} | {foreign: "guessed"}
-    assert mine.renew(nonces, within=10) == {kept}
+    assert mine.renew(nonces, within=10) == {kept: None}
     after: dict[str, Any] = {row["_id"]: row.get("lease") for row in database.executions.find()}
     assert after[kept]["expires_at"] > before[kept]["expires_at"]
     del before[kept], after[kept]
