@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo import InsertOne, UpdateMany
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from beat.zone_rules import ZoneRules
 from shared import metrics
 from shared.domain.execution import State
 from shared.domain.plan import Chain, Mode, Plan, Policies, Row, must_follow, plan
@@ -69,6 +70,7 @@ class Fire:
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
         self._executions = database[executions.COLLECTION]
+        self._zone_rules = ZoneRules(database)
         self._partitions = partitions
         self._policies = policies
         self._hand_over = hand_over
@@ -106,6 +108,7 @@ class Fire:
             self._decide([p.job for p in contested], follow=True)
 
     def _plan(self, due: Sequence[Mapping[str, Any]], *, follow: bool) -> list[_Planned]:
+        self._zone_rules.load(due)
         chains = []
         for job in due:
             with self._parking(job):

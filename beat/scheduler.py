@@ -17,6 +17,9 @@ from beat.fire import Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
+from beat.revise import Revise
+from beat.zone_rules import ZoneRules
+from beat.zones import Zones
 from shared import log as logs
 from shared import metrics
 from shared.domain.plan import Policies
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 log = get_logger()
 
 OTHER_METRICS_PORTS: Final = 20
+HOUR: Final = 3600.0
+AFTER_FAILURE: Final = 10.0
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that messages which were handed over get when beat is stopped; the rest is the next beat's relay's."""
 
@@ -69,6 +74,8 @@ class DatabaseScheduler(Scheduler):
         policies = Policies(misfire_grace=timedelta(seconds=settings.misfire_grace))
         self._fire = Fire(self._database, partitions, policies, self._relay.hand_over, name)
         rescue = Rescue(self._database, partitions, returns, timedelta(seconds=settings.execution_lease), name)
+        self._zone_rules = ZoneRules(self._database)
+        self._zones = _Hourly(Zones(self._database, Revise(self._database)))
         self._partitions = partitions
         self._housekeeping = _Housekeeping(partitions, rescue, settings.partition_lease / 4)
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
@@ -105,6 +112,7 @@ class DatabaseScheduler(Scheduler):
         if housekeeping is None:
             return
         housekeeping.stop()
+        self._zones.stop()
         if self._ready:
             self._relay.stop(CLOSE_TIMEOUT)
             try:
@@ -115,13 +123,15 @@ class DatabaseScheduler(Scheduler):
         log.info("beat stopped", action="beat_stopped")
 
     def _prepare(self) -> None:
-        """Make sure of the indexes and the partitions, then start the threads."""
+        """Make sure of the indexes, the zone rules and the partitions, then start the threads."""
         for collection, indexes in INDEXES.items():
             self._database[collection].create_indexes(indexes)
+        self._zone_rules.keep()
         self._partitions.prepare()
         self._partitions.run_once()
         if self._housekeeping is not None:
             self._housekeeping.start()
+        self._zones.start()
         self._relay.start()
         self._ready = True
         log.info("beat is ready", action="beat_ready")
@@ -160,3 +170,29 @@ class _Housekeeping(Thread):
         self._stopping.set()
         if self.is_alive():
             self.join(2 * self._interval)
+
+
+class _Hourly(Thread):
+    """Looks for zones whose rules have changed: at start and every hour, apart from what may not wait."""
+
+    def __init__(self, zones: Zones) -> None:
+        super().__init__(name="zones", daemon=True)
+        self._zones = zones
+        self._stopping = Event()
+
+    def run(self) -> None:
+        wait = 0.0
+        while not self._stopping.wait(wait):
+            try:
+                wait = 0.0 if self._zones.run_once() else HOUR
+            except PyMongoError as error:
+                wait = AFTER_FAILURE
+                log.warning("the store cannot be reached", action="zones_failed", error=str(error))
+            except Exception:  # the thread is to try again
+                wait = HOUR
+                log.exception("looking for changed zones failed", action="zones_failed")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self.is_alive():
+            self.join(CLOSE_TIMEOUT)

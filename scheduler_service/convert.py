@@ -238,6 +238,7 @@ def execution_message(execution: StoredExecution) -> pb.Execution:
         workers_lost=execution.workers_lost,
         trace_id=execution.trace_id,
         cancel_requested=execution.cancel_requested,
+        tzdata_version=execution.tzdata,
     )
     if execution.error is not None:
         error = execution.error

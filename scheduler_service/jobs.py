@@ -11,10 +11,12 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.refusals import Conflict, NoSuch, Taken
+from scheduler_service.zone_rules import ZoneRules
 from shared.domain.errors import FailedPrecondition, InvalidInput, ResourceExhausted, Violation
 from shared.domain.job import JobState
 from shared.domain.plan import Mode, Spec
 from shared.domain.schedule import OnceSchedule, Schedule
+from shared.domain.zones import UnknownRules
 from shared.store import jobs
 from shared.store.pipeline import NOW, literal
 
@@ -73,6 +75,7 @@ class Jobs:
         self._database = database
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
+        self.zone_rules = ZoneRules(database)
 
     async def now(self) -> datetime:
         """Return the database's time, UTC."""
@@ -82,6 +85,7 @@ class Jobs:
 
     async def create(self, definition: JobDefinition, uid: str, now: datetime, by: str) -> jobs.StoredJob:
         """Store a new job. Raises Taken when its id is in use, or was."""
+        await self.zone_rules.keep()
         document = jobs.new_document(definition, uid, now, by)
         spec = Spec(definition.schedule, Mode.ACTIVE)
         # Before the job, so that no epoch is ever without its entry in the history.
@@ -110,10 +114,13 @@ class Jobs:
                     # A deleted job is not changed any more, so its last change is the deletion.
                     raise NoSuch("job", job_id, deleted=document["updated_at"])
                 now: datetime = document.pop("read_at")
+                await self.zone_rules.load([document])
                 return Found(read_job(document), document, now)
         raise NoSuch("job", job_id)
 
-    def newest_first(self, after: Position | None, limit: int, *, show_deleted: bool) -> AsyncIterator[dict[str, Any]]:
+    async def newest_first(
+        self, after: Position | None, limit: int, *, show_deleted: bool
+    ) -> AsyncIterator[dict[str, Any]]:
         """Return the documents of a list from a position on."""
         chosen: dict[str, Any] = {} if show_deleted else {"state": {"$ne": JobState.DELETED.value}}
         if after is not None:
@@ -122,7 +129,9 @@ class Jobs:
                 {"created_at": {"$lt": created_at}},
                 {"created_at": created_at, "_id": {"$lt": job_id}},
             ]
-        return self._jobs.find(chosen, sort=[("created_at", -1), ("_id", -1)], limit=limit)
+        async for document in self._jobs.find(chosen, sort=[("created_at", -1), ("_id", -1)], limit=limit):
+            await self.zone_rules.load([document])
+            yield document
 
     async def update(self, job_id: str, etag: str, redefine: Redefine, by: str) -> jobs.StoredJob:
         """Give a job a new definition; a changed schedule is queued for a beat. etag: as it has to be, or empty.
@@ -155,6 +164,7 @@ class Jobs:
                 condition=condition,
             )
 
+        await self.zone_rules.keep()
         return await self._edit(job_id, by, decide)
 
     async def pause(self, job_id: str, by: str, reason: str) -> jobs.StoredJob:
@@ -218,7 +228,7 @@ def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:
     """Read a document; that it can't be read is an error of ours, not of the one who asks."""
     try:
         return jobs.to_job(document)
-    except InvalidInput as refused:
+    except (InvalidInput, UnknownRules) as refused:
         message = f"the document of job {document['_id']} can't be read: {refused}"
         raise RuntimeError(message) from refused
 

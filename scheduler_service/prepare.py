@@ -1,4 +1,4 @@
-"""What has to be there before the first call is answered well: indexes and preconfigured jobs."""
+"""What has to be there before the first call is answered well: indexes, zone rules and preconfigured jobs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ INDEX_PATIENCE: Final = 3600.0
 async def prepare(
     database: AsyncDatabase[dict[str, Any]], drafts: Sequence[JobDraft], jobs: Jobs, definitions: Definitions
 ) -> None:
-    """Create indexes and preconfigured jobs; try again for as long as the store is away."""
+    """Create indexes, kept zone rules and preconfigured jobs; try again for as long as the store is away."""
     tries = 0
     while True:
         try:
             await create_indexes(database)
+            await jobs.zone_rules.keep()
             planted = await plant(drafts, jobs, definitions)
         except PyMongoError as error:
             pause = PAUSES[min(tries, len(PAUSES) - 1)]

@@ -37,6 +37,9 @@ BEAT_PARTITIONS: Final = Gauge("scheduler_beat_partitions", "Partitions that thi
 BEAT_CLOCK_SKEW: Final = Gauge("scheduler_beat_clock_skew_seconds", "This host's clock minus the database's.")
 BEAT_RELAYED: Final = Counter("scheduler_beat_relayed", "Messages sent by the relay.", ["why"])
 BEAT_RESCUED: Final = Counter("scheduler_beat_rescued", "Attempts taken from silent workers.", ["outcome"])
+BEAT_REVISED: Final = Counter(
+    "scheduler_beat_jobs_revised", "Jobs that were given new zone rules or new days of a calendar.", ["why"]
+)
 
 PUBLISHED: Final = Counter("scheduler_published", "Messages that the broker confirmed.", ["queue"])
 PUBLISH_FAILURES: Final = Counter("scheduler_publish_failures", "Messages that the broker did not confirm.", ["queue"])

@@ -12,28 +12,26 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.domain import schedule, zones
+from shared.store import zone_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
-def fixed(hours: float) -> bytes:
-    """Return the rules, in the format TZif, of a zone that is so many hours ahead of UTC and never changes."""
-    seconds = int(hours * 3600)
-    sign, ahead = ("-", seconds) if seconds >= 0 else ("", -seconds)
-    closing = f"\n<X>{sign}{ahead // 3600}:{ahead // 60 % 60:02}\n".encode().replace(b"<X>", b"<+X>")
-    block = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 3) + struct.pack(">lbb", seconds, 0, 0) + b"+X\0"
-    return block + block + closing
+def fixed(ahead: int) -> bytes:
+    """Return the rules, in the format TZif, of a zone that is always so many seconds ahead of UTC."""
+    return from_then_on(0, ahead, ahead)
 
 
-def from_then_on(instant: int, before: float, after: float) -> bytes:
-    """Return the rules of a zone that is `before` hours ahead of UTC until an instant, and `after` from then on."""
-    seconds = [int(hours * 3600) for hours in (before, after)]
-    types = b"".join(struct.pack(">lbb", ahead, 0, 0) for ahead in seconds)
-    first = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 3) + struct.pack(">lbb", seconds[0], 0, 0) + b"+X\0"
+def from_then_on(instant: int, before: int, after: int) -> bytes:
+    """Return the rules of a zone that is `before` seconds ahead of UTC until an instant, and `after` from then on."""
+    types = b"".join(struct.pack(">lbb", ahead, 0, 0) for ahead in (before, after)) + b"+X\0"
     header = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 1, 2, 3)
-    return first + header + struct.pack(">q", instant) + b"\1" + types + b"+X\0" + fixed(after).rpartition(b"\0")[2]
+    in_four_bytes = header + struct.pack(">l", min(instant, 2**31 - 1)) + b"\1" + types
+    in_eight_bytes = header + struct.pack(">q", instant) + b"\1" + types
+    ahead = f"{abs(after) // 3600:02}:{abs(after) // 60 % 60:02}:{abs(after) % 60:02}"
+    return in_four_bytes + in_eight_bytes + f"\n<+X>{'-' if after >= 0 else ''}{ahead}\n".encode()
 
 
 def install(folder: Path, version: str, changed: Mapping[str, bytes | None]) -> Path:
@@ -70,5 +68,12 @@ def installed(folder: Path) -> Iterator[None]:
 
 def forget() -> None:
     """Empty the caches that a new process begins without."""
-    for cached in (zones.zone, zones.zone_names, zones.package_rules, schedule._cron_of):
+    for cached in (
+        zones.zone,
+        zones.zone_names,
+        zones.package_rules,
+        zones.tzdata_version,
+        schedule._cron_of,
+        zone_rules.package_documents,
+    ):
         cached.cache_clear()

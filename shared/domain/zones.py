@@ -59,6 +59,7 @@ def _zone_files() -> Traversable:
         raise Unavailable("time zone data is missing: install the package tzdata") from error
 
 
+@lru_cache(maxsize=1)
 def tzdata_version() -> str:
     """Return the version of the package tzdata, for example `2026.1` for what IANA calls 2026a.
 

@@ -22,6 +22,7 @@ from shared.domain.execution import (
     trace_id_of,
 )
 from shared.domain.plan import Row
+from shared.domain.zones import tzdata_version
 from shared.store.jobs import retry_policy
 from shared.store.pipeline import NOW, from_now, is_past, literal
 
@@ -66,6 +67,8 @@ def scheduled_document(job: Mapping[str, Any], row: Row, now: datetime, by: str)
         "count": row.count,
         "reason": row.reason,
         "decided_at": now,
+        # Of the rules that the chain follows; a schedule from before they were kept goes by this process's.
+        "tzdata": job["installed"]["schedule"].get("tzdata") or tzdata_version(),
     }
     if row.state is State.PENDING and row.first is not None:
         return document | _pending(job, document["_id"], row.first, now, by, "due")
@@ -474,6 +477,7 @@ class StoredExecution:
     error: Failure | None
     trace_id: str
     cancel_requested: bool
+    tzdata: str
     transitions: tuple[Transition, ...]
 
 
@@ -505,6 +509,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         error=Failure(**document["error"]) if "error" in document else None,
         trace_id=get("trace_id", ""),
         cancel_requested=get("cancel", {}).get("call", False),
+        tzdata=get("tzdata", ""),
         transitions=tuple(
             Transition(t["number"], State(t["state"]), t["at"], t["by"], t["reason"]) for t in get("transitions", ())
         ),

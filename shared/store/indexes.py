@@ -23,6 +23,10 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("uid", ASCENDING)], name="uid", unique=True),
         # lists: the newest first
         IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="created"),
+        # beat: which zone rules are followed, and by which jobs
+        IndexModel(
+            [("schedule.rules", ASCENDING), ("schedule.tzdata", ASCENDING), ("state", ASCENDING)], name="zone_rules"
+        ),
     ],
     executions.COLLECTION: [
         # relay: what has to be sent now

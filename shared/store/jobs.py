@@ -208,6 +208,7 @@ def edit(
     by: str = "",
     edited: bool = True,
     cancel_running: bool = False,
+    status_message: str = "",
 ) -> list[dict[str, Any]]:
     """Return the update that edits a job; a change (schedule, by, reason) is queued for a beat, which is woken.
 
@@ -219,7 +220,7 @@ def edit(
     fields: dict[str, Any] = {name: literal(value) for name, value in set_fields.items()}
     fields |= {
         "state": literal(state.value),
-        "status_message": literal(""),
+        "status_message": literal(status_message),
         "revision": {"$add": ["$revision", 1]},
         "edits": {"$add": ["$edits", int(edited)]},
         "updated_at": NOW,
@@ -299,6 +300,31 @@ def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
     if active and installing.pointer is None and not more_changes:
         fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
     return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}}
+
+
+RULES: Final = "schedule.rules"
+TZDATA: Final = "schedule.tzdata"
+_FIRING: Final = [JobState.ACTIVE.value, JobState.PAUSED.value]
+"""The states of jobs that have times to come. Parked ones are left to their clients."""
+
+REVISING_FIELDS: Final = dict.fromkeys(("schedule", "state", "status_message", "revision", "changes.cutoff"), 1)
+"""What beat needs of a job to give it a schedule under other rules."""
+
+
+def follows_filter(rules: str, tzdata: str) -> dict[str, Any]:
+    """Find jobs that follow these zone rules, which they got from this version of tzdata."""
+    return {RULES: rules, TZDATA: tzdata, "state": {"$in": _FIRING}}
+
+
+def unmarked_filter(kind: str = "") -> dict[str, Any]:
+    """Find jobs from before schedules named their rules; kind: only those of a type of schedule."""
+    unmarked: dict[str, Any] = {RULES: None, TZDATA: None, "state": {"$in": _FIRING}}
+    return unmarked | {"schedule.type": kind} if kind else unmarked
+
+
+def name_rules(rules: str, tzdata: str) -> dict[str, Any]:
+    """Return the update that names other rules in a job, under which its times are the same."""
+    return {"$set": {RULES: rules, TZDATA: tzdata}, "$inc": {"revision": 1}}
 
 
 def park(reason: str) -> list[dict[str, Any]]:

@@ -89,6 +89,8 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "the next wake time": (
         "jobs", {"filter": jobs.sleeping_filter(ALL), "sort": {"wake_at": 1}, "limit": 1}, "wake",
     ),
+    "jobs that follow rules of an older tzdata": ("jobs", {"filter": jobs.follows_filter("", "2025.1")}, "zone_rules"),
+    "jobs from before zone rules were named": ("jobs", {"filter": jobs.unmarked_filter()}, "zone_rules"),
     "rows to send": (
         "executions", {"filter": executions.send_filter(ALL), "sort": {"send_at": 1}, "limit": 500}, "send",
     ),
@@ -197,6 +199,17 @@ def test_a_job_that_will_not_wake_is_not_in_the_due_index(filled: Db) -> None:
     assert filled.jobs.count_documents(everything, hint="wake") == filled.jobs.count_documents(
         {"wake_at": {"$ne": None}}
     )
+
+
+@pytest.mark.parametrize("chosen", [{"key": jobs.RULES}, {"key": jobs.TZDATA, "query": {jobs.RULES: "rules-1"}}])
+def test_which_rules_and_versions_are_followed_is_read_off_the_index_in_steps(
+    filled: Db, chosen: dict[str, Any]
+) -> None:
+    filled.jobs.update_many({}, [{"$set": {jobs.RULES: {"$concat": ["rules-", {"$substr": ["$_id", 4, 1]}]}}}])
+    explained = filled.command({"explain": {"distinct": "jobs", **chosen}, "verbosity": "executionStats"})
+    assert "DISTINCT_SCAN" in str(explained["queryPlanner"]["winningPlan"])
+    assert explained["executionStats"]["totalKeysExamined"] < 20
+    assert explained["executionStats"]["totalDocsExamined"] == 0
 
 
 def test_making_the_indexes_again_changes_nothing(filled: Db) -> None:

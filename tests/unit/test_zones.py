@@ -76,13 +76,14 @@ def test_missing_zone_data_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(Unavailable, match="install the package tzdata"):
         zone_names.__wrapped__()
     with pytest.raises(Unavailable, match="install the package tzdata"):
-        tzdata_version()
+        tzdata_version.__wrapped__()
 
 
 # Rules that are kept (docs/decisions/0007)
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
+HOUR = 3600
 
 
 def parsed(kind: str, timezone: str = BERLIN, **config: str) -> Schedule:
@@ -111,7 +112,7 @@ def test_schedules_that_do_not_depend_on_a_zone_name_no_rules() -> None:
 def test_a_stored_schedule_goes_on_by_its_rules_when_the_package_has_others(tmp_path: Path) -> None:
     schedule = parsed("cron", hour="8", minute="0")
     document, rules = to_document(schedule), zone_data(BERLIN)
-    with installed(install(tmp_path, "2030.1", {BERLIN: fixed(5)})):
+    with installed(install(tmp_path, "2030.1", {BERLIN: fixed(5 * HOUR)})):
         assert not knows_rules(BERLIN, schedule.rules)
         with pytest.raises(UnknownRules, match="of Europe/Berlin are not known here"):
             from_document(document)
@@ -148,13 +149,13 @@ def test_a_document_from_before_rules_were_kept_goes_by_those_of_the_package() -
 
 def test_damaged_rules_are_not_taken() -> None:
     with pytest.raises(ValueError, match="is damaged"):
-        register_rules(BERLIN, package_rules(BERLIN), fixed(1))
+        register_rules(BERLIN, package_rules(BERLIN), fixed(HOUR))
 
 
 def test_a_local_once_comes_when_the_clock_shows_its_time_by_the_rules_of_then(tmp_path: Path) -> None:
     local, exact = parsed("once", at="2030-01-31T08:00:00"), parsed("once", at="2030-01-31T08:00:00+01:00")
     rules = zone_data(BERLIN)
-    with installed(install(tmp_path, "2030.1", {BERLIN: fixed(2)})):
+    with installed(install(tmp_path, "2030.1", {BERLIN: fixed(2 * HOUR)})):
         register_rules(BERLIN, local.rules, rules)
         assert with_package_rules(local).next_after(NOW) == datetime(2030, 1, 31, 6, tzinfo=UTC)
         assert with_package_rules(exact).next_after(NOW) == datetime(2030, 1, 31, 7, tzinfo=UTC)
@@ -168,9 +169,9 @@ def difference(one: bytes, other: bytes, since: str) -> str | None:
 def test_the_first_instant_at_which_two_versions_of_a_zone_differ_is_found() -> None:
     berlin = zone_data(BERLIN)
     assert difference(berlin, berlin, "2026-01-01") is None
-    assert difference(berlin, fixed(1), "2026-01-01") == "2026-03-29T01:00"
-    assert difference(fixed(1), berlin, "2026-04-01") == "2026-04-01T00:00"
-    late = from_then_on(seconds("2040-06-01"), 1, 2)
-    assert difference(late, fixed(1), "2026-01-01") == "2040-06-01T00:00"
+    assert difference(berlin, fixed(HOUR), "2026-01-01") == "2026-03-29T01:00"
+    assert difference(fixed(HOUR), berlin, "2026-04-01") == "2026-04-01T00:00"
+    late = from_then_on(seconds("2040-06-01"), HOUR, 2 * HOUR)
+    assert difference(late, fixed(HOUR), "2026-01-01") == "2040-06-01T00:00"
     # What is different only in the past does not matter any more.
-    assert difference(late, fixed(2), "2040-06-01") is None
+    assert difference(late, fixed(2 * HOUR), "2040-06-01") is None
