@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
@@ -64,14 +65,14 @@ async def serve(settings: Settings) -> None:
     database = connect_async(settings.mongodb_url, **STORE_PATIENCE)
     jobs = Jobs(database)
     publisher = Publisher(make_app(settings, queues), queues)
-    sending_database = connect(settings.mongodb_url)
+    blocking_database = connect(settings.mongodb_url)
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
-    dispatcher = Dispatcher(Sender(sending_database, publisher, by), publisher)
+    dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     scheduler = SchedulerService(jobs, Executions(database), definitions, dispatcher)
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
-    server = Server(scheduler, maintenance, database)
+    server = Server(scheduler, maintenance, AdminService(blocking_database), database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
     try:
@@ -85,7 +86,7 @@ async def serve(settings: Settings) -> None:
     await server.stop(settings.shutdown_grace)
     await asyncio.to_thread(dispatcher.stop)
     await database.client.close()
-    sending_database.client.close()
+    blocking_database.client.close()
     log.info("server has stopped", action="server_stopped")
 
 

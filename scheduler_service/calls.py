@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -20,9 +20,8 @@ from shared.log import bound, get_logger
 from shared.metrics import SERVER_DURATION, SERVER_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from google.protobuf.message import Message
     from google.rpc.status_pb2 import Status
 
 log = get_logger()
@@ -51,17 +50,14 @@ def _decoding(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return read
 
 
-def _behaviour(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def behave(request: Any, context: Any) -> Any:
-        if isinstance(request, _Undecodable):
-            raise InvalidInput([Violation("", UNDECODABLE)])
-        return await handle(request, context)
-
-    return behave
+def _decoded(request: Any) -> Any:
+    if isinstance(request, _Undecodable):
+        raise InvalidInput([Violation("", UNDECODABLE)])
+    return request
 
 
 class Calls(grpc.aio.ServerInterceptor):
-    """The outermost interceptor. Streams (server reflection, health's Watch) pass as they are."""
+    """The outermost interceptor. Server reflection and health's Watch, which do not end by themselves, just pass."""
 
     def __init__(self) -> None:
         self._in_progress: set[asyncio.Task[Any]] = set()
@@ -69,26 +65,43 @@ class Calls(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
         """Return the method's handler with the call's surroundings around it."""
         handler = await continuation(details)
-        if handler is None or handler.unary_unary is None:
+        if handler is None or handler.request_streaming or (handler.response_streaming and _is_quiet(details.method)):
             return handler
 
-        behaviour = _behaviour(handler.unary_unary)
+        async def answer(request: Any, context: Any) -> Any:
+            async with self._surroundings(details.method, request, context) as seen:
+                response = await handler.unary_unary(_decoded(request), context)
+                seen.update(_ids(response))
+                return response
 
-        async def answer(request: Message, context: Any) -> Any:
-            task = asyncio.current_task()
-            if task is not None:
-                self._in_progress.add(task)
-                task.add_done_callback(self._in_progress.discard)
-            caller = read_caller(context.invocation_metadata() or (), context.peer())
-            current.set(caller)
-            with bound(trace_id=caller.trace_id, **_ids(request)):
-                return await _answer(behaviour, details.method, request, context)
+        async def stream(request: Any, context: Any) -> None:
+            # Written from here, not yielded on: a generator whose client goes away would be left where it stands.
+            async with (
+                self._surroundings(details.method, request, context),
+                aclosing(handler.unary_stream(_decoded(request), context)) as responses,
+            ):
+                async for response in responses:
+                    await context.write(response)
 
-        return grpc.unary_unary_rpc_method_handler(
-            answer,
-            request_deserializer=_decoding(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
-        )
+        codec = {
+            "request_deserializer": _decoding(handler.request_deserializer),
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream, **codec)
+        return grpc.unary_unary_rpc_method_handler(answer, **codec)
+
+    @asynccontextmanager
+    async def _surroundings(self, method: str, request: Any, context: Any) -> AsyncIterator[dict[str, str]]:
+        task = asyncio.current_task()
+        if task is not None:
+            self._in_progress.add(task)
+            task.add_done_callback(self._in_progress.discard)
+        caller = read_caller(context.invocation_metadata() or (), context.peer())
+        current.set(caller)
+        with bound(trace_id=caller.trace_id, **_ids(request)):
+            async with _answering(method, context) as seen:
+                yield seen
 
     async def finished(self, within: float) -> None:
         """Wait, for at most so many seconds, until no handler runs: `server.stop` does not wait for cancelled ones."""
@@ -98,14 +111,15 @@ class Calls(grpc.aio.ServerInterceptor):
                     await asyncio.wait(set(self._in_progress))
 
 
-async def _answer(behaviour: Callable[..., Awaitable[Any]], method: str, request: Message, context: Any) -> Any:
+@asynccontextmanager
+async def _answering(method: str, context: Any) -> AsyncIterator[dict[str, str]]:
+    """Around the work on a call: what it raises becomes a status, and its end a line and a count."""
     began = time.perf_counter()
     code = grpc.StatusCode.OK
     seen: dict[str, str] = {}
     try:
-        response = await behaviour(request, context)
-        seen = _ids(response)
-    except asyncio.CancelledError:
+        yield seen
+    except (asyncio.CancelledError, GeneratorExit):
         # The client went away, its deadline passed, or this process stops.
         code = grpc.StatusCode.CANCELLED
         raise
@@ -115,15 +129,13 @@ async def _answer(behaviour: Callable[..., Awaitable[Any]], method: str, request
     except Exception as error:  # noqa: BLE001 - the text of an unhandled one would reach the client
         status = _status(error)
         code = _CODES[status.code]
-        seen = {"error": shortened(status.message, 500)}
+        seen["error"] = shortened(status.message, 500)
         await context.abort_with_status(rpc_status.to_status(status))
-    else:
-        return response
     finally:
         seconds = time.perf_counter() - began
         SERVER_REQUESTS.labels(method, code.name).inc()
         SERVER_DURATION.labels(method).observe(seconds)
-        tell = log.debug if method.startswith(QUIET) else log.info
+        tell = log.debug if _is_quiet(method) else log.info
         tell(
             "request answered",
             action="request_answered",
@@ -133,6 +145,10 @@ async def _answer(behaviour: Callable[..., Awaitable[Any]], method: str, request
             actor=current.get().by,
             **seen,
         )
+
+
+def _is_quiet(method: str) -> bool:
+    return method.startswith(QUIET)
 
 
 def _status(error: Exception) -> Status:

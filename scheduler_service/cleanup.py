@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State, Trigger
-from shared.store import executions, jobs
+from shared.store import executions, jobs, retention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ class Cleanup:
     def __init__(self, database: AsyncDatabase[dict[str, Any]], batch: int = BATCH) -> None:
         self._executions = database[executions.COLLECTION]
         self._jobs = database[jobs.COLLECTION]
+        self._retention = database[retention.COLLECTION]
         self._batch = batch
 
     async def remove_ended_before(self, cutoff: datetime) -> int:
@@ -32,6 +33,8 @@ class Cleanup:
         Rows of a chain that beat may still have to follow stay, whatever their age: without them their occurrences
         would be decided again.
         """
+        # First, so that whoever misses a row finds out that it may have been removed.
+        await self._retention.update_one(retention.EXECUTIONS_FILTER, retention.note_removal(cutoff), upsert=True)
         removed = 0
         since: datetime | None = None
         kept: list[str] = []

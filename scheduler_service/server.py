@@ -15,7 +15,8 @@ from grpc_reflection.v1alpha import reflection
 from scheduler_service.calls import Calls
 from scheduler_service.health import Health
 from shared.log import get_logger
-from shared.proto import maintenance_service_pb2, scheduler_service_pb2
+from shared.proto import admin_service_pb2, maintenance_service_pb2, scheduler_service_pb2
+from shared.proto.admin_service_pb2_grpc import add_AdminServiceServicer_to_server
 from shared.proto.maintenance_service_pb2_grpc import add_MaintenanceServiceServicer_to_server
 from shared.proto.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from pymongo.asynchronous.database import AsyncDatabase
 
+    from scheduler_service.admin import AdminService
     from scheduler_service.maintenance import MaintenanceService
     from scheduler_service.service import SchedulerService
 
@@ -32,6 +34,7 @@ log = get_logger()
 SERVICES: Final = (
     scheduler_service_pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name,
     maintenance_service_pb2.DESCRIPTOR.services_by_name["MaintenanceService"].full_name,
+    admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
 )
 
 CANCELLED_WAIT: Final = 2.0
@@ -46,7 +49,11 @@ class Server:
     """Serves from start() to stop(). The port can be had by it alone."""
 
     def __init__(
-        self, scheduler: SchedulerService, maintenance: MaintenanceService, database: AsyncDatabase[dict[str, Any]]
+        self,
+        scheduler: SchedulerService,
+        maintenance: MaintenanceService,
+        admin: AdminService,
+        database: AsyncDatabase[dict[str, Any]],
     ) -> None:
         self.health = Health(database, SERVICES)
         self.port = 0
@@ -55,6 +62,7 @@ class Server:
         self._server = grpc.aio.server(interceptors=[self._calls], options=[("grpc.so_reuseport", 0)])
         add_SchedulerServiceServicer_to_server(scheduler, self._server)
         add_MaintenanceServiceServicer_to_server(maintenance, self._server)
+        add_AdminServiceServicer_to_server(admin, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._server)
         reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         self._background: list[asyncio.Task[None]] = []

@@ -254,6 +254,11 @@ def revision_document(uid: str, epoch: int, spec: Spec, began: datetime, by: str
     }
 
 
+def history_spec(entry: Mapping[str, Any]) -> Spec:
+    """Read what an entry of the revision history says was in force; raises InvalidInput when that can't be read."""
+    return _spec(entry)
+
+
 # What beat does:
 
 

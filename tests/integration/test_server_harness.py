@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from scheduler_service.__main__ import STORE_PATIENCE
+from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
@@ -24,10 +25,11 @@ from scheduler_service.server import Server
 from scheduler_service.service import SchedulerService
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
+from shared.proto.admin_service_pb2_grpc import AdminServiceStub
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
 from shared.settings import Settings
-from shared.store.mongo import connect_async
+from shared.store.mongo import connect, connect_async
 from shared.targets import load_targets
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Running:
     address: str
     stub: Any
     maintenance: Any
+    admin: Any
     channel: grpc.aio.Channel
     server: Server
     database: Any
@@ -84,7 +87,9 @@ async def serving(
         {"mongodb": mongodb_probe(database)} if probes is None else probes,
         configured.retention_days,
     )
-    server = Server(SchedulerService(jobs, Executions(database), definitions, sent), maintenance, database)
+    blocking_database = connect(database_url)
+    scheduler = SchedulerService(jobs, Executions(database), definitions, sent)
+    server = Server(scheduler, maintenance, AdminService(blocking_database), database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -94,6 +99,7 @@ async def serving(
                 f"127.0.0.1:{server.port}",
                 SchedulerServiceStub(channel),
                 MaintenanceServiceStub(channel),
+                AdminServiceStub(channel),
                 channel,
                 server,
                 database,
@@ -104,6 +110,7 @@ async def serving(
     finally:
         await server.stop(0)
         await database.client.close()
+        blocking_database.client.close()
 
 
 async def _serving(channel: grpc.aio.Channel) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-SERVICES = ("", "scheduler.v1.SchedulerService", "scheduler.v1.MaintenanceService")
+SERVICES = ("", *(f"scheduler.v1.{name}" for name in ("SchedulerService", "MaintenanceService", "AdminService")))
 
 
 @pytest.fixture

@@ -22,7 +22,13 @@ from examples.scraper_service.__main__ import ScraperSettings
 from shared import metrics
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS
 from shared.domain.schedule import parse_schedule
-from shared.proto import maintenance_service_pb2, pricing_service_pb2, scheduler_service_pb2, scraper_service_pb2
+from shared.proto import (
+    admin_service_pb2,
+    maintenance_service_pb2,
+    pricing_service_pb2,
+    scheduler_service_pb2,
+    scraper_service_pb2,
+)
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -233,7 +239,7 @@ def test_the_examples_of_changing_clocks_are_right() -> None:
 # Commands:
 
 
-MODULES = (maintenance_service_pb2, pricing_service_pb2, scheduler_service_pb2, scraper_service_pb2)
+MODULES = (admin_service_pb2, maintenance_service_pb2, pricing_service_pb2, scheduler_service_pb2, scraper_service_pb2)
 METHODS = {
     f"{service.full_name}/{method.name}": method
     for module in MODULES

@@ -1,0 +1,1 @@
+"""schedctl: the command line for operators. A gRPC client, and nothing else."""

@@ -1,0 +1,113 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AuditRequest(_message.Message):
+    __slots__ = ("from_time", "to_time", "job_id", "overdue_after")
+    FROM_TIME_FIELD_NUMBER: _ClassVar[int]
+    TO_TIME_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    OVERDUE_AFTER_FIELD_NUMBER: _ClassVar[int]
+    from_time: _timestamp_pb2.Timestamp
+    to_time: _timestamp_pb2.Timestamp
+    job_id: str
+    overdue_after: _duration_pb2.Duration
+    def __init__(self, from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., job_id: _Optional[str] = ..., overdue_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class AuditResponse(_message.Message):
+    __slots__ = ("progress", "finding", "summary")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    FINDING_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    progress: AuditProgress
+    finding: AuditFinding
+    summary: AuditSummary
+    def __init__(self, progress: _Optional[_Union[AuditProgress, _Mapping]] = ..., finding: _Optional[_Union[AuditFinding, _Mapping]] = ..., summary: _Optional[_Union[AuditSummary, _Mapping]] = ...) -> None: ...
+
+class AuditProgress(_message.Message):
+    __slots__ = ("rows", "rows_expected", "jobs", "jobs_expected")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    JOBS_EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    rows_expected: int
+    jobs: int
+    jobs_expected: int
+    def __init__(self, rows: _Optional[int] = ..., rows_expected: _Optional[int] = ..., jobs: _Optional[int] = ..., jobs_expected: _Optional[int] = ...) -> None: ...
+
+class AuditFinding(_message.Message):
+    __slots__ = ("kind", "job_id", "execution_id", "first_time", "last_time", "count", "detail")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[AuditFinding.Kind]
+        KIND_MISSING: _ClassVar[AuditFinding.Kind]
+        KIND_DOUBLED: _ClassVar[AuditFinding.Kind]
+        KIND_NO_OCCURRENCE: _ClassVar[AuditFinding.Kind]
+        KIND_WRONG_COUNT: _ClassVar[AuditFinding.Kind]
+        KIND_ILLEGAL_PATH: _ClassVar[AuditFinding.Kind]
+        KIND_BROKEN_CHAIN: _ClassVar[AuditFinding.Kind]
+        KIND_NO_HISTORY: _ClassVar[AuditFinding.Kind]
+        KIND_UNREADABLE: _ClassVar[AuditFinding.Kind]
+    KIND_UNSPECIFIED: AuditFinding.Kind
+    KIND_MISSING: AuditFinding.Kind
+    KIND_DOUBLED: AuditFinding.Kind
+    KIND_NO_OCCURRENCE: AuditFinding.Kind
+    KIND_WRONG_COUNT: AuditFinding.Kind
+    KIND_ILLEGAL_PATH: AuditFinding.Kind
+    KIND_BROKEN_CHAIN: AuditFinding.Kind
+    KIND_NO_HISTORY: AuditFinding.Kind
+    KIND_UNREADABLE: AuditFinding.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_TIME_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    kind: AuditFinding.Kind
+    job_id: str
+    execution_id: str
+    first_time: _timestamp_pb2.Timestamp
+    last_time: _timestamp_pb2.Timestamp
+    count: int
+    detail: str
+    def __init__(self, kind: _Optional[_Union[AuditFinding.Kind, str]] = ..., job_id: _Optional[str] = ..., execution_id: _Optional[str] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., count: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class AuditSummary(_message.Message):
+    __slots__ = ("view_begins", "view_ends", "removed_through", "jobs", "epochs", "rows", "occurrences", "executions", "findings")
+    class FindingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    VIEW_BEGINS_FIELD_NUMBER: _ClassVar[int]
+    VIEW_ENDS_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_THROUGH_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    OCCURRENCES_FIELD_NUMBER: _ClassVar[int]
+    EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    view_begins: _timestamp_pb2.Timestamp
+    view_ends: _timestamp_pb2.Timestamp
+    removed_through: _timestamp_pb2.Timestamp
+    jobs: int
+    epochs: int
+    rows: int
+    occurrences: int
+    executions: int
+    findings: _containers.ScalarMap[str, int]
+    def __init__(self, view_begins: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., view_ends: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., removed_through: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., jobs: _Optional[int] = ..., epochs: _Optional[int] = ..., rows: _Optional[int] = ..., occurrences: _Optional[int] = ..., executions: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ...) -> None: ...
