@@ -5,7 +5,7 @@ BIN := .venv/bin
 PACKAGES := beat benchmarks cli dev examples scheduler_service shared tests worker
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint proto lock up down clean
+.PHONY: help run test chaos lint proto lock up down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ run: .venv/installed ## run the whole system here, on servers found or started p
 
 test: .venv/installed ## run all tests, against private servers; ARGS="-k beat" goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: .venv/installed ## break the whole system at random for ten minutes and judge it; ARGS="--seed 7 --minutes 3"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: .venv/installed ## style, types, direction of imports, protos, stubs, compose file
 	$(BIN)/ruff check

@@ -7,6 +7,7 @@ somebody adds to targets.yaml.
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +34,8 @@ def _descriptors() -> descriptor_pool.DescriptorPool:
             "hold": _Field.TYPE_BOOL,
             "fail_code": _Field.TYPE_STRING,
             "fail_times": _Field.TYPE_INT32,
+            "fail_attempts": _Field.TYPE_INT32,
+            "seconds": _Field.TYPE_DOUBLE,
         }.items(),
         start=1,
     ):
@@ -56,19 +59,27 @@ class Call:
     label: str
     metadata: Mapping[str, str]
     seconds_allowed: float
+    began_at: float
+    """Seconds since the epoch, by this machine's clock; `ended_at` as well."""
+    ended_at: float | None = None
+    """When it was answered, or given up; None while it goes on."""
     ended: threading.Event = field(default_factory=threading.Event)
     given_up: bool = False
 
 
 class Recorder:
-    """Runs in the test's process. Calls with `hold` wait until released, or until their caller gives up."""
+    """Runs in the test's process.
+
+    Calls with `hold` wait until released, or until their caller gives up; those with `seconds` wait that long.
+    `fail_times` counts the calls with the same label, `fail_attempts` those of one execution.
+    """
 
     def __init__(self) -> None:
         self._pool = _descriptors()
-        self._calls: list[Call] = []
+        self._calls: dict[str, list[Call]] = {}
         self._changed = threading.Condition()
         self._released: set[str] = set()
-        self._server = grpc.server(ThreadPoolExecutor(32))
+        self._server = grpc.server(ThreadPoolExecutor(64))
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         method = self._pool.FindServiceByName(SERVICE).methods_by_name["Record"]
         request, response = (message_factory.GetMessageClass(m) for m in (method.input_type, method.output_type))
@@ -88,19 +99,24 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         with self._changed:
-            self._released = {call.label for call in self._calls}
+            self._released = set(self._calls)
             self._changed.notify_all()
         self._server.stop(grace=1).wait()
 
     def calls(self, label: str) -> list[Call]:
         """Return the calls so far that carried this label."""
         with self._changed:
-            return [call for call in self._calls if call.label == label]
+            return list(self._calls.get(label, ()))
+
+    def labels(self) -> list[str]:
+        """Return the labels that calls have carried so far."""
+        with self._changed:
+            return list(self._calls)
 
     def wait_for_calls(self, label: str, count: int, timeout: float = 30) -> list[Call]:
         """Wait until that many calls with this label have begun, and return them."""
         with self._changed:
-            arrived = self._changed.wait_for(lambda: sum(call.label == label for call in self._calls) >= count, timeout)
+            arrived = self._changed.wait_for(lambda: len(self._calls.get(label, ())) >= count, timeout)
         calls = self.calls(label)
         assert arrived, f"{len(calls)} calls with the label {label} after {timeout} s, not {count}"
         return calls
@@ -112,23 +128,34 @@ class Recorder:
             self._changed.notify_all()
 
     def _record(self, request: Any, context: grpc.ServicerContext) -> Any:
-        call = Call(
-            request.label, {k: str(v) for k, v in context.invocation_metadata()}, context.time_remaining() or 0.0
-        )
+        metadata = {k: str(v) for k, v in context.invocation_metadata()}
+        call = Call(request.label, metadata, context.time_remaining() or 0.0, time.time())
 
         def ended() -> None:
             with self._changed:
+                call.ended_at = call.ended_at or time.time()
                 call.ended.set()
                 self._changed.notify_all()
 
         context.add_callback(ended)
         with self._changed:
-            self._calls.append(call)
-            number = sum(each.label == request.label for each in self._calls)
+            calls = self._calls.setdefault(request.label, [])
+            calls.append(call)
+            number = len(calls)
             self._changed.notify_all()
             if request.hold:
                 self._changed.wait_for(lambda: call.ended.is_set() or request.label in self._released)
-                call.given_up = call.ended.is_set()
-        if request.fail_code and number <= (request.fail_times or number):
+        if request.seconds:
+            call.ended.wait(request.seconds)
+        call.given_up = call.ended.is_set()
+        # Before the answer: the caller may act on it before gRPC tells us that it was sent.
+        call.ended_at = call.ended_at or time.time()
+        if request.fail_code and self._fails(request, number, int(metadata.get("x-attempt", "1"))):
             context.abort(grpc.StatusCode[request.fail_code], f"failed on purpose, call {number}")
         return self._response(label=request.label, calls=number)
+
+    @staticmethod
+    def _fails(request: Any, number: int, attempt: int) -> bool:
+        if request.fail_attempts:
+            return bool(attempt <= request.fail_attempts)
+        return bool(number <= (request.fail_times or number))

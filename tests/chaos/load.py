@@ -1,0 +1,223 @@
+"""The work that goes on meanwhile: jobs of several kinds, and clients that edit, pause, delete and run them by hand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from shared.proto import scheduler_service_pb2 as pb
+from shared.proto import scheduler_service_pb2_grpc as pb_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STEADY: Final = 8
+"""Jobs that fire every second and are left alone: what shows that the service is whole."""
+
+CHURNED: Final = 12
+"""Jobs that clients change all the time."""
+
+TYPES: Final = (pb.SCRAPING, pb.ANALYSIS, pb.MONITORING, pb.MAINTENANCE, pb.CUSTOM)
+"""So that all queues are used."""
+
+TRANSIENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+PATIENCE: Final = 4.0
+"""Seconds that a request may take before it is sent again."""
+
+LONGEST_OUTAGE: Final = 120.0
+"""Seconds after which a server that gives no answer counts as lost; no fault takes that long."""
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """What the server has promised to a client."""
+
+    what: str
+    """created, paused, resumed, deleted, rescheduled, executed."""
+    job_id: str
+    token: str = ""
+    """The reason that was given; of an execution, its id."""
+
+
+@dataclass
+class Churned:
+    """A job that clients change, and what they know of it."""
+
+    job_id: str
+    seconds: int
+    paused: bool = False
+
+
+class Load(Thread):
+    """Creates its jobs at once, then changes some of them until stopped."""
+
+    def __init__(self, address: str, seed: int, fires_per_second: float, lease: float) -> None:
+        super().__init__(name="load", daemon=True)
+        self.acknowledged: list[Acknowledged] = []
+        self.answered: list[float] = []
+        """When the server has answered a request, in seconds since the epoch."""
+        self.refused: list[str] = []
+        """Answers that no outage explains: each is a violation."""
+        self.jobs: list[str] = []
+        self._channel = grpc.insecure_channel(address, options=_RECONNECT)
+        self._stub = pb_grpc.SchedulerServiceStub(self._channel)
+        self._random = Random(seed)
+        self._lease = lease
+        self._fires_per_second = fires_per_second
+        self._stopping = Event()
+        self._given_up = False
+        self._churned: list[Churned] = []
+        self._number = 0
+
+    def create(self) -> None:
+        """Create all jobs."""
+        for number in range(STEADY):
+            self._create(f"steady-{number}", {"seconds": "1"}, TYPES[number % len(TYPES)], seconds=0.3)
+        # What makes up the number of fires. Half by interval, half by cron, as two engines of our own are behind them.
+        for number in range(max(0, round(self._fires_per_second) - STEADY)):
+            schedule = {"seconds": "1"} if number % 2 else {"expression": "* * * * * *"}
+            self._create(f"bulk-{number}", schedule, TYPES[number % len(TYPES)])
+        self._create("short", {"seconds": "2"}, pb.SCRAPING, seconds=0.7)
+        self._create("cron", {"expression": "*/3 * * * * *"}, pb.SCRAPING, seconds=1.5)
+        for number in range(3):
+            self._create(f"long-{number}", {"seconds": str(3 + number)}, pb.ANALYSIS, seconds=self._lease * 1.5)
+        self._create("fails-once", {"seconds": "2"}, pb.MONITORING, fail_code="UNAVAILABLE", fail_attempts=1)
+        self._create("fails-late", {"seconds": "5"}, pb.CUSTOM, fail_code="UNAVAILABLE", fail_attempts=2, seconds=0.4)
+        self._create("fails-always", {"seconds": "7"}, pb.CUSTOM, fail_code="UNAVAILABLE")
+        self._create("is-refused", {"seconds": "6"}, pb.MAINTENANCE, fail_code="INVALID_ARGUMENT")
+        for _ in range(CHURNED):
+            self._churned.append(self._new_churned())
+
+    def run(self) -> None:
+        """Change jobs until stopped."""
+        while not self._stopping.wait(self._random.uniform(0.05, 0.4)):
+            self.step()
+
+    def step(self) -> None:
+        """Change one job, and wait until the server has promised it."""
+        index = self._random.randrange(len(self._churned))
+        job = self._churned[index]
+        what = self._random.choices(
+            ("pause", "reschedule", "edit", "delete", "execute"), (30, 25, 10, 8, 27)
+        )[0]  # fmt: skip
+        if what == "pause":
+            self._pause_or_resume(job)
+        elif what == "reschedule":
+            job.seconds = job.seconds % 4 + 1
+            update = pb.ScheduledJob(schedule_config=_schedule({"seconds": str(job.seconds)}))
+            self._ask(self._stub.UpdateScheduledJob, pb.UpdateScheduledJobRequest(job_id=job.job_id, job=update))
+            self._note("rescheduled", job.job_id)
+        elif what == "edit":
+            update = pb.ScheduledJob(description=f"edited, and edited again {self._next()} times")
+            self._ask(self._stub.UpdateScheduledJob, pb.UpdateScheduledJobRequest(job_id=job.job_id, job=update))
+        elif what == "delete":
+            token = f"deleted {self._next()}"
+            self._ask(self._stub.DeleteScheduledJob, pb.DeleteScheduledJobRequest(job_id=job.job_id, reason=token))
+            self._note("deleted", job.job_id, token)
+            self.jobs.remove(job.job_id)
+            self._churned[index] = self._new_churned()
+        else:
+            request = pb.ExecuteJobRequest(job_id=job.job_id, request_id=f"request {self._next()}")
+            if answer := self._ask(self._stub.ExecuteJobNow, request):
+                self._note("executed", job.job_id, answer.execution_id)
+
+    def stop(self) -> None:
+        """End the thread, when the request that it is about has been answered."""
+        self._stopping.set()
+        self.join()
+
+    def pause_all(self) -> None:
+        """Pause all jobs that are left, so that the ledger comes to an end that can be judged."""
+        paused = {job.job_id for job in self._churned if job.paused}
+        for job_id in self.jobs:
+            if job_id not in paused:
+                self._change(self._stub.PauseScheduledJob, pb.PauseScheduledJobRequest, "paused", job_id)
+
+    def hang_up(self) -> None:
+        """Close the connection to the server; nothing can be asked after it."""
+        self._given_up = True
+        if self.is_alive():
+            self.stop()
+        self._channel.close()
+
+    def look(self) -> None:
+        """Ask the server for something, once, with little patience: does it answer?"""
+        try:
+            self._stub.GetJobStatus(pb.GetJobStatusRequest(job_id="steady-0"), timeout=1)
+        except grpc.RpcError:
+            return
+        self.answered.append(time.time())
+
+    def _pause_or_resume(self, job: Churned) -> None:
+        if job.paused:
+            self._change(self._stub.ResumeScheduledJob, pb.ResumeScheduledJobRequest, "resumed", job.job_id)
+        else:
+            self._change(self._stub.PauseScheduledJob, pb.PauseScheduledJobRequest, "paused", job.job_id)
+        job.paused = not job.paused
+
+    def _change(self, method: Callable[..., Any], request: Callable[..., Any], what: str, job_id: str) -> None:
+        token = f"{what} {self._next()}"
+        self._ask(method, request(job_id=job_id, reason=token))
+        self._note(what, job_id, token)
+
+    def _new_churned(self) -> Churned:
+        job = Churned(f"churned-{self._next()}", self._random.randint(1, 4))
+        seconds = self._random.choice((0.0, 0.0, 0.3, 1.0))
+        self._create(job.job_id, {"seconds": str(job.seconds)}, self._random.choice(TYPES), seconds=seconds)
+        return job
+
+    def _create(self, job_id: str, schedule: dict[str, str], job_type: pb.JobType, **parameters: object) -> None:
+        retry = pb.RetryPolicy(max_attempts=5, multiplier=1)
+        retry.initial_backoff.FromTimedelta(timedelta(seconds=0.3))
+        request = pb.CreateScheduledJobRequest(
+            job_id=job_id,
+            name=f"Job {job_id}",
+            job_type=job_type,
+            target_service="recorder",
+            target_method="Record",
+            parameters={"label": job_id, **parameters},
+            schedule_config=_schedule(schedule),
+            retry_policy=retry,
+        )
+        request.timeout.FromTimedelta(timedelta(seconds=60))
+        self._ask(self._stub.CreateScheduledJob, request, fine=grpc.StatusCode.ALREADY_EXISTS)
+        self.jobs.append(job_id)
+        self._note("created", job_id)
+
+    def _ask(self, method: Callable[..., Any], request: Any, fine: grpc.StatusCode = grpc.StatusCode.NOT_FOUND) -> Any:
+        """Send a request until the server answers. A repeated one may find its work done: `fine` says so."""
+        tried = False
+        deadline = time.monotonic() + LONGEST_OUTAGE
+        while True:
+            try:
+                answer = method(request, timeout=PATIENCE)
+            except grpc.RpcError as error:
+                if error.code() in TRANSIENT and time.monotonic() < deadline and not self._given_up:
+                    tried = True
+                    time.sleep(0.2)
+                    continue
+                if not (tried and error.code() is fine):
+                    self.refused.append(f"{type(request).__name__} {request.job_id}: {error.code()} {error.details()}")
+                return None
+            self.answered.append(time.time())
+            return answer
+
+    def _note(self, what: str, job_id: str, token: str = "") -> None:
+        self.acknowledged.append(Acknowledged(what, job_id, token))
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+
+_RECONNECT: Final = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 500))
+
+
+def _schedule(config: dict[str, str]) -> pb.ScheduleConfig:
+    return pb.ScheduleConfig(type="cron" if "expression" in config else "interval", config=config)

@@ -1,0 +1,104 @@
+"""The short run: a minute of faults against the whole system, as `make chaos` does it for ten."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dev.run import ROOT
+from shared.messaging.queues import load_queues
+from tests.acceptance.system import wait_until
+from tests.chaos.faults import DECK, MONGODB, PROCESSES, QUEUES, RABBITMQ, REDIS, WORKERS, Action, strikes
+from tests.chaos.report import lines
+from tests.chaos.run import run
+
+SEED = 5
+LEASE = 5.0
+
+
+@pytest.mark.timeout(420)
+def test_a_minute_of_faults_loses_nothing_and_does_nothing_twice(tmp_path: Path):
+    said: list[str] = []
+    report = run(SEED, minutes=1, fires=300, folder=tmp_path, say=said.append)
+    assert report.violations == [], "\n".join([*said, *lines(report)])
+    assert report.verdict.fires >= 300
+
+
+def test_a_seed_decides_the_faults():
+    first, same, other = (
+        [next(found) for _ in range(50)] for found in (strikes(1, LEASE), strikes(1, LEASE), strikes(2, LEASE))
+    )
+    assert first == same
+    assert first != other
+
+
+def test_every_kind_of_fault_strikes_before_one_strikes_again():
+    found = strikes(3, LEASE)
+    faults = [fault for _ in range(len(DECK) + 1) for fault in next(found).faults]
+    struck = {(fault.action, victim) for fault in faults for victim in fault.victims if not fault.store}
+    for action in (Action.KILL, Action.STOP):
+        kinds = {victim.partition("-")[0] for done, victim in struck if done is action}
+        assert kinds == {"beat", "worker", "server", MONGODB, RABBITMQ, REDIS}
+    assert {fault.action for fault in faults} == set(Action)
+    assert {fault.store for fault in faults} == {"", MONGODB, RABBITMQ, REDIS}
+
+
+def test_a_purge_can_hit_every_queue_that_there_is():
+    assert set(QUEUES) == load_queues(ROOT / "config").names
+
+
+def test_faults_of_one_strike_never_touch_the_same_victim():
+    found = strikes(4, LEASE)
+    for strike in (next(found) for _ in range(500)):
+        touched = [name for fault in strike.faults for name in fault.touches]
+        assert len(touched) == len(set(touched))
+
+
+def test_stops_of_workers_are_clearly_shorter_or_clearly_longer_than_a_lease():
+    found = strikes(5, LEASE)
+    spans = [
+        fault.seconds
+        for _ in range(300)
+        for fault in next(found).faults
+        if fault.action is Action.STOP and set(fault.victims) <= set(WORKERS)
+    ]
+    assert min(spans) < LEASE / 2
+    assert max(spans) > LEASE
+    assert not [span for span in spans if LEASE / 2 < span < LEASE * 1.3]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals):
+    folder = tmp_path / "run"
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos", "--seed=1", f"--keep={folder}"],
+            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            wait_until(lambda: "strike 1" in log.read_text(), "the first strike", 120)
+            assert len(_pids(folder)) > len(PROCESSES)
+            process.send_signal(number)
+            process.wait(60)
+        finally:
+            process.kill()
+    wait_until(lambda: not _pids(folder), "all have ended", 30)
+
+
+def _pids(folder: Path) -> list[int]:
+    """Return the processes of a run: those whose environment or command line names its folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(folder).encode() in said:
+            found.append(int(process.name))
+    return found
