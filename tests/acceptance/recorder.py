@@ -133,6 +133,7 @@ class Recorder:
 
         def ended() -> None:
             with self._changed:
+                call.given_up = call.ended_at is None
                 call.ended_at = call.ended_at or time.time()
                 call.ended.set()
                 self._changed.notify_all()
@@ -147,9 +148,9 @@ class Recorder:
                 self._changed.wait_for(lambda: call.ended.is_set() or request.label in self._released)
         if request.seconds:
             call.ended.wait(request.seconds)
-        call.given_up = call.ended.is_set()
-        # Before the answer: the caller may act on it before gRPC tells us that it was sent.
-        call.ended_at = call.ended_at or time.time()
+        with self._changed:
+            # Before the answer: the caller may act on it before gRPC tells us that it was sent.
+            call.ended_at = call.ended_at or time.time()
         if request.fail_code and self._fails(request, number, int(metadata.get("x-attempt", "1"))):
             context.abort(grpc.StatusCode[request.fail_code], f"failed on purpose, call {number}")
         return self._response(label=request.label, calls=number)
