@@ -239,6 +239,7 @@ def execution_message(execution: StoredExecution) -> pb.Execution:
         trace_id=execution.trace_id,
         cancel_requested=execution.cancel_requested,
         tzdata_version=execution.tzdata,
+        retry_of=execution.retry_of,
     )
     if execution.error is not None:
         error = execution.error

@@ -32,7 +32,10 @@ class Executions:
         self._executions = database[executions.COLLECTION]
 
     async def insert_manual(self, document: dict[str, Any]) -> tuple[Mapping[str, Any], bool]:
-        """Store a run by hand; return it as stored, and whether it is new. One of the same id stands for it."""
+        """Store a run by hand, or a retry; return it as stored, and whether it is new.
+
+        One of the same id stands for it.
+        """
         try:
             await self._executions.insert_one(document)
         except DuplicateKeyError:
@@ -45,12 +48,16 @@ class Executions:
 
     async def read(self, execution_id: str) -> StoredExecution:
         """Return an execution. Raises NoSuch when there is none."""
+        return executions.to_execution(await self.document(execution_id))
+
+    async def document(self, execution_id: str) -> Mapping[str, Any]:
+        """Return an execution's document. Raises as read does."""
         if not execution_id:
             raise InvalidInput([Violation("execution_id", "an execution_id is required")])
         document = await self._executions.find_one({"_id": execution_id, **_SHOWN})
         if document is None:
             raise NoSuch("execution", execution_id)
-        return executions.to_execution(document)
+        return document
 
     def newest_first(
         self, uid: str | None, states: frozenset[State], after: Position | None, limit: int, *, include_decisions: bool

@@ -17,7 +17,8 @@ from scheduler_service.convert import duration, execution_message, job_message, 
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.jobs import read_job
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
-from shared.domain.errors import InvalidInput, Violation
+from scheduler_service.refusals import NoSuch
+from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.job import LONGEST_REASON, JobState, unknown_queue
 from shared.domain.text import unprintable
@@ -44,6 +45,9 @@ COUNTS_WINDOW: Final = timedelta(days=30)
 NEXT_FIRE_TIMES: Final = 5
 LONGEST_REQUEST_ID: Final = 128
 MOST_STATES: Final = 100
+
+RETRYABLE: Final = frozenset({State.FAILED.value, State.CANCELLED.value})
+"""What an execution may have ended as that is run once more."""
 
 _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
 
@@ -157,16 +161,8 @@ class SchedulerService(SchedulerServiceServicer):
 
     async def ExecuteJobNow(self, request: pb.ExecuteJobRequest, context: Any) -> pb.ExecuteJobResponse:
         """Run a job once, now."""
-        found: list[Violation] = []
         queue = request.queue or MANUAL
-        queues = self._definitions.defaults.queues
-        if queue not in queues:
-            found.append(unknown_queue("queue", queue[:80], queues))
-        if len(request.request_id) > LONGEST_REQUEST_ID:
-            said = f"{len(request.request_id):,} characters are too many (at most {LONGEST_REQUEST_ID})"
-            found.append(Violation("request_id", said))
-        elif said := unprintable(request.request_id, lines=True):
-            found.append(Violation("request_id", said))
+        found = [*self._queue_violations(queue), *_request_id_violations(request.request_id)]
         if not request.job_id:
             found.append(Violation("job_id", "a job_id is required"))
         refuse(found)
@@ -174,11 +170,43 @@ class SchedulerService(SchedulerServiceServicer):
         caller = current.get()
         token = request_token(request.request_id) if request.request_id else str(ULID())
         document = rows.manual_document(job.document, token, queue, caller.trace_id, job.now, caller.by)
+        execution = await self._start(document)
+        return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
+
+    async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
+        """Run what has failed, or was cancelled, once more."""
+        found = [*self._queue_violations(request.queue), *_request_id_violations(request.request_id)]
+        if not request.execution_id:
+            found.append(Violation("execution_id", "an execution_id is required"))
+        refuse(found)
+        ended = await self._executions.document(request.execution_id)
+        if ended["state"] not in RETRYABLE:
+            raise FailedPrecondition(
+                f"the execution '{request.execution_id}' is {ended['state']}; only what has failed or was cancelled can"
+                " be retried"
+            )
+        try:
+            job = await self._jobs.read(ended["job_id"])
+        except NoSuch as gone:
+            raise FailedPrecondition(f"the execution '{request.execution_id}' can't be retried: {gone}") from None
+        queue = request.queue or ended["queue"]
+        refuse(self._queue_violations(queue))
+        caller = current.get()
+        token = request_token(f"{ended['_id']} {request.request_id}") if request.request_id else str(ULID())
+        document = rows.retry_document(ended, token, queue, caller.trace_id, job.now, caller.by)
+        execution = await self._start(document)
+        return pb.RetryExecutionResponse(execution_id=execution.execution_id, execution=execution)
+
+    def _queue_violations(self, queue: str) -> list[Violation]:
+        queues = self._definitions.defaults.queues
+        return [unknown_queue("queue", queue[:80], queues)] if queue and queue not in queues else []
+
+    async def _start(self, document: dict[str, Any]) -> pb.Execution:
+        """Store a run that somebody asked for, and send its message; of a repeated request, return the first."""
         stored, is_new = await self._executions.insert_manual(document)
         if is_new:
             self._dispatcher.submit([stored])
-        execution = execution_message(rows.to_execution(stored))
-        return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
+        return execution_message(rows.to_execution(stored))
 
     async def GetJobStatus(self, request: pb.GetJobStatusRequest, context: Any) -> pb.GetJobStatusResponse:
         """Return a job, when it fires next, how it last went, and how often it went how."""
@@ -234,8 +262,19 @@ def new_uid() -> str:
 
 
 def request_token(request_id: str) -> str:
-    """Return the token of a run by hand that a request id stands for. It is longer than a ULID: the two never meet."""
+    """Return the token of a run by hand, or of a retry, that a request id stands for.
+
+    It is longer than a ULID: the two never meet.
+    """
     return sha256(request_id.encode()).hexdigest()[:32]
+
+
+def _request_id_violations(request_id: str) -> list[Violation]:
+    if len(request_id) > LONGEST_REQUEST_ID:
+        said = f"{len(request_id):,} characters are too many (at most {LONGEST_REQUEST_ID})"
+        return [Violation("request_id", said)]
+    said = unprintable(request_id, lines=True)
+    return [Violation("request_id", said)] if said else []
 
 
 def _next_token(listing: str, last: Position | None) -> str:

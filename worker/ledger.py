@@ -11,9 +11,9 @@ import pymongo
 from pymongo import ReturnDocument
 from pymongo.errors import PyMongoError
 
-from shared.domain.execution import State
+from shared.domain.execution import State, Trigger
 from shared.log import get_logger
-from shared.store import executions
+from shared.store import executions, jobs
 from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Ended:
 
 
 class Ledger:
-    """The executions collection, as a worker uses it. Safe for use by many threads.
+    """The executions, as a worker uses them. Safe for use by many threads.
 
     Every operation waits while MongoDB is away, unless the worker is stopping: then it raises StoppingError.
     """
@@ -66,6 +66,7 @@ class Ledger:
         self, database: Database[dict[str, Any]], worker: str, lease: timedelta, stopping: Callable[[], bool]
     ) -> None:
         self._executions = database[executions.COLLECTION]
+        self._jobs = database[jobs.COLLECTION]
         self._worker = worker
         self._lease = lease
         self._stopping = stopping
@@ -89,12 +90,26 @@ class Ledger:
 
         lease = self._persist(lambda _: claim_once())
         if lease is not None:
-            return lease
+            return lease if self._may_run(lease.claimed) else None
         early = executions.return_early(execution_id, self._worker)
         if self._persist(lambda _: self._executions.update_one(early.filter, early.update)).matched_count:
             return None
         # It may have become due between the two; its message is the one that is being handled here.
-        return self._persist(lambda _: claim_once())
+        lease = self._persist(lambda _: claim_once())
+        return lease if lease is not None and self._may_run(lease.claimed) else None
+
+    def _may_run(self, claimed: Claimed) -> bool:
+        """Return False, and cancel the execution, when it was asked for by hand while its job was being deleted.
+
+        Such a row may be inserted after the deletion has cancelled what it found. What a schedule fires cannot: no row
+        comes behind the closing row of the chain.
+        """
+        if claimed.trigger is Trigger.SCHEDULE:
+            return True
+        if self._persist(lambda _: self._jobs.find_one(jobs.deleted_filter(claimed.job_id), {"_id": 1})) is None:
+            return True
+        self.record(claimed, executions.drop(claimed.execution_id, claimed.nonce, self._worker, "the job was deleted"))
+        return False
 
     def why_unclaimable(self, execution_id: str) -> str:
         """Return, for the log, why an execution could not be claimed."""

@@ -83,6 +83,11 @@ def manual_id(uid: str, token: str) -> str:
     return f"{uid}.m.{token}"
 
 
+def retry_id(uid: str, token: str) -> str:
+    """Return the id of a retry of an execution that had ended; the token as of a run by hand."""
+    return f"{uid}.r.{token}"
+
+
 def trace_id_of(execution_id: str) -> str:
     """Return the W3C trace id (32 hex digits) of an execution that no caller's trace began.
 

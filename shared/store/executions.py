@@ -18,6 +18,7 @@ from shared.domain.execution import (
     Trigger,
     manual_id,
     predecessors,
+    retry_id,
     row_id,
     trace_id_of,
 )
@@ -82,20 +83,43 @@ def manual_document(
     job: Mapping[str, Any], token: str, queue: str, trace_id: str, now: datetime, by: str
 ) -> dict[str, Any]:
     """Return the document of a run by hand, asked for at `now`; token is a ULID, or made from the request id."""
-    execution_id = manual_id(job["uid"], token)
-    pending = _pending(job, execution_id, now, now, by, "executed by hand")
+    document = _asked_for(job, manual_id(job["uid"], token), trace_id, now, by, "executed by hand")
+    return document | {"trigger": Trigger.MANUAL.value, "nominal_time": now, "queue": queue}
+
+
+def retry_document(
+    ended: Mapping[str, Any], token: str, queue: str, trace_id: str, now: datetime, by: str
+) -> dict[str, Any]:
+    """Return the document of another run of a row that has ended: the same work, with all attempts before it."""
+    job = {
+        **ended,
+        "_id": ended["job_id"],
+        "uid": ended["job_uid"],
+        "name": ended["job_name"],
+        "revision": ended["job_revision"],
+    }
+    document = _asked_for(job, retry_id(job["uid"], token), trace_id, now, by, f"a retry of {ended['_id']}")
+    return document | {
+        "trigger": Trigger.RETRY.value,
+        "retry_of": ended["_id"],
+        "nominal_time": ended["nominal_time"],
+        "queue": queue,
+    }
+
+
+def _asked_for(
+    job: Mapping[str, Any], execution_id: str, trace_id: str, now: datetime, by: str, reason: str
+) -> dict[str, Any]:
+    pending = _pending(job, execution_id, now, now, by, reason)
     return {
         "_id": execution_id,
         "schema": SCHEMA,
         "job_id": job["_id"],
         "job_uid": job["uid"],
         "job_name": job["name"],
-        "trigger": Trigger.MANUAL.value,
         "state": State.PENDING.value,
-        "nominal_time": now,
         "decided_at": now,
         **pending,
-        "queue": queue,
         "trace_id": trace_id or pending["trace_id"],
     }
 
@@ -259,6 +283,11 @@ def succeed(execution_id: str, nonce: str, by: str, result: str, *, truncated: b
     """End a held attempt well. result is JSON."""
     fields = {"result": literal(result), "result_truncated": literal(truncated), "finished_at": NOW}
     return Move(_held(execution_id, nonce), [_enter(State.SUCCEEDED, by, "", fields), _LEAVE_OPEN])
+
+
+def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
+    """Cancel what was claimed, but must not be called."""
+    return Move(_held(execution_id, nonce), [_enter(State.CANCELLED, by, reason, {"finished_at": NOW}), _LEAVE_OPEN])
 
 
 def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
@@ -478,6 +507,7 @@ class StoredExecution:
     trace_id: str
     cancel_requested: bool
     tzdata: str
+    retry_of: str
     transitions: tuple[Transition, ...]
 
 
@@ -508,6 +538,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         result_truncated=get("result_truncated", False),
         error=Failure(**document["error"]) if "error" in document else None,
         trace_id=get("trace_id", ""),
+        retry_of=get("retry_of", ""),
         cancel_requested=get("cancel", {}).get("call", False),
         tzdata=get("tzdata", ""),
         transitions=tuple(
@@ -525,6 +556,7 @@ class Claimed:
     attempt: int
     job_id: str
     job_name: str
+    trigger: Trigger
     nominal_time: datetime
     target_service: str
     target_method: str
@@ -543,6 +575,7 @@ def to_claimed(document: Mapping[str, Any]) -> Claimed:
         attempt=document["attempt"],
         job_id=document["job_id"],
         job_name=document["job_name"],
+        trigger=Trigger(document["trigger"]),
         nominal_time=document["nominal_time"],
         target_service=document["target_service"],
         target_method=document["target_method"],

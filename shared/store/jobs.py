@@ -259,6 +259,14 @@ def history_spec(entry: Mapping[str, Any]) -> Spec:
     return _spec(entry)
 
 
+# What a worker asks:
+
+
+def deleted_filter(job_id: str) -> dict[str, Any]:
+    """Find a job if it is deleted."""
+    return {"_id": job_id, "state": JobState.DELETED.value}
+
+
 # What beat does:
 
 

@@ -197,6 +197,85 @@ async def test_a_delete_cancels_what_runs_when_asked_and_beat_is_told(server: Ru
     assert to_chain(job).changes[0].cancel_running is True
 
 
+# Retrying
+
+
+async def retry(server: Running, execution_id: str, **fields: Any) -> pb.Execution:
+    request = pb.RetryExecutionRequest(execution_id=execution_id, **fields)
+    response: pb.RetryExecutionResponse = await server.stub.RetryExecution(request, metadata=[("x-actor", "anna")])
+    assert response.execution_id == response.execution.execution_id
+    return response.execution
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
+async def test_a_retry_is_a_new_execution_of_the_same_work_that_names_the_old_one(server: Running, state: str) -> None:
+    await server.create(job_id="mine", priority=7, parameters={"competitor_ids": ["amazon"]})
+    ended = await a_row(server, START, state=state, attempt=4, error={"code": "X", "message": "", "retryable": True})
+    await server.stub.UpdateScheduledJob(
+        pb.UpdateScheduledJobRequest(job_id="mine", job=pb.ScheduledJob(name="Other", parameters={}, priority=1))
+    )
+    before = await server.database.executions.find_one({"_id": ended})
+    retried = await retry(server, ended)
+    assert (retried.trigger, retried.retry_of) == (pb.Execution.TRIGGER_RETRY, ended)
+    assert (retried.state, retried.attempt, retried.max_attempts) == (PENDING, 0, 4)
+    assert retried.nominal_time.ToDatetime(UTC) == START
+    assert retried.due_time.ToDatetime(UTC) > START
+    assert not retried.HasField("error")
+    assert (retried.transitions[0].by, retried.transitions[0].reason) == ("anna", f"a retry of {ended}")
+    row = await server.database.executions.find_one({"_id": retried.execution_id})
+    same = ("job_id", "job_uid", "job_name", "parameters", "priority", "timeout", "retry", "queue", "partition")
+    assert {field: row[field] for field in same} == {field: before[field] for field in same}
+    assert await server.database.executions.find_one({"_id": ended}) == before
+    assert [document["_id"] for document in server.sent.documents] == [retried.execution_id]
+
+
+async def test_a_repeated_retry_is_the_first_one_for_each_execution(server: Running) -> None:
+    await server.create(job_id="mine")
+    one, other = [await a_row(server, START + timedelta(hours=n), state="FAILED") for n in range(2)]
+    retries = await asyncio.gather(*(retry(server, one, request_id="r1") for _ in range(10)))
+    assert len({each.execution_id for each in retries}) == 1
+    assert len(server.sent.documents) == 1
+    assert (await retry(server, other, request_id="r1")).retry_of == other
+    assert (await retry(server, one)).execution_id != (await retry(server, one)).execution_id
+    assert (await execute(server, request_id=f"{one} r1")).trigger == pb.Execution.TRIGGER_MANUAL
+
+
+async def test_a_retry_that_failed_can_be_retried(server: Running) -> None:
+    await server.create(job_id="mine")
+    first = (await retry(server, await a_row(server, START, state="FAILED"), queue="analysis")).execution_id
+    await server.database.executions.update_one({"_id": first}, {"$set": {"state": "FAILED"}})
+    second = await retry(server, first)
+    assert (second.retry_of, second.queue) == (first, "analysis")
+
+
+@pytest.mark.parametrize("state", ["PENDING", "QUEUED", "RUNNING", "SUCCEEDED", "SKIPPED", "COALESCED"])
+async def test_only_what_has_failed_or_was_cancelled_can_be_retried(server: Running, state: str) -> None:
+    await server.create(job_id="mine")
+    decided = State(state) if state in {"SKIPPED", "COALESCED"} else State.PENDING
+    refused = await refusal(retry(server, await a_row(server, START, decided, state=state)))
+    assert refused.code == "FAILED_PRECONDITION"
+    assert f"is {state}; only what has failed or was cancelled" in refused.message
+    assert await server.database.executions.count_documents({}) == 1
+
+
+async def test_what_a_deleted_job_ran_cannot_be_retried(server: Running) -> None:
+    await server.create(job_id="mine")
+    ended = await a_row(server, START, state="FAILED")
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
+    refused = await refusal(retry(server, ended))
+    assert refused.code == "FAILED_PRECONDITION"
+    assert "the job 'mine' was deleted at" in refused.message
+
+
+async def test_a_bad_retry_is_refused_with_all_violations(server: Running) -> None:
+    refused = await refusal(retry(server, "", queue="nowhere", request_id="r" * 129))
+    assert [field for field, _ in refused.violations] == ["queue", "request_id", "execution_id"]
+    assert (await refusal(retry(server, "none"))).code == "NOT_FOUND"
+    await server.create(job_id="mine")
+    refused = await refusal(retry(server, await a_row(server, START, state="FAILED", queue="gone")))
+    assert [field for field, _ in refused.violations] == ["queue"]
+
+
 # Lists
 
 

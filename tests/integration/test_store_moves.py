@@ -74,6 +74,7 @@ def do(database: Db, move: Move) -> dict[str, Any]:
 MOVES: dict[str, tuple[Callable[[], Move], State]] = {
     "claim": (lambda: executions.claim(ID, "worker-2", "n2", LEASE), State.RUNNING),
     "succeed": (lambda: executions.succeed(ID, "n1", "worker-1", "{}", truncated=False), State.SUCCEEDED),
+    "drop": (lambda: executions.drop(ID, "n1", "worker-1", TEXT), State.CANCELLED),
     "fail for good": (lambda: executions.fail(ID, "n1", "worker-1", FAILURE, FAILED), State.FAILED),
     "fail and retry": (lambda: executions.fail(ID, "n1", "worker-1", FAILURE, again()), State.PENDING),
     "rescue": (lambda: executions.rescue(ID, "n1", "beat", FAILURE, again(0)), State.PENDING),
@@ -83,6 +84,7 @@ MOVES: dict[str, tuple[Callable[[], Move], State]] = {
 FROM = {
     "claim": {State.PENDING, State.QUEUED},
     "succeed": {State.RUNNING},
+    "drop": {State.RUNNING},
     "fail for good": {State.RUNNING},
     "fail and retry": {State.RUNNING},
     "rescue": {State.RUNNING},

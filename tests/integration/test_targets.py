@@ -20,7 +20,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable
-from shared.domain.execution import Failure
+from shared.domain.execution import Failure, Trigger
 from shared.domain.retry import RetryPolicy
 from shared.store.executions import Claimed
 from shared.targets import Target, Targets
@@ -154,6 +154,7 @@ def claimed(parameters: object = None, method: str = "Sell", service: str = "sho
         attempt=1,
         job_id="sell",
         job_name="Sell",
+        trigger=Trigger.SCHEDULE,
         nominal_time=datetime(2026, 1, 31, 8, tzinfo=UTC),
         target_service=service,
         target_method=method,

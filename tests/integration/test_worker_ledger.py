@@ -402,6 +402,28 @@ def test_a_retry_of_a_job_deleted_meanwhile_is_cancelled(database: Documents):
     assert (ended.state, ended.reason) == (State.CANCELLED, "given up by beat: the job was deleted")
 
 
+@pytest.mark.parametrize("trigger", ["MANUAL", "RETRY"])
+def test_a_run_by_hand_that_a_deletion_could_not_see_is_cancelled_instead_of_called(database: Documents, trigger: str):
+    """Inserted after the deletion had cancelled what it found."""
+    execution_id = execution(database, trigger=trigger)
+    job_id = stored(database, execution_id).job_id
+    database.jobs.insert_one(job_document(job_id) | {"state": "DELETED"})
+    mine = ledger(database)
+    assert mine.claim(execution_id) is None
+    row = stored(database, execution_id)
+    assert (row.state, row.transitions[-1].reason) == (State.CANCELLED, "the job was deleted")
+    raw = database.executions.find_one({"_id": execution_id})
+    assert raw is not None
+    assert not {"open", "lease", "send_at"} & set(raw)
+
+
+@pytest.mark.parametrize("trigger", ["MANUAL", "RETRY", "SCHEDULE"])
+def test_a_run_of_a_job_that_is_not_deleted_runs(database: Documents, trigger: str):
+    execution_id = execution(database, trigger=trigger)
+    database.jobs.insert_one(job_document(stored(database, execution_id).job_id) | {"state": "PAUSED"})
+    claim(ledger(database), execution_id)
+
+
 DOLLARS = {"$set": {"state": "$state"}, "price": "$9.99", "deep": ["$$NOW", {"$literal": 1}]}
 
 

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from shared.domain.errors import Unavailable
-from shared.domain.execution import Failure
+from shared.domain.execution import Failure, Trigger
 from shared.domain.retry import RetryPolicy
 from shared.proto import scraper_service_pb2 as pb
 from shared.store.executions import Claimed
@@ -35,6 +35,7 @@ def claimed(
         attempt=2,
         job_id="prices",
         job_name="Prices",
+        trigger=Trigger.SCHEDULE,
         nominal_time=datetime(2026, 1, 31, 9, tzinfo=timezone(timedelta(hours=1))),
         target_service=service,
         target_method=method,
