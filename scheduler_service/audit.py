@@ -12,8 +12,9 @@ from shared.domain.audit import Fault, Finding, JobAudit, View, epochs_of, withi
 from shared.domain.errors import InvalidInput
 from shared.domain.job import JobState
 from shared.domain.plan import Mode
+from shared.domain.zones import UnknownRules
 from shared.store import audit as store
-from shared.store import executions, jobs, retention
+from shared.store import executions, jobs, retention, zone_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,6 +75,7 @@ class Audit:
         self._executions = database[executions.COLLECTION]
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
+        self._zone_rules = database[zone_rules.COLLECTION]
         self._question = question
         self._uid: str | None = None
         if question.job_id:
@@ -130,6 +132,10 @@ class Audit:
             last = entries[-1]["_id"]
             rest = store.page_filter(last, store.of_job(store.uid_of(last))[1])
             entries += self._revisions.find(rest, sort=store.BY_ID).to_list()
+        # A schedule of long ago is computed by the zone rules of its time.
+        if unknown := zone_rules.unknown_rules(entries):
+            for kept in self._zone_rules.find(zone_rules.of_fingerprints(unknown)):
+                zone_rules.register(kept)
         return entries
 
     def _judge(
@@ -236,5 +242,5 @@ class _Present:
 def _entry(document: Mapping[str, Any]) -> tuple[int, datetime, Spec | None, str]:
     try:
         return document["epoch"], document["began"], jobs.history_spec(document), ""
-    except (InvalidInput, KeyError, ValueError) as error:
+    except (InvalidInput, UnknownRules, KeyError, ValueError) as error:
         return document["epoch"], document["began"], None, str(error)

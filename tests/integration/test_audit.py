@@ -22,6 +22,7 @@ from scheduler_service import audit as reader
 from shared.domain.audit import View
 from shared.domain.execution import State
 from shared.domain.plan import Mode, Row, Spec
+from shared.domain.zones import fingerprint, zone_data
 from shared.proto import admin_service_pb2 as pb
 from shared.proto import maintenance_service_pb2 as maintenance_pb
 from shared.store import audit as store
@@ -216,6 +217,34 @@ class TestReading:
         assert [(finding.job_id, kind) for finding, kind in zip(found.findings, found.kinds, strict=True)] == [
             ("broken", "UNREADABLE"), ("broken", "MISSING"), ("good", "MISSING"), ("strange", "UNREADABLE"),
         ]  # fmt: skip
+
+    async def test_an_old_schedule_is_computed_by_the_zone_rules_of_its_time(
+        self, server: Running, database: Database[dict[str, Any]]
+    ) -> None:
+        """Here a place whose clocks were set to another zone's since: 08:00 there was not what it is by now."""
+        zone, of_then = "Europe/Berlin", zone_data("Asia/Tokyo")
+        rules = fingerprint(zone, of_then)
+        Ledger.of(database)
+        midnight = LONG_AGO.replace(hour=0, minute=0, second=0)
+        database.job_revisions.update_many(
+            {},
+            {
+                "$set": {
+                    "began": midnight,
+                    "schedule": {
+                        "type": "cron", "config": {"hour": "8", "minute": "0"}, "timezone": zone, "hash_key": "",
+                        "start_time": None, "end_time": None, "rules": rules,
+                    },
+                }
+            },
+        )  # fmt: skip
+        # Eight in the morning by the clocks of Tokyo.
+        row = ended(fired(job_document(), midnight + timedelta(hours=23)))
+        database.executions.insert_one(row)
+        assert (await audit(server)).kinds == ["UNREADABLE"]
+        database.zone_rules.insert_one({"_id": rules, "zone": zone, "tzdata": "1.0", "tzif": of_then})
+        found = await audit(server)
+        assert (found.kinds, found.summary.occurrences) == ([], 1)
 
     async def test_rows_of_a_job_without_history_are_a_fault(
         self, server: Running, database: Database[dict[str, Any]]
