@@ -30,11 +30,16 @@ class NotReadyError(Exception):
     """What answered, or did not, is not yet (or not at all) the server that was asked for."""
 
 
+_given = set[int]()
+"""Ports that this process was told of, and may not listen on yet."""
+
+
 def free_port() -> int:
-    """Return a TCP port on which nothing listens now."""
+    """Return a TCP port on which nothing listens now, and that was not returned before."""
     while True:
         port = random.choice(FREE_PORTS)
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
 
 

@@ -1,13 +1,20 @@
-"""Private servers for the whole test run: real MongoDB, RabbitMQ and Redis on ports and in folders of their own."""
+"""Private servers for the whole test run: real MongoDB, RabbitMQ and Redis on ports and in folders of their own.
+
+On several cores, each process of pytest-xdist has servers of its own. What shares expensive fixtures stays together:
+the tests of a file, and those of the group that a mark names.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 import structlog
+from xdist.scheduler import LoadGroupScheduling
 
+import dev.server
 from dev.servers import Servers, private_servers
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -16,6 +23,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymongo.database import Database
+
+
+class _ByFileOrGroup(LoadGroupScheduling):  # type: ignore[misc]  # xdist has no types
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return nodeid.partition("::")[0] if scope == nodeid else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling:
+    return _ByFileOrGroup(config, log)
+
+
+def pytest_configure() -> None:
+    """Give each process of pytest-xdist its share of the ports, so that two never look at the same free one."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    dev.server.FREE_PORTS = dev.server.FREE_PORTS[number % shares :: shares]
 
 
 @pytest.fixture(autouse=True)

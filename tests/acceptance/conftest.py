@@ -10,21 +10,30 @@ import grpc
 import pytest
 
 from dev.run import ROOT
-from dev.servers import Servers, private_servers
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto import scheduler_service_pb2_grpc as pb_grpc
 from tests.acceptance.recorder import Recorder
 from tests.acceptance.system import System
+from tests.builders import own_vhost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dev.servers import Servers
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run on several cores, all that shares the running system stays on one of them."""
+    for item in items:
+        if "running" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("running-system"))
+
 
 @pytest.fixture(scope="session")
-def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Servers of this system's own: its queues must not be another test's."""
-    with private_servers(tmp_path_factory.mktemp("acceptance-servers")) as running:
-        yield running
+def broker_url(servers: Servers) -> str:
+    """The broker's part for this system: its queues must not be another test's."""
+    return own_vhost(servers.rabbitmq)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +43,9 @@ def recorder() -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory, own_servers: Servers, recorder: Recorder) -> Iterator[System]:
+def running(
+    tmp_path_factory: pytest.TempPathFactory, servers: Servers, broker_url: str, recorder: Recorder
+) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("acceptance")
     config = folder / "config"
     shutil.copytree(ROOT / "config", config)
@@ -43,7 +54,8 @@ def running(tmp_path_factory: pytest.TempPathFactory, own_servers: Servers, reco
     system = System(
         folder,
         {
-            **own_servers.environment,
+            **servers.environment,
+            "CELERY_BROKER_URL": broker_url,
             "CONFIG_DIR": str(config),
             "LOG_FORMAT": "json",
             # Short, so that the tests see what happens when a process falls silent.

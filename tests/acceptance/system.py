@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from dev.run import ROOT, Process, system, with_examples
@@ -13,7 +14,7 @@ from dev.server import free_port
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 READY = 60.0
@@ -70,17 +71,18 @@ class System:
                 process.kill()
                 process.wait()
 
-    def kill(self, name: str) -> None:
-        """End a process, and all that it started, with SIGKILL."""
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """End a process, and all that it started, with SIGKILL; start it again after the block, and wait for it."""
         process = self._running.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-    def restart(self, name: str) -> None:
-        """Start a process that was killed, and wait until it is ready."""
-        check = self._table[name].ready(self.environment)
-        self._spawn(name)
-        wait_until(check, f"{name} is ready; its log ends:\n{self.log(name)[-3000:]}", READY)
+        try:
+            yield
+        finally:
+            check = self._table[name].ready(self.environment)
+            self._spawn(name)
+            wait_until(check, f"{name} is ready; its log ends:\n{self.log(name)[-3000:]}", READY)
 
     def log(self, name: str) -> str:
         """Return what a process has logged so far."""

@@ -21,15 +21,12 @@ if TYPE_CHECKING:
 def test_a_beat_that_was_killed_fires_the_missed_occurrence_once_when_it_is_back(
     running: System, stub: SchedulerServiceStub, recorder: Recorder, label: str
 ):
-    running.kill("celery-beat")
-    try:
+    with running.without("celery-beat"):
         schedule = soon(1)
         stub.CreateScheduledJob(recording_job(label, schedule))
         nominal_time = datetime.fromisoformat(schedule["at"])
         wait_until(lambda: datetime.now(UTC) > nominal_time + timedelta(seconds=1), "its time has passed")
         assert runs(stub, label) == []
-    finally:
-        running.restart("celery-beat")
     execution = first_run(stub, label)
     assert execution.state == State.STATE_SUCCEEDED
     assert execution.nominal_time.ToDatetime(UTC) == nominal_time
@@ -42,10 +39,9 @@ def test_the_occurrences_of_a_beats_absence_are_each_decided_once(
 ):
     stub.CreateScheduledJob(recording_job(label, {"seconds": "1"}))
     recorder.wait_for_calls(label, 1)
-    running.kill("celery-beat")
-    killed_at = datetime.now(UTC)
-    wait_until(lambda: datetime.now(UTC) > killed_at + timedelta(seconds=3), "occurrences have been missed")
-    running.restart("celery-beat")
+    with running.without("celery-beat"):
+        killed_at = datetime.now(UTC)
+        wait_until(lambda: datetime.now(UTC) > killed_at + timedelta(seconds=3), "occurrences have been missed")
     before = len(recorder.calls(label))
     recorder.wait_for_calls(label, before + 2)
     stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id=label))
@@ -83,10 +79,9 @@ def test_a_worker_killed_during_a_call_leaves_one_execution_with_one_end(
         )
     )
     (first,) = recorder.wait_for_calls(label, 1)
-    running.kill("celery-worker")
-    assert first.ended.wait(30)
-    assert first.given_up
-    running.restart("celery-worker")
+    with running.without("celery-worker"):
+        assert first.ended.wait(30)
+        assert first.given_up
     recorder.wait_for_calls(label, 2)
     recorder.release(label)
     execution = first_run(stub, label)
@@ -105,9 +100,8 @@ def test_a_worker_killed_in_the_last_attempt_fails_the_execution(
         recording_job(label, soon(1), parameters={"hold": True}, retry_policy=pb.RetryPolicy(max_attempts=1))
     )
     recorder.wait_for_calls(label, 1)
-    running.kill("celery-worker")
-    execution = first_run(stub, label)
-    running.restart("celery-worker")
+    with running.without("celery-worker"):
+        execution = first_run(stub, label)
     assert execution.state == State.STATE_FAILED
     assert execution.error.code == "WORKER_LOST"
     assert len(recorder.calls(label)) == 1
@@ -119,8 +113,8 @@ def test_a_server_that_was_killed_answers_a_repeated_request_with_the_first_exec
     stub.CreateScheduledJob(recording_job(label, {"hours": "1"}))
     request = pb.ExecuteJobRequest(job_id=label, request_id="once only")
     first = stub.ExecuteJobNow(request).execution_id
-    running.kill("scheduler-service")
-    running.restart("scheduler-service")
+    with running.without("scheduler-service"):
+        pass
     assert stub.ExecuteJobNow(request, wait_for_ready=True).execution_id == first
     assert ended(stub, first).state == State.STATE_SUCCEEDED
     assert len(recorder.calls(label)) == 1

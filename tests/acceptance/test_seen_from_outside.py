@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from shared.settings import Settings
 from tests.acceptance.conftest import recording_job
 from tests.acceptance.system import wait_until
 from tests.acceptance.test_main_job import State, ended, refused
+from tests.builders import manage
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-def celery_app(own_servers: Servers) -> Celery:
-    settings = Settings(celery_broker_url=own_servers.rabbitmq.url, celery_result_backend=own_servers.redis.url)
+def celery_app(running: System) -> Celery:
+    settings = Settings(
+        celery_broker_url=running.environment["CELERY_BROKER_URL"],
+        celery_result_backend=running.environment["CELERY_RESULT_BACKEND"],
+    )
     return make_app(settings, load_queues(settings.config_dir))
 
 
-def http_json(url: str, user: str = "") -> Any:
-    request = urllib.request.Request(url)
-    if user:
-        request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
-    with urllib.request.urlopen(request, timeout=10) as answer:
+def http_json(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:
         return json.load(answer)
 
 
@@ -151,8 +151,8 @@ def test_flower_shows_executions_under_the_jobs_name_with_their_real_outcome(
     assert {task["name"] for task in tasks.values()} == {f"Job {label}", f"Job {label}-bad"}
 
 
-def test_celery_knows_the_results_by_the_execution_id(own_servers: Servers, stub: SchedulerServiceStub, label: str):
-    app = celery_app(own_servers)
+def test_celery_knows_the_results_by_the_execution_id(running: System, stub: SchedulerServiceStub, label: str):
+    app = celery_app(running)
     stub.CreateScheduledJob(recording_job(label, {"hours": "1"}))
     execution_id = stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=label)).execution_id
     assert AsyncResult(execution_id, app=app).get(timeout=30) == {"label": label, "calls": 1}
@@ -182,9 +182,9 @@ def test_celerys_inspect_finds_the_worker_and_what_it_runs(
     assert "scheduler.run_execution" in said["registered"]
 
 
-def test_rabbitmqs_management_shows_the_queues_as_configured(own_servers: Servers):
-    port = own_servers.rabbitmq.program.ports["management"]
-    queues = {queue["name"]: queue for queue in http_json(f"http://127.0.0.1:{port}/api/queues", "guest:guest")}
+def test_rabbitmqs_management_shows_the_queues_as_configured(running: System, servers: Servers):
+    virtual_host = running.environment["CELERY_BROKER_URL"].rpartition("/")[2]
+    queues = {queue["name"]: queue for queue in manage(servers.rabbitmq, "GET", f"queues/{virtual_host}")}
     for name in ("scraping", "analysis", "monitoring", "maintenance", "manual", "default_queue"):
         assert queues[name]["durable"]
         assert queues[name]["type"] == "classic"
@@ -193,7 +193,7 @@ def test_rabbitmqs_management_shows_the_queues_as_configured(own_servers: Server
 
 
 def test_what_failed_for_good_is_copied_to_the_dead_letter_queue(
-    own_servers: Servers, stub: SchedulerServiceStub, label: str
+    running: System, stub: SchedulerServiceStub, label: str
 ):
     stub.CreateScheduledJob(
         recording_job(
@@ -205,7 +205,7 @@ def test_what_failed_for_good_is_copied_to_the_dead_letter_queue(
     )
     execution_id = stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=label)).execution_id
     assert ended(stub, execution_id).state == State.STATE_FAILED
-    with celery_app(own_servers).connection_for_read() as connection:
+    with celery_app(running).connection_for_read() as connection:
         channel: Any = connection.default_channel
 
         def letter() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import shutil
@@ -18,9 +17,9 @@ from uuid import uuid4
 import pytest
 from celery.result import AsyncResult
 
+from dev.redis import start_redis
 from dev.run import ROOT
 from dev.server import free_port
-from dev.servers import Servers, private_servers
 from shared.domain.execution import State
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Sender
@@ -31,6 +30,7 @@ from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
 from tests.acceptance.recorder import Recorder
 from tests.acceptance.system import READY, wait_until
+from tests.builders import own_vhost
 from tests.integration.test_worker_ledger import Proxy, execution, rescue, states, stored
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from dev.server import Server
+    from dev.servers import Servers
     from tests.integration.test_worker_ledger import Documents
 
 QUEUE = "default_queue"
@@ -154,25 +155,16 @@ def recorder() -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="module")
-def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Servers of this module's own, since some tests kill them."""
-    with private_servers(tmp_path_factory.mktemp("worker-servers")) as running:
-        yield running
-
-
-def virtual_host(broker: Server, name: str) -> str:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{broker.program.ports['management']}/api/vhosts/{name}",
-        method="PUT",
-        headers={"Authorization": "Basic " + base64.b64encode(b"guest:guest").decode()},
-    )
-    urllib.request.urlopen(request, timeout=30).close()
-    return f"{broker.url.rstrip('/')}/{name}"
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Redis of this module's own, to kill."""
+    server = start_redis(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="module")
 def open_site(
-    tmp_path_factory: pytest.TempPathFactory, own_servers: Servers, recorder: Recorder
+    tmp_path_factory: pytest.TempPathFactory, servers: Servers, redis: Server, recorder: Recorder
 ) -> Iterator[Callable[[], Site]]:
     folder = tmp_path_factory.mktemp("workers")
     config = folder / "config"
@@ -182,11 +174,10 @@ def open_site(
     sites: list[Site] = []
 
     def open_one() -> Site:
-        name = f"site{len(sites)}"
         environment = {
-            "MONGODB_URL": own_servers.mongodb.url.replace("/scheduler", f"/{name}"),
-            "CELERY_BROKER_URL": virtual_host(own_servers.rabbitmq, name),
-            "CELERY_RESULT_BACKEND": own_servers.redis.url,
+            "MONGODB_URL": servers.mongodb.url.replace("/scheduler", f"/workers{len(sites)}"),
+            "CELERY_BROKER_URL": own_vhost(servers.rabbitmq),
+            "CELERY_RESULT_BACKEND": redis.url,
             "CONFIG_DIR": str(config),
             "LOG_FORMAT": "json",
             "EXECUTION_LEASE": "2",
@@ -374,15 +365,15 @@ def test_only_what_failed_for_good_is_logged_as_an_error(busy: Site, label: str,
     assert f'"level": "{level}"' in line
 
 
-def test_redis_away_is_said_once_and_changes_nothing_else(site: Site, own_servers: Servers, label: str):
+def test_redis_away_is_said_once_and_changes_nothing_else(site: Site, redis: Server, label: str):
     worker = site.start("--concurrency", "2")
-    own_servers.redis.kill()
+    redis.kill()
     try:
         ids = [site.enqueue(f"{label}-{number}") for number in range(3)]
         assert {site.ended(each) for each in ids} == {State.SUCCEEDED}
         wait_until(lambda: worker.lines("results_away"), "it was said")
     finally:
-        own_servers.redis.start()
+        redis.start()
     for number in count():
         execution_id = site.enqueue(f"{label}-after-{number}")
         assert site.ended(execution_id) is State.SUCCEEDED
@@ -415,10 +406,10 @@ def test_a_stopped_worker_finishes_what_runs_and_another_takes_the_rest(site: Si
     assert states(site.database, running)[-2:] == ["RUNNING", "SUCCEEDED"]
 
 
-def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site, own_servers: Servers, label: str):
+def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site, servers: Servers, label: str):
     """Here by the pool whose processes do not see the signal that stops the worker."""
-    with Proxy(own_servers.mongodb.port) as proxy:
-        url = site.environment["MONGODB_URL"].replace(str(own_servers.mongodb.port), str(proxy.port))
+    with Proxy(servers.mongodb.port) as proxy:
+        url = site.environment["MONGODB_URL"].replace(str(servers.mongodb.port), str(proxy.port))
         worker = site.start("--concurrency", "1", "--pool", "prefork", MONGODB_URL=f"{url}?directConnection=true")
         proxy.refuse()
         execution_id = site.enqueue(label)
