@@ -1,7 +1,7 @@
 """Private servers for the whole test run: real MongoDB, RabbitMQ and Redis on ports and in folders of their own.
 
 On several cores, each process of pytest-xdist has servers of its own. What shares expensive fixtures stays together:
-the tests of a file, and those of the group that a mark names.
+the tests of a file, and those in tests/acceptance, which share a running system.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
-from xdist.scheduler import LoadGroupScheduling
+from xdist.scheduler import LoadFileScheduling
 
 import dev.server
 from dev.servers import Servers, private_servers
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+ACCEPTANCE = "tests/acceptance/"
 
-class _ByFileOrGroup(LoadGroupScheduling):  # type: ignore[misc]  # xdist has no types
+
+class _BySystem(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     def _split_scope(self, nodeid: str) -> str:
-        scope: str = super()._split_scope(nodeid)
-        return nodeid.partition("::")[0] if scope == nodeid else scope
+        file = nodeid.partition("::")[0]
+        return ACCEPTANCE if file.startswith(ACCEPTANCE) else file
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling:
-    return _ByFileOrGroup(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return _BySystem(config, log)
 
 
 def pytest_configure() -> None:

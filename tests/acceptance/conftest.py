@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from dev.servers import Servers
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run on several cores, all that shares the running system stays on one of them."""
-    for item in items:
-        if "running" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("running-system"))
-
-
 @pytest.fixture(scope="session")
 def broker_url(servers: Servers) -> str:
     """The broker's part for this system: its queues must not be another test's."""

@@ -14,7 +14,7 @@ from dev.server import free_port
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
 READY = 60.0
@@ -33,9 +33,12 @@ def wait_until(condition: Callable[[], _T | None], what: str, timeout: float = 3
 
 
 class System:
-    """All processes but those that a test has killed, each with a log file of its own."""
+    """All processes but those that a test has killed, each with a log file of its own.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    names: of the processes, when not all that `make run` starts are wanted.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], names: Collection[str] = ()) -> None:
         ports = {
             name: str(free_port())
             for name in (
@@ -47,7 +50,11 @@ class System:
         settings = Settings(grpc_port=int(ports["GRPC_PORT"]), server_metrics_port=int(ports["SERVER_METRICS_PORT"]))
         self.grpc_port = settings.grpc_port
         self.address = f"localhost:{self.grpc_port}"
-        self._table: dict[str, Process] = {process.name: process for process in system(settings, self.environment)}
+        self._table: dict[str, Process] = {
+            process.name: process
+            for process in system(settings, self.environment)
+            if not names or process.name in names
+        }
         self.environment = with_examples(self.environment)
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -71,12 +78,42 @@ class System:
                 process.kill()
                 process.wait()
 
-    @contextmanager
-    def without(self, name: str) -> Iterator[None]:
-        """End a process, and all that it started, with SIGKILL; start it again after the block, and wait for it."""
+    def start_beat(self, name: str, *command: str, **environment: str) -> int:
+        """Start a further beat, wait until it is ready, and return its process id.
+
+        command: what starts it, if not what starts the others. environment: what it has of its own.
+        """
+        command = command or tuple(self._table["celery-beat"].command)
+        self._table[name] = Process(name, command, lambda _: lambda: '"action": "beat_ready"' in self.log(name))
+        self._spawn(name, environment)
+        wait_until(self._table[name].ready({}), f"{name} is ready; its log ends:\n{self.log(name)[-3000:]}", READY)
+        return self._running[name].pid
+
+    def end(self, name: str) -> None:
+        """End a process, and all that it started, with SIGKILL."""
         process = self._running.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """Stop a process in mid-air (SIGSTOP) for as long as the block takes."""
+        process = self._running[name]
+        os.killpg(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGCONT)
+
+    @property
+    def ended_by_themselves(self) -> list[str]:
+        """The names of processes that no test has ended, and that do not run."""
+        return [name for name, process in self._running.items() if process.poll() is not None]
+
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """End a process, and all that it started, with SIGKILL; start it again after the block, and wait for it."""
+        self.end(name)
         try:
             yield
         finally:
@@ -93,11 +130,11 @@ class System:
         """Return what all processes have logged so far."""
         return "".join(self.log(name) for name in self._table)
 
-    def _spawn(self, name: str) -> None:
+    def _spawn(self, name: str, environment: Mapping[str, str] | None = None) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
                 self._table[name].command,
-                env=self.environment,
+                env={**self.environment, **(environment or {})},
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
