@@ -17,6 +17,7 @@ from shared.log import get_logger
 from shared.messaging.dispatcher import BATCH, MOST_WAITING, Sender, take
 from shared.messaging.publisher import BrokerAway, Publisher
 from shared.store import executions
+from shared.store.jobs import PARTITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,10 +31,16 @@ log = get_logger()
 INTERVAL: Final = 1.0
 """Seconds between two looks for what nobody sent. Retries become due at any time; this is how late they may be."""
 
+OVERDUE: Final = timedelta(seconds=1.5)
+"""After so long whoever holds the partition seems to be cut off from the broker, and every beat sends its rows. More
+delays those; less than INTERVAL, and beats would send what its holder is about to send."""
+
 DEFICIT_INTERVAL: Final = 15.0
 """Seconds between two readings of the queues' lengths."""
 
 DEAD_LETTER_BATCH: Final = 100
+
+_ALL: Final = frozenset(range(PARTITIONS))
 
 
 class Relay(Thread):
@@ -103,14 +110,18 @@ class Relay(Thread):
         """
         sent = 0
         while held := self._partitions.held:
-            found = self._executions.find(executions.send_filter(held), executions.RELAY_FIELDS)
-            rows = list(found.sort("send_at", 1).limit(BATCH))
-            if rows:
-                sent += self._send(rows, "relayed")
+            rows = self._to_send(held, timedelta(0))
+            sent += self._send(rows, "relayed")
             if len(rows) < BATCH:
                 break
+        # A beat that reaches the store but not the broker keeps its partitions, and goes on deciding.
+        sent += self._send(self._to_send(_ALL - self._partitions.held, OVERDUE), "relayed")
         self._send_dead_letters(self._partitions.held)
         return sent
+
+    def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:
+        found = self._executions.find(executions.send_filter(partitions, overdue), executions.RELAY_FIELDS)
+        return list(found.sort("send_at", 1).limit(BATCH))
 
     def resend_lost(self) -> None:
         """Send again what should wait in a queue but does not: its messages were purged, or the broker was wiped.
@@ -134,6 +145,8 @@ class Relay(Thread):
                 self._deficits[queue] = 0
 
     def _send(self, rows: Sequence[Mapping[str, Any]], why: str) -> int:
+        if not rows:
+            return 0
         confirmed = self._sender.send(rows)
         now = datetime.now(UTC)
         for row in confirmed:

@@ -430,12 +430,15 @@ def postpone_sending(execution_ids: Iterable[str], wait: timedelta) -> Move:
 # What relay and rescue look for:
 
 
-def send_filter(partitions: Iterable[int]) -> dict[str, Any]:
-    """Find rows whose message is to be sent now: never sent, due for a retry, or unanswered for long."""
+def send_filter(partitions: Iterable[int], overdue: timedelta = timedelta(0)) -> dict[str, Any]:
+    """Find rows whose message is to be sent now: never sent, due for a retry, or unanswered for long.
+
+    overdue: for how long already.
+    """
     return {
         "partition": {"$in": sorted(partitions)},
         "send_at": {"$type": "date"},
-        "$expr": {"$lte": ["$send_at", NOW]},
+        "$expr": {"$lte": ["$send_at", from_now(-overdue)]},
     }
 
 

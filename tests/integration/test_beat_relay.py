@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import pytest
 
 from beat.partitions import Partitions
-from beat.relay import Relay
+from beat.relay import OVERDUE, Relay
 from dev.rabbitmq import start_rabbitmq
 from dev.server import free_port
 from shared.domain.execution import State
@@ -142,9 +142,20 @@ class TestSending:
         put(database, 1, **changes)
         assert relay.run_once() == 0
 
-    def test_rows_of_partitions_that_others_hold_are_left_to_them(self, database: Db, publisher: Publisher) -> None:
+    def test_rows_of_partitions_that_others_hold_are_left_to_them(
+        self, database: Db, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         put(database)
+        monkeypatch.setattr("beat.relay.OVERDUE", timedelta(hours=1))
         assert make_relay(database, publisher, HoldsNothing).run_once() == 0
+
+    def test_rows_that_their_partitions_holder_does_not_send_are_sent_by_the_others(
+        self, database: Db, publisher: Publisher
+    ) -> None:
+        """It may be cut off from the broker, while it reaches the store and keeps its partitions."""
+        put(database, 3, send_at=ago(OVERDUE.total_seconds() + 1))
+        assert make_relay(database, publisher, HoldsNothing).run_once() == 3
+        assert ready(publisher) == 3
 
     def test_rows_that_cannot_be_routed_do_not_starve_others(
         self, database: Db, relay: Relay, publisher: Publisher

@@ -94,6 +94,11 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "rows to send": (
         "executions", {"filter": executions.send_filter(ALL), "sort": {"send_at": 1}, "limit": 500}, "send",
     ),
+    "rows that nobody sends": (
+        "executions",
+        {"filter": executions.send_filter(ALL, timedelta(seconds=2)), "sort": {"send_at": 1}, "limit": 500},
+        "send",
+    ),
     "leases that have ended": ("executions", {"filter": executions.expired_filter(ALL), "limit": 500}, "lease"),
     "executions in flight": (
         "executions", {"filter": executions.in_flight_filter(["uid-job-0", "uid-job-20"])}, "open",
