@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
@@ -22,6 +22,8 @@ PORT = 27017
 DATABASE = "scheduler"
 UNAUTHORIZED, NOT_YET_INITIALIZED = 13, 94  # codes in MongoDB's error_codes.yml
 PATIENCE = 2000  # milliseconds for one answer
+ELECTION_TIMEOUT = 3000  # milliseconds of silence after which a primary counts as gone; MongoDB's own default is 10 s
+ELECTING = 30_000  # milliseconds, more than any election takes
 
 
 def start_mongodb(folder: Path, *, port: int | None = None, replica_set: str = "", lock: Path | None = None) -> Server:
@@ -35,9 +37,21 @@ def start_mongodb(folder: Path, *, port: int | None = None, replica_set: str = "
     return server
 
 
-def mongodb(folder: Path, *, port: int | None = None, replica_set: str = "", lock: Path | None = None) -> Server:
-    """Return a private mongod that is yet to be started; see start_mongodb."""
+def mongodb(
+    folder: Path,
+    *,
+    port: int | None = None,
+    replica_set: str = "",
+    members: Sequence[int] = (),
+    lock: Path | None = None,
+) -> Server:
+    """Return a private mongod that is yet to be started; see start_mongodb.
+
+    members: the ports of all members of the replica set, when there are more than this one; then it is ready when it
+    is primary or secondary, which takes a majority of them.
+    """
     port = port or free_port()
+    members = members or (port,)
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     command = [mongod(), "--dbpath", data, "--port", port, "--bind_ip", HOST, "--wiredTigerCacheSizeGB", "0.5"]
@@ -48,16 +62,18 @@ def mongodb(folder: Path, *, port: int | None = None, replica_set: str = "", loc
         with _client(f"mongodb://{HOST}:{port}/?directConnection=true") as client:
             if client.admin.command("serverStatus")["pid"] != pid:
                 raise NotReadyError(f"another mongod answers on port {port}")
-            if replica_set:
-                _initiate(client, replica_set, port)
-            if not client.admin.command("hello")["isWritablePrimary"]:
-                raise NotReadyError("it is not primary yet")
+            if replica_set and port == members[0]:
+                _initiate(client, replica_set, members)
+            hello = client.admin.command("hello")
+            if not (hello["isWritablePrimary"] or (len(members) > 1 and hello["secondary"])):
+                raise NotReadyError("it is neither primary nor secondary yet")
 
+    hosts = ",".join(f"{HOST}:{member}" for member in members)
     options = f"?replicaSet={replica_set}" if replica_set else ""
     return Server(
         Program(
             name="MongoDB",
-            url=f"mongodb://{HOST}:{port}/{DATABASE}{options}",
+            url=f"mongodb://{hosts}/{DATABASE}{options}",
             port=port,
             folder=folder,
             command=[str(word) for word in command],
@@ -67,14 +83,43 @@ def mongodb(folder: Path, *, port: int | None = None, replica_set: str = "", loc
     )
 
 
-def _initiate(client: MongoClient[dict[str, Any]], replica_set: str, port: int) -> None:
+def _initiate(client: MongoClient[dict[str, Any]], replica_set: str, members: Sequence[int]) -> None:
+    """Make the set, unless there is one. Fails while a member does not answer yet."""
     try:
         client.admin.command("replSetGetStatus")
     except OperationFailure as error:
         if error.code != NOT_YET_INITIALIZED:
             raise
-        members = [{"_id": 0, "host": f"{HOST}:{port}"}]
-        client.admin.command("replSetInitiate", {"_id": replica_set, "members": members})
+        configuration = {
+            "_id": replica_set,
+            "members": [{"_id": number, "host": f"{HOST}:{port}"} for number, port in enumerate(members)],
+            "settings": {"electionTimeoutMillis": ELECTION_TIMEOUT},
+        }
+        client.admin.command("replSetInitiate", configuration)
+
+
+class ReplicaSet:
+    """Private mongods that follow one of them, yet to be started. Each is a Server, to be killed and started alone."""
+
+    def __init__(self, folder: Path, *, size: int = 3, name: str = "rs0") -> None:
+        ports = [free_port() for _ in range(size)]
+        self.members = tuple(
+            mongodb(folder / f"member{number}", port=port, replica_set=name, members=ports)
+            for number, port in enumerate(ports)
+        )
+        self.url = self.members[0].url
+
+    def primary(self) -> Server:
+        """Return the member that takes writes now; waits for an election. Raises PyMongoError when none comes."""
+        with MongoClient[dict[str, Any]](self.url, serverSelectionTimeoutMS=ELECTING) as client:
+            client.admin.command("ping")
+            _, port = client.address or (HOST, 0)
+        return next(member for member in self.members if member.port == port)
+
+    def step_down(self) -> None:
+        """Have the primary hand over to another member, and stay secondary for some seconds."""
+        with MongoClient[dict[str, Any]](self.url, serverSelectionTimeoutMS=ELECTING) as client:
+            client.admin.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=8)
 
 
 def mongod() -> str:
