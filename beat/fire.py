@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import InsertOne, UpdateMany
@@ -15,7 +16,8 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from beat.zone_rules import ZoneRules
 from shared import metrics
 from shared.domain.execution import State
-from shared.domain.plan import Chain, Mode, Plan, Policies, Row, must_follow, plan
+from shared.domain.plan import Chain, InFlight, Mode, Plan, Row, must_follow, plan
+from shared.domain.policies import Overlap
 from shared.log import get_logger
 from shared.store import executions, jobs
 
@@ -52,8 +54,8 @@ class _Planned:
 
 
 def _is_due(row: Mapping[str, Any]) -> bool:
-    """Return whether a row that was just decided is to be sent at once; one ahead of its time is the relay's."""
-    return row["state"] == State.PENDING.value and bool(row["due_at"] <= row["decided_at"])
+    """Return whether a row that was just decided is to be sent at once; one held or due later is the relay's."""
+    return row["state"] == State.PENDING.value and "held" not in row and bool(row["due_at"] <= row["decided_at"])
 
 
 class Fire:
@@ -63,7 +65,6 @@ class Fire:
         self,
         database: Database[dict[str, Any]],
         partitions: Partitions,
-        policies: Policies,
         hand_over: Callable[[Iterable[Mapping[str, Any]]], None],
         by: str,
     ) -> None:
@@ -72,7 +73,6 @@ class Fire:
         self._executions = database[executions.COLLECTION]
         self._zone_rules = ZoneRules(database)
         self._partitions = partitions
-        self._policies = policies
         self._hand_over = hand_over
         self._by = by
         self._skew_reported_at: datetime | None = None
@@ -97,6 +97,8 @@ class Fire:
         """Plan, insert the rows, advance, hand over; what met somebody else's rows is planned once more from those."""
         planned = self._plan(due, follow=follow)
         carried_out, contested = self._insert(planned)
+        for each in carried_out:
+            self._cancel_previous(each)
         self._advance([p for p in carried_out if p.plan.install is None])
         for each in carried_out:
             if each.plan.install is not None:
@@ -116,12 +118,11 @@ class Fire:
                 standing = self._standing(chain) if follow or must_follow(chain, job["now"]) else {}
                 chains.append((job, chain, standing))
         # Read after the chains: whoever fired an occurrence that they cover is seen here unless it has ended.
-        in_flight = executions.in_flight_filter(job["uid"] for job, _, _ in chains)
-        blockers = {row["job_uid"]: row["_id"] for row in self._executions.find(in_flight, {"job_uid": 1})}
+        in_flight = self._in_flight(job["uid"] for job, _, _ in chains)
         planned = []
         for job, chain, standing in chains:
             with self._parking(job):
-                decided = plan(chain, standing, blockers.get(chain.uid), job["now"], self._policies)
+                decided = plan(chain, standing, in_flight[chain.uid], job["now"], jobs.to_policies(job))
                 if not decided.stale:
                     documents = [executions.scheduled_document(job, row, job["now"], self._by) for row in decided.rows]
                     planned.append(_Planned(job, chain, decided, documents))
@@ -132,6 +133,13 @@ class Fire:
             executions.chain_filter(chain.uid, chain.epoch, chain.pointer), executions.CHAIN_FIELDS
         )
         return {document["nominal_time"]: executions.to_row(document) for document in found}
+
+    def _in_flight(self, uids: Iterable[str]) -> defaultdict[str, list[InFlight]]:
+        found: defaultdict[str, list[InFlight]] = defaultdict(list)
+        rows = self._executions.find(executions.in_flight_filter(uids), executions.IN_FLIGHT_FIELDS)
+        for row in sorted(rows, key=itemgetter("nominal_time")):
+            found[row["job_uid"]].append(InFlight(row["_id"], held=row.get("held", False)))
+        return found
 
     def _insert(self, planned: list[_Planned]) -> tuple[list[_Planned], list[_Planned]]:
         """Insert the rows of all plans; return the plans that stand, and those that met another decision.
@@ -174,6 +182,13 @@ class Fire:
         stored = self._executions.find({"_id": {"$in": list(rows)}}, executions.CHAIN_FIELDS)
         same = {d["_id"] for d in stored if executions.same_decision(executions.to_row(d), rows[d["_id"]])}
         return set(rows) - same
+
+    def _cancel_previous(self, planned: _Planned) -> None:
+        """Cancel what a new execution is to replace. If this beat dies here the relay does it."""
+        for row in planned.inserted:
+            if "held" in row and row["policies"]["overlap"] == Overlap.CANCEL_PREVIOUS:
+                cancel = executions.cancel_previous(row, self._by)
+                self._executions.update_many(cancel.filter, cancel.update)
 
     def _advance(self, planned: Sequence[_Planned]) -> None:
         """Move the pointers. Where one has moved already somebody else was faster, and there is nothing to undo."""

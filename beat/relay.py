@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 
 from shared import metrics
 from shared.domain.execution import RESEND_FIRST, State
+from shared.domain.policies import Overlap
 from shared.log import get_logger
 from shared.messaging.dispatcher import BATCH, MOST_WAITING, Sender, take
 from shared.messaging.publisher import BrokerAway, Publisher
@@ -53,6 +54,7 @@ class Relay(Thread):
         sender: Sender,
         publisher: Publisher,
         queues: Sequence[str],
+        by: str,
     ) -> None:
         super().__init__(name="relay", daemon=True)
         self._executions = database[executions.COLLECTION]
@@ -60,10 +62,12 @@ class Relay(Thread):
         self._sender = sender
         self._publisher = publisher
         self._queues = queues
+        self._by = by
         self._handed_over: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._stopping = Event()
         self._broker_away = False
         self._deficits: dict[str, int] = {}
+        self._released_through = ""
 
     def hand_over(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Send these rows, which were just inserted, soon. Never blocks; beyond a bound they are found in the store."""
@@ -108,6 +112,7 @@ class Relay(Thread):
 
         Raises BrokerAway, PyMongoError.
         """
+        self.release_held()
         sent = 0
         while held := self._partitions.held:
             rows = self._to_send(held, timedelta(0))
@@ -122,6 +127,30 @@ class Relay(Thread):
     def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:
         found = self._executions.find(executions.send_filter(partitions, overdue), executions.RELAY_FIELDS)
         return list(found.sort("send_at", 1).limit(BATCH))
+
+    def release_held(self) -> int:
+        """Let those go that were held until others of their job had ended; return how many.
+
+        A row goes only when no row of its job's schedule with an earlier nominal time is open, so of two that are held,
+        any number of relays let the same one go. Looks at a bounded number, and goes on from there the next time.
+        """
+        held = self._executions.find(
+            executions.held_filter(self._partitions.held, self._released_through), executions.HELD_FIELDS
+        )
+        waiting = list(held.sort("job_uid", 1).limit(BATCH))
+        self._released_through = waiting[-1]["job_uid"] if len(waiting) == BATCH else ""
+        for row in waiting:
+            if row["policies"]["overlap"] == Overlap.CANCEL_PREVIOUS:
+                cancel = executions.cancel_previous(row, self._by)
+                self._executions.update_many(cancel.filter, cancel.update)
+        earliest: dict[str, Mapping[str, Any]] = {}
+        in_flight = executions.in_flight_filter({row["job_uid"] for row in waiting})
+        for row in self._executions.find(in_flight, executions.IN_FLIGHT_FIELDS):
+            first = earliest.setdefault(row["job_uid"], row)
+            if row["nominal_time"] < first["nominal_time"]:
+                earliest[row["job_uid"]] = row
+        releases = [executions.release(row["_id"]) for row in earliest.values() if row.get("held")]
+        return sum(self._executions.update_one(move.filter, move.update).modified_count for move in releases)
 
     def resend_lost(self) -> None:
         """Send again what should wait in a queue but does not: its messages were purged, or the broker was wiped.

@@ -82,7 +82,7 @@ class Revise:
                 jobs.edit(
                     {"schedule": to_document(after)},
                     JobState(job["state"]),
-                    (after, BY, f"{said}: {_sentence(moved)}"),
+                    jobs.Queued(after, BY, f"{said}: {_sentence(moved)}"),
                     edited=False,
                     status_message=job["status_message"],
                 ),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery.beat import Scheduler
 from pymongo.errors import PyMongoError
 
+from beat.consequences import Consequences
 from beat.fire import Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
@@ -22,7 +23,6 @@ from beat.zone_rules import ZoneRules
 from beat.zones import Zones
 from shared import log as logs
 from shared import metrics
-from shared.domain.plan import Policies
 from shared.log import get_logger
 from shared.messaging.dispatcher import Sender
 from shared.messaging.publisher import Publisher
@@ -69,15 +69,15 @@ class DatabaseScheduler(Scheduler):
         queues = load_queues(settings.config_dir)
         publisher = Publisher(self.app, queues)
         self._relay = Relay(
-            self._database, partitions, Sender(self._database, publisher, name), publisher, sorted(queues.names)
+            self._database, partitions, Sender(self._database, publisher, name), publisher, sorted(queues.names), name
         )
-        policies = Policies(misfire_grace=timedelta(seconds=settings.misfire_grace))
-        self._fire = Fire(self._database, partitions, policies, self._relay.hand_over, name)
+        self._fire = Fire(self._database, partitions, self._relay.hand_over, name)
         rescue = Rescue(self._database, partitions, returns, timedelta(seconds=settings.execution_lease), name)
         self._zone_rules = ZoneRules(self._database)
         self._zones = _Hourly(Zones(self._database, Revise(self._database)))
         self._partitions = partitions
-        self._housekeeping = _Housekeeping(partitions, rescue, settings.partition_lease / 4)
+        consequences = Consequences(self._database, partitions, name)
+        self._housekeeping = _Housekeeping(partitions, rescue, consequences, settings.partition_lease / 4)
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
         # Celery's handlers close the scheduler inside the signal handler, where locks of the MongoDB client may be
         # held by the very frame that was interrupted.
@@ -147,12 +147,13 @@ class DatabaseScheduler(Scheduler):
 
 
 class _Housekeeping(Thread):
-    """Renews the partitions and rescues attempts, apart from firing, so that neither waits for the other."""
+    """Renews the partitions, rescues attempts and draws the consequences, apart from firing: neither waits for it."""
 
-    def __init__(self, partitions: Partitions, rescue: Rescue, interval: float) -> None:
+    def __init__(self, partitions: Partitions, rescue: Rescue, consequences: Consequences, interval: float) -> None:
         super().__init__(name="housekeeping", daemon=True)
         self._partitions = partitions
         self._rescue = rescue
+        self._consequences = consequences
         self._interval = interval
         self._stopping = Event()
 
@@ -161,6 +162,7 @@ class _Housekeeping(Thread):
             try:
                 self._partitions.run_once()
                 self._rescue.run_once()
+                self._consequences.run_once()
             except PyMongoError as error:
                 log.warning("the store cannot be reached", action="housekeeping_failed", error=str(error))
             except Exception:  # a thread that ended unnoticed would lose the partitions

@@ -170,6 +170,7 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         timeout=duration(definition.timeout),
         retry_policy=_retry_policy(definition),
         labels=definition.labels,
+        policies=_policies(definition),
         state=f"STATE_{job.state}",
         next_fire_times=timestamps(next_fire_times),
         created_at=timestamp(job.created_at),
@@ -201,6 +202,21 @@ def _retry_policy(definition: JobDefinition) -> pb.RetryPolicy:
         initial_backoff=duration(retry.initial_backoff),
         max_backoff=duration(retry.max_backoff),
         multiplier=retry.multiplier,
+    )
+
+
+def _policies(definition: JobDefinition) -> pb.Policies:
+    policies = definition.policies
+    return pb.Policies(
+        misfire=f"MISFIRE_{policies.misfire}",
+        misfire_grace=duration(policies.misfire_grace),
+        misfire_limit=policies.misfire_limit,
+        overlap=f"OVERLAP_{policies.overlap}",
+        buffer_limit=policies.buffer_limit,
+        max_concurrent=policies.max_concurrent,
+        on_worker_lost=f"WORKER_LOST_{policies.on_worker_lost}",
+        pause_on_failure=policies.pause_on_failure,
+        delete_after_done=policies.delete_after_done,
     )
 
 
@@ -240,6 +256,7 @@ def execution_message(execution: StoredExecution) -> pb.Execution:
         cancel_requested=execution.cancel_requested,
         tzdata_version=execution.tzdata,
         retry_of=execution.retry_of,
+        held=execution.held,
     )
     if execution.error is not None:
         error = execution.error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
 from shared.domain.job import JobDefaults, define
+from shared.domain.policies import Misfire, Overlap
 from shared.domain.schedule import CronSchedule
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Definitions:
             queues.by_type,
             timeout=timedelta(seconds=settings.job_timeout),
             retry=settings.retry_policy,
+            policies=settings.policies,
         )
         self._targets = targets
         self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)
@@ -92,6 +94,12 @@ class Definitions:
             said.append(
                 "schedule_config.config: day_of_month and day_of_week are both restricted, so a day that matches"
                 " either of them fires, as in cron"
+            )
+        policies = definition.policies
+        if policies.misfire is Misfire.FIRE_ALL and policies.overlap is Overlap.SKIP:
+            said.append(
+                "policies.misfire: with overlap SKIP the first of the late occurrences that FIRE_ALL fires makes the"
+                " others skip; BUFFER_ALL runs them one after another"
             )
         return said
 

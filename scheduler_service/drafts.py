@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from scheduler_service.convert import to_instant, to_mapping, to_span
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobDraft, ScheduleTerms
+from shared.domain.policies import Misfire, Overlap, WorkerLost
 from shared.domain.schedule import IntervalSchedule, Schedule
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from shared.domain.job import JobDefaults, JobDefinition
@@ -32,6 +33,7 @@ MUTABLE: Final = (
     "timeout",
     "retry_policy",
     "labels",
+    "policies",
 )
 """The fields that a client decides; create requests have them under the same names as jobs."""
 
@@ -135,27 +137,55 @@ def _read(message: Fields, paths: Iterable[str], found: list[Violation]) -> dict
     """Return the values of these fields, by the names that they have in a draft."""
     values: dict[str, Any] = {}
     for path in paths:
-        match path:
-            case "job_type":
-                values["job_type"] = _job_type(message.job_type)
-            case "parameters":
-                values["parameters"] = to_mapping("parameters", message.parameters, found)
-            case "schedule_config":
-                values["schedule"] = _terms(message, found)
-            case "queue":
-                values["queue"] = message.queue or None
-            case "priority":
-                values["priority"] = message.priority if message.HasField("priority") else None
-            case "timeout":
-                given = message.HasField("timeout")
-                values["timeout"] = to_span("timeout", message.timeout, found) if given else None
-            case "retry_policy":
-                values |= _retry(message.retry_policy, found)
-            case "labels":
-                values["labels"] = dict(message.labels)
-            case _:
-                values[path] = getattr(message, path)
+        if path == "retry_policy":
+            values |= _retry(message.retry_policy, found)
+        elif path == "schedule_config":
+            values["schedule"] = _terms(message, found)
+        elif path in {"priority", "timeout"} and not message.HasField(path):
+            values[path] = None
+        else:
+            read = _READERS.get(path)
+            values[path] = getattr(message, path) if read is None else read(message, found)
     return values
+
+
+_READERS: Final[Mapping[str, Callable[[Fields, list[Violation]], Any]]] = {
+    "job_type": lambda message, _: _job_type(message.job_type),
+    "parameters": lambda message, found: to_mapping("parameters", message.parameters, found),
+    "queue": lambda message, _: message.queue or None,
+    "timeout": lambda message, found: to_span("timeout", message.timeout, found),
+    "labels": lambda message, _: dict(message.labels),
+    "policies": lambda message, found: _policies(message.policies, found),
+}
+"""How the fields are read that are not taken as they are."""
+
+
+def _policies(given: pb.Policies, found: list[Violation]) -> Mapping[str, Any]:
+    """Return the policies as a whole, without what is not set: that has the defaults."""
+    values: dict[str, Any] = {
+        name: value for name in ("misfire_limit", "buffer_limit", "max_concurrent") if (value := getattr(given, name))
+    }
+    if given.HasField("misfire_grace"):
+        values["misfire_grace"] = to_span("policies.misfire_grace", given.misfire_grace, found) or timedelta()
+    if given.HasField("pause_on_failure"):
+        values["pause_on_failure"] = given.pause_on_failure
+    if given.HasField("delete_after_done"):
+        values["delete_after_done"] = given.delete_after_done
+    for name, kind, prefix, enum in _CHOICES:
+        known = enum.DESCRIPTOR.values_by_number
+        if (number := getattr(given, name)) not in known:
+            names = ", ".join(value.name for other, value in known.items() if other)
+            found.append(Violation(f"policies.{name}", f"{number} is not the number of a policy ({names})"))
+        elif number:
+            values[name] = kind(known[number].name.removeprefix(prefix))
+    return values
+
+
+_CHOICES: Final = (
+    ("misfire", Misfire, "MISFIRE_", pb.Policies.Misfire),
+    ("overlap", Overlap, "OVERLAP_", pb.Policies.Overlap),
+    ("on_worker_lost", WorkerLost, "WORKER_LOST_", pb.Policies.WorkerLost),
+)
 
 
 def _job_type(number: int) -> str:

@@ -15,7 +15,7 @@ from scheduler_service.zone_rules import ZoneRules
 from shared.domain.errors import FailedPrecondition, InvalidInput, ResourceExhausted, Violation
 from shared.domain.job import JobState
 from shared.domain.plan import Mode, Spec
-from shared.domain.schedule import OnceSchedule, Schedule
+from shared.domain.schedule import OnceSchedule
 from shared.domain.zones import UnknownRules
 from shared.store import jobs
 from shared.store.pipeline import NOW, literal
@@ -55,8 +55,7 @@ class _Edit:
     state: JobState
     status_message: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    change: tuple[Schedule, str, str] | None = None
-    cancel_running: bool = False
+    change: jobs.Queued | None = None
     condition: Mapping[str, Any] = field(default_factory=dict)
     """What has to hold, besides that the job is as it was read."""
 
@@ -160,8 +159,8 @@ class Jobs:
                 jobs.definition_fields(definition),
                 # A job that was parked begins a new epoch in any case: its wake time alone would not install
                 # the changes that wait.
-                (definition.schedule, by, "updated") if changed or parked else None,
-                condition=condition,
+                jobs.Queued(definition.schedule, by, "updated", counts_anew=changed) if changed or parked else None,
+                condition,
             )
 
         await self.zone_rules.keep()
@@ -174,7 +173,7 @@ class Jobs:
             if found.job.state is JobState.PAUSED:
                 return None
             _refuse_completed(found.job, "paused")
-            return _Edit(JobState.PAUSED, reason, change=(found.job.definition.schedule, by, reason or "paused"))
+            return _Edit(JobState.PAUSED, reason, change=_same_schedule(found, by, reason or "paused"))
 
         return await self._edit(job_id, by, decide)
 
@@ -185,7 +184,7 @@ class Jobs:
             if found.job.state is JobState.ACTIVE:
                 return None
             _refuse_completed(found.job, "resumed")
-            return _Edit(JobState.ACTIVE, change=(found.job.definition.schedule, by, reason or "resumed"))
+            return _Edit(JobState.ACTIVE, change=_same_schedule(found, by, reason or "resumed"))
 
         return await self._edit(job_id, by, decide)
 
@@ -193,8 +192,8 @@ class Jobs:
         """Delete a job; its id stays taken. What to do with its executions is the caller's, and beat's after it."""
 
         async def decide(found: Found, _tries: int) -> _Edit:
-            change = (found.job.definition.schedule, by, reason or "deleted")
-            return _Edit(JobState.DELETED, reason, change=change, cancel_running=cancel_running)
+            change = replace(_same_schedule(found, by, reason or "deleted"), cancel_running=cancel_running)
+            return _Edit(JobState.DELETED, reason, change=change)
 
         return await self._edit(job_id, by, decide)
 
@@ -213,10 +212,7 @@ class Jobs:
             after = await self._jobs.find_one_and_update(
                 # The state too: a job completes without a new revision, and must not be made active again by this.
                 jobs.edit_filter(job_id, found.job.revision) | {"state": found.job.state.value} | dict(edit.condition),
-                [
-                    *jobs.edit(edit.fields, edit.state, edit.change, by=by, cancel_running=edit.cancel_running),
-                    {"$set": {"status_message": literal(edit.status_message)}},
-                ],
+                jobs.edit(edit.fields, edit.state, edit.change, by=by, status_message=edit.status_message),
                 return_document=ReturnDocument.AFTER,
             )
             if after is not None:
@@ -231,6 +227,10 @@ def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:
     except (InvalidInput, UnknownRules) as refused:
         message = f"the document of job {document['_id']} can't be read: {refused}"
         raise RuntimeError(message) from refused
+
+
+def _same_schedule(found: Found, by: str, reason: str) -> jobs.Queued:
+    return jobs.Queued(found.job.definition.schedule, by, reason)
 
 
 def _refuse_completed(job: jobs.StoredJob, what: str) -> None:

@@ -215,8 +215,11 @@ class SchedulerService(SchedulerServiceServicer):
         last, counts = await asyncio.gather(
             self._executions.newest(job.uid), self._executions.counts(job.uid, found.now - COUNTS_WINDOW)
         )
-        fires = job.state is JobState.ACTIVE
-        upcoming = job.definition.schedule.upcoming(found.now, NEXT_FIRE_TIMES) if fires else []
+        upcoming: list[datetime] = []
+        if job.state is JobState.ACTIVE:
+            most = job.definition.schedule.max_runs
+            left = NEXT_FIRE_TIMES if most is None else min(NEXT_FIRE_TIMES, most - job.fired)
+            upcoming = job.definition.schedule.upcoming(found.now, left)
         return pb.GetJobStatusResponse(
             job=job_message(job, upcoming),
             next_fire_times=timestamps(upcoming),

@@ -15,6 +15,7 @@ from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.uri_parser import parse_uri
 
 from shared.domain.errors import InvalidInput
+from shared.domain.policies import LARGEST_LIMIT, LONGEST_GRACE, Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import LONGEST_BACKOFF, RetryPolicy
 
 _YEAR = 366 * 86400.0
@@ -29,6 +30,9 @@ def _at_most_a_year(seconds: float) -> float:
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_at_most_a_year)]
 Backoff = Annotated[float, Field(ge=0, le=LONGEST_BACKOFF.total_seconds(), allow_inf_nan=False)]
+
+Grace = Annotated[float, Field(ge=0, le=LONGEST_GRACE.total_seconds(), allow_inf_nan=False)]
+Limit = Annotated[int, Field(ge=1, le=LARGEST_LIMIT)]
 
 GRPC_CODES = [code.name for code in StatusCode if code is not StatusCode.OK]
 
@@ -106,10 +110,25 @@ class Settings(BaseSettings):
         frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}),
         description="gRPC status codes of a target that are retried, comma-separated.",
     )
-    misfire_grace: Seconds = Field(
-        60, description="Seconds that an occurrence may be late and still count as on time; of later ones only the "
-        "latest fires."
+    misfire_policy: Misfire = Field(
+        Misfire.FIRE_LATEST, description="What becomes of occurrences that are found late: `FIRE_LATEST`, `FIRE_ALL` "
+        "or `SKIP`; for jobs that do not say, as all policies here."
     )  # fmt: skip
+    misfire_grace: Grace = Field(60, description="Seconds that an occurrence may be late and still count as on time.")
+    misfire_limit: Limit = Field(100, description="How many late occurrences `FIRE_ALL` fires at most, the latest.")
+    overlap_policy: Overlap = Field(
+        Overlap.SKIP, description="What becomes of an occurrence while an earlier one runs: `SKIP`, `BUFFER_ONE`, "
+        "`BUFFER_ALL`, `CANCEL_PREVIOUS` or `ALLOW`."
+    )  # fmt: skip
+    buffer_limit: Limit = Field(100, description="How many occurrences `BUFFER_ALL` lets wait.")
+    max_concurrent: Limit = Field(10, description="How many executions of a job `ALLOW` lets run at a time.")
+    on_worker_lost: WorkerLost = Field(
+        WorkerLost.RETRY, description="What becomes of an attempt whose worker fell silent: `RETRY` or `FAIL`."
+    )
+    pause_on_failure: int = Field(
+        0, ge=0, le=LARGEST_LIMIT, description="Failed executions in a row after which a job is paused; 0 means never."
+    )
+    delete_after_done: bool = Field(False, description="Whether a job is deleted after its last execution.")
     execution_lease: Seconds = Field(
         15, ge=1, description="Seconds after which the execution of a worker that fell silent is given to another. "
         "Shorter recovers sooner, but a pause of the host may then look like a death."
@@ -160,6 +179,21 @@ class Settings(BaseSettings):
             timedelta(seconds=self.retry_initial_backoff),
             timedelta(seconds=self.retry_max_backoff),
             self.retry_multiplier,
+        )
+
+    @property
+    def policies(self) -> Policies:
+        """The policies of jobs that do not say."""
+        return Policies(
+            misfire=self.misfire_policy,
+            misfire_grace=timedelta(seconds=self.misfire_grace),
+            misfire_limit=self.misfire_limit,
+            overlap=self.overlap_policy,
+            buffer_limit=self.buffer_limit,
+            max_concurrent=self.max_concurrent,
+            on_worker_lost=self.on_worker_lost,
+            pause_on_failure=self.pause_on_failure,
+            delete_after_done=self.delete_after_done,
         )
 
 

@@ -67,9 +67,11 @@ def job_document(
     return jobs.new_document(defined, f"uid-{job_id}", created, "tester")
 
 
-def fired(job: dict[str, Any], nominal: datetime, now: datetime | None = None, **changes: Any) -> dict[str, Any]:
+def fired(
+    job: dict[str, Any], nominal: datetime, now: datetime | None = None, *, held: bool = False, **changes: Any
+) -> dict[str, Any]:
     """Return the document of an execution that a schedule fired."""
-    row = Row(State.PENDING, nominal, nominal)
+    row = Row(State.PENDING, nominal, nominal, held=held)
     return executions.scheduled_document(job, row, now or nominal, "beat") | changes
 
 

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.plan import Mode
+from shared.domain.policies import Policies
 from shared.domain.retry import RetryPolicy
 from shared.domain.schedule import parse_schedule
 from shared.domain.text import excerpt, unprintable
@@ -100,6 +101,7 @@ class JobDefaults:
     priority: int = 5
     timeout: timedelta = timedelta(minutes=30)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    policies: Policies = field(default_factory=Policies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class JobDefinition:
     priority: int
     timeout: timedelta
     retry: RetryPolicy
+    policies: Policies
     labels: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -132,6 +135,7 @@ class JobDefinition:
             initial_backoff=self.retry.initial_backoff,
             max_backoff=self.retry.max_backoff,
             multiplier=self.retry.multiplier,
+            policies={name.name: getattr(self.policies, name.name) for name in fields(Policies)},
         )
 
 
@@ -154,10 +158,12 @@ class JobDraft:
     initial_backoff: timedelta | None = None
     max_backoff: timedelta | None = None
     multiplier: float | None = None
+    policies: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of Policies that the client gave."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-_SAME_IN_DRAFT: Final = {f.name for f in fields(JobDefinition)} & {f.name for f in fields(JobDraft)}
+_SAME_IN_DRAFT: Final = {f.name for f in fields(JobDefinition)} & {f.name for f in fields(JobDraft)} - {"policies"}
 
 
 def define(draft: JobDraft, defaults: JobDefaults, now: datetime) -> JobDefinition:
@@ -180,10 +186,11 @@ def define(draft: JobDraft, defaults: JobDefaults, now: datetime) -> JobDefiniti
     found += _unprintables(draft)
     schedule = _schedule(draft, now, found)
     retry = _retry(draft, defaults.retry, found)
-    if found or job_type is None or schedule is None or retry is None:
+    policies = _policies(draft, defaults.policies, found)
+    if found or job_type is None or schedule is None or retry is None or policies is None:
         raise InvalidInput(found)
     same = {name: getattr(draft, name) for name in _SAME_IN_DRAFT - {"job_type", "schedule"}}
-    return JobDefinition(**same, job_type=job_type, schedule=schedule, retry=retry)
+    return JobDefinition(**same, job_type=job_type, schedule=schedule, retry=retry, policies=policies)
 
 
 def unknown_queue(field: str, queue: str, queues: frozenset[str]) -> Violation:
@@ -226,6 +233,14 @@ def _retry(draft: JobDraft, default: RetryPolicy, found: list[Violation]) -> Ret
         given["initial_backoff"] = min(default.initial_backoff, given["max_backoff"])
     try:
         return replace(default, **given)
+    except InvalidInput as refused:
+        found.extend(refused.violations)
+        return None
+
+
+def _policies(draft: JobDraft, default: Policies, found: list[Violation]) -> Policies | None:
+    try:
+        return replace(default, **draft.policies)
     except InvalidInput as refused:
         found.extend(refused.violations)
         return None

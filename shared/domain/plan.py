@@ -10,14 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from shared.domain.execution import State
+from shared.domain.policies import Misfire, Overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from shared.domain.policies import Policies
     from shared.domain.schedule import Schedule
+
+MOST_ROWS: Final = 200
+"""Of one plan, beside a closing row. What is due beyond that is left to the next one, which follows at once."""
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -42,13 +48,15 @@ class Spec:
 class Change:
     """An edit that waits for a beat: the spec to install, and the instant through which the old one still holds.
 
-    cancel_running: of a deletion, whether what runs is cancelled.
+    counts_anew: whether the runs that a schedule's max_runs allows are counted from the start again.
+    cancel_running: for a deletion, whether what runs is cancelled too.
     """
 
     spec: Spec
     cutoff: datetime
     by: str
     reason: str
+    counts_anew: bool = False
     cancel_running: bool = False
 
 
@@ -56,7 +64,8 @@ class Change:
 class Chain:
     """The planner's view of a job. No row is known to cover an occurrence after `covered`; `pointer` is the first such.
 
-    pointer is None when the schedule has no further occurrence.
+    pointer is None when the schedule has no further occurrence. fired: how many runs the rows through `covered` have
+    made of what max_runs allows.
     """
 
     uid: str
@@ -65,11 +74,22 @@ class Chain:
     pointer: datetime | None
     spec: Spec
     changes: tuple[Change, ...] = ()
+    fired: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """An execution of the job's schedule that was decided and has not ended."""
+
+    execution_id: str
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A decision on the contiguous occurrences first..last; PENDING is one that fires.
+    """A decision on the contiguous occurrences first..last; PENDING is one that fires, at due_at.
+
+    held: it fires, but not before the executions in flight have ended.
 
     A CLOSED row stands at the first occurrence that its epoch does not cover (None: it has no further one), and
     `last` is the instant that the epoch reached.
@@ -80,16 +100,19 @@ class Row:
     last: datetime
     count: int = 1
     reason: str = ""
+    held: bool = False
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """A queued change that takes effect: the next epoch begins after `reached`."""
+    """A queued change that takes effect: the next epoch begins after `reached`, with so many runs fired of max_runs."""
 
     change: Change
     epoch: int
     reached: datetime
     pointer: datetime | None
+    fired: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +125,9 @@ class Plan:
     rows: tuple[Row, ...]
     covered: datetime
     pointer: datetime | None
+    fired: int = 0
     install: Install | None = None
     stale: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """How late occurrences and overlaps are treated: FIRE_LATEST beyond the grace, and SKIP."""
-
-    misfire_grace: timedelta = timedelta(seconds=60)
 
 
 def must_follow(chain: Chain, now: datetime) -> bool:
@@ -125,74 +142,157 @@ def must_follow(chain: Chain, now: datetime) -> bool:
 
 
 def plan(
-    chain: Chain, standing: Mapping[datetime | None, Row], blocker: str | None, now: datetime, policies: Policies
+    chain: Chain,
+    standing: Mapping[datetime | None, Row],
+    in_flight: Sequence[InFlight],
+    now: datetime,
+    policies: Policies,
 ) -> Plan:
     """Decide the occurrences that are due at `now` (the database's clock, UTC) and undecided.
 
     standing: rows of the present epoch from the pointer on, by their first occurrence (the closing row of an ended
-    schedule has None). blocker: the id of an execution of this job that is in flight, if there is one.
+    schedule has None). in_flight: this job's, in the order of their nominal times; read after the chain and the
+    standing rows, so that whatever these made is seen unless it has ended.
     """
-    end, closing = _follow(chain, standing)
+    end, fired, closing = _follow(chain, standing)
     change = chain.changes[0] if chain.changes else None
     if closing is None:
-        rows = _decide(chain.spec, end, change.cutoff if change else now, blocker, now, policies)
-        end = rows[-1].last if rows else end
-        if change is None:
-            return Plan(tuple(rows), end, _next(chain.spec, end))
+        through = change.cutoff if change else now
+        deciding = _Deciding(chain.uid, chain.spec, end, fired, through, now, policies, in_flight)
+        rows = list(islice(deciding.rows(), MOST_ROWS))
+        end, fired = (rows[-1].last if rows else end), fired + sum(row.state is State.PENDING for row in rows)
+        pointer = _next(chain.spec, end, fired)
+        if change is None or (pointer is not None and pointer <= through):
+            return Plan(tuple(rows), end, pointer, fired)
         reached = max(end, change.cutoff)
-        rows.append(Row(State.CLOSED, _next(chain.spec, reached), reached, count=0))
+        rows.append(Row(State.CLOSED, _next(chain.spec, reached, fired), reached, count=0))
     elif change is None:
-        return Plan((), chain.covered, chain.pointer, stale=True)
+        return Plan((), chain.covered, chain.pointer, chain.fired, stale=True)
     else:
         rows, reached = [], closing.last
-    pointer = _next(change.spec, reached)
-    return Plan(tuple(rows), reached, pointer, Install(change, chain.epoch + 1, reached, pointer))
+    fired = 0 if change.counts_anew else fired
+    pointer = _next(change.spec, reached, fired)
+    return Plan(tuple(rows), reached, pointer, fired, Install(change, chain.epoch + 1, reached, pointer, fired))
 
 
-def _follow(chain: Chain, standing: Mapping[datetime | None, Row]) -> tuple[datetime, Row | None]:
-    """Walk the rows that stand; return the last occurrence that they cover, and the closing row if there is one."""
-    end = chain.covered
-    while (row := standing.get(_next(chain.spec, end))) is not None:
+def _follow(chain: Chain, standing: Mapping[datetime | None, Row]) -> tuple[datetime, int, Row | None]:
+    """Walk the rows that stand: the last occurrence that they cover, the runs so far, and the closing row, if any."""
+    end, fired = chain.covered, chain.fired
+    while (row := standing.get(_next(chain.spec, end, fired))) is not None:
         if row.state is State.CLOSED:
-            return end, row
-        end = row.last
-    return end, None
+            return end, fired, row
+        end, fired = row.last, fired + (row.state is State.PENDING)
+    return end, fired, None
 
 
-def _next(spec: Spec, after: datetime) -> datetime | None:
-    return None if spec.mode is Mode.DELETED else spec.schedule.next_after(after)
+def _next(spec: Spec, after: datetime, fired: int) -> datetime | None:
+    """Return the first occurrence after an instant, unless there is none, or the runs that are allowed were made."""
+    most = spec.schedule.max_runs
+    if spec.mode is Mode.DELETED or (most is not None and fired >= most):
+        return None
+    return spec.schedule.next_after(after)
 
 
-def _decide(
-    spec: Spec, after: datetime, through: datetime, blocker: str | None, now: datetime, policies: Policies
-) -> list[Row]:
-    """Decide the occurrences in (after, through]."""
-    first = _next(spec, after)
-    if first is None or first > through:
-        return []
-    if spec.mode is Mode.PAUSED:
-        return [_gap(State.SKIPPED, spec.schedule, after, first, through, "the job was paused")]
-    rows = []
-    if now - first > policies.misfire_grace:
-        last = _latest(spec.schedule, after, through)
-        if last > first:
-            reason = f"found late; the latest occurrence, {last:%Y-%m-%dT%H:%M:%SZ}, stands for it"
-            rows.append(_gap(State.COALESCED, spec.schedule, after, first, last - _INSTANT, reason))
-            after = last - _INSTANT
-        first = last
-    if blocker is None:
-        rows.append(Row(State.PENDING, first, first))
-        after, blocker = first, "of the occurrence before"
-    following = spec.schedule.next_after(after)
-    if following is not None and following <= through:
-        reason = f"the execution {blocker} is still in flight"
-        rows.append(_gap(State.SKIPPED, spec.schedule, after, following, through, reason))
-    return rows
+class _Deciding:
+    """Decides the occurrences in (after, through], in their order; `after` moves along."""
 
+    def __init__(
+        self,
+        uid: str,
+        spec: Spec,
+        after: datetime,
+        fired: int,
+        through: datetime,
+        now: datetime,
+        policies: Policies,
+        in_flight: Sequence[InFlight],
+    ) -> None:
+        self._uid = uid
+        self._spec = spec
+        self._after = after
+        self._fired = fired
+        self._through = through
+        self._now = now
+        self._policies = policies
+        self._running = [each.execution_id for each in in_flight if not each.held]
+        self._waiting = [each.execution_id for each in in_flight if each.held]
 
-def _gap(state: State, schedule: Schedule, after: datetime, first: datetime, through: datetime, reason: str) -> Row:
-    last = _latest(schedule, after, through)
-    return Row(state, first, last, schedule.count_between(after, through), reason)
+    def rows(self) -> Iterator[Row]:
+        first = self._next()
+        if first is None:
+            return
+        if self._spec.mode is Mode.PAUSED:
+            yield self._gap(State.SKIPPED, self._through, "the job was paused")
+            return
+        if self._now - first > self._policies.misfire_grace:
+            yield from self._late(first)
+        while (following := self._next()) is not None:
+            yield self._overlapping(following)
+
+    def _next(self) -> datetime | None:
+        following = _next(self._spec, self._after, self._fired)
+        return following if following is not None and following <= self._through else None
+
+    def _late(self, first: datetime) -> Iterator[Row]:
+        """Decide what is not fired of the occurrences found late."""
+        schedule, through, policies = self._spec.schedule, self._through, self._policies
+        if policies.misfire is Misfire.FIRE_LATEST:
+            latest = _latest(schedule, self._after, through)
+            if latest > first:
+                reason = f"found late; the latest occurrence, {_shown(latest)}, stands for it"
+                yield self._gap(State.COALESCED, latest - _INSTANT, reason)
+            return
+        late = min(through, self._now - policies.misfire_grace - _INSTANT)
+        if policies.misfire is Misfire.SKIP:
+            grace = f"{policies.misfire_grace.total_seconds():g} s"
+            yield self._gap(State.SKIPPED, late, f"found late by more than the grace of {grace}")
+        elif schedule.count_between(self._after, late) > policies.misfire_limit:
+            kept = _latest(schedule, self._after, late)
+            for _ in range(policies.misfire_limit - 1):
+                kept = _latest(schedule, self._after, kept - _INSTANT)
+            reason = f"found late; only the latest {policies.misfire_limit}, from {_shown(kept)} on, fire"
+            yield self._gap(State.COALESCED, kept - _INSTANT, reason)
+
+    def _overlapping(self, first: datetime) -> Row:
+        """Decide the next occurrence, and with it those after it that come to the same, by what is in flight."""
+        policies = self._policies
+        if policies.overlap is Overlap.CANCEL_PREVIOUS:
+            latest = _latest(self._spec.schedule, self._after, self._through)
+            if latest > first:
+                reason = f"the occurrence {_shown(latest)} would have cancelled it at once"
+                return self._gap(State.SKIPPED, latest - _INSTANT, reason)
+            # However many still end or wait: they are cancelled.
+            return self._fire(first, held=bool(self._running or self._waiting))
+        if not self._waiting and len(self._running) < policies.most_running:
+            return self._fire(first, held=False)
+        if len(self._waiting) < policies.most_waiting:
+            return self._fire(first, held=True)
+        if policies.most_waiting:
+            reason = f"{len(self._waiting)} already wait for the execution {self._earliest} to end"
+        elif policies.most_running > 1:
+            reason = f"{len(self._running) + len(self._waiting)} executions are in flight already"
+        else:
+            reason = f"the execution {self._earliest} is still in flight"
+        return self._gap(State.SKIPPED, self._through, reason)
+
+    @property
+    def _earliest(self) -> str:
+        return (self._running or self._waiting)[0]
+
+    def _fire(self, first: datetime, *, held: bool) -> Row:
+        reason = f"waits for the execution {self._earliest} to end" if held else ""
+        (self._waiting if held else self._running).append("of the occurrence before")
+        self._after = first
+        self._fired += 1
+        due_at = self._spec.schedule.due_time(first, self._uid)
+        return Row(State.PENDING, first, first, reason=reason, held=held, due_at=due_at)
+
+    def _gap(self, state: State, through: datetime, reason: str) -> Row:
+        """Decide in one row the occurrences through an instant; the caller knows that there is one."""
+        schedule, after = self._spec.schedule, self._after
+        first, last = schedule.next_after(after), _latest(schedule, after, through)
+        self._after = last
+        return Row(state, first, last, schedule.count_between(after, last), reason)
 
 
 def _latest(schedule: Schedule, after: datetime, through: datetime) -> datetime:
@@ -202,3 +302,7 @@ def _latest(schedule: Schedule, after: datetime, through: datetime) -> datetime:
         message = f"no occurrence in ({after}, {through}], although one was found there"
         raise AssertionError(message)
     return last
+
+
+def _shown(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"

@@ -43,6 +43,9 @@ LARGEST_RESULT: Final = 64 * 1024
 LONGEST_ERROR: Final = 4 * 1024
 """Characters."""
 
+ROW_POLICIES: Final = ("overlap", "on_worker_lost", "pause_on_failure")
+"""Those of a job's policies that a row keeps: they are asked after it was decided."""
+
 RELAY_FIELDS: Final = dict.fromkeys(
     ("state", "queue", "priority", "job_id", "job_name", "attempt", "due_at", "trace_id"), 1
 )
@@ -72,7 +75,12 @@ def scheduled_document(job: Mapping[str, Any], row: Row, now: datetime, by: str)
         "tzdata": job["installed"]["schedule"].get("tzdata") or tzdata_version(),
     }
     if row.state is State.PENDING and row.first is not None:
-        return document | _pending(job, document["_id"], row.first, now, by, "due")
+        document |= _pending(job, document["_id"], row.due_at or row.first, now, by, row.reason or "due")
+        if row.held:
+            # Without a time to be sent: the relay releases it.
+            document |= {"held": True}
+            del document["send_at"]
+        return document
     document["finished_at"] = now
     if row.state in DECISIONS_NOT_TO_RUN:
         return document | {"run": False, "transitions": [_first_transition(row.state, now, by, row.reason)]}
@@ -133,7 +141,8 @@ def _pending(
         "open": True,
         "partition": job["partition"],
         "due_at": due_at,
-        "send_at": max(due_at, now) + OWN_PUBLISHER_GRACE,
+        # Of what is due only later nobody else will send the message.
+        "send_at": due_at if due_at > now else now + OWN_PUBLISHER_GRACE,
         "sent": 0,
         "attempt": 0,
         "workers_lost": 0,
@@ -146,6 +155,7 @@ def _pending(
         "priority": job["priority"],
         "timeout": job["timeout"],
         "retry": job["retry"],
+        "policies": {name: job["policies"][name] for name in ROW_POLICIES} if "policies" in job else {},
         "trace_id": trace_id_of(execution_id),
         "transitions": [_first_transition(State.PENDING, now, by, reason)],
     }
@@ -161,12 +171,13 @@ def to_row(document: Mapping[str, Any]) -> Row:
     decided = state if state in DECISIONS_NOT_TO_RUN or state is State.CLOSED else State.PENDING
     if document.get("run"):
         decided = State.PENDING
-    return Row(decided, document["nominal_time"], document["last"], document["count"], document["reason"])
+    first, last = document["nominal_time"], document["last"]
+    return Row(decided, first, last, document["count"], document["reason"], held=document.get("held", False))
 
 
 def same_decision(one: Row, other: Row) -> bool:
     """Return whether two rows decide the same occurrences in the same way; then it does not matter whose stands."""
-    return (one.state, one.first, one.last) == (other.state, other.first, other.last)
+    return (one.state, one.first, one.last, one.held) == (other.state, other.first, other.last, other.held)
 
 
 # Reading the chain:
@@ -177,7 +188,11 @@ def chain_filter(uid: str, epoch: int, pointer: datetime | None) -> dict[str, An
     return {"_id": {"$gte": row_id(uid, epoch, pointer), "$lt": f"{uid}.{epoch}/"}}
 
 
-CHAIN_FIELDS: Final = dict.fromkeys(("state", "run", "nominal_time", "last", "count", "reason"), 1)
+CHAIN_FIELDS: Final = dict.fromkeys(("state", "run", "nominal_time", "last", "count", "reason", "held"), 1)
+
+
+HELD_FIELDS: Final = dict.fromkeys(("job_uid", "nominal_time", "policies"), 1)
+IN_FLIGHT_FIELDS: Final = dict.fromkeys(("job_uid", "nominal_time", "held"), 1)
 
 
 def in_flight_filter(uids: Iterable[str]) -> dict[str, Any]:
@@ -215,13 +230,18 @@ def _enter(state: State | dict[str, Any], by: str, reason: object, fields: Mappi
 
 
 _LEAVE_RUNNING: Final = {"$unset": ["lease"]}
-_LEAVE_OPEN: Final = {"$unset": ["open", "lease", "send_at"]}
+_LEAVE_OPEN: Final = {"$unset": ["open", "lease", "send_at", "held"]}
 
 
 def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
-    """Start an attempt: only of a row that is due, by the database's clock, and that nobody runs."""
+    """Start an attempt: only of a row that is due, by the database's clock, and neither held nor run by anybody."""
     return Move(
-        {"_id": execution_id, "state": _states(predecessors(State.RUNNING)), "$expr": is_past("due_at")},
+        {
+            "_id": execution_id,
+            "state": _states(predecessors(State.RUNNING)),
+            "held": {"$exists": False},
+            "$expr": is_past("due_at"),
+        },
         [
             _enter(
                 State.RUNNING,
@@ -310,6 +330,7 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
     # Decided in the write itself, so that no cancel and no deletion is missed: what was asked to stop ends CANCELLED,
     # and what was only given up is not tried again.
     asked, given_up = {"$eq": ["$cancel.call", True]}, {"$gt": ["$cancel", None]}
+    pauses = {"$gt": ["$policies.pause_on_failure", 0]}
     stopped = {
         "$concat": [
             {"$cond": [asked, "cancelled by ", "given up by "]},
@@ -328,6 +349,7 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
                     "error": literal(error),
                     "finished_at": NOW,
                     "dead_letter": {"$cond": [asked, "$$REMOVE", True]},
+                    "may_pause": {"$cond": [{"$and": [{"$not": [asked]}, pauses]}, True, "$$REMOVE"]},
                 },
             ),
             _LEAVE_OPEN,
@@ -385,6 +407,7 @@ def _stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Mo
         "open": {"$cond": [running, True, "$$REMOVE"]},
         "cancel": {"$cond": [stands, "$cancel", asked]},
         "send_at": "$$REMOVE",
+        "held": "$$REMOVE",
     }
     return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}])
 
@@ -419,6 +442,14 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
     )
 
 
+def release(execution_id: str) -> Move:
+    """Let a held row be sent: those that it waited for have ended. It stays PENDING; that is no step of its life."""
+    return Move(
+        {"_id": execution_id, "state": State.PENDING.value, "held": True},
+        [{"$set": {"send_at": NOW, "released_at": NOW}}, {"$unset": ["held"]}],
+    )
+
+
 def postpone_sending(execution_ids: Iterable[str], wait: timedelta) -> Move:
     """Let the relay leave alone, for a while, rows whose message the broker did not take."""
     return Move(
@@ -442,6 +473,17 @@ def send_filter(partitions: Iterable[int], overdue: timedelta = timedelta(0)) ->
     }
 
 
+def cancel_previous(row: Mapping[str, Any], by: str) -> Move:
+    """Cancel all of a job's schedule that a held row, whose policy is CANCEL_PREVIOUS, is to replace."""
+    reason = f"the occurrence {row['nominal_time']:%Y-%m-%dT%H:%M:%SZ} takes its place (CANCEL_PREVIOUS)"
+    return cancel_earlier(row["job_uid"], row["nominal_time"], by, reason)
+
+
+def held_filter(partitions: Iterable[int], after_uid: str) -> dict[str, Any]:
+    """Find rows that wait for others of their job to end, of the jobs whose uid is greater than the given one."""
+    return {"held": True, "partition": {"$in": sorted(partitions)}, "job_uid": {"$gt": after_uid}}
+
+
 def waiting_filter(queue: str, longer_than: timedelta) -> dict[str, Any]:
     """Find rows of a queue whose message was confirmed so long ago that it should be in the queue or have been run."""
     before = {"$subtract": [NOW, int(longer_than.total_seconds() * 1000)]}
@@ -460,6 +502,25 @@ def expired_filter(partitions: Iterable[int]) -> dict[str, Any]:
         "partition": {"$in": sorted(partitions)},
         "state": State.RUNNING.value,
         "$expr": {"$lte": ["$lease.expires_at", NOW]},
+    }
+
+
+def may_pause_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find failures that may have been one too many for their job's pause_on_failure."""
+    return {"may_pause": True, "partition": {"$in": sorted(partitions)}}
+
+
+MAY_PAUSE_SEEN: Final = {"$unset": {"may_pause": ""}}
+
+
+def last_ended_filter(uid: str, since: datetime) -> dict[str, Any]:
+    """Find what a job's schedule ran that succeeded or failed, of what was decided after an instant."""
+    return {
+        "job_uid": uid,
+        "run": True,
+        "trigger": Trigger.SCHEDULE.value,
+        "state": _states({State.SUCCEEDED, State.FAILED}),
+        "decided_at": {"$gte": since},
     }
 
 
@@ -511,6 +572,7 @@ class StoredExecution:
     cancel_requested: bool
     tzdata: str
     retry_of: str
+    held: bool
     transitions: tuple[Transition, ...]
 
 
@@ -544,6 +606,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         retry_of=get("retry_of", ""),
         cancel_requested=get("cancel", {}).get("call", False),
         tzdata=get("tzdata", ""),
+        held=get("held", False),
         transitions=tuple(
             Transition(t["number"], State(t["state"]), t["at"], t["by"], t["reason"]) for t in get("transitions", ())
         ),

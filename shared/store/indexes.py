@@ -21,6 +21,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # ids of executions are made from it, so two jobs may never share one
         IndexModel([("uid", ASCENDING)], name="uid", unique=True),
+        # consequences: what is done and is to be deleted
+        IndexModel([("partition", ASCENDING)], name="done", **_where(**jobs.DONE)),
         # lists: the newest first
         IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="created"),
         # beat: which zone rules are followed, and by which jobs
@@ -43,6 +45,10 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [("queue", ASCENDING), ("queued_at", ASCENDING)], name="waiting", **_where(open=True, state="QUEUED")
         ),
+        # relay: what waits for others of its job to end
+        IndexModel([("job_uid", ASCENDING)], name="held", **_where(held=True)),
+        # consequences: failures that may pause their job
+        IndexModel([("may_pause", ASCENDING)], name="may_pause", **_where(may_pause=True)),
         # dead letters that have not been sent yet
         IndexModel([("dead_letter", ASCENDING)], name="dead_letter", **_where(dead_letter=True)),
         # lists and counts of one job

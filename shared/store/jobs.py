@@ -10,6 +10,7 @@ from zlib import crc32
 
 from shared.domain.job import JobDefinition, JobState, JobType
 from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
+from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryPolicy
 from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.pipeline import NOW, literal
@@ -21,7 +22,8 @@ COLLECTION: Final = "jobs"
 REVISIONS: Final = "job_revisions"
 """What each epoch of a job followed, since when, by whom and why: `_id` is `<uid>.<epoch>`."""
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""Of documents that are written. Those of 1 lack `policies`, `fired` and `failures_since`."""
 PARTITIONS: Final = 64
 """Above 200 the server sorts an `$in` of them in memory instead of merging index ranges (measured)."""
 
@@ -31,7 +33,8 @@ MOST_CHANGES: Final = 100
 PLANNING_FIELDS: Final = dict.fromkeys(
     (
         "uid", "name", "job_type", "target_service", "target_method", "parameters", "queue", "priority", "timeout",
-        "retry", "state", "revision", "partition", "epoch", "covered", "next_nominal", "installed", "changes",
+        "retry", "policies", "state", "revision", "partition", "epoch", "covered", "next_nominal", "fired",
+        "installed", "changes",
     ),
     1,
 )  # fmt: skip
@@ -53,6 +56,8 @@ class StoredJob:
     revision: int
     edits: int
     epoch: int
+    fired: int
+    """How many runs were made of those that max_runs allows."""
     waiting_changes: int
 
     @property
@@ -74,7 +79,6 @@ def new_document(definition: JobDefinition, uid: str, now: datetime, by: str) ->
     covered = min(now, pointer - timedelta(milliseconds=1)) if pointer else now
     return {
         "_id": definition.job_id,
-        "schema": SCHEMA,
         "uid": uid,
         **definition_fields(definition),
         "state": JobState.ACTIVE.value,
@@ -90,14 +94,17 @@ def new_document(definition: JobDefinition, uid: str, now: datetime, by: str) ->
         "covered": covered,
         "next_nominal": pointer,
         "wake_at": pointer,
+        "fired": 0,
+        "failures_since": now,
         "installed": _spec_document(Spec(schedule, Mode.ACTIVE)),
         "changes": [],
     }
 
 
 def definition_fields(definition: JobDefinition) -> dict[str, Any]:
-    """Return the part of the document that a client decides."""
+    """Return the part of the document that a client decides; a document of an older schema becomes one of this."""
     return {
+        "schema": SCHEMA,
         "name": definition.name,
         "description": definition.description,
         "job_type": definition.job_type.value,
@@ -115,6 +122,7 @@ def definition_fields(definition: JobDefinition) -> dict[str, Any]:
             "max_backoff": definition.retry.max_backoff.total_seconds(),
             "multiplier": definition.retry.multiplier,
         },
+        "policies": policies_document(definition.policies),
         "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
     }
 
@@ -126,6 +134,38 @@ def retry_policy(document: Mapping[str, Any]) -> RetryPolicy:
         timedelta(seconds=document["initial_backoff"]),
         timedelta(seconds=document["max_backoff"]),
         document["multiplier"],
+    )
+
+
+def policies_document(policies: Policies) -> dict[str, Any]:
+    """Return policies as a job's document has them; spans in seconds."""
+    return {
+        "misfire": policies.misfire.value,
+        "misfire_grace": policies.misfire_grace.total_seconds(),
+        "misfire_limit": policies.misfire_limit,
+        "overlap": policies.overlap.value,
+        "buffer_limit": policies.buffer_limit,
+        "max_concurrent": policies.max_concurrent,
+        "on_worker_lost": policies.on_worker_lost.value,
+        "pause_on_failure": policies.pause_on_failure,
+        "delete_after_done": policies.delete_after_done,
+    }
+
+
+def to_policies(document: Mapping[str, Any]) -> Policies:
+    """Read the policies of a job's document; one from before there were any has the defaults of that time."""
+    if (given := document.get("policies")) is None:
+        return Policies()
+    return Policies(
+        Misfire(given["misfire"]),
+        timedelta(seconds=given["misfire_grace"]),
+        given["misfire_limit"],
+        Overlap(given["overlap"]),
+        given["buffer_limit"],
+        given["max_concurrent"],
+        WorkerLost(given["on_worker_lost"]),
+        given["pause_on_failure"],
+        given["delete_after_done"],
     )
 
 
@@ -144,6 +184,7 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         priority=document["priority"],
         timeout=timedelta(seconds=document["timeout"]),
         retry=retry_policy(document["retry"]),
+        policies=to_policies(document),
         labels={label["key"]: label["value"] for label in document["labels"]},
     )
     return StoredJob(
@@ -159,6 +200,7 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         revision=document["revision"],
         edits=document["edits"],
         epoch=document["epoch"],
+        fired=0 if any(change.get("counts_anew") for change in document["changes"]) else document.get("fired", 0),
         waiting_changes=len(document["changes"]),
     )
 
@@ -177,10 +219,12 @@ def to_chain(document: Mapping[str, Any]) -> Chain:
                 change["cutoff"],
                 change["by"],
                 change["reason"],
+                counts_anew=change.get("counts_anew", False),
                 cancel_running=change.get("cancel_running", False),
             )
             for change in document["changes"]
         ),
+        fired=document.get("fired", 0),
     )
 
 
@@ -200,19 +244,29 @@ def edit_filter(job_id: str, revision: int | None) -> dict[str, Any]:
     return {"_id": job_id, "revision": revision}
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A change that an edit queues for a beat; see shared.domain.plan.Change."""
+
+    schedule: Schedule
+    by: str
+    reason: str
+    counts_anew: bool = False
+    cancel_running: bool = False
+
+
 def edit(
     set_fields: Mapping[str, Any],
     state: JobState,
-    change: tuple[Schedule, str, str] | None,
+    change: Queued | None,
     *,
     by: str = "",
-    edited: bool = True,
-    cancel_running: bool = False,
     status_message: str = "",
+    edited: bool = True,
 ) -> list[dict[str, Any]]:
-    """Return the update that edits a job; a change (schedule, by, reason) is queued for a beat, which is woken.
+    """Return the update that edits a job; a change is queued for a beat, which is woken.
 
-    by: who edits; left out, it is whose change it is. cancel_running: of a deletion, whether what runs is cancelled.
+    by: who edits; left out, it is whose change it is. edited: whether it is a client's doing, which the etag shows.
 
     The change's cutoff is the database's time, but never before what is already decided or queued: whatever the
     clocks say, an instant belongs to one epoch.
@@ -225,16 +279,23 @@ def edit(
         "edits": {"$add": ["$edits", int(edited)]},
         "updated_at": NOW,
     }
-    if who := by or (change[1] if change is not None else ""):
+    if who := by or (change.by if change is not None else ""):
         fields["updated_by"] = literal(who)
     if change is not None:
-        schedule, changer, reason = change
         queued = literal(
-            _spec_document(Spec(schedule, state.mode))
-            | {"by": changer, "reason": reason, "cancel_running": cancel_running}
+            _spec_document(Spec(change.schedule, state.mode))
+            | {
+                "by": change.by,
+                "reason": change.reason,
+                "counts_anew": change.counts_anew,
+                "cancel_running": change.cancel_running,
+            }
         )
         cutoff = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
         fields["changes"] = {"$concatArrays": ["$changes", [{"$mergeObjects": [queued, {"cutoff": cutoff}]}]]}
+        if edited:
+            # Failures of before do not count towards pausing what somebody has just looked after.
+            fields["failures_since"] = NOW
     if change is not None or state is JobState.ACTIVE:
         # Also without a change: a job that was parked is planned again.
         fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
@@ -284,6 +345,15 @@ def sleeping_filter(partitions: Iterable[int]) -> dict[str, Any]:
     return {"partition": {"$in": sorted(partitions)}, "wake_at": {"$type": "date"}}
 
 
+DONE: Final = {"state": JobState.COMPLETED.value, "policies.delete_after_done": True}
+"""Jobs that are to be deleted when their last execution has ended."""
+
+
+def done_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find such jobs."""
+    return {**DONE, "partition": {"$in": sorted(partitions)}}
+
+
 def advance_filter(job_ids: list[str], revision: int, pointer: datetime | None) -> dict[str, Any]:
     """Find jobs that still stand where they were read."""
     return {"_id": {"$in": job_ids}, "revision": revision, "next_nominal": pointer}
@@ -291,7 +361,12 @@ def advance_filter(job_ids: list[str], revision: int, pointer: datetime | None) 
 
 def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
     """Return the update that moves a job's pointer to the end of its chain. It does not raise the revision."""
-    fields: dict[str, Any] = {"covered": plan.covered, "next_nominal": plan.pointer, "wake_at": None}
+    fields: dict[str, Any] = {
+        "covered": plan.covered,
+        "next_nominal": plan.pointer,
+        "fired": plan.fired,
+        "wake_at": None,
+    }
     if mode is Mode.ACTIVE:
         fields["wake_at"] = plan.pointer
         if plan.pointer is None:
@@ -307,6 +382,7 @@ def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
         "epoch": installing.epoch,
         "covered": installing.reached,
         "next_nominal": installing.pointer,
+        "fired": installing.fired,
         # With more changes waiting the job is due at once; any past instant says so.
         "wake_at": installing.reached if more_changes else installing.pointer if active else None,
     }

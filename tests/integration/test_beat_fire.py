@@ -15,9 +15,11 @@ import pytest
 
 from beat.fire import LONGEST_SLEEP, Fire
 from beat.partitions import Partitions
+from beat.relay import Relay
 from shared.domain.execution import State
 from shared.domain.job import JobState
-from shared.domain.plan import Mode, Policies
+from shared.domain.plan import Mode
+from shared.domain.policies import Misfire, Overlap, Policies
 from shared.domain.schedule import from_document, to_document
 from shared.store import jobs
 from shared.store.mongo import connect
@@ -55,7 +57,7 @@ class Sent:
 
 def fire(database: Db, hand_over: Sent | None = None, name: str = "beat") -> Fire:
     held = BelievesAll(database, name, timedelta(seconds=60))
-    return Fire(database, held, Policies(), hand_over or Sent(), name)
+    return Fire(database, held, hand_over or Sent(), name)
 
 
 def database_now(database: Db) -> datetime:
@@ -80,7 +82,7 @@ def rows(database: Db, job_id: str = "job-1") -> list[dict[str, Any]]:
 def edit(database: Db, job_id: str, schedule: Schedule, state: JobState = JobState.ACTIVE) -> bool:
     """Edit as the server does; return whether nobody was faster."""
     revision = job(database, job_id)["revision"]
-    change = jobs.edit({"schedule": to_document(schedule)}, state, (schedule, "tester", "because"))
+    change = jobs.edit({"schedule": to_document(schedule)}, state, jobs.Queued(schedule, "tester", "because"))
     return bool(database.jobs.update_one(jobs.edit_filter(job_id, revision), change).modified_count)
 
 
@@ -227,7 +229,7 @@ class TestFiring:
 
     def test_without_a_partition_nothing_is_done(self, database: Db) -> None:
         put(database, late_job("job-1", database_now(database), 5))
-        Fire(database, Partitions(database, "b", timedelta(seconds=1)), Policies(), Sent(), "b").run_once()
+        Fire(database, Partitions(database, "b", timedelta(seconds=1)), Sent(), "b").run_once()
         assert not rows(database)
 
 
@@ -289,8 +291,8 @@ class TestChanges:
         document = late_job("job-1", now, 1)
         put(database, document)
         database.executions.insert_one(fired(document, now - timedelta(hours=1), state="RUNNING", trigger="MANUAL"))
-        change = (from_document(document["schedule"]), "tester", "because")
-        update = jobs.edit({}, JobState.DELETED, change, cancel_running=True)
+        change = jobs.Queued(from_document(document["schedule"]), "tester", "because", cancel_running=True)
+        update = jobs.edit({}, JobState.DELETED, change)
         assert database.jobs.update_one({"_id": "job-1"}, update).modified_count
         fire(database).run_once()
         (running,) = database.executions.find({"state": "RUNNING"})
@@ -320,7 +322,7 @@ class TestChanges:
 
     def test_an_edit_of_words_of_dollars_is_kept_as_it_is(self, database: Db) -> None:
         put(database, late_job("job-1", database_now(database), 1))
-        change = (every(7), "$$NOW", "$state")
+        change = jobs.Queued(every(7), "$$NOW", "$state")
         update = jobs.edit({"name": "$uid", "description": "$$ROOT"}, JobState.ACTIVE, change)
         database.jobs.update_one(jobs.edit_filter("job-1", 1), update)
         after = job(database)
@@ -450,6 +452,66 @@ def test_beats_that_all_believe_to_hold_everything_decide_each_occurrence_once(d
     assert len(handed_over) == len(set(handed_over)), "each row is handed over by the one beat that inserted it"
     assert sum(bool(each.ids) for each in sent) > 1, "several took part"
     assert database.job_revisions.count_documents({}) > 50
+
+
+OVERLAPS = [
+    Policies(misfire, timedelta(seconds=1), overlap=overlap, buffer_limit=5, max_concurrent=3)
+    for overlap in Overlap
+    for misfire in Misfire
+]
+
+
+def test_executions_of_a_job_run_at_once_only_as_its_policy_allows(database: Db, database_url: str) -> None:
+    """Beats and relays that stall race over jobs of all policies, of which executions end now and then."""
+    now = database_now(database)
+    policy = {f"uid-job-{n}": OVERLAPS[n % len(OVERLAPS)] for n in range(60)}
+    for number in range(60):
+        document = late_job(f"job-{number}", now, number % 7)
+        put(database, document | {"policies": jobs.policies_document(policy[document["uid"]])})
+    done, until = Event(), now + timedelta(seconds=4)
+    at_once: dict[str, int] = defaultdict(int)
+
+    def beat(number: int) -> None:
+        own = connect(database_url)
+        slow = cast("Db", Stalling(own, number))
+        duty = fire(slow, name=f"beat-{number}")
+        relay = Relay(slow, BelievesAll(own, "beat", timedelta(seconds=60)), *[cast("Any", None)] * 3, "beat")
+        while not done.is_set():
+            duty.run_once()
+            relay.release_held()
+        own.client.close()
+
+    def workers() -> None:
+        chance = Random(2)
+        while not done.wait(0.05):
+            free = {"open": True, "held": {"$exists": False}}
+            seen = {row["_id"]: row["job_uid"] for row in database.executions.find(free)}
+            # What is open at the second look, and was free at the first, was both at the moment between them.
+            still = [seen[row["_id"]] for row in database.executions.find({"_id": {"$in": list(seen)}, "open": True})]
+            for uid in set(still):
+                at_once[uid] = max(at_once[uid], still.count(uid))
+            ended = {"$in": [execution_id for execution_id in seen if chance.random() < 1 / 20]}
+            database.executions.update_many(
+                {"_id": ended, "open": True}, {"$set": {"state": "SUCCEEDED"}, "$unset": {"open": "", "send_at": ""}}
+            )
+
+    with ThreadPoolExecutor(4) as pool:
+        racing = [pool.submit(beat, number) for number in range(3)] + [pool.submit(workers)]
+        try:
+            wait_until(lambda: database_now(database) > until)
+        finally:
+            done.set()
+        for each in racing:
+            each.result()
+    last = fire(database)
+    wait_until(lambda: last.run_once() >= 0 and not database.jobs.count_documents({"wake_at": {"$lte": until}}))
+    assert check_ledger(database) > 200
+    assert {uid for uid, most in at_once.items() if most > policy[uid].most_running} == set()
+    assert max(at_once.values()) == 3, "ALLOW lets three run at once"
+    for overlap in (Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_PREVIOUS):
+        held_once = {"released_at": {"$exists": True}, "policies.overlap": overlap.value}
+        assert database.executions.count_documents(held_once), overlap
+    assert database.executions.count_documents({"state": "CANCELLED", "policies.overlap": "CANCEL_PREVIOUS"})
 
 
 @pytest.mark.parametrize("halfway", [False, True])

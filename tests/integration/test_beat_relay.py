@@ -15,11 +15,13 @@ from beat.relay import OVERDUE, Relay
 from dev.rabbitmq import start_rabbitmq
 from dev.server import free_port
 from shared.domain.execution import State
+from shared.domain.policies import Overlap
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import MOST_WAITING, Sender
 from shared.messaging.publisher import BrokerAway, Outgoing, Publisher
 from shared.messaging.queues import DEAD_LETTER, Queues
 from shared.settings import Settings
+from shared.store import executions
 from shared.store.jobs import PARTITIONS
 from tests.builders import QUEUES, fired, job_document, own_vhost
 
@@ -64,7 +66,7 @@ def publisher(app: Celery) -> Iterator[Publisher]:
 def make_relay(database: Db, publisher: Publisher, held: type[Partitions] = BelievesAll) -> Relay:
     sender = Sender(database, publisher, "beat")
     partitions = held(database, "beat", timedelta(seconds=60))
-    return Relay(database, partitions, sender, publisher, sorted(ALL_QUEUES.names))
+    return Relay(database, partitions, sender, publisher, sorted(ALL_QUEUES.names), "beat")
 
 
 @pytest.fixture
@@ -313,3 +315,71 @@ def test_a_broker_that_is_killed_takes_nothing_with_it(database: Db, tmp_path: P
         for each in (publisher, counter):
             each.close()
         broker.kill()
+
+
+class TestHeld:
+    """Rows that wait, by their job's overlap policy, until others of it have ended."""
+
+    def put(self, database: Db, overlap: str, *held: bool) -> list[str]:
+        """Insert in-flight rows of one job, a second apart."""
+        document = job_document("job-1", policies={"overlap": Overlap(overlap)})
+        rows = [fired(document, ago(60 - number), held=each) for number, each in enumerate(held)]
+        database.executions.insert_many(rows)
+        return [row["_id"] for row in rows]
+
+    def end(self, database: Db, execution_id: str) -> None:
+        ended = {"$set": {"state": "SUCCEEDED"}, "$unset": {"open": "", "send_at": ""}}
+        database.executions.update_one({"_id": execution_id}, ended)
+
+    def held(self, database: Db) -> list[str]:
+        return [row["_id"] for row in database.executions.find({"held": True}).sort("nominal_time", 1)]
+
+    def test_what_is_held_is_not_sent_and_cannot_be_claimed(self, database: Db, relay: Relay) -> None:
+        _, second = self.put(database, "BUFFER_ALL", False, True)
+        relay.run_once()
+        assert self.held(database) == [second]
+        move = executions.claim(second, "worker", "nonce", timedelta(seconds=15))
+        assert not database.executions.update_one(move.filter, move.update).matched_count
+
+    def test_it_is_sent_when_those_before_it_have_ended_one_after_another(
+        self, database: Db, relay: Relay, publisher: Publisher
+    ) -> None:
+        first, second, third = self.put(database, "BUFFER_ALL", False, True, True)
+        relay.run_once()
+        self.end(database, first)
+        relay.run_once()
+        assert self.held(database) == [third]
+        assert states(database, [second]) == {"QUEUED"}
+        relay.run_once()
+        assert self.held(database) == [third], "the second one has not ended"
+        self.end(database, second)
+        relay.run_once()
+        assert self.held(database) == []
+        assert ready(publisher) == 3
+
+    def test_of_any_number_of_relays_none_lets_two_go_at_once(self, database: Db, relay: Relay) -> None:
+        first, *_ = self.put(database, "BUFFER_ALL", False, *[True] * 20)
+        self.end(database, first)
+        with ThreadPoolExecutor(8) as threads:
+            released = sum(threads.map(lambda _: relay.release_held(), range(32)))
+        assert released == 1
+        assert len(self.held(database)) == 19
+
+    def test_a_thousand_jobs_that_wait_do_not_starve_the_last_one(
+        self, database: Db, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("beat.relay.BATCH", 10)
+        for number in range(35):
+            document = job_document(f"job-{number:02}", policies={"overlap": Overlap.BUFFER_ONE})
+            database.executions.insert_one(fired(document, ago(60), held=number == 34))
+            database.executions.insert_one(fired(document, ago(50), held=True))
+        for _ in range(4):
+            relay.release_held()
+        assert database.executions.count_documents({"job_uid": "uid-job-34", "held": True}) == 1
+
+    def test_what_replaces_others_has_them_cancelled(self, database: Db, relay: Relay) -> None:
+        first, second, third = self.put(database, "CANCEL_PREVIOUS", False, True, True)
+        relay.run_once()
+        assert states(database, [first, second]) == {"CANCELLED"}
+        relay.run_once()
+        assert states(database, [third]) == {"QUEUED"}

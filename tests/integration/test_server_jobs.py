@@ -12,7 +12,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.domain.plan import Policies, plan
+from shared.domain.plan import plan
+from shared.domain.policies import Policies
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
 from shared.store import jobs as stored
@@ -46,7 +47,7 @@ async def install(server: Running, job_id: str) -> dict[str, Any]:
     """Do what a beat does with the first change that waits; return the job's document after it."""
     before = await document(server, job_id)
     now = await server.jobs.now()
-    decided = plan(stored.to_chain(before), {}, None, now, Policies())
+    decided = plan(stored.to_chain(before), {}, (), now, Policies())
     assert decided.install is not None
     if decided.rows:
         await server.database.executions.insert_many(
@@ -119,6 +120,60 @@ async def test_all_that_a_client_decides_comes_back_as_it_was_sent(server: Runni
     assert job.parameters["max_products"] == 7
 
 
+POLICIES = pb.Policies(
+    misfire=pb.Policies.MISFIRE_FIRE_ALL,
+    misfire_grace=Duration(seconds=5),
+    misfire_limit=7,
+    overlap=pb.Policies.OVERLAP_BUFFER_ALL,
+    buffer_limit=8,
+    max_concurrent=9,
+    on_worker_lost=pb.Policies.WORKER_LOST_FAIL,
+    pause_on_failure=3,
+    delete_after_done=True,
+)
+
+
+async def test_policies_come_back_as_they_were_sent_and_an_update_replaces_them_as_a_whole(server: Running) -> None:
+    job = await server.create(job_id="mine", policies=POLICIES)
+    assert job.policies == POLICIES
+    job = (await update(server, "mine", policies=pb.Policies(overlap=pb.Policies.OVERLAP_ALLOW))).job
+    assert (job.policies.overlap, job.policies.misfire_limit) == (pb.Policies.OVERLAP_ALLOW, 100)
+    assert not job.policies.delete_after_done
+    job = (await update(server, "mine", name="renamed")).job
+    assert job.policies.overlap == pb.Policies.OVERLAP_ALLOW
+
+
+async def test_a_job_that_says_nothing_has_the_default_policies(server: Running) -> None:
+    policies = (await server.create()).policies
+    assert (policies.misfire, policies.misfire_grace.seconds) == (pb.Policies.MISFIRE_FIRE_LATEST, 60)
+    assert (policies.overlap, policies.on_worker_lost) == (pb.Policies.OVERLAP_SKIP, pb.Policies.WORKER_LOST_RETRY)
+    assert (policies.pause_on_failure, policies.delete_after_done) == (0, False)
+
+
+async def test_a_document_from_before_there_were_policies_is_read_and_an_edit_writes_the_present_schema(
+    server: Running,
+) -> None:
+    await server.create(job_id="mine")
+    lacking = {"$set": {"schema": 1}, "$unset": dict.fromkeys(("policies", "fired", "failures_since"), "")}
+    await server.database.jobs.update_one({"_id": "mine"}, lacking)
+    found = (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine"))).job
+    assert found.policies.overlap == pb.Policies.OVERLAP_SKIP
+    await update(server, "mine", name="renamed")
+    after = await document(server, "mine")
+    assert (after["schema"], after["policies"]["overlap"]) == (2, "SKIP")
+
+
+async def test_the_next_fire_times_are_no_more_than_the_runs_that_are_left(server: Running) -> None:
+    minutely = pb.ScheduleConfig(type="interval", config={"minutes": "1"}, max_runs=3)
+    await server.create(job_id="mine", schedule_config=minutely)
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"fired": 1}})
+    status = pb.GetJobStatusRequest(job_id="mine")
+    assert len((await server.stub.GetJobStatus(status)).next_fire_times) == 2
+    longer = pb.ScheduleConfig(type="interval", config={"minutes": "1"}, max_runs=4)
+    await update(server, "mine", schedule_config=longer)
+    assert len((await server.stub.GetJobStatus(status)).next_fire_times) == 4, "a new schedule counts anew"
+
+
 async def test_a_taken_job_id_is_refused_also_when_its_job_is_deleted(server: Running) -> None:
     await server.create(job_id="mine")
     refused = await refusal(server.stub.CreateScheduledJob(a_request(job_id="mine")))
@@ -131,6 +186,12 @@ async def test_a_taken_job_id_is_refused_also_when_its_job_is_deleted(server: Ru
 
 async def test_names_need_not_be_unique(server: Running) -> None:
     assert (await server.create()).job_id != (await server.create()).job_id
+
+
+async def test_fire_all_where_nothing_may_overlap_is_warned_about(server: Running) -> None:
+    policies = pb.Policies(misfire=pb.Policies.MISFIRE_FIRE_ALL)
+    response = await server.stub.CreateScheduledJob(a_request(policies=policies))
+    assert [warning.partition(":")[0] for warning in response.warnings] == ["policies.misfire"]
 
 
 async def test_what_may_surprise_is_warned_about(server: Running) -> None:
@@ -213,6 +274,21 @@ BAD_CREATES = [
         {"retry_policy": pb.RetryPolicy(max_backoff=Duration(seconds=-1))},
         "retry_policy.max_backoff",
         "-1 s is negative",
+    ),
+    ({"policies": pb.Policies(misfire=99)}, "policies.misfire", "99 is not the number of a policy (MISFIRE_FIRE_L"),
+    ({"policies": pb.Policies(overlap=-1)}, "policies.overlap", "-1 is not the number of a policy (OVERLAP_SKIP"),
+    ({"policies": pb.Policies(buffer_limit=-1)}, "policies.buffer_limit", "-1 is not between 1 and 1,000"),
+    ({"policies": pb.Policies(max_concurrent=1001)}, "policies.max_concurrent", "1001 is not between 1 and 1,000"),
+    ({"policies": pb.Policies(pause_on_failure=-1)}, "policies.pause_on_failure", "-1 is not a number of failures"),
+    (
+        {"policies": pb.Policies(misfire_grace=Duration(seconds=-1))},
+        "policies.misfire_grace",
+        "-1 s is negative",
+    ),
+    (
+        {"policies": pb.Policies(misfire_grace=Duration(seconds=2**30))},
+        "policies.misfire_grace",
+        "is not between 0 s and 366 days",
     ),
     ({"labels": {"": "x"}}, "labels", "the key at least one"),
     ({"labels": {str(n): "x" for n in range(65)}}, "labels", "65 labels are too many"),

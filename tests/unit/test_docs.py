@@ -86,6 +86,8 @@ def shown_default(name: str) -> str:
         default = default.relative_to(ROOT)
     if isinstance(default, frozenset):
         default = ",".join(sorted(default))
+    if isinstance(default, bool):
+        default = str(default).lower()
     return f"`{default}`" if default != "" else ""
 
 

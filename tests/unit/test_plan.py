@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.execution import State
-from shared.domain.plan import Chain, Change, Mode, Plan, Policies, Row, Spec, must_follow, plan
+from shared.domain.plan import MOST_ROWS, Chain, Change, InFlight, Mode, Plan, Row, Spec, must_follow, plan
+from shared.domain.policies import Misfire, Overlap, Policies
 from shared.domain.schedule import CronSchedule
 from tests.builders import at, every, once, spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from shared.domain.schedule import Schedule
@@ -46,8 +47,10 @@ def decide(
     standing: Iterable[Row] = (),
     blocker: str | None = None,
     policies: Policies = POLICIES,
+    in_flight: Sequence[InFlight] = (),
 ) -> Plan:
-    return plan(job, by_first(standing), blocker, at(now), policies)
+    blockers = (InFlight(blocker),) if blocker else ()
+    return plan(job, by_first(standing), [*blockers, *in_flight], at(now), policies)
 
 
 def by_first(rows: Iterable[Row]) -> Mapping[datetime | None, Row]:
@@ -108,6 +111,101 @@ class TestFiring:
         decided = decide(chain(spec(every(1, end=at(2)))), 100)
         assert (shown(decided.rows)[-1], decided.pointer) == (("PENDING", 2, 2), None)
         assert decide(chain(spec(every(1, end=at(2))), covered=2), 200) == Plan((), at(2), None)
+
+
+class TestMisfire:
+    """Of a job that fires every minute, found ten minutes late."""
+
+    job = chain(spec(every(60)))
+
+    def test_skip_leaves_out_what_is_late_and_fires_what_is_not(self) -> None:
+        decided = decide(self.job, 601, policies=Policies(Misfire.SKIP))
+        assert shown(decided.rows) == [("SKIPPED", 60, 540), ("PENDING", 600, 600)]
+        assert decided.rows[0].reason == "found late by more than the grace of 60 s"
+
+    def test_skip_leaves_out_everything_when_everything_is_late(self) -> None:
+        decided = decide(self.job, 601, policies=Policies(Misfire.SKIP, misfire_grace=timedelta(0)))
+        assert (shown(decided.rows), decided.pointer) == ([("SKIPPED", 60, 600)], at(660))
+
+    def test_fire_all_fires_the_latest_so_many(self) -> None:
+        policies = Policies(Misfire.FIRE_ALL, misfire_limit=2, overlap=Overlap.BUFFER_ALL)
+        decided = decide(self.job, 601, policies=policies)
+        assert shown(decided.rows) == [
+            ("COALESCED", 60, 420),
+            ("PENDING", 480, 480),
+            ("PENDING", 540, 540),
+            ("PENDING", 600, 600),  # not late
+        ]
+        assert [row.held for row in decided.rows] == [False, False, True, True]
+        assert "2026-03-02T12:08:00Z" in decided.rows[0].reason
+
+    def test_fire_all_makes_the_others_skip_where_nothing_may_overlap(self) -> None:
+        decided = decide(self.job, 601, policies=Policies(Misfire.FIRE_ALL))
+        assert shown(decided.rows) == [("PENDING", 60, 60), ("SKIPPED", 120, 600)]
+
+    def test_more_rows_than_one_plan_takes_are_left_to_the_next(self) -> None:
+        policies = Policies(Misfire.FIRE_ALL, misfire_limit=1000, overlap=Overlap.BUFFER_ALL, buffer_limit=1000)
+        decided = decide(chain(None, change(cutoff=300)), 1000, policies=policies)
+        assert (len(decided.rows), decided.pointer, decided.install) == (MOST_ROWS, at(MOST_ROWS + 1), None)
+        rest = replace(chain(None, change(cutoff=300)), covered=decided.covered, pointer=decided.pointer)
+        assert shown(decide(rest, 1000, policies=policies).rows)[-1] == ("CLOSED", 301, 300)
+
+
+class TestOverlap:
+    def test_buffer_one_holds_one_and_skips_the_others(self) -> None:
+        decided = decide(chain(), 4, policies=Policies(overlap=Overlap.BUFFER_ONE), blocker="uid.0.x")
+        assert shown(decided.rows) == [("PENDING", 1, 1), ("SKIPPED", 2, 4)]
+        assert (decided.rows[0].held, decided.rows[0].reason) == (True, "waits for the execution uid.0.x to end")
+        assert decided.rows[1].reason == "1 already wait for the execution uid.0.x to end"
+
+    def test_buffer_all_holds_up_to_its_limit(self) -> None:
+        policies = Policies(overlap=Overlap.BUFFER_ALL, buffer_limit=3)
+        waiting = InFlight("uid.0.y", held=True)
+        decided = decide(chain(), 9, policies=policies, blocker="uid.0.x", in_flight=[waiting])
+        assert shown(decided.rows) == [("PENDING", 1, 1), ("PENDING", 2, 2), ("SKIPPED", 3, 9)]
+        assert [row.held for row in decided.rows] == [True, True, False]
+
+    def test_what_waits_goes_before_what_comes(self) -> None:
+        """Also when what it waited for has just ended, and the relay has not let it go yet."""
+        waiting = InFlight("uid.0.y", held=True)
+        assert decide(chain(), 1, policies=Policies(overlap=Overlap.BUFFER_ALL), in_flight=[waiting]).rows[0].held
+
+    def test_cancel_previous_waits_for_those_that_it_cancels(self) -> None:
+        policies = Policies(overlap=Overlap.CANCEL_PREVIOUS)
+        decided = decide(chain(), 3, policies=policies, blocker="uid.0.x")
+        assert shown(decided.rows) == [("SKIPPED", 1, 2), ("PENDING", 3, 3)]
+        assert decided.rows[1].held
+        assert not decide(chain(), 1, policies=policies).rows[0].held
+
+    def test_allow_fires_up_to_so_many_at_a_time(self) -> None:
+        policies = Policies(overlap=Overlap.ALLOW, max_concurrent=3)
+        decided = decide(chain(), 9, policies=policies, blocker="uid.0.x")
+        assert shown(decided.rows) == [("PENDING", 1, 1), ("PENDING", 2, 2), ("SKIPPED", 3, 9)]
+        assert decided.rows[2].reason == "3 executions are in flight already"
+
+
+class TestMaxRuns:
+    limited = Spec(replace(every(), max_runs=2), Mode.ACTIVE)
+
+    def test_after_the_last_run_there_is_no_occurrence(self) -> None:
+        decided = decide(replace(chain(self.limited), fired=1), 5)
+        assert (shown(decided.rows), decided.pointer, decided.fired) == ([("PENDING", 1, 1)], None, 2)
+
+    def test_what_did_not_fire_is_no_run(self) -> None:
+        decided = decide(chain(self.limited), 3)
+        assert (decided.fired, decided.pointer) == (1, at(4))
+
+    def test_runs_that_stand_and_were_not_counted_yet_count(self) -> None:
+        decided = decide(chain(self.limited), 5, [Row(State.PENDING, at(1), at(1)), Row(State.PENDING, at(2), at(2))])
+        assert (decided.rows, decided.pointer, decided.fired) == ((), None, 2)
+
+    def test_a_pause_keeps_the_count_and_a_new_schedule_begins_it_anew(self) -> None:
+        pause = Change(Spec(self.limited.schedule, Mode.PAUSED), at(0), "", "")
+        kept = decide(replace(chain(self.limited, pause), fired=1), 0).install
+        anew = decide(replace(chain(self.limited, replace(pause, counts_anew=True)), fired=1), 0).install
+        assert kept is not None
+        assert anew is not None
+        assert (kept.fired, anew.fired) == (1, 0)
 
 
 class TestFollowing:
@@ -215,8 +313,17 @@ schedules: st.SearchStrategy[Schedule] = st.one_of(
     st.just(_EVERY_SEVENTH_SECOND),
 )
 specs = st.builds(Spec, schedules, st.sampled_from(Mode))
-policies = st.builds(lambda seconds: Policies(timedelta(seconds=seconds)), st.integers(0, END))
+policies = st.builds(
+    Policies,
+    misfire=st.sampled_from(Misfire),
+    misfire_grace=st.integers(0, END).map(lambda seconds: timedelta(seconds=seconds)),
+    misfire_limit=st.integers(1, 5),
+    overlap=st.sampled_from(Overlap),
+    buffer_limit=st.integers(1, 4),
+    max_concurrent=st.integers(1, 4),
+)
 blockers = st.sampled_from([None, "uid.0.x"])
+in_flight = st.integers(0, 3)
 
 
 @st.composite
@@ -251,28 +358,72 @@ def test_every_due_occurrence_is_covered_by_exactly_one_row_in_order(
     decided = decide(job, now, (), blocker, policies)
     horizon = job.changes[0].cutoff if job.changes else at(now)
     assert decided_by(decided.rows, job.spec) == occurrences(job.spec, job.covered, horizon)
-    assert sum(row.state is State.PENDING for row in decided.rows) <= 1
+    at_once = [row for row in decided.rows if row.state is State.PENDING and not row.held]
+    assert len(at_once) <= (policies.most_running if blocker is None else policies.most_running - 1)
     after = job.changes[0].spec if job.changes else job.spec
     assert decided.pointer == (None if after.mode is Mode.DELETED else after.schedule.next_after(decided.covered))
     assert decided.covered >= job.covered
     assert (decided.install is not None) == bool(job.changes) == any(r.state is State.CLOSED for r in decided.rows)
 
 
-@given(job=chains(most_changes=0), now=instants, blocker=blockers, policies=policies)
+@given(
+    job=chains(most_changes=0), now=instants, running=st.integers(0, 3), waiting=st.integers(0, 3), policies=policies
+)
 def test_the_policies_decide_as_a_slow_reading_of_them_does(
-    job: Chain, now: float, blocker: str | None, policies: Policies
+    job: Chain, now: float, running: int, waiting: int, policies: Policies
 ) -> None:
+    open_rows = [InFlight(f"uid.0.{n}", held=n >= running) for n in range(running + waiting)]
+    rows = decide(job, now, policies=policies, in_flight=open_rows).rows
+    found = {o: (row.state, row.held) for row in rows for o in decided_by([row], job.spec)}
     due = occurrences(job.spec, job.covered, at(now))
-    expected: dict[datetime, State] = dict.fromkeys(due, State.SKIPPED)
-    if due and job.spec.mode is Mode.ACTIVE:
-        late = at(now) - due[0] > policies.misfire_grace
-        if late:
-            expected |= dict.fromkeys(due[:-1], State.COALESCED)
-        if blocker is None:
-            expected[due[-1 if late else 0]] = State.PENDING
-    rows = decide(job, now, (), blocker, policies).rows
-    found = {o: row.state for row in rows for o in decided_by([row], job.spec)}
-    assert found == expected
+    if job.spec.mode is Mode.PAUSED:
+        assert found == dict.fromkeys(due, (State.SKIPPED, False))
+    else:
+        assert found == slowly(due, at(now), policies, running, waiting)
+
+
+def slowly(
+    due: list[datetime], now: datetime, policies: Policies, running: int, waiting: int
+) -> dict[datetime, tuple[State, bool]]:
+    """Return what becomes of each occurrence that is due, and whether it waits, one at a time."""
+    expected = {}
+    late = [o for o in due if now - o > policies.misfire_grace]
+    if late and policies.misfire is Misfire.FIRE_LATEST:
+        expected, due = dict.fromkeys(due[:-1], (State.COALESCED, False)), due[-1:]
+    elif policies.misfire is Misfire.SKIP:
+        expected, due = dict.fromkeys(late, (State.SKIPPED, False)), due[len(late) :]
+    elif policies.misfire is Misfire.FIRE_ALL:
+        too_many = late[: -policies.misfire_limit]
+        expected, due = dict.fromkeys(too_many, (State.COALESCED, False)), due[len(too_many) :]
+    for occurrence in due:
+        if policies.overlap is Overlap.CANCEL_PREVIOUS:
+            fires = occurrence == due[-1]
+            held = fires and bool(running or waiting)
+            expected[occurrence] = (State.PENDING if fires else State.SKIPPED, held)
+        elif running < policies.most_running and not waiting:
+            running += 1
+            expected[occurrence] = (State.PENDING, False)
+        elif waiting < policies.most_waiting:
+            waiting += 1
+            expected[occurrence] = (State.PENDING, True)
+        else:
+            expected[occurrence] = (State.SKIPPED, False)
+    return expected
+
+
+@given(job=chains(most_changes=0), most=st.integers(1, 5), now=instants, policies=policies)
+def test_no_more_runs_fire_than_max_runs_allows_and_then_the_chain_ends(
+    job: Chain, most: int, now: float, policies: Policies
+) -> None:
+    limited = replace(job, spec=replace(job.spec, schedule=replace(job.spec.schedule, max_runs=most)))
+    fired = 0
+    for instant in (now / 3, now / 2, now):
+        decided = decide(limited, instant, policies=policies)
+        fired += sum(row.state is State.PENDING for row in decided.rows)
+        assert decided.fired == fired <= most
+        if fired == most:
+            assert decided.pointer is None
+        limited = replace(limited, covered=decided.covered, pointer=decided.pointer, fired=decided.fired)
 
 
 @given(

@@ -1,0 +1,84 @@
+"""Consequences: what a job's policies ask for after its executions have ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.execution import State
+from shared.domain.job import JobState
+from shared.domain.schedule import from_document
+from shared.log import get_logger
+from shared.store import executions, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pymongo.database import Database
+
+    from beat.partitions import Partitions
+
+log = get_logger()
+
+BATCH: Final = 500
+
+
+class Consequences:
+    """One duty of beat: to pause jobs that fail again and again, and to delete those that are done."""
+
+    def __init__(self, database: Database[dict[str, Any]], partitions: Partitions, by: str) -> None:
+        self._jobs = database[jobs.COLLECTION]
+        self._executions = database[executions.COLLECTION]
+        self._partitions = partitions
+        self._by = by
+
+    def run_once(self) -> None:
+        """Look at the failures that nobody has looked at, and at the jobs that are done.
+
+        Safe to run in any number of processes at once: each change is a compare-and-set on the job's revision, and a
+        failure counts as looked at only after what follows from it was written.
+        """
+        self._pause_failing()
+        self._delete_done()
+
+    def _pause_failing(self) -> None:
+        failures = list(
+            self._executions.find(executions.may_pause_filter(self._partitions.held), {"job_uid": 1}).limit(BATCH)
+        )
+        settled = {uid for uid in {row["job_uid"] for row in failures} if self._pause_if_failing(uid)}
+        if seen := [row["_id"] for row in failures if row["job_uid"] in settled]:
+            self._executions.update_many({"_id": {"$in": seen}}, executions.MAY_PAUSE_SEEN)
+
+    def _pause_if_failing(self, uid: str) -> bool:
+        """Pause a job whose last executions have all failed, as many as its policy names.
+
+        Returns False when the job was changed meanwhile, so that it has to be looked at again.
+        """
+        # Read before the executions: a resume in between then makes the compare-and-set fail.
+        job = self._jobs.find_one({"uid": uid, "state": JobState.ACTIVE.value})
+        most = jobs.to_policies(job).pause_on_failure if job else 0
+        if job is None or not most:
+            return True
+        counted = executions.last_ended_filter(uid, job.get("failures_since", job["created_at"]))
+        ended = list(self._executions.find(counted, {"state": 1, "error": 1}).sort(executions.NEWEST_FIRST).limit(most))
+        if len(ended) < most or any(row["state"] != State.FAILED for row in ended):
+            return True
+        error = ended[0]["error"]
+        reason = f"{most} executions in a row failed, the last one, {ended[0]['_id']}, with {error['code']}"
+        if not self._edit(job, JobState.PAUSED, f"pause_on_failure: {reason}"):
+            return False
+        log.warning("job paused", action="job_paused_on_failure", job_id=job["_id"], reason=reason)
+        return True
+
+    def _delete_done(self) -> None:
+        for job in self._jobs.find(jobs.done_filter(self._partitions.held)).limit(BATCH):
+            if self._executions.find_one({"job_uid": job["uid"], "open": True}, {"_id": 1}):
+                continue
+            if self._edit(job, JobState.DELETED, "delete_after_done: the last execution has ended"):
+                log.info("job deleted", action="job_deleted_after_done", job_id=job["_id"])
+
+    def _edit(self, job: Mapping[str, Any], state: JobState, reason: str) -> bool:
+        """Change a job's state as a client would, unless it has changed; return whether it had not."""
+        queued = jobs.Queued(from_document(job["schedule"]), self._by, reason)
+        update = jobs.edit({}, state, queued, edited=False, status_message=reason)
+        unchanged = {**jobs.edit_filter(job["_id"], job["revision"]), "state": job["state"]}
+        return bool(self._jobs.update_one(unchanged, update).modified_count)
