@@ -475,7 +475,8 @@ def test_executions_of_a_job_run_at_once_only_as_its_policy_allows(database: Db,
         own = connect(database_url)
         slow = cast("Db", Stalling(own, number))
         duty = fire(slow, name=f"beat-{number}")
-        relay = Relay(slow, BelievesAll(own, "beat", timedelta(seconds=60)), *[cast("Any", None)] * 3, "beat")
+        held, nobody = BelievesAll(own, "beat", timedelta(seconds=60)), cast("Any", None)
+        relay = Relay(slow, held, nobody, nobody, (), "beat")
         while not done.is_set():
             duty.run_once()
             relay.release_held()

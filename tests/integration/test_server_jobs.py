@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -275,8 +275,8 @@ BAD_CREATES = [
         "retry_policy.max_backoff",
         "-1 s is negative",
     ),
-    ({"policies": pb.Policies(misfire=99)}, "policies.misfire", "99 is not the number of a policy (MISFIRE_FIRE_L"),
-    ({"policies": pb.Policies(overlap=-1)}, "policies.overlap", "-1 is not the number of a policy (OVERLAP_SKIP"),
+    ({"policies": pb.Policies(misfire=cast("Any", 99))}, "policies.misfire", "99 is not the number of a policy (MISFIRE_FIRE_L"),
+    ({"policies": pb.Policies(overlap=cast("Any", -1))}, "policies.overlap", "-1 is not the number of a policy (OVERLAP_SKIP"),
     ({"policies": pb.Policies(buffer_limit=-1)}, "policies.buffer_limit", "-1 is not between 1 and 1,000"),
     ({"policies": pb.Policies(max_concurrent=1001)}, "policies.max_concurrent", "1001 is not between 1 and 1,000"),
     ({"policies": pb.Policies(pause_on_failure=-1)}, "policies.pause_on_failure", "-1 is not a number of failures"),
