@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from beat.zone_rules import ZoneRules
 from shared.domain.execution import State
 from shared.domain.job import JobState
 from shared.domain.schedule import from_document
@@ -28,6 +29,7 @@ class Consequences:
     def __init__(self, database: Database[dict[str, Any]], partitions: Partitions, by: str) -> None:
         self._jobs = database[jobs.COLLECTION]
         self._executions = database[executions.COLLECTION]
+        self._zone_rules = ZoneRules(database)
         self._partitions = partitions
         self._by = by
 
@@ -78,6 +80,7 @@ class Consequences:
 
     def _edit(self, job: Mapping[str, Any], state: JobState, reason: str) -> bool:
         """Change a job's state as a client would, unless it has changed; return whether it had not."""
+        self._zone_rules.load([job])
         queued = jobs.Queued(from_document(job["schedule"]), self._by, reason)
         update = jobs.edit({}, state, queued, edited=False, status_message=reason)
         unchanged = {**jobs.edit_filter(job["_id"], job["revision"]), "state": job["state"]}
