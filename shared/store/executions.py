@@ -155,7 +155,7 @@ def _pending(
         "priority": job["priority"],
         "timeout": job["timeout"],
         "retry": job["retry"],
-        "policies": {name: job["policies"][name] for name in ROW_POLICIES} if "policies" in job else {},
+        "policies": {name: value for name, value in job.get("policies", {}).items() if name in ROW_POLICIES},
         "trace_id": trace_id_of(execution_id),
         "transitions": [_first_transition(State.PENDING, now, by, reason)],
     }
