@@ -23,6 +23,9 @@ STEADY: Final = 8
 CHURNED: Final = 12
 """Jobs that clients change all the time."""
 
+LONG: Final = 3
+"""Jobs whose calls outlast a lease."""
+
 TYPES: Final = (pb.SCRAPING, pb.ANALYSIS, pb.MONITORING, pb.MAINTENANCE, pb.CUSTOM)
 """So that all queues are used."""
 
@@ -39,10 +42,12 @@ class Acknowledged:
     """What the server has promised to a client."""
 
     what: str
-    """created, paused, resumed, deleted, rescheduled, executed."""
+    """created, paused, resumed, deleted, rescheduled, executed, cancelled."""
     job_id: str
     token: str = ""
     """The reason that was given; of an execution, its id."""
+    attempt: int = 0
+    """Of a cancelled execution: the attempt that still ran then, which may be answered before it is reached; or 0."""
 
 
 @dataclass
@@ -85,7 +90,7 @@ class Load(Thread):
             self._create(f"bulk-{number}", schedule, TYPES[number % len(TYPES)])
         self._create("short", {"seconds": "2"}, pb.SCRAPING, seconds=0.7)
         self._create("cron", {"expression": "*/3 * * * * *"}, pb.SCRAPING, seconds=1.5)
-        for number in range(3):
+        for number in range(LONG):
             self._create(f"long-{number}", {"seconds": str(3 + number)}, pb.ANALYSIS, seconds=self._lease * 1.5)
         self._create("fails-once", {"seconds": "2"}, pb.MONITORING, fail_code="UNAVAILABLE", fail_attempts=1)
         self._create("fails-late", {"seconds": "5"}, pb.CUSTOM, fail_code="UNAVAILABLE", fail_attempts=2, seconds=0.4)
@@ -104,7 +109,7 @@ class Load(Thread):
         index = self._random.randrange(len(self._churned))
         job = self._churned[index]
         what = self._random.choices(
-            ("pause", "reschedule", "edit", "delete", "execute"), (30, 25, 10, 8, 27)
+            ("pause", "reschedule", "edit", "delete", "execute", "cancel"), (30, 25, 10, 8, 17, 15)
         )[0]  # fmt: skip
         if what == "pause":
             self._pause_or_resume(job)
@@ -118,14 +123,17 @@ class Load(Thread):
             self._ask(self._stub.UpdateScheduledJob, pb.UpdateScheduledJobRequest(job_id=job.job_id, job=update))
         elif what == "delete":
             token = f"deleted {self._next()}"
-            self._ask(self._stub.DeleteScheduledJob, pb.DeleteScheduledJobRequest(job_id=job.job_id, reason=token))
+            request = pb.DeleteScheduledJobRequest(
+                job_id=job.job_id, reason=token, cancel_running=self._random.random() < 0.5
+            )
+            self._ask(self._stub.DeleteScheduledJob, request)
             self._note("deleted", job.job_id, token)
             self.jobs.remove(job.job_id)
             self._churned[index] = self._new_churned()
+        elif what == "execute":
+            self._execute(job.job_id)
         else:
-            request = pb.ExecuteJobRequest(job_id=job.job_id, request_id=f"request {self._next()}")
-            if answer := self._ask(self._stub.ExecuteJobNow, request):
-                self._note("executed", job.job_id, answer.execution_id)
+            self._cancel()
 
     def stop(self) -> None:
         """End the thread, when the request that it is about has been answered."""
@@ -153,6 +161,34 @@ class Load(Thread):
         except grpc.RpcError:
             return
         self.answered.append(time.time())
+
+    def _execute(self, job_id: str) -> str:
+        """Run a job by hand, and return the execution's id; empty when that was refused."""
+        request = pb.ExecuteJobRequest(job_id=job_id, request_id=f"request {self._next()}")
+        answer = self._ask(self._stub.ExecuteJobNow, request)
+        if answer is None:
+            return ""
+        self._note("executed", job_id, answer.execution_id)
+        return str(answer.execution_id)
+
+    def _cancel(self) -> None:
+        """Cancel a run of a job with long calls: one by hand, which has just begun, or the schedule's latest."""
+        job_id = f"long-{self._random.randrange(LONG)}"
+        if self._random.random() < 0.5:
+            execution_id = self._execute(job_id)
+        else:
+            states = [pb.Execution.STATE_PENDING, pb.Execution.STATE_QUEUED, pb.Execution.STATE_RUNNING]
+            found = self._ask(self._stub.ListExecutions, pb.ListExecutionsRequest(job_id=job_id, states=states))
+            execution_id = found.executions[0].execution_id if found and found.executions else ""
+        if not execution_id:
+            return
+        request = pb.CancelExecutionRequest(execution_id=execution_id, reason="as clients do")
+        # It may have ended meanwhile, or by a try whose answer was lost.
+        answer = self._ask(self._stub.CancelExecution, request, grpc.StatusCode.FAILED_PRECONDITION, at_once=True)
+        if answer is not None:
+            runs = answer.execution.state == pb.Execution.STATE_RUNNING
+            attempt = answer.execution.attempt if runs else 0
+            self.acknowledged.append(Acknowledged("cancelled", job_id, execution_id, attempt))
 
     def _pause_or_resume(self, job: Churned) -> None:
         if job.paused:
@@ -186,12 +222,22 @@ class Load(Thread):
             retry_policy=retry,
         )
         request.timeout.FromTimedelta(timedelta(seconds=60))
-        self._ask(self._stub.CreateScheduledJob, request, fine=grpc.StatusCode.ALREADY_EXISTS)
+        self._ask(self._stub.CreateScheduledJob, request, grpc.StatusCode.ALREADY_EXISTS)
         self.jobs.append(job_id)
         self._note("created", job_id)
 
-    def _ask(self, method: Callable[..., Any], request: Any, fine: grpc.StatusCode = grpc.StatusCode.NOT_FOUND) -> Any:
-        """Send a request until the server answers. A repeated one may find its work done: `fine` says so."""
+    def _ask(
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        fine: grpc.StatusCode = grpc.StatusCode.NOT_FOUND,
+        *,
+        at_once: bool = False,
+    ) -> Any:
+        """Send a request until the server answers; None when it answers that there is nothing to do, by `fine`.
+
+        A repeated request may find its work done; with at_once, the first one may as well.
+        """
         tried = False
         deadline = time.monotonic() + LONGEST_OUTAGE
         while True:
@@ -202,8 +248,9 @@ class Load(Thread):
                     tried = True
                     time.sleep(0.2)
                     continue
-                if not (tried and error.code() is fine):
-                    self.refused.append(f"{type(request).__name__} {request.job_id}: {error.code()} {error.details()}")
+                if not ((tried or at_once) and error.code() is fine):
+                    said = str(request).replace("\n", " ")
+                    self.refused.append(f"{type(request).__name__} {said}: {error.code()} {error.details()}")
                 return None
             self.answered.append(time.time())
             return answer

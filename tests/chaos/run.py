@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import PyMongoError
 
+from dev.run import ROOT
 from tests.acceptance.recorder import Recorder
 from tests.chaos.faults import strikes
 from tests.chaos.fleet import EXECUTION_LEASE, Fleet, running_fleet
@@ -95,7 +98,9 @@ def run(seed: int, minutes: float, fires: int, folder: Path, say: Callable[[str]
             looks.join()
             load.hang_up()
         evidence = _evidence(fleet, recorder, striker, load)
+        say("judging, and asking schedctl audit")
         verdict = judge(evidence)
+        verdict.illegal += _audit(fleet)
         verdict.broken_promises += load.refused
         found = recoveries(striker.struck, _steady(recorder), load.answered)
         if verdict.cases:
@@ -185,6 +190,15 @@ def _steady(recorder: Recorder) -> dict[str, list[SteadyCall]]:
         for label in recorder.labels()
         if label.startswith("steady-")
     }
+
+
+def _audit(fleet: Fleet) -> list[str]:
+    """Have the scheduler's own audit look as well, as an operator would; return what it finds."""
+    command = [sys.executable, "-m", "cli", "audit", "--server", fleet.address]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if answer.returncode == 0:
+        return []
+    return [f"schedctl audit ended with {answer.returncode}: {answer.stdout[-5000:]}{answer.stderr[-2000:]}"]
 
 
 def _silent_from(case: Case) -> float:

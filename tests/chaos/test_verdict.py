@@ -213,6 +213,11 @@ def test_an_attempt_taken_without_a_fault_that_explains_it_is_a_violation(good: 
     assert TAKEN in verdict.unmatched[0]
 
 
+def test_a_cancelled_execution_may_be_answered_by_the_attempt_that_ran(good: Evidence):
+    promise = Acknowledged("cancelled", "job", "fired at 1", attempt=1)
+    assert judge(replace(good, acknowledged=[*good.acknowledged, promise])).violations == []
+
+
 def test_an_outage_of_the_store_silences_every_worker(good: Evidence):
     outage = replace(stopped("w1", 3.0, 8.0), silenced=frozenset({ALL_WORKERS}))
     assert judge(replace(good, struck=[outage])).violations == []
@@ -225,6 +230,8 @@ def test_an_outage_of_the_store_silences_every_worker(good: Evidence):
         Acknowledged("paused", "job", "paused 2"),
         Acknowledged("executed", "job", "an execution"),
         Acknowledged("rescheduled", "job"),
+        Acknowledged("cancelled", "job", "fired at 1"),
+        Acknowledged("cancelled", "job", TAKEN, attempt=1),
     ],
 )
 def test_a_promise_to_a_client_that_the_store_does_not_have_is_seen(good: Evidence, promise: Acknowledged):

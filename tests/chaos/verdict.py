@@ -353,7 +353,7 @@ def _clock(at: float) -> str:
 
 def _judge_promises(evidence: Evidence, verdict: Verdict) -> None:
     jobs = {job["_id"]: job for job in evidence.jobs}
-    rows = {row["_id"] for row in evidence.rows}
+    rows = {row["_id"]: row for row in evidence.rows}
     history: dict[str, Counter[str]] = defaultdict(Counter)
     for revision in evidence.revisions:
         history[revision["job_uid"]][revision["reason"]] += 1
@@ -365,6 +365,8 @@ def _judge_promises(evidence: Evidence, verdict: Verdict) -> None:
         elif each.what == "executed":
             if each.token not in rows:
                 verdict.broken_promises.append(f"{each.token} was promised, and is not there")
+        elif each.what == "cancelled":
+            _judge_cancelled(each, rows.get(each.token), verdict)
         elif each.token and history[job["uid"]][each.token] != 1:
             times = history[job["uid"]][each.token]
             verdict.broken_promises.append(f"{each.job_id} was {each.what} ('{each.token}'), in force {times} times")
@@ -372,3 +374,17 @@ def _judge_promises(evidence: Evidence, verdict: Verdict) -> None:
         in_force = history[jobs[job_id]["uid"]]["updated"] if job_id in jobs else 0
         if in_force != times:
             verdict.broken_promises.append(f"{job_id} was rescheduled {times} times, in force {in_force} times")
+
+
+def _judge_cancelled(promise: Acknowledged, row: Mapping[str, Any] | None, verdict: Verdict) -> None:
+    """See that a cancelled execution was not tried again; the call that ran then may have been answered."""
+    if row is None:
+        verdict.broken_promises.append(f"{promise.token} was cancelled, and is not there")
+        return
+    answered = row["state"] == State.SUCCEEDED and row["attempt"] == promise.attempt
+    again = promise.attempt and row["attempt"] > promise.attempt
+    if again or not (row["state"] == State.CANCELLED or answered):
+        verdict.broken_promises.append(
+            f"{promise.token} was cancelled in attempt {promise.attempt or 'none'}; it is {row['state']} after "
+            f"{row['attempt']} attempts"
+        )
