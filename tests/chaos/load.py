@@ -109,7 +109,7 @@ class Load(Thread):
         index = self._random.randrange(len(self._churned))
         job = self._churned[index]
         what = self._random.choices(
-            ("pause", "reschedule", "edit", "delete", "execute", "cancel"), (30, 25, 10, 8, 17, 15)
+            ("pause", "reschedule", "edit", "delete", "execute", "cancel", "retry"), (30, 25, 10, 8, 15, 15, 5)
         )[0]  # fmt: skip
         if what == "pause":
             self._pause_or_resume(job)
@@ -132,8 +132,10 @@ class Load(Thread):
             self._churned[index] = self._new_churned()
         elif what == "execute":
             self._execute(job.job_id)
-        else:
+        elif what == "cancel":
             self._cancel()
+        else:
+            self._retry()
 
     def stop(self) -> None:
         """End the thread, when the request that it is about has been answered."""
@@ -189,6 +191,18 @@ class Load(Thread):
             runs = answer.execution.state == pb.Execution.STATE_RUNNING
             attempt = answer.execution.attempt if runs else 0
             self.acknowledged.append(Acknowledged("cancelled", job_id, execution_id, attempt))
+
+    def _retry(self) -> None:
+        """Have an execution that failed for good tried anew, as one of its own."""
+        states = [pb.Execution.STATE_FAILED]
+        found = self._ask(self._stub.ListExecutions, pb.ListExecutionsRequest(job_id="is-refused", states=states))
+        if found is None or not found.executions:
+            return
+        request = pb.RetryExecutionRequest(
+            execution_id=found.executions[0].execution_id, request_id=f"request {self._next()}"
+        )
+        if answer := self._ask(self._stub.RetryExecution, request):
+            self._note("executed", "is-refused", answer.execution_id)
 
     def _pause_or_resume(self, job: Churned) -> None:
         if job.paused:
