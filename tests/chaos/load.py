@@ -10,6 +10,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto import scheduler_service_pb2_grpc as pb_grpc
@@ -96,6 +97,8 @@ class Load(Thread):
         self._create("fails-late", {"seconds": "5"}, pb.CUSTOM, fail_code="UNAVAILABLE", fail_attempts=2, seconds=0.4)
         self._create("fails-always", {"seconds": "7"}, pb.CUSTOM, fail_code="UNAVAILABLE")
         self._create("is-refused", {"seconds": "6"}, pb.MAINTENANCE, fail_code="INVALID_ARGUMENT")
+        for name, (schedule, seconds, policies) in POLICIES.items():
+            self._create(name, schedule, pb.CUSTOM, policies, seconds=seconds)
         for _ in range(CHURNED):
             self._churned.append(self._new_churned())
 
@@ -222,7 +225,14 @@ class Load(Thread):
         self._create(job.job_id, {"seconds": str(job.seconds)}, self._random.choice(TYPES), seconds=seconds)
         return job
 
-    def _create(self, job_id: str, schedule: dict[str, str], job_type: pb.JobType, **parameters: object) -> None:
+    def _create(
+        self,
+        job_id: str,
+        schedule: dict[str, str],
+        job_type: pb.JobType,
+        policies: pb.Policies | None = None,
+        **parameters: object,
+    ) -> None:
         retry = pb.RetryPolicy(max_attempts=5, multiplier=1)
         retry.initial_backoff.FromTimedelta(timedelta(seconds=0.3))
         request = pb.CreateScheduledJobRequest(
@@ -234,6 +244,7 @@ class Load(Thread):
             parameters={"label": job_id, **parameters},
             schedule_config=_schedule(schedule),
             retry_policy=retry,
+            policies=policies,
         )
         request.timeout.FromTimedelta(timedelta(seconds=60))
         self._ask(self._stub.CreateScheduledJob, request, grpc.StatusCode.ALREADY_EXISTS)
@@ -276,6 +287,22 @@ class Load(Thread):
         self._number += 1
         return self._number
 
+
+LATE: Final = Duration(seconds=1)
+POLICIES: Final = {
+    "buffers-one": ({"seconds": "2"}, 3.0, pb.Policies(overlap=pb.Policies.OVERLAP_BUFFER_ONE)),
+    "buffers-all": ({"seconds": "3"}, 2.0, pb.Policies(overlap=pb.Policies.OVERLAP_BUFFER_ALL, buffer_limit=4)),
+    "cancels-previous": ({"seconds": "4"}, 7.0, pb.Policies(overlap=pb.Policies.OVERLAP_CANCEL_PREVIOUS)),
+    "allows": ({"seconds": "1"}, 1.5, pb.Policies(overlap=pb.Policies.OVERLAP_ALLOW, max_concurrent=4)),
+    "fires-all": (
+        {"seconds": "2"},
+        0.1,
+        pb.Policies(misfire=pb.Policies.MISFIRE_FIRE_ALL, misfire_limit=5, misfire_grace=LATE),
+    ),
+    "skips-late": ({"seconds": "1"}, 0.1, pb.Policies(misfire=pb.Policies.MISFIRE_SKIP, misfire_grace=LATE)),
+    "fails-when-lost": ({"seconds": "4"}, 3.0, pb.Policies(on_worker_lost=pb.Policies.WORKER_LOST_FAIL)),
+}
+"""Jobs with other than the default policies: schedule, seconds of a call, policies."""
 
 _RECONNECT: Final = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 500))
 

@@ -32,6 +32,8 @@ class Struck:
     began: float
     ended: float
     """When the victim was let go on, or was ready again, or the connection healed."""
+    mended: float
+    """As `ended`; but what was killed was started again then, and may not have been ready yet."""
     silenced: frozenset[str] = frozenset()
     """The names, in the ledger, of the workers that could not renew a lease meanwhile, or ALL_WORKERS."""
     alone: bool = True
@@ -39,9 +41,9 @@ class Struck:
 
     @property
     def whole_from(self) -> float:
-        """From when recovery counts: from its beginning where others have to step in; else from the fault's end."""
+        """From when recovery counts: from its beginning where others have to step in; else from when it was mended."""
         others = self.fault.action in {Action.KILL, Action.STOP} and self.fault.victims[0] in (*BEATS, *WORKERS)
-        return self.began if others else self.ended
+        return self.began if others else self.mended
 
 
 class Striker:
@@ -65,14 +67,15 @@ class Striker:
     def _carry_out(self, fault: Fault, *, alone: bool) -> Struck:
         silenced = self._silenced(fault)
         began = time.time()
-        carry_out: Callable[[Fault], None] = {
+        carry_out: Callable[[Fault], float | None] = {
             Action.KILL: self._kill,
             Action.STOP: self._stop,
             Action.PURGE: self._purge,
             Action.FLUSH: self._flush,
         }.get(fault.action, self._break_links)
-        carry_out(fault)
-        return Struck(fault, began, time.time(), silenced, alone)
+        mended = carry_out(fault)
+        ended = time.time()
+        return Struck(fault, began, ended, mended or ended, silenced, alone)
 
     def _silenced(self, fault: Fault) -> frozenset[str]:
         if fault.store == MONGODB:
@@ -84,11 +87,13 @@ class Striker:
             return frozenset({ALL_WORKERS})
         return frozenset(self._fleet.holder(victim) for victim in fault.victims if victim in WORKERS)
 
-    def _kill(self, fault: Fault) -> None:
+    def _kill(self, fault: Fault) -> float:
         (victim,) = self._members(fault)
         victim.kill()
         self._stopping.wait(fault.seconds)
+        started = time.time()
         victim.start()
+        return started
 
     def _stop(self, fault: Fault) -> None:
         victims = self._members(fault)

@@ -57,7 +57,7 @@ def good() -> Evidence:
         fired(1, ("RUNNING", 1.1, "w1"), ("SUCCEEDED", 1.2, "w1")),
         fired(2, *lost),
         gap,
-        fired(5, ("RUNNING", 5.1, "w2"), ("SUCCEEDED", 5.2, "w2")),
+        fired(5, ("RUNNING", 9.6, "w2"), ("SUCCEEDED", 9.7, "w2")),
         closing,
     ]
     epoch = {"job_uid": "uid", "schedule": EVERY_SECOND}
@@ -65,7 +65,7 @@ def good() -> Evidence:
         {**epoch, "_id": "uid.0", "epoch": 0, "mode": "ACTIVE", "began": T0, "reason": "created"},
         {**epoch, "_id": "uid.1", "epoch": 1, "mode": "PAUSED", "began": at(5.5), "reason": "paused 1"},
     ]
-    calls = [call(1, 1, 1.1, 1.2), call(2, 1, 2.1, 4.0), call(2, 2, 9.3, 9.4), call(5, 1, 5.1, 5.2)]
+    calls = [call(1, 1, 1.1, 1.2), call(2, 1, 2.1, 4.0), call(2, 2, 9.3, 9.4), call(5, 1, 9.6, 9.7)]
     promises = [Acknowledged("created", "job"), Acknowledged("paused", "job", "paused 1")]
     return Evidence([{"_id": "job", "uid": "uid"}], revisions, rows, calls, [killed("w1", 4.0)], promises, LEASE)
 
@@ -76,12 +76,13 @@ def call(second: int, attempt: int, began: float, ended: float) -> TargetCall:
 
 def killed(worker: str, second: float) -> Struck:
     moment = at(second).timestamp()
-    return Struck(Fault(Action.KILL, ("worker-1",), 1.0), moment, moment + 2, frozenset({worker}))
+    return Struck(Fault(Action.KILL, ("worker-1",), 1.0), moment, moment + 2, moment + 1, frozenset({worker}))
 
 
 def stopped(worker: str, began: float, ended: float) -> Struck:
     fault = Fault(Action.STOP, ("worker-1",), ended - began)
-    return Struck(fault, at(began).timestamp(), at(ended).timestamp(), frozenset({worker}))
+    end = at(ended).timestamp()
+    return Struck(fault, at(began).timestamp(), end, end, frozenset({worker}))
 
 
 def doctored(good: Evidence, row: str, **fields: Any) -> Evidence:
@@ -114,7 +115,7 @@ def test_a_gap_that_counts_wrongly_is_illegal(good: Evidence):
 
 
 def test_a_second_decision_on_an_occurrence_is_seen(good: Evidence):
-    again = {**fired(5, ("RUNNING", 5.1, "w2"), ("SUCCEEDED", 5.2, "w2")), "_id": "again"}
+    again = {**fired(5, ("RUNNING", 9.6, "w2"), ("SUCCEEDED", 9.7, "w2")), "_id": "again"}
     verdict = judge(replace(good, rows=[*good.rows, again]))
     assert [each.partition(":")[0] for each in verdict.twice] == ["again"]
 
@@ -211,6 +212,14 @@ def test_an_attempt_taken_without_a_fault_that_explains_it_is_a_violation(good: 
     verdict = judge(replace(good, struck=struck))
     assert len(verdict.unmatched) == 1
     assert TAKEN in verdict.unmatched[0]
+
+
+def test_two_executions_of_a_job_at_a_time_are_seen_unless_its_policy_allows_them(good: Evidence):
+    calls = [call(1, 1, 1.1, 2.2), *good.calls[1:]]
+    both = replace(good, calls=calls)
+    assert judge(both).overlaps == ["fired at 1 and fired at 2 at 00:00:02.100"]
+    jobs = [{**good.jobs[0], "policies": {"overlap": "ALLOW", "max_concurrent": 2}}]
+    assert judge(replace(both, jobs=jobs)).violations == []
 
 
 def test_a_cancelled_execution_may_be_answered_by_the_attempt_that_ran(good: Evidence):

@@ -81,6 +81,8 @@ class Verdict:
     """Calls that no attempt explains."""
     broken_promises: list[str] = field(default_factory=list)
     """What the server acknowledged and the ledger does not have."""
+    overlaps: list[str] = field(default_factory=list)
+    """Executions of a job's schedule that ran at the same time, more than its policy allows."""
     cases: list[Case] = field(default_factory=list)
 
     @property
@@ -91,6 +93,7 @@ class Verdict:
             *(f"decided twice: {each}" for each in self.twice),
             *(f"illegal: {each}" for each in self.illegal),
             *(f"no fault explains it: {each}" for each in self.unmatched),
+            *(f"more at a time than the policy allows: {each}" for each in self.overlaps),
             *(f"beyond one call an attempt: {each}" for each in self.calls_beyond),
             *(f"promised and not kept: {each}" for each in self.broken_promises),
         ]
@@ -122,6 +125,7 @@ def judge(evidence: Evidence) -> Verdict:
     for row in evidence.rows:
         _judge_path(row, verdict)
     _judge_calls(evidence, verdict)
+    _judge_overlaps(evidence, verdict)
     _judge_promises(evidence, verdict)
     return verdict
 
@@ -346,6 +350,34 @@ def _end(struck: Struck, attempt: Attempt) -> float:
 
 def _clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%H:%M:%S.%f}"[:-3]
+
+
+# The overlap policy:
+
+
+def _judge_overlaps(evidence: Evidence, verdict: Verdict) -> None:
+    """See how many executions of one job's schedule the target had at the same time.
+
+    The call of a worker that had fallen silent does not count from then on: nobody could end it.
+    """
+    jobs = {job["uid"]: job for job in evidence.jobs}
+    rows = {row["_id"]: row for row in evidence.rows if row["trigger"] == "SCHEDULE" and row.get("run")}
+    attempts = {execution_id: _attempts(row) for execution_id, row in rows.items()}
+    by_job: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    for call in evidence.calls:
+        if call.execution_id in rows:
+            attempt = attempts[call.execution_id].get(call.attempt)
+            ended = min(call.ended, attempt.ended) if attempt is not None and attempt.taken else call.ended
+            by_job[rows[call.execution_id]["job_uid"]].append((call.began, ended, call.execution_id))
+    for uid, calls in by_job.items():
+        policies = jobs[uid].get("policies", {})
+        allowed = policies["max_concurrent"] if policies.get("overlap") == "ALLOW" else 1
+        running: list[tuple[float, str]] = []
+        for began, ended, execution_id in sorted(calls):
+            running = [(until, other) for until, other in running if until > began and other != execution_id]
+            running.append((ended, execution_id))
+            if len(running) > allowed:
+                verdict.overlaps.append(f"{' and '.join(other for _, other in running)} at {_clock(began)}")
 
 
 # What clients were told:
