@@ -217,7 +217,7 @@ class Fire:
             end = executions.end_open(job["uid"], self._by, "the job was deleted", running=change.cancel_running)
             self._executions.update_many(end.filter, end.update)
         history = jobs.revision_document(
-            job["uid"], install.epoch, change.spec, install.reached, change.by, change.reason
+            job["uid"], install.epoch, change.spec, install.reached, change.by, change.reason, install.fired
         )
         self._revisions.update_one({"_id": history["_id"]}, {"$setOnInsert": history}, upsert=True)
         result = self._jobs.update_one(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.refusals import NoSuch
-from shared.domain.audit import Fault, Finding, JobAudit, View, epochs_of, within_history
+from shared.domain.audit import Entry, Fault, Finding, JobAudit, View, epochs_of, within_history
 from shared.domain.errors import InvalidInput
 from shared.domain.job import JobState
 from shared.domain.plan import Mode
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from shared.domain.audit import Epoch
-    from shared.domain.plan import Spec
 
 Document: TypeAlias = "dict[str, Any]"
 
@@ -239,8 +238,9 @@ class _Present:
     judge: JobAudit
 
 
-def _entry(document: Mapping[str, Any]) -> tuple[int, datetime, Spec | None, str]:
+def _entry(document: Mapping[str, Any]) -> Entry:
+    number, began, fired = document["epoch"], document["began"], document.get("fired", 0)
     try:
-        return document["epoch"], document["began"], jobs.history_spec(document), ""
+        return Entry(number, began, jobs.history_spec(document), fired=fired)
     except (InvalidInput, UnknownRules, KeyError, ValueError) as error:
-        return document["epoch"], document["began"], None, str(error)
+        return Entry(number, began, None, str(error), fired)

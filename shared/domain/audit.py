@@ -53,7 +53,8 @@ class Finding:
 class Epoch:
     """What a part of a chain followed: its occurrences are those after `began`, through `ended` (None: it goes on).
 
-    spec is None when it cannot be read any more; why is then said in problem.
+    spec is None when it cannot be read any more; why is then said in problem. fired: how many of the runs that max_runs
+    allows were made before it.
     """
 
     number: int
@@ -61,6 +62,17 @@ class Epoch:
     began: datetime
     ended: datetime | None
     problem: str = ""
+    fired: int = 0
+
+
+class Entry(NamedTuple):
+    """An entry of a job's history; see Epoch."""
+
+    number: int
+    began: datetime
+    spec: Spec | None
+    problem: str = ""
+    fired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +198,7 @@ class EpochAudit:
         self._view = view
         self._due_through = due_through
         self._covered = epoch.began
+        self._fired = epoch.fired
         self._latest: LedgerRow | None = None
         self._closing: LedgerRow | None = None
 
@@ -208,8 +221,8 @@ class EpochAudit:
         if epoch.ended is None:
             if self._closing is not None:
                 return []  # a change is being installed; what follows it is in nobody's history yet
-            return self._missing(self._due_through, "due, but not decided, and the job is active")
-        found = self._missing(epoch.ended, "without a decision, although the next schedule is in force")
+            return self._left(self._due_through, "due, but not decided, and the job is active")
+        found = self._left(epoch.ended, "without a decision, although the next schedule is in force")
         if view.reaches(epoch) and epoch.ended <= view.ends:
             if self._closing is None:
                 said = f"epoch {self.number} ended at {_shown(epoch.ended)}, but no row closes it"
@@ -222,7 +235,24 @@ class EpochAudit:
 
     def _next(self, after: datetime) -> datetime | None:
         spec = self._epoch.spec
-        return None if spec is None or spec.mode is Mode.DELETED else spec.schedule.next_after(after)
+        if spec is None or spec.mode is Mode.DELETED or self._ran_out:
+            return None
+        return spec.schedule.next_after(after)
+
+    @property
+    def _ran_out(self) -> bool:
+        """Whether all runs were made that max_runs allows; not known to be so where rows of the epoch were removed."""
+        most = self._most_runs
+        return most is not None and self._fired >= most
+
+    @property
+    def _most_runs(self) -> int | None:
+        return self._epoch.spec.schedule.max_runs if self._epoch.spec is not None else None
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the runs of the epoch cannot all be counted, as it began before the view."""
+        return self._most_runs is not None and self._view.after(self._epoch.began) > self._epoch.began
 
     def _decide(self, row: LedgerRow) -> list[Finding]:
         if row.first is None or row.last is None or row.last < row.first:
@@ -236,6 +266,7 @@ class EpochAudit:
             found += self._counted(row, row.first, row.last)
         if self._latest is None or row.last > self._covered:
             self._latest = row
+        self._fired += row.run is True
         self._covered = max(self._covered, row.last)
         return found
 
@@ -285,13 +316,17 @@ class EpochAudit:
         if reached is None or reached < self._covered:
             said = f"it says that its epoch reached less than its rows cover, {_shown(self._covered)}"
             return [_of(row, Fault.BROKEN_CHAIN, said)]
-        found = self._missing(reached, "without a decision, although its epoch is closed")
+        found = self._left(reached, "without a decision, although its epoch is closed")
         expected = self._next(reached)
-        if row.first != expected:
+        if row.first != expected and not (row.first is None and self._is_cut):
             said = f"it stands at {_shown(row.first)}, and the first occurrence not covered is {_shown(expected)}"
             found.append(_of(row, Fault.BROKEN_CHAIN, said))
         self._covered = reached
         return found
+
+    def _left(self, through: datetime | None, why: str) -> list[Finding]:
+        """Return what is missing at the end of the epoch, unless it may have had no more runs to make."""
+        return [] if self._is_cut else self._missing(through, why)
 
     def _missing(self, through: datetime | None, why: str) -> list[Finding]:
         """Return the occurrences behind the covered ones, through an instant, within the view; as one finding."""
@@ -326,11 +361,13 @@ def within_history(findings: Iterable[Finding], removed_through: datetime | None
     ]
 
 
-def epochs_of(entries: Sequence[tuple[int, datetime, Spec | None, str]]) -> list[Epoch]:
-    """Return a job's epochs from the entries of its history: number, began, what was in force, why it is not known."""
-    ordered = sorted(entries, key=lambda entry: entry[0])
-    ends: Mapping[int, datetime] = {entry[0]: after[1] for entry, after in pairwise(ordered)}
-    return [Epoch(number, spec, began, ends.get(number), problem) for number, began, spec, problem in ordered]
+def epochs_of(entries: Iterable[Entry]) -> list[Epoch]:
+    """Return a job's epochs from the entries of its history."""
+    ordered = sorted(entries, key=lambda entry: entry.number)
+    ends: Mapping[int, datetime] = {entry.number: after.began for entry, after in pairwise(ordered)}
+    return [
+        Epoch(each.number, each.spec, each.began, ends.get(each.number), each.problem, each.fired) for each in ordered
+    ]
 
 
 def _of(row: LedgerRow, fault: Fault, said: str) -> Finding:

@@ -302,14 +302,17 @@ def edit(
     return [{"$set": fields}]
 
 
-def revision_document(uid: str, epoch: int, spec: Spec, began: datetime, by: str, reason: str) -> dict[str, Any]:
-    """Return the entry of the revision history that says what an epoch follows, and since when."""
+def revision_document(
+    uid: str, epoch: int, spec: Spec, began: datetime, by: str, reason: str, fired: int = 0
+) -> dict[str, Any]:
+    """Return the entry of the revision history that says what an epoch follows, since when, and after how many runs."""
     return {
         "_id": f"{uid}.{epoch}",
         "job_uid": uid,
         "epoch": epoch,
         **_spec_document(spec),
         "began": began,
+        "fired": fired,
         "by": by,
         "reason": reason,
     }

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.audit import (
+    Entry,
     Epoch,
     Fault,
     Finding,
@@ -65,11 +66,11 @@ def steps(when: datetime, *states: State) -> tuple[Step, ...]:
 
 
 def one_epoch(followed: Spec | None = None) -> list[Epoch]:
-    return epochs_of([(0, ORIGIN, followed or spec(), "")])
+    return epochs_of([Entry(0, ORIGIN, followed or spec())])
 
 
 def two_epochs(ended: float, second: Spec | None = None) -> list[Epoch]:
-    return epochs_of([(0, ORIGIN, spec(), ""), (1, at(ended), second or spec(), "")])
+    return epochs_of([Entry(0, ORIGIN, spec()), Entry(1, at(ended), second or spec())])
 
 
 def audited(
@@ -157,7 +158,7 @@ class TestOccurrences:
 
     def test_a_once_that_lies_just_before_its_creation_counts(self) -> None:
         when = at(-30)
-        epochs = epochs_of([(0, when - timedelta(milliseconds=1), spec(once(when)), "")])
+        epochs = epochs_of([Entry(0, when - timedelta(milliseconds=1), spec(once(when)))])
         assert audited([fire(-30)], epochs, due=100) == []
         assert faults(audited([], epochs, due=100)) == ["MISSING"]
 
@@ -201,7 +202,7 @@ class TestEpochs:
 
     def test_the_tenth_epoch_follows_the_ninth(self) -> None:
         """Although the ids of its rows sort before those of the second."""
-        entries = [(number, at(number * 10), spec(), "") for number in range(12)]
+        entries = [Entry(number, at(number * 10), spec()) for number in range(12)]
         rows = [
             row
             for number in range(12)
@@ -228,7 +229,7 @@ class TestEpochs:
         assert faults(audited([*rows, fire(3, 1)], epochs)) == ["NO_OCCURRENCE"]
 
     def test_a_schedule_that_ends_is_closed_at_its_end(self) -> None:
-        ended = [(0, ORIGIN, spec(every(end=at(3))), ""), (1, at(50), spec(), "")]
+        ended = [Entry(0, ORIGIN, spec(every(end=at(3)))), Entry(1, at(50), spec())]
         rows = [fire(1), fire(2), fire(3), closing(None, 50), fire(51, 1)]
         assert audited(rows, epochs_of(ended), due=51) == []
 
@@ -247,9 +248,38 @@ class TestEpochs:
         assert judge.finish() == []
 
     def test_a_schedule_that_cannot_be_read_is_said_once_not_passed_over(self) -> None:
-        epochs = epochs_of([(0, ORIGIN, None, "no such zone"), (1, at(5), spec(), "")])
+        epochs = epochs_of([Entry(0, ORIGIN, None, "no such zone"), Entry(1, at(5), spec())])
         (found,) = audited([fire(1), fire(2), closing(6, 5), fire(6, 1)], epochs)
         assert (found.fault, "no such zone" in found.detail) == (Fault.UNREADABLE, True)
+
+
+class TestMaxRuns:
+    """Of a job that fires every second, three times."""
+
+    limited = spec(replace(every(), max_runs=3))
+
+    def audited(self, *rows: LedgerRow, fired: int = 0, begins: float | None = None) -> list[str]:
+        epochs = epochs_of([Entry(0, ORIGIN, self.limited, fired=fired)])
+        return faults(audited(rows, epochs, due=100, begins=begins))
+
+    def test_after_the_last_run_nothing_is_missing(self) -> None:
+        assert self.audited(fire(1), gap(2, 3, 2), fire(4), fire(5)) == []
+        assert self.audited(fire(1), fired=2) == []
+
+    def test_before_it_everything_has_to_be_decided(self) -> None:
+        assert self.audited(fire(1), gap(2, 3, 2), fire(4)) == ["MISSING"]
+
+    def test_one_run_too_many_is_no_occurrence(self) -> None:
+        assert self.audited(fire(1), fire(2), fire(3), fire(4)) == ["NO_OCCURRENCE"]
+
+    def test_an_epoch_that_ran_out_is_closed_at_its_end(self) -> None:
+        epochs = epochs_of([Entry(0, ORIGIN, self.limited), Entry(1, at(50), spec(mode=Mode.PAUSED))])
+        rows = [fire(1), fire(2), fire(3)]
+        assert audited([*rows, closing(None, 50)], epochs) == []
+        assert faults(audited([*rows, closing(51, 50)], epochs)) == ["BROKEN_CHAIN"]
+
+    def test_runs_that_were_removed_are_not_taken_for_missing(self) -> None:
+        assert self.audited(fire(4), begins=3) == []
 
 
 class TestView:
@@ -339,12 +369,12 @@ def ledgers(draw: st.DrawFn) -> tuple[list[Epoch], list[LedgerRow], float]:
     schedules: list[Schedule] = [every(1), every(7), every(60)]
     began = 0.0
     rows: list[LedgerRow] = []
-    entries: list[tuple[int, datetime, Spec | None, str]] = []
+    entries: list[Entry] = []
     numbers = range(draw(st.integers(1, 12)))
     for number in numbers:
         schedule = draw(st.sampled_from(schedules))
         mode = draw(st.sampled_from([Mode.ACTIVE, Mode.PAUSED])) if number < numbers[-1] else Mode.ACTIVE
-        entries.append((number, at(began), spec(schedule, mode), ""))
+        entries.append(Entry(number, at(began), spec(schedule, mode)))
         reached = began + draw(st.integers(0, 120_000)) / 1000
         covered = at(began)
         while (first := schedule.next_after(covered)) is not None and first <= at(reached):
