@@ -44,7 +44,9 @@ def row(number: int) -> dict[str, Any]:
         running = fired(job, nominal, state="RUNNING", lease=lease)
         del running["send_at"]
         return running
-    return ended | ({"dead_letter": True} if kind == 3 else {})
+    if kind == 4:
+        return fired(job, nominal, held=True)
+    return ended | ({"dead_letter": True, "may_pause": True} if kind == 3 else {})
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,9 @@ def filled(mongodb_url: str) -> Iterator[Db]:
     for collection, indexes in INDEXES.items():
         database[collection].create_indexes(indexes)
     database.jobs.insert_many(
-        job_document(f"job-{n}") | {"wake_at": NOW - HOUR if n < DUE else NOW + HOUR if n % 3 else None}
+        job_document(f"job-{n}", policies={"delete_after_done": n % 50 == 0})
+        | {"wake_at": NOW - HOUR if n < DUE else NOW + HOUR if n % 3 else None}
+        | {"state": "COMPLETED" if n % 10 == 0 else "ACTIVE"}
         for n in range(JOBS)
     )
     database.executions.insert_many(row(n) for n in range(2000))
@@ -108,6 +112,20 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"filter": executions.waiting_filter("scraping", timedelta(minutes=1)), "sort": {"queued_at": 1}},
         "waiting",
     ),
+    "rows that are held": (
+        "executions", {"filter": executions.held_filter(ALL, "uid-job-1"), "sort": {"job_uid": 1}, "limit": 50}, "held",
+    ),
+    "failures that may pause their job": (
+        "executions", {"filter": executions.may_pause_filter(ALL), "limit": 500}, "may_pause",
+    ),
+    "what a job ran last": (
+        "executions",
+        {
+            "filter": executions.last_ended_filter("uid-job-1", NOW - HOUR), "sort": dict(NEWEST_FIRST), "limit": 3,
+        },
+        "job",
+    ),
+    "jobs that are done": ("jobs", {"filter": jobs.done_filter(ALL)}, "done"),
     "dead letters": ("executions", {"filter": executions.DEAD_LETTER_FILTER, "limit": 100}, "dead_letter"),
     "a chain": ("executions", {"filter": executions.chain_filter("uid-job-1", 0, NOW)}, "_id_"),
     "what to cancel": ("executions", {"filter": executions.end_open("uid-job-1", "", "").filter}, "open"),
