@@ -83,7 +83,7 @@ class Rescue:
         moved = 0
         for row in self._executions.find(executions.expired_filter(held), {"now": "$$NOW", **_FIELDS}).limit(BATCH):
             worker = row["lease"]["holder"]
-            after = after_lost_worker(worker, row["attempt"], row["retry"]["max_attempts"], row["now"])
+            after = after_lost_worker(worker, executions.tries(row), row["retry"]["max_attempts"], row["now"])
             lost = Failure(WORKER_LOST, f"worker {worker} fell silent during attempt {row['attempt']}", retryable=True)
             move = executions.rescue(row["_id"], row["lease"]["nonce"], self._by, lost, after)
             # The state is read from the row: the write itself may have cancelled what was to be tried again.
@@ -106,4 +106,4 @@ class Rescue:
         return moved
 
 
-_FIELDS: Final = dict.fromkeys(("job_id", "attempt", "lease", "retry", "trace_id"), 1)
+_FIELDS: Final = dict.fromkeys(("job_id", "attempt", "handed_back", "lease", "retry", "trace_id"), 1)

@@ -144,7 +144,9 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(8, ge=1, description="Executions that one worker runs at a time.")
     worker_pool: Literal["threads", "prefork", "solo"] = Field("threads", description="Celery's pool in the worker.")
     shutdown_grace: Seconds = Field(
-        10, description="Seconds that calls in progress get when the gRPC server is stopped."
+        10,
+        description="Seconds that calls in progress get when the gRPC server or a worker is stopped; a worker then "
+        "hands its attempts back, for other workers to make them anew.",
     )
     server_metrics_port: Port = Field(9464, description="Prometheus port of the gRPC server.")
     beat_metrics_port: Port = Field(9465, description="Prometheus port of beat; the next free one if it is taken.")

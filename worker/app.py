@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from datetime import timedelta
-from mmap import mmap
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from celery import signals
+from celery import bootsteps, signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.exceptions import Ignore, Reject, Retry
+from celery.platforms import EX_OK
 from celery.worker import state as worker_state
 
 from shared import log as logs
@@ -31,9 +32,12 @@ from worker.keeper import Keeper
 from worker.ledger import Ledger, StoppingError
 from worker.results import ExecutionFailed, ResultCopy, describe
 from worker.run import Runner
+from worker.stopping import Stopping
 from worker.target import TargetCaller
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from celery import Task
 
 log = get_logger()
@@ -51,9 +55,7 @@ app = celery_app
 _lock = Lock()
 _runners: dict[int, Runner] = {}
 _results = ResultCopy(celery_app.backend)
-_stopping = mmap(-1, 1)
-"""Shared with the processes of the prefork pool, which are not told otherwise. Without a lock, as it is written in a
-signal's handler."""
+_stopping = Stopping(settings.shutdown_grace)
 
 
 def runner(worker: str) -> Runner:
@@ -68,21 +70,43 @@ def runner(worker: str) -> Runner:
 
 def _build(worker: str) -> Runner:
     lease = timedelta(seconds=settings.execution_lease)
-    ledger = Ledger(connect(settings.mongodb_url), worker, lease, _is_stopping)
-    keeper = Keeper(ledger, lease)
+    ledger = Ledger(connect(settings.mongodb_url), worker, lease, _stopping)
+    keeper = Keeper(ledger, lease, _stopping)
     keeper.start()
     metrics.serve(settings.bind_host, settings.worker_metrics_port, alternatives=OTHER_METRICS_PORTS)
     caller = TargetCaller(_targets, settings.retryable_codes)
     return Runner(ledger, keeper, caller, worker)
 
 
-def _is_stopping() -> bool:
-    return bool(_stopping[0]) or worker_state.should_stop is not None
+class _StopStep(bootsteps.StartStopStep):
+    """Knows of every way in which a worker is stopped, before the pool waits for what runs."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def stop(self, _worker: object) -> None:
+        _stopping.begin()
 
 
-@signals.worker_shutting_down.connect
-def _tell_children(**_: object) -> None:
-    _stopping[0] = 1
+celery_app.steps["worker"].add(_StopStep)
+
+
+@signals.worker_ready.connect
+def _stop_by_signal(**_: object) -> None:
+    """Stop by the same rule whatever the signal and the pool.
+
+    Celery's own handlers wait for what runs without end, or cut it off: those of SIGQUIT, and of a second SIGINT.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, _on_signal)
+
+
+def _on_signal(number: int, _frame: FrameType | None) -> None:
+    """Begin to stop; at the second signal, or SIGQUIT, without further grace. Logs nothing: locks may be held."""
+    if _stopping.asked() or number == signal.SIGQUIT:
+        _stopping.hurry()
+    else:
+        _stopping.begin()
+    worker_state.should_stop = EX_OK  # type: ignore[assignment]
 
 
 @celery_app.task(
@@ -97,6 +121,8 @@ def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
     if not isinstance(execution_id, str):
         # Not of our making; and to MongoDB, a map would be a condition that any execution may fulfil.
         raise Reject(f"{execution_id!r} is not an execution id", requeue=False)
+    if _stopping.asked():
+        raise Reject("the worker stops", requeue=True)
     try:
         outcome = runner(self.request.hostname or "worker").run(execution_id)
     except StoppingError as stopping:

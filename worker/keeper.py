@@ -1,6 +1,7 @@
 """The keeper: renew the leases of what this process runs, and end the calls that are to end early.
 
-Those are the calls whose lease is lost, and those of executions that somebody has cancelled.
+Those are the calls whose lease is lost, those of executions that somebody has cancelled, and those that still run when
+the worker stops and their grace is over.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from shared.store.executions import Claimed
     from worker.ledger import Lease, Ledger
+    from worker.stopping import Stopping
     from worker.target import Cancellation
 
 log = get_logger()
@@ -45,10 +47,11 @@ class Held:
 class Keeper(Thread):
     """One thread a process, whatever the pool."""
 
-    def __init__(self, ledger: Ledger, lease: timedelta) -> None:
+    def __init__(self, ledger: Ledger, lease: timedelta, stopping: Stopping) -> None:
         super().__init__(name="keeper", daemon=True)
         self._ledger = ledger
         self._lease = lease.total_seconds()
+        self._worker_stops = stopping
         self._held: dict[str, Held] = {}
         self._lock = Lock()
         self._store_away = False
@@ -80,12 +83,17 @@ class Keeper(Thread):
             self._drop(held)
 
     def run(self) -> None:
-        """Renew three times a lease, be there when one ends, and look for cancels; asleep while nothing runs."""
+        """Renew three times a lease, be there when one ends, and look for cancels; asleep while nothing runs.
+
+        Sees within a second that the worker is to stop.
+        """
         while not self._stopping.is_set():
             self._something_held.wait()
-            if self._stopping.wait(max(0.0, min(self._renewal_due(), self._next_look) - monotonic())):
+            if self._stopping.wait(max(0.0, self._next_duty() - monotonic())):
                 break
             try:
+                if self._worker_stops.grace_over():
+                    self.hand_back()
                 if monotonic() >= self._renewal_due():
                     self.run_once()
                 elif monotonic() >= self._next_look:
@@ -125,6 +133,19 @@ class Keeper(Thread):
         else:
             self._cancel(held, found)
 
+    def hand_back(self) -> None:
+        """End the calls that still run, so that other workers make them."""
+        for each in self._all():
+            if not each.call_ended and each.cancellation.cancel("handed back: the worker stops", hand_back=True):
+                log.warning(
+                    "attempt is handed back",
+                    action="attempt_handed_back",
+                    execution_id=each.claimed.execution_id,
+                    job_id=each.claimed.job_id,
+                    attempt=each.claimed.attempt,
+                    trace_id=each.claimed.trace_id,
+                )
+
     def stop(self) -> None:
         """End the thread."""
         self._stopping.set()
@@ -133,6 +154,12 @@ class Keeper(Thread):
     def _all(self) -> list[Held]:
         with self._lock:
             return list(self._held.values())
+
+    def _next_duty(self) -> float:
+        grace_ends = self._worker_stops.ends_at
+        # Once it is over, what began even later is found with the next look.
+        until_handed_back = [grace_ends] if grace_ends is not None and not self._worker_stops.grace_over() else []
+        return min([self._renewal_due(), self._next_look, *until_handed_back])
 
     def _renewal_due(self) -> float:
         with self._lock:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from shared.store.executions import Claimed, Move
+    from worker.stopping import Stopping
 
 log = get_logger()
 
@@ -59,12 +60,11 @@ class Ended:
 class Ledger:
     """The executions, as a worker uses them. Safe for use by many threads.
 
-    Every operation waits while MongoDB is away, unless the worker is stopping: then it raises StoppingError.
+    Every operation waits while MongoDB is away. When the worker is stopping, what begins an attempt does so no longer,
+    and what records one no longer than the grace: then they raise StoppingError.
     """
 
-    def __init__(
-        self, database: Database[dict[str, Any]], worker: str, lease: timedelta, stopping: Callable[[], bool]
-    ) -> None:
+    def __init__(self, database: Database[dict[str, Any]], worker: str, lease: timedelta, stopping: Stopping) -> None:
         self._executions = database[executions.COLLECTION]
         self._jobs = database[jobs.COLLECTION]
         self._worker = worker
@@ -124,7 +124,7 @@ class Ledger:
                 return _ended(written["transitions"][-1])
             return self._own_outcome(claimed) if tried else None
 
-        return self._persist(lambda tried: write(tried=tried))
+        return self._persist(lambda tried: write(tried=tried), until=self._stopping.grace_over)
 
     def renew(self, held: Mapping[str, str], within: float) -> dict[str, str | None]:
         """Prolong the leases of attempts, given as execution id to nonce, and look at them as look does.
@@ -159,8 +159,12 @@ class Ledger:
         ends = steps[begins[claimed.attempt - 1] + 1 :] if len(begins) >= claimed.attempt else []
         return _ended(ends[0]) if ends and ends[0]["by"] == self._worker else None
 
-    def _persist(self, operation: Callable[[bool], _T]) -> _T:
-        """Do an operation until the store answers. It is told whether an earlier try may have taken effect."""
+    def _persist(self, operation: Callable[[bool], _T], until: Callable[[], bool] | None = None) -> _T:
+        """Do an operation until the store answers, or until it is time to give up: by default, when the worker stops.
+
+        It is told whether an earlier try may have taken effect.
+        """
+        give_up = until or self._stopping.asked
         tried = False
         while True:
             try:
@@ -171,7 +175,7 @@ class Ledger:
                 if not tried:
                     log.warning("the store cannot be reached", action="store_away", error=str(error))
                 tried = True
-                if self._stopping():
+                if give_up():
                     raise StoppingError(str(error)) from error
                 sleep(RETRY_WAIT)
 

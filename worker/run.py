@@ -77,7 +77,7 @@ class Runner:
             seconds = monotonic() - started
             metrics.WORKER_DURATION.labels(claimed.target_service).observe(seconds)
             # Still holding: the lease is kept until the outcome is written, however long the store takes.
-            outcome = self._record(lease, answer)
+            outcome = self._record(lease, answer, cancellation)
         state = outcome.state.value if outcome.state else "REFUSED"
         metrics.WORKER_EXECUTIONS.labels(claimed.queue, claimed.target_service, state).inc()
         if outcome.state is State.PENDING:
@@ -95,16 +95,19 @@ class Runner:
         )
         return outcome
 
-    def _record(self, lease: Lease, answer: Succeeded | Failure) -> Outcome:
+    def _record(self, lease: Lease, answer: Succeeded | Failure, cancellation: Cancellation) -> Outcome:
         claimed = lease.claimed
         if isinstance(answer, Succeeded):
             text, truncated = executions.cut_result(answer.result)
             move = executions.succeed(claimed.execution_id, claimed.nonce, self._worker, text, truncated=truncated)
             result, failure = json.loads(text), None
+        elif cancellation.hands_back(answer):
+            move = executions.hand_back(claimed.execution_id, claimed.nonce, self._worker, answer.message)
+            result, failure = None, answer
         else:
             # The database's time, since it decides whether the wait is over: this host's clock may be off.
             now = lease.granted_at + timedelta(seconds=monotonic() - lease.asked_at)
-            after = after_failure(answer, claimed.attempt, claimed.retry, now, random())
+            after = after_failure(answer, claimed.tries, claimed.retry, now, random())
             move = executions.fail(claimed.execution_id, claimed.nonce, self._worker, answer, after)
             result, failure = None, answer
         ended = self._ledger.record(claimed, move)

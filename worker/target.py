@@ -74,6 +74,7 @@ class Cancellation:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failure: Failure | None = None
+        self._handing_back = False
         self._end: Callable[[], object] | None = None
 
     @property
@@ -81,16 +82,22 @@ class Cancellation:
         """What the call was asked to end with, if it was."""
         return self._failure
 
-    def cancel(self, reason: str, *, retryable: bool = False) -> bool:
+    def hands_back(self, outcome: Failure) -> bool:
+        """Return whether a call ended with this failure because it was to be handed back."""
+        return self._handing_back and outcome is self._failure
+
+    def cancel(self, reason: str, *, retryable: bool = False, hand_back: bool = False) -> bool:
         """End the call, so that the target sees it cancelled; the attempt fails with CANCELLED and this reason.
 
-        retryable: for reasons of ours, as a lost lease, after which the work is still to be done.
+        retryable: for reasons of ours, as a lost lease, after which the work is still to be done. hand_back: the
+        attempt is not to count; another worker is to do the work.
         The first to cancel is heard; returns whether it is this one. Does not wait for the call to end.
         """
         with self._lock:
             if self._failure is not None:
                 return False
-            self._failure = Failure("CANCELLED", reason, retryable)
+            self._failure = Failure("CANCELLED", reason, retryable or hand_back)
+            self._handing_back = hand_back
             end = self._end
         if end is not None:
             end()

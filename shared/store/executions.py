@@ -327,48 +327,64 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
         "message": failure.message[:LONGEST_ERROR],
         "retryable": failure.retryable,
     }
-    # Decided in the write itself, so that no cancel and no deletion is missed: what was asked to stop ends CANCELLED,
-    # and what was only given up is not tried again.
-    asked, given_up = {"$eq": ["$cancel.call", True]}, {"$gt": ["$cancel", None]}
+    if after.due_at is not None:
+        return _wait_again(by, after.reason, literal(after.due_at), {"error": literal(error)})
+    # Decided in the write itself, so that no cancel is missed.
+    asked = {"$eq": ["$cancel.call", True]}
     pauses = {"$gt": ["$policies.pause_on_failure", 0]}
-    stopped = {
-        "$concat": [
-            {"$cond": [asked, "cancelled by ", "given up by "]},
-            "$cancel.by",
-            {"$cond": [{"$eq": ["$cancel.reason", ""]}, "", ": "]},
-            "$cancel.reason",
-        ]
-    }
-    if after.due_at is None:
-        return [
-            _enter(
-                {"$cond": [asked, literal(State.CANCELLED.value), literal(State.FAILED.value)]},
-                by,
-                {"$cond": [asked, stopped, literal(after.reason)]},
-                {
-                    "error": literal(error),
-                    "finished_at": NOW,
-                    "dead_letter": {"$cond": [asked, "$$REMOVE", True]},
-                    "may_pause": {"$cond": [{"$and": [{"$not": [asked]}, pauses]}, True, "$$REMOVE"]},
-                },
-            ),
-            _LEAVE_OPEN,
-        ]
     return [
         _enter(
-            {"$cond": [given_up, literal(State.CANCELLED.value), literal(State.PENDING.value)]},
+            {"$cond": [asked, literal(State.CANCELLED.value), literal(State.FAILED.value)]},
             by,
-            {"$cond": [given_up, stopped, literal(after.reason)]},
+            {"$cond": [asked, _WHO_STOPPED, literal(after.reason)]},
             {
                 "error": literal(error),
-                "due_at": literal(after.due_at),
-                "send_at": {"$cond": [given_up, "$$REMOVE", literal(after.due_at)]},
-                "finished_at": {"$cond": [given_up, NOW, "$$REMOVE"]},
-                "open": {"$cond": [given_up, "$$REMOVE", True]},
+                "finished_at": NOW,
+                "dead_letter": {"$cond": [asked, "$$REMOVE", True]},
+                "may_pause": {"$cond": [{"$and": [{"$not": [asked]}, pauses]}, True, "$$REMOVE"]},
+            },
+        ),
+        _LEAVE_OPEN,
+    ]
+
+
+def hand_back(execution_id: str, nonce: str, by: str, reason: str) -> Move:
+    """Give a held attempt that was ended without its fault to another worker, at once; it does not count as one."""
+    fields = {"handed_back": {"$add": [{"$ifNull": ["$handed_back", 0]}, 1]}}
+    return Move(_held(execution_id, nonce), _wait_again(by, reason, NOW, fields))
+
+
+def _wait_again(by: str, reason: str, due_at: object, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Leave RUNNING for PENDING; for CANCELLED, when the execution was cancelled, or its job deleted, meanwhile.
+
+    Decided in the write itself, so that no cancel and no deletion is missed.
+    """
+    stopped = {"$gt": ["$cancel", None]}
+    return [
+        _enter(
+            {"$cond": [stopped, literal(State.CANCELLED.value), literal(State.PENDING.value)]},
+            by,
+            {"$cond": [stopped, _WHO_STOPPED, literal(reason)]},
+            {
+                **fields,
+                "due_at": due_at,
+                "send_at": {"$cond": [stopped, "$$REMOVE", due_at]},
+                "finished_at": {"$cond": [stopped, NOW, "$$REMOVE"]},
+                "open": {"$cond": [stopped, "$$REMOVE", True]},
             },
         ),
         _LEAVE_RUNNING,
     ]
+
+
+_WHO_STOPPED: Final = {
+    "$concat": [
+        {"$cond": [{"$eq": ["$cancel.call", True]}, "cancelled by ", "given up by "]},
+        "$cancel.by",
+        {"$cond": [{"$eq": ["$cancel.reason", ""]}, "", ": "]},
+        "$cancel.reason",
+    ]
+}
 
 
 def cancel(execution_id: str, by: str, reason: str) -> Move:
@@ -593,7 +609,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         started_at=get("started_at"),
         finished_at=get("finished_at"),
         attempt=get("attempt", 0),
-        max_attempts=get("retry", {}).get("max_attempts", 0),
+        max_attempts=get("retry", {}).get("max_attempts", 0) + get("handed_back", 0),
         workers_lost=get("workers_lost", 0),
         queue=get("queue", ""),
         worker=get("worker", ""),
@@ -615,11 +631,15 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An attempt that this process holds: all that its call needs. parameters is JSON."""
+    """An attempt that this process holds: all that its call needs. parameters is JSON.
+
+    tries is the number of the attempt without those that were handed back: what its retry policy counts.
+    """
 
     execution_id: str
     nonce: str
     attempt: int
+    tries: int
     job_id: str
     job_name: str
     trigger: Trigger
@@ -633,12 +653,19 @@ class Claimed:
     trace_id: str
 
 
+def tries(document: Mapping[str, Any]) -> int:
+    """Return how many of a row's attempts count for its retry policy: not those that were handed back."""
+    count: int = document["attempt"] - document.get("handed_back", 0)
+    return count
+
+
 def to_claimed(document: Mapping[str, Any]) -> Claimed:
     """Read the row that a claim returned."""
     return Claimed(
         execution_id=document["_id"],
         nonce=document["lease"]["nonce"],
         attempt=document["attempt"],
+        tries=tries(document),
         job_id=document["job_id"],
         job_name=document["job_name"],
         trigger=Trigger(document["trigger"]),

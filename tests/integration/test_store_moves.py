@@ -74,6 +74,7 @@ def do(database: Db, move: Move) -> dict[str, Any]:
 MOVES: dict[str, tuple[Callable[[], Move], State]] = {
     "claim": (lambda: executions.claim(ID, "worker-2", "n2", LEASE), State.RUNNING),
     "succeed": (lambda: executions.succeed(ID, "n1", "worker-1", "{}", truncated=False), State.SUCCEEDED),
+    "hand back": (lambda: executions.hand_back(ID, "n1", "worker-1", TEXT), State.PENDING),
     "drop": (lambda: executions.drop(ID, "n1", "worker-1", TEXT), State.CANCELLED),
     "fail for good": (lambda: executions.fail(ID, "n1", "worker-1", FAILURE, FAILED), State.FAILED),
     "fail and retry": (lambda: executions.fail(ID, "n1", "worker-1", FAILURE, again()), State.PENDING),
@@ -84,6 +85,7 @@ MOVES: dict[str, tuple[Callable[[], Move], State]] = {
 FROM = {
     "claim": {State.PENDING, State.QUEUED},
     "succeed": {State.RUNNING},
+    "hand back": {State.RUNNING},
     "drop": {State.RUNNING},
     "fail for good": {State.RUNNING},
     "fail and retry": {State.RUNNING},
@@ -272,6 +274,16 @@ def asked(*, call: bool) -> dict[str, Any]:
     return {"by": "$anna", "reason": TEXT, "at": now(), "call": call}
 
 
+def test_a_hand_back_is_due_at_once_and_counts_as_no_try(database: Db) -> None:
+    put(database, row(State.RUNNING, attempt=3))
+    after = do(database, executions.hand_back(ID, "n1", "w", TEXT))
+    assert after["due_at"] == after["send_at"] == after["transitions"][-1]["at"]
+    assert (executions.tries(after), executions.to_execution(after).max_attempts) == (2, 5)
+    assert "error" not in after
+    again = do(database, executions.claim(ID, "worker-2", "n2", LEASE))
+    assert (again["attempt"], executions.tries(again)) == (4, 3)
+
+
 class TestStopped:
     """An execution that was cancelled, or whose job was deleted, while an attempt ran."""
 
@@ -289,6 +301,13 @@ class TestStopped:
         put(database, row(State.RUNNING, cancel=asked(call=call)))
         after = do(database, executions.rescue(ID, "n1", "beat", FAILURE, again()))
         assert (after["state"], after["workers_lost"]) == ("CANCELLED", 1)
+
+    @pytest.mark.parametrize("call", [True, False])
+    def test_it_is_not_handed_back_but_cancelled(self, database: Db, *, call: bool) -> None:
+        put(database, row(State.RUNNING, cancel=asked(call=call)))
+        after = do(database, executions.hand_back(ID, "n1", "w", TEXT))
+        assert after["state"] == "CANCELLED"
+        assert not {"open", "lease", "send_at"} & set(after)
 
     def test_a_last_failure_of_what_was_cancelled_is_no_dead_letter(self, database: Db) -> None:
         for end in (executions.fail, executions.rescue):

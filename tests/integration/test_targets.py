@@ -152,6 +152,7 @@ def claimed(parameters: object = None, method: str = "Sell", service: str = "sho
         execution_id="uid.1.20260131T080000Z",
         nonce="n",
         attempt=1,
+        tries=1,
         job_id="sell",
         job_name="Sell",
         trigger=Trigger.SCHEDULE,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared import metrics
-from shared.domain.execution import State
+from shared.domain.execution import Failure, State
 from shared.store import executions
 from shared.store.mongo import connect
 from shared.targets import Target, Targets
@@ -31,6 +31,7 @@ from tests.integration.test_worker_ledger import (
 )
 from worker.keeper import Keeper
 from worker.run import Runner
+from worker.stopping import Stopping
 from worker.target import Cancellation, TargetCaller
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ def recorder() -> Iterator[Recorder]:
         yield running
 
 
-def keeper(of: Ledger, lease: timedelta) -> Keeper:
+def keeper(of: Ledger, lease: timedelta, stopping: Stopping | None = None) -> Keeper:
     """A keeper that the test drives by hand."""
-    return Keeper(of, lease)
+    return Keeper(of, lease, stopping or Stopping(60))
 
 
 @pytest.fixture
@@ -192,13 +193,69 @@ def test_a_look_that_fails_costs_no_lease(database: Documents, through_proxy: Do
     cancellation = Cancellation()
     with keep.holding(claim(ledger(through_proxy), execution_id := execution(database)), cancellation):
         cancel(database, execution_id)
-        proxy.lose("find")
-        proxy.lose("find")  # PyMongo reads a second time by itself
+        proxy.stall()
         keep.look_once()
-        assert proxy.has_lost_all
         assert cancellation.failure is None
+        proxy.flow()
         keep.run_once()
         assert cancellation.failure is not None
+
+
+@pytest.mark.parametrize("hurried", [False, True], ids=["when the grace is over", "at a second signal"])
+def test_a_stopping_worker_hands_back_what_still_runs_and_it_does_not_count(
+    database: Documents, recorder: Recorder, started: list[Keeper], *, hurried: bool
+):
+    label = f"handed-{hurried}"
+    execution_id = execution(database, parameters=f'{{"label": "{label}", "hold": true}}')
+    database.executions.update_one({"_id": execution_id}, {"$set": {"retry.max_attempts": 1}})
+    mine, stopping = ledger(database), Stopping(3600 if hurried else 0)
+    keep = keeper(mine, LONG, stopping)
+    started.append(keep)
+    keep.start()
+    caller = TargetCaller(Targets([Target("recorder", f"localhost:{recorder.port}", ())]), frozenset())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(Runner(mine, keep, caller, "worker-1").run, execution_id)
+        (call,) = recorder.wait_for_calls(label, 1)
+        stopping.begin()
+        if hurried:
+            stopping.hurry()
+        outcome = running.result(30)
+    assert call.ended.wait(30)
+    assert (outcome.state, outcome.reason) == (State.PENDING, "handed back: the worker stops")
+    raw = database.executions.find_one({"_id": execution_id})
+    assert raw is not None
+    assert raw["send_at"] == raw["due_at"] == raw["transitions"][-1]["at"], "the relay sends it at once"
+    assert "lease" not in raw
+    again = claim(ledger(database, "worker-2"), execution_id).claimed
+    assert (again.attempt, again.tries, stored(database, execution_id).max_attempts) == (2, 1, 2)
+    caller.close()
+
+
+def test_what_ends_within_the_grace_is_not_handed_back(database: Documents):
+    stopping = Stopping(60)
+    keep = keeper(ledger(database, stopping=stopping), LONG, stopping)
+    cancellation = Cancellation()
+    lease = claim(ledger(database), execution(database))
+    with keep.holding(lease, cancellation) as held:
+        stopping.begin()
+        assert not stopping.grace_over()
+        held.call_ended = True
+        stopping.hurry()
+        keep.hand_back()
+        assert cancellation.failure is None
+
+
+def test_a_failure_of_the_targets_own_is_no_hand_back():
+    cancellation = Cancellation()
+    cancellation.cancel("handed back", hand_back=True)
+    assert cancellation.failure is not None
+    assert cancellation.hands_back(cancellation.failure)
+    assert not cancellation.hands_back(Failure("INTERNAL", "broken", retryable=False))
+    lost = Cancellation()
+    lost.cancel("the lease was lost", retryable=True)
+    lost.cancel("handed back", hand_back=True)
+    assert lost.failure is not None
+    assert not lost.hands_back(lost.failure)
 
 
 def test_a_worker_that_stood_still_after_its_claim_does_not_call_for_an_attempt_that_was_taken(

@@ -22,6 +22,7 @@ from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
 from tests.builders import at, fired, job_document
 from worker.ledger import Ledger, StoppingError
+from worker.stopping import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,20 +66,30 @@ def ledger(
     database: Documents,
     worker: str = "worker-1",
     lease: timedelta = LONG,
-    stopping: Callable[[], bool] = lambda: False,
+    stopping: Stopping | None = None,
 ) -> Ledger:
-    return Ledger(database, worker, lease, stopping)
+    return Ledger(database, worker, lease, stopping or Stopping(60))
 
 
-class Asked:
+def stopped(grace: float) -> Stopping:
+    """A worker that was told to stop just now."""
+    stopping = Stopping(grace)
+    stopping.begin()
+    return stopping
+
+
+class Asked(Stopping):
     """Whether the worker stops: it does not; but the test learns that it was asked, which is after a failed try."""
 
     def __init__(self) -> None:
+        super().__init__(60)
         self.event = threading.Event()
 
-    def __call__(self) -> bool:
+    def asked(self) -> bool:
         self.event.set()
         return False
+
+    grace_over = asked
 
 
 def claim(of: Ledger, execution_id: str) -> Lease:
@@ -699,7 +710,7 @@ def test_a_worker_that_stops_does_not_wait_for_a_store_that_is_away(mortal: Docu
     execution_id = execution(mortal)
     claimed = claim(ledger(mortal), execution_id).claimed
     other_id = execution(mortal)
-    stopping = ledger(mortal, stopping=lambda: True)
+    stopping = ledger(mortal, stopping=stopped(0))
     mongod.kill()
     with pytest.raises(StoppingError):
         stopping.claim(other_id)
@@ -708,3 +719,19 @@ def test_a_worker_that_stops_does_not_wait_for_a_store_that_is_away(mortal: Docu
     mongod.start()
     assert stored(mortal, other_id).state is State.QUEUED
     assert stopping.record(claimed, success(claimed)), "stopping, it goes on as long as the store answers"
+
+
+def test_a_worker_that_stops_tries_to_write_an_outcome_while_its_grace_lasts(mortal: Documents, mongod: Server):
+    execution_id = execution(mortal)
+    claimed = claim(ledger(mortal), execution_id).claimed
+    stopping = stopped(60)
+    mine = ledger(mortal, stopping=stopping)
+    mongod.kill()
+    with ThreadPoolExecutor(1) as pool:
+        recording = pool.submit(mine.record, claimed, success(claimed))
+        with pytest.raises(StoppingError):
+            mine.claim(execution_id)
+        assert not recording.done()
+        mongod.start()
+        assert recording.result(30)
+    assert stored(mortal, execution_id).state is State.SUCCEEDED

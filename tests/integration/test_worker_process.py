@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -35,7 +36,6 @@ from tests.integration.test_worker_ledger import Proxy, execution, rescue, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from celery import Celery
 
@@ -44,6 +44,16 @@ if TYPE_CHECKING:
     from tests.integration.test_worker_ledger import Documents
 
 QUEUE = "default_queue"
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Return whether a signal was sent to a process that has not begun to handle it (Linux only; elsewhere False)."""
+    status = Path(f"/proc/{pid}/status")
+    try:
+        masks = re.findall(r"^S(?:ig|hd)Pnd:\s*([0-9a-f]+)", status.read_text(), re.MULTILINE)
+    except FileNotFoundError:
+        return False
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
 class Worker:
@@ -72,6 +82,11 @@ class Worker:
 
     def wait(self, timeout: float = 30) -> int:
         return self.process.wait(timeout)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, and wait until it is being handled: another one could be merged with it."""
+        self.process.send_signal(number)
+        wait_until(lambda: not is_pending(self.process.pid, number), f"{self.name} has taken {number.name}")
 
     def kill(self) -> None:
         if self.process.poll() is None:
@@ -404,6 +419,34 @@ def test_a_stopped_worker_finishes_what_runs_and_another_takes_the_rest(site: Si
     assert stored(site.database, waiting).worker.startswith(f"{second.name}@")
     assert len(recorder.calls(label)) == 1
     assert states(site.database, running)[-2:] == ["RUNNING", "SUCCEEDED"]
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGQUIT]])
+def test_a_stopped_worker_hands_back_what_outlasts_its_grace_and_another_runs_it(
+    site: Site, recorder: Recorder, label: str, pool: str, signals: list[signal.Signals]
+):
+    grace = "1" if len(signals) == 1 and signals[0] is signal.SIGTERM else "3600"
+    first = site.start("--concurrency", "2", "--pool", pool, SHUTDOWN_GRACE=grace, EXECUTION_LEASE="600")
+    execution_id = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    for number in signals:
+        first.signal(number)
+    assert first.wait(60) == 0, first.log
+    (call,) = recorder.calls(label)
+    assert call.ended.wait(30)
+    row = stored(site.database, execution_id)
+    assert (row.state, row.attempt, row.max_attempts) == (State.PENDING, 1, 5), first.log
+    assert row.transitions[-1].reason == "handed back: the worker stops"
+    assert first.lines("attempt_handed_back")
+    second = site.start("--concurrency", "1")
+    site.send(execution_id)
+    recorder.wait_for_calls(label, 2)
+    recorder.release(label)
+    assert site.ended(execution_id) is State.SUCCEEDED
+    row = stored(site.database, execution_id)
+    assert row.worker.startswith(f"{second.name}@")
+    assert (row.attempt, row.workers_lost) == (2, 0)
 
 
 def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site, servers: Servers, label: str):

@@ -33,6 +33,7 @@ def claimed(
         execution_id="uid.1.20260131T080000Z",
         nonce="n",
         attempt=2,
+        tries=2,
         job_id="prices",
         job_name="Prices",
         trigger=Trigger.SCHEDULE,
