@@ -39,6 +39,8 @@ class Partitions:
         self._lease = lease
         self._held: frozenset[int] = frozenset()
         self._held_until = 0.0
+        self.unbroken_since = -math.inf
+        """Monotonic time since which this beat has been in touch with the store: its leases never ended meanwhile."""
 
     @property
     def held(self) -> frozenset[int]:
@@ -106,5 +108,7 @@ class Partitions:
         if held != self._held:
             log.info("partitions changed", action="partitions_changed", held=len(held), before=len(self._held))
         metrics.BEAT_PARTITIONS.set(len(held))
+        if monotonic() >= self._held_until:
+            self.unbroken_since = monotonic()
         # Counted from before the question: the database's lease began later than that.
         self._held, self._held_until = held, asked_at + self._lease.total_seconds()

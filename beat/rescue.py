@@ -74,11 +74,13 @@ class Rescue:
         """Return attempts whose lease has ended, by the database's clock, to PENDING, or fail those out of attempts.
 
         Safe to run in any number of processes at once: each move is a compare-and-set on the attempt's nonce, so of
-        two rescuers one finds nothing to do. Holds still for one lease after the store was away, so that live
-        workers renew first. Returns how many were moved.
+        two rescuers one finds nothing to do. Holds still for one lease after the store was away, or out of this beat's
+        reach, so that live workers first renew, or write what they finished meanwhile. Returns how many were moved.
         """
         held = self._partitions.held
-        if not held or monotonic() - self._returns.last_return < self._lease:
+        # The listener hears of the store's return up to a second late, and a beat that was itself stopped never.
+        in_touch_since = max(self._returns.last_return, self._partitions.unbroken_since)
+        if not held or monotonic() - in_touch_since < self._lease:
             return 0
         moved = 0
         for row in self._executions.find(executions.expired_filter(held), {"now": "$$NOW", **_FIELDS}).limit(BATCH):

@@ -98,6 +98,21 @@ def test_it_holds_still_for_a_lease_after_its_start(database: Db) -> None:
     assert rescue(database, StoreReturns()).run_once() == 0
 
 
+def test_it_holds_still_for_a_lease_after_its_own_leases_ended_in_an_outage_that_no_event_told(database: Db) -> None:
+    running(database, 1, -1)
+    partitions = Partitions(database, "beat", LEASE)
+    partitions.prepare()
+    beat = Rescue(database, partitions, Long(), LEASE, "beat")
+    partitions.run_once()
+    partitions.unbroken_since -= LEASE.total_seconds()
+    partitions.run_once()
+    partitions._held_until -= LEASE.total_seconds()  # the store did not answer for so long
+    partitions.run_once()
+    assert beat.run_once() == 0
+    partitions.unbroken_since -= LEASE.total_seconds()
+    assert beat.run_once() == 1
+
+
 def test_a_store_that_was_away_is_noticed_when_it_returns(tmp_path: Path) -> None:
     server = start_mongodb(tmp_path)
     returns = Long()
