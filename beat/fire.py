@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from operator import itemgetter
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import InsertOne, UpdateMany
@@ -272,19 +273,24 @@ class Fire:
 
     def _until_next(self, held: frozenset[int]) -> float:
         """Return the seconds until the next wake time that is known, by the database's clock."""
+        asked_at = monotonic()
         next_job = self._jobs.find_one(
             jobs.sleeping_filter(held), {"wake_at": 1, "now": "$$NOW"}, sort=[("wake_at", 1)]
         )
         if next_job is None:
             return LONGEST_SLEEP
-        self._watch_clock(next_job["now"])
+        self._watch_clock(next_job["now"], asked_at)
         wait: float = (next_job["wake_at"] - next_job["now"]).total_seconds()
         return min(LONGEST_SLEEP, max(0.0, wait))
 
-    def _watch_clock(self, database_now: datetime) -> None:
-        """Measure how far this host's clock is off. Nothing here depends on it; other software may."""
+    def _watch_clock(self, database_now: datetime, asked_at: float) -> None:
+        """Measure how far this host's clock is off. Nothing here depends on it; other software may.
+
+        asked_at: this process's monotonic time before the question. How long the answer took is not the clock's fault.
+        """
         now = datetime.now(UTC)
         skew = (now - database_now).total_seconds()
+        skew = min(skew, max(0.0, skew - (monotonic() - asked_at)))
         metrics.BEAT_CLOCK_SKEW.set(skew)
         reported = self._skew_reported_at
         if abs(skew) > _SKEW_LIMIT and (reported is None or (now - reported).total_seconds() > _SKEW_REMINDER):

@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         "Shorter recovers sooner, but a pause of the host may then look like a death."
     )  # fmt: skip
     partition_lease: Seconds = Field(
-        4, ge=0.5, description="Seconds after which the jobs of a beat that fell silent are taken over by the others."
+        3, ge=0.5, description="Seconds after which the jobs of a beat that fell silent are taken over by the others."
     )
     result_expires: Seconds = Field(3600, description="Seconds that Redis keeps Celery's copy of a result.")
     retention_days: int = Field(90, ge=1, description="Days that the records of ended executions are kept.")

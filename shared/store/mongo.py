@@ -58,8 +58,9 @@ def _database(url: str) -> str:
 
 
 _ILLEGAL_OPERATION: Final = 20
-_PASSING: Final = frozenset({11601, 262})
-"""Interrupted, ExceededTimeLimit. Codes are those of MongoDB's error_codes.yml."""
+_PASSING: Final = frozenset({11601, 262, 134})
+"""Interrupted, ExceededTimeLimit, ReadConcernMajorityNotAvailableYet (a new primary's first moments). Codes are those
+of MongoDB's error_codes.yml."""
 
 
 def is_away(error: PyMongoError) -> bool:

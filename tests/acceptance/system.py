@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -65,7 +66,7 @@ class System:
         for name in self._table:
             self._spawn(name)
         for name, check in checks.items():
-            wait_until(check, f"{name} is ready; its log ends:\n{self.log(name)[-3000:]}", READY)
+            self._await(name, check)
 
     def stop(self) -> None:
         """End all that still runs, with the signal that an operator's stop sends."""
@@ -83,10 +84,10 @@ class System:
 
         command: what starts it, if not what starts the others. environment: what it has of its own.
         """
-        command = command or tuple(self._table["celery-beat"].command)
+        command = command or (sys.executable, "-m", "beat")
         self._table[name] = Process(name, command, lambda _: lambda: '"action": "beat_ready"' in self.log(name))
         self._spawn(name, environment)
-        wait_until(self._table[name].ready({}), f"{name} is ready; its log ends:\n{self.log(name)[-3000:]}", READY)
+        self._await(name, self._table[name].ready({}))
         return self._running[name].pid
 
     def end(self, name: str) -> None:
@@ -119,7 +120,7 @@ class System:
         finally:
             check = self._table[name].ready(self.environment)
             self._spawn(name)
-            wait_until(check, f"{name} is ready; its log ends:\n{self.log(name)[-3000:]}", READY)
+            self._await(name, check)
 
     def log(self, name: str) -> str:
         """Return what a process has logged so far."""
@@ -129,6 +130,13 @@ class System:
     def logs(self) -> str:
         """Return what all processes have logged so far."""
         return "".join(self.log(name) for name in self._table)
+
+    def _await(self, name: str, check: Callable[[], bool]) -> None:
+        def ready() -> bool:
+            assert self._running[name].poll() is None, f"{name} has ended:\n{self.log(name)[-3000:]}"
+            return check()
+
+        wait_until(ready, f"{name} is ready", READY)
 
     def _spawn(self, name: str, environment: Mapping[str, str] | None = None) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:

@@ -6,6 +6,7 @@ import pytest
 from pymongo.errors import (
     AutoReconnect,
     DuplicateKeyError,
+    NotPrimaryError,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -23,6 +24,8 @@ from shared.store.mongo import is_away
         (WriteConcernError("waiting for replication timed out", 64), True),
         (OperationFailure("interrupted at shutdown", 11601), True),
         (OperationFailure("exceeded time limit", 262), True),
+        (OperationFailure("Read concern majority reads are currently not possible.", 134), True),
+        (NotPrimaryError("not primary"), True),
         (OperationFailure("Transaction numbers are only allowed on a replica set member or mongos", 20), True),
         (OperationFailure("Unrecognized pipeline stage name", 40324), False),
         (DuplicateKeyError("E11000 duplicate key", 11000), False),
