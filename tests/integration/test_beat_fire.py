@@ -451,7 +451,6 @@ def test_beats_that_all_believe_to_hold_everything_decide_each_occurrence_once(d
     handed_over = [execution_id for each in sent for execution_id in each.ids]
     assert len(handed_over) == len(set(handed_over)), "each row is handed over by the one beat that inserted it"
     assert sum(bool(each.ids) for each in sent) > 1, "several took part"
-    assert database.job_revisions.count_documents({}) > 50
 
 
 OVERLAPS = [
