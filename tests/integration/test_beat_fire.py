@@ -437,10 +437,13 @@ def test_beats_that_all_believe_to_hold_everything_decide_each_occurrence_once(d
     def decided() -> bool:
         return not database.jobs.count_documents({"$or": [{"wake_at": {"$lte": until}}, {"changes.0": {"$exists": 1}}]})
 
+    def edited() -> bool:
+        return database.job_revisions.count_documents({}) > 50
+
     with ThreadPoolExecutor(5) as pool:
         racing = [pool.submit(beat, number) for number in range(3)] + [pool.submit(workers), pool.submit(editor)]
         try:
-            wait_until(lambda: database_now(database) > until)
+            wait_until(lambda: database_now(database) > until and edited(), 90)
         finally:
             done.set()
         for each in racing:
