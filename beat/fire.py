@@ -59,6 +59,13 @@ def _is_due(row: Mapping[str, Any]) -> bool:
     return row["state"] == State.PENDING.value and "held" not in row and bool(row["due_at"] <= row["decided_at"])
 
 
+def _retry_until(job: Mapping[str, Any], chain: Chain, row: Row) -> datetime | None:
+    """Return from when on an execution is not tried again, if its job's retry window ends with the next occurrence."""
+    if row.state is not State.PENDING or not jobs.is_retried_until_next(job):
+        return None
+    return chain.spec.schedule.next_after(row.last)
+
+
 class Fire:
     """One duty of beat. Any number may run at once, on the same jobs too: the ledger's ids keep decisions unique."""
 
@@ -125,7 +132,10 @@ class Fire:
             with self._parking(job):
                 decided = plan(chain, standing, in_flight[chain.uid], job["now"], jobs.to_policies(job))
                 if not decided.stale:
-                    documents = [executions.scheduled_document(job, row, job["now"], self._by) for row in decided.rows]
+                    documents = [
+                        executions.scheduled_document(job, row, job["now"], self._by, _retry_until(job, chain, row))
+                        for row in decided.rows
+                    ]
                     planned.append(_Planned(job, chain, decided, documents))
         return planned
 

@@ -11,6 +11,7 @@ from pymongo.topology_description import TOPOLOGY_TYPE
 
 from shared import metrics
 from shared.domain.execution import Failure, after_lost_worker
+from shared.domain.policies import WorkerLost
 from shared.log import get_logger
 from shared.store import executions
 
@@ -85,8 +86,17 @@ class Rescue:
         moved = 0
         for row in self._executions.find(executions.expired_filter(held), {"now": "$$NOW", **_FIELDS}).limit(BATCH):
             worker = row["lease"]["holder"]
-            after = after_lost_worker(worker, executions.tries(row), row["retry"]["max_attempts"], row["now"])
-            lost = Failure(WORKER_LOST, f"worker {worker} fell silent during attempt {row['attempt']}", retryable=True)
+            policy = WorkerLost(row.get("policies", {}).get("on_worker_lost", WorkerLost.RETRY))
+            after = after_lost_worker(
+                worker,
+                executions.tries(row),
+                row["retry"]["max_attempts"],
+                row["now"],
+                retry_until=row.get("retry_until"),
+                on_worker_lost=policy,
+            )
+            said = f"worker {worker} fell silent during attempt {row['attempt']}"
+            lost = Failure(WORKER_LOST, said, retryable=policy is WorkerLost.RETRY)
             move = executions.rescue(row["_id"], row["lease"]["nonce"], self._by, lost, after)
             # The state is read from the row: the write itself may have cancelled what was to be tried again.
             written = self._executions.find_one_and_update(
@@ -108,4 +118,6 @@ class Rescue:
         return moved
 
 
-_FIELDS: Final = dict.fromkeys(("job_id", "attempt", "handed_back", "lease", "retry", "trace_id"), 1)
+_FIELDS: Final = dict.fromkeys(
+    ("job_id", "attempt", "handed_back", "lease", "retry", "retry_until", "policies", "trace_id"), 1
+)

@@ -202,6 +202,10 @@ def _retry_policy(definition: JobDefinition) -> pb.RetryPolicy:
         initial_backoff=duration(retry.initial_backoff),
         max_backoff=duration(retry.max_backoff),
         multiplier=retry.multiplier,
+        jitter=f"JITTER_{retry.jitter}",
+        retryable_codes=sorted(retry.retryable_codes),
+        non_retryable_codes=sorted(retry.non_retryable_codes),
+        retry_window=f"RETRY_WINDOW_{retry.retry_window}",
     )
 
 

@@ -10,6 +10,7 @@ from scheduler_service.convert import to_instant, to_mapping, to_span
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobDraft, ScheduleTerms
 from shared.domain.policies import Misfire, Overlap, WorkerLost
+from shared.domain.retry import Jitter, RetryWindow
 from shared.domain.schedule import IntervalSchedule, Schedule
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
@@ -17,6 +18,9 @@ from shared.proto import scheduler_service_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
+    from enum import StrEnum
+
+    from google.protobuf.message import Message
 
     from shared.domain.job import JobDefaults, JobDefinition
 
@@ -171,21 +175,26 @@ def _policies(given: pb.Policies, found: list[Violation]) -> Mapping[str, Any]:
         values["pause_on_failure"] = given.pause_on_failure
     if given.HasField("delete_after_done"):
         values["delete_after_done"] = given.delete_after_done
-    for name, kind, prefix, enum in _CHOICES:
-        known = enum.DESCRIPTOR.values_by_number
-        if (number := getattr(given, name)) not in known:
-            names = ", ".join(value.name for other, value in known.items() if other)
-            found.append(Violation(f"policies.{name}", f"{number} is not the number of a policy ({names})"))
-        elif number:
-            values[name] = kind(known[number].name.removeprefix(prefix))
+    for name, kind in _POLICIES.items():
+        if (chosen := _chosen(given, "policies", name, kind, found)) is not None:
+            values[name] = chosen
     return values
 
 
-_CHOICES: Final = (
-    ("misfire", Misfire, "MISFIRE_", pb.Policies.Misfire),
-    ("overlap", Overlap, "OVERLAP_", pb.Policies.Overlap),
-    ("on_worker_lost", WorkerLost, "WORKER_LOST_", pb.Policies.WorkerLost),
-)
+_POLICIES: Final[Mapping[str, type[StrEnum]]] = {"misfire": Misfire, "overlap": Overlap, "on_worker_lost": WorkerLost}
+
+
+def _chosen(message: Message, of: str, name: str, kind: type[StrEnum], found: list[Violation]) -> Any:
+    """Return what a field of an enum's type says, in the domain's words; None when it is not set, or not right."""
+    enum: Any = message.DESCRIPTOR.fields_by_name[name].enum_type
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    known = enum.values_by_number
+    number = getattr(message, name)
+    if number not in known:
+        names = ", ".join(value.name for other, value in known.items() if other)
+        found.append(Violation(f"{of}.{name}", f"{number} is not the number of a policy ({names})"))
+        return None
+    return kind(known[number].name.removeprefix(prefix)) if number else None
 
 
 def _job_type(number: int) -> str:
@@ -226,4 +235,8 @@ def _retry(given: pb.RetryPolicy, found: list[Violation]) -> Mapping[str, Any]:
         if given.HasField("max_backoff")
         else None,
         "multiplier": given.multiplier or None,
+        "jitter": _chosen(given, "retry_policy", "jitter", Jitter, found),
+        "retryable_codes": frozenset(given.retryable_codes),
+        "non_retryable_codes": frozenset(given.non_retryable_codes),
+        "retry_window": _chosen(given, "retry_policy", "retry_window", RetryWindow, found),
     }

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from grpc import StatusCode
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo.errors import ConfigurationError, InvalidURI
@@ -16,7 +15,7 @@ from pymongo.uri_parser import parse_uri
 
 from shared.domain.errors import InvalidInput
 from shared.domain.policies import LARGEST_LIMIT, LONGEST_GRACE, Misfire, Overlap, Policies, WorkerLost
-from shared.domain.retry import LONGEST_BACKOFF, RetryPolicy
+from shared.domain.retry import GRPC_CODES, LONGEST_BACKOFF, Jitter, RetryPolicy, RetryWindow
 
 _YEAR = 366 * 86400.0
 
@@ -33,8 +32,6 @@ Backoff = Annotated[float, Field(ge=0, le=LONGEST_BACKOFF.total_seconds(), allow
 
 Grace = Annotated[float, Field(ge=0, le=LONGEST_GRACE.total_seconds(), allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=1, le=LARGEST_LIMIT)]
-
-GRPC_CODES = [code.name for code in StatusCode if code is not StatusCode.OK]
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -106,9 +103,17 @@ class Settings(BaseSettings):
     retry_multiplier: float = Field(
         2, allow_inf_nan=False, description="Growth of the wait between attempts, for jobs that do not say."
     )
+    retry_jitter: Jitter = Field(
+        Jitter.PROPORTIONAL, description="How much the wait between attempts varies, for jobs that do not say: "
+        "`PROPORTIONAL` (by a fifth), `FULL` (anything up to it) or `NONE`."
+    )  # fmt: skip
+    retry_window: RetryWindow = Field(
+        RetryWindow.UNLIMITED, description="Until when there are attempts, for jobs that do not say: `UNLIMITED`, or "
+        "`UNTIL_NEXT` (not at or after the next nominal time)."
+    )  # fmt: skip
     retryable_codes: Annotated[frozenset[str], NoDecode, AfterValidator(_codes)] = Field(
         frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}),
-        description="gRPC status codes of a target that are retried, comma-separated.",
+        description="gRPC status codes of a target that are retried, comma-separated, for jobs that do not say.",
     )
     misfire_policy: Misfire = Field(
         Misfire.FIRE_LATEST, description="What becomes of occurrences that are found late: `FIRE_LATEST`, `FIRE_ALL` "
@@ -181,6 +186,8 @@ class Settings(BaseSettings):
             timedelta(seconds=self.retry_initial_backoff),
             timedelta(seconds=self.retry_max_backoff),
             self.retry_multiplier,
+            self.retry_jitter,
+            retry_window=self.retry_window,
         )
 
     @property

@@ -107,7 +107,7 @@ class Runner:
         else:
             # The database's time, since it decides whether the wait is over: this host's clock may be off.
             now = lease.granted_at + timedelta(seconds=monotonic() - lease.asked_at)
-            after = after_failure(answer, claimed.tries, claimed.retry, now, random())
+            after = after_failure(answer, claimed.tries, claimed.retry, now, random(), claimed.retry_until)
             move = executions.fail(claimed.execution_id, claimed.nonce, self._worker, answer, after)
             result, failure = None, answer
         ended = self._ledger.record(claimed, move)

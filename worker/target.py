@@ -16,6 +16,7 @@ import grpc
 
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable
 from shared.domain.execution import Failure
+from shared.domain.retry import TARGET_UNKNOWN
 from shared.log import get_logger
 
 if TYPE_CHECKING:
@@ -53,11 +54,10 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
 )
 
-_CODE_OF_FIELD: Final = {"target_service": "TARGET_UNKNOWN", "target_method": "UNIMPLEMENTED"}
+_CODE_OF_FIELD: Final = {"target_service": TARGET_UNKNOWN, "target_method": "UNIMPLEMENTED"}
 """What a call is answered whose target, or method, is gone since the job was created.
 
-TARGET_UNKNOWN is no status of gRPC: it is this worker, not the target, that says so. It is retried: in a rolling
-restart, another worker, or this one a moment later, has the targets.yaml that the job was created with.
+TARGET_UNKNOWN is no status of gRPC: it is this worker, not the target, that says so.
 """
 
 
@@ -129,7 +129,7 @@ class TargetCaller:
         retryable_codes: frozenset[str],
         connect: Callable[[str], grpc.Channel] = open_channel,
     ) -> None:
-        """Take the codes (as UNAVAILABLE) of the failures to try again."""
+        """Take the codes (as UNAVAILABLE) of the failures to try again where a job names none."""
         self._targets = targets
         self._retryable = retryable_codes
         self._connect = connect
@@ -149,7 +149,8 @@ class TargetCaller:
         except Exception:
             error_id = uuid.uuid4().hex
             log.exception("The worker failed to make a call", action="target_call_crashed", error_id=error_id)
-            outcome = Failure("INTERNAL", f"the worker failed to make the call; its log has it under {error_id}", False)
+            said = f"the worker failed to make the call; its log has it under {error_id}"
+            outcome = Failure("INTERNAL", said, retryable=False)
         log.debug(
             "The call has ended",
             action="target_call_ended",
@@ -170,13 +171,12 @@ class TargetCaller:
             method, request = self._build(claimed)
         except InvalidInput as refused:
             code = _CODE_OF_FIELD.get(refused.violations[0].field, "INVALID_ARGUMENT")
-            if code == "TARGET_UNKNOWN":
-                return Failure(code, f"{refused}; the targets.yaml of this worker lacks it", retryable=True)
-            return Failure(code, str(refused), retryable=False)
+            lacks = "; the targets.yaml of this worker lacks it" if code == TARGET_UNKNOWN else ""
+            return self._failure(claimed, code, f"{refused}{lacks}")
         except Unavailable as away:
-            return self._failure("UNAVAILABLE", str(away))
+            return self._failure(claimed, "UNAVAILABLE", str(away))
         except FailedPrecondition as refused:
-            return self._failure("FAILED_PRECONDITION", str(refused))
+            return self._failure(claimed, "FAILED_PRECONDITION", str(refused))
 
         outcome = self._send(method, request, claimed, cancelled)
         if isinstance(outcome, Failure) and outcome.code == "UNIMPLEMENTED":
@@ -215,7 +215,7 @@ class TargetCaller:
         try:
             response = in_flight.result()
         except grpc.FutureCancelledError:
-            return cancelled.failure or self._failure("CANCELLED", "the channel was closed")
+            return cancelled.failure or self._failure(claimed, "CANCELLED", "the channel was closed")
         except grpc.RpcError as error:
             return self._rpc_failure(error, claimed, cancelled)
         try:
@@ -231,10 +231,10 @@ class TargetCaller:
             return cancelled.failure
         if code is grpc.StatusCode.DEADLINE_EXCEEDED and details in {"", "Deadline Exceeded"}:
             details = f"{claimed.target_service} did not answer within {claimed.timeout.total_seconds():g} s"
-        return self._failure(code.name, details or f"{claimed.target_service} gave no reason")
+        return self._failure(claimed, code.name, details or f"{claimed.target_service} gave no reason")
 
-    def _failure(self, code: str, message: str) -> Failure:
-        return Failure(code, message, retryable=code in self._retryable)
+    def _failure(self, claimed: Claimed, code: str, message: str) -> Failure:
+        return Failure(code, message, retryable=claimed.retry.retries(code, self._retryable))
 
     def _channel(self, address: str) -> grpc.Channel:
         with self._lock:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from hashlib import md5
 from typing import TYPE_CHECKING, Final
 
+from shared.domain.policies import WorkerLost
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -114,27 +116,52 @@ class AfterFailure:
     reason: str
 
 
-def after_failure(failure: Failure, attempt: int, policy: RetryPolicy, now: datetime, chance: float) -> AfterFailure:
+def after_failure(
+    failure: Failure,
+    attempt: int,
+    policy: RetryPolicy,
+    now: datetime,
+    chance: float,
+    retry_until: datetime | None = None,
+) -> AfterFailure:
     """Decide what follows when the given attempt (1 is the first) has failed at `now` (UTC).
 
-    chance is uniform in [0, 1) and decides the jitter of the wait.
+    chance is uniform in [0, 1) and decides the jitter of the wait. retry_until: when the retry window ends, if it does.
     """
     if not failure.retryable:
         return AfterFailure(State.FAILED, None, f"{failure.code} is not retried")
     if attempt >= policy.max_attempts:
         return AfterFailure(State.FAILED, None, f"{failure.code} in the last of {policy.max_attempts} attempts")
     wait = policy.backoff(attempt, chance)
+    if retry_until is not None and now + wait >= retry_until:
+        return AfterFailure(State.FAILED, None, f"{failure.code}; {_window_over(retry_until)}")
     return AfterFailure(State.PENDING, now + wait, f"{failure.code}; trying again in {wait.total_seconds():.1f} s")
 
 
-def after_lost_worker(worker: str, attempt: int, max_attempts: int, now: datetime) -> AfterFailure:
+def after_lost_worker(
+    worker: str,
+    attempt: int,
+    max_attempts: int,
+    now: datetime,
+    *,
+    retry_until: datetime | None = None,
+    on_worker_lost: WorkerLost = WorkerLost.RETRY,
+) -> AfterFailure:
     """Decide what follows when the worker of an attempt fell silent past its lease.
 
     The next attempt is due at once: the lease's length was wait enough.
     """
+    if on_worker_lost is WorkerLost.FAIL:
+        return AfterFailure(State.FAILED, None, f"worker {worker} fell silent, and on_worker_lost is FAIL")
     if attempt >= max_attempts:
         return AfterFailure(State.FAILED, None, f"worker {worker} fell silent in the last of {max_attempts} attempts")
+    if retry_until is not None and now >= retry_until:
+        return AfterFailure(State.FAILED, None, f"worker {worker} fell silent; {_window_over(retry_until)}")
     return AfterFailure(State.PENDING, now, f"worker {worker} fell silent")
+
+
+def _window_over(retry_until: datetime) -> str:
+    return f"not tried again, as the next occurrence is that of {retry_until:%Y-%m-%dT%H:%M:%SZ}"
 
 
 RESEND_FIRST: Final = timedelta(minutes=1)

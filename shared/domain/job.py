@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.plan import Mode
 from shared.domain.policies import Policies
-from shared.domain.retry import RetryPolicy
+from shared.domain.retry import Jitter, RetryPolicy, RetryWindow
 from shared.domain.schedule import parse_schedule
 from shared.domain.text import excerpt, unprintable
 
@@ -131,10 +131,7 @@ class JobDefinition:
         """Return this definition as a draft, for an update to change some of its fields."""
         return JobDraft(
             **{name: getattr(self, name) for name in _SAME_IN_DRAFT},
-            max_attempts=self.retry.max_attempts,
-            initial_backoff=self.retry.initial_backoff,
-            max_backoff=self.retry.max_backoff,
-            multiplier=self.retry.multiplier,
+            **{name: getattr(self.retry, name) for name in _RETRY_FIELDS},
             policies={name.name: getattr(self.policies, name.name) for name in fields(Policies)},
         )
 
@@ -158,6 +155,10 @@ class JobDraft:
     initial_backoff: timedelta | None = None
     max_backoff: timedelta | None = None
     multiplier: float | None = None
+    jitter: Jitter | None = None
+    retryable_codes: frozenset[str] | None = None
+    non_retryable_codes: frozenset[str] | None = None
+    retry_window: RetryWindow | None = None
     policies: Mapping[str, Any] = field(default_factory=dict)
     """The fields of Policies that the client gave."""
     labels: Mapping[str, str] = field(default_factory=dict)

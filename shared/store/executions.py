@@ -55,8 +55,13 @@ RELAY_FIELDS: Final = dict.fromkeys(
 # New rows:
 
 
-def scheduled_document(job: Mapping[str, Any], row: Row, now: datetime, by: str) -> dict[str, Any]:
-    """Return the document of a row of a job's chain, decided at `now` (the database's time)."""
+def scheduled_document(
+    job: Mapping[str, Any], row: Row, now: datetime, by: str, retry_until: datetime | None = None
+) -> dict[str, Any]:
+    """Return the document of a row of a job's chain, decided at `now` (the database's time).
+
+    retry_until: from when on it is not tried again; None: as long as there are attempts.
+    """
     document = {
         "_id": row_id(job["uid"], job["epoch"], row.first),
         "schema": SCHEMA,
@@ -76,6 +81,8 @@ def scheduled_document(job: Mapping[str, Any], row: Row, now: datetime, by: str)
     }
     if row.state is State.PENDING and row.first is not None:
         document |= _pending(job, document["_id"], row.due_at or row.first, now, by, row.reason or "due")
+        if retry_until is not None:
+            document["retry_until"] = retry_until
         if row.held:
             # Without a time to be sent: the relay releases it.
             document |= {"held": True}
@@ -649,6 +656,7 @@ class Claimed:
     parameters: str
     timeout: timedelta
     retry: RetryPolicy
+    retry_until: datetime | None
     queue: str
     trace_id: str
 
@@ -675,6 +683,7 @@ def to_claimed(document: Mapping[str, Any]) -> Claimed:
         parameters=document["parameters"],
         timeout=timedelta(seconds=document["timeout"]),
         retry=retry_policy(document["retry"]),
+        retry_until=document.get("retry_until"),
         queue=document["queue"],
         trace_id=document["trace_id"],
     )

@@ -11,7 +11,7 @@ from zlib import crc32
 from shared.domain.job import JobDefinition, JobState, JobType
 from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
-from shared.domain.retry import RetryPolicy
+from shared.domain.retry import Jitter, RetryPolicy, RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.pipeline import NOW, literal
 
@@ -116,25 +116,42 @@ def definition_fields(definition: JobDefinition) -> dict[str, Any]:
         "queue": definition.queue,
         "priority": definition.priority,
         "timeout": definition.timeout.total_seconds(),
-        "retry": {
-            "max_attempts": definition.retry.max_attempts,
-            "initial_backoff": definition.retry.initial_backoff.total_seconds(),
-            "max_backoff": definition.retry.max_backoff.total_seconds(),
-            "multiplier": definition.retry.multiplier,
-        },
+        "retry": _retry_document(definition.retry),
         "policies": policies_document(definition.policies),
         "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
     }
 
 
+def _retry_document(retry: RetryPolicy) -> dict[str, Any]:
+    return {
+        "max_attempts": retry.max_attempts,
+        "initial_backoff": retry.initial_backoff.total_seconds(),
+        "max_backoff": retry.max_backoff.total_seconds(),
+        "multiplier": retry.multiplier,
+        "jitter": retry.jitter.value,
+        "retryable_codes": sorted(retry.retryable_codes),
+        "non_retryable_codes": sorted(retry.non_retryable_codes),
+        "retry_window": retry.retry_window.value,
+    }
+
+
 def retry_policy(document: Mapping[str, Any]) -> RetryPolicy:
-    """Read the retry policy of a job's or an execution's document."""
+    """Read the retry policy of a job's or an execution's document; an older one lacks the last four."""
     return RetryPolicy(
         document["max_attempts"],
         timedelta(seconds=document["initial_backoff"]),
         timedelta(seconds=document["max_backoff"]),
         document["multiplier"],
+        Jitter(document.get("jitter", Jitter.PROPORTIONAL)),
+        frozenset(document.get("retryable_codes", ())),
+        frozenset(document.get("non_retryable_codes", ())),
+        RetryWindow(document.get("retry_window", RetryWindow.UNLIMITED)),
     )
+
+
+def is_retried_until_next(job: Mapping[str, Any]) -> bool:
+    """Return whether a job's executions are tried again only until its next nominal time."""
+    return bool(job["retry"].get("retry_window") == RetryWindow.UNTIL_NEXT)
 
 
 def policies_document(policies: Policies) -> dict[str, Any]:

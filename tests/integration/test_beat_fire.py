@@ -232,6 +232,17 @@ class TestFiring:
         Fire(database, Partitions(database, "b", timedelta(seconds=1)), Sent(), "b").run_once()
         assert not rows(database)
 
+    def test_a_retry_window_ends_with_the_next_occurrence_of_the_chain(self, database: Db) -> None:
+        now = database_now(database)
+        for job_id, window in (("until-next", "UNTIL_NEXT"), ("unlimited", "UNLIMITED")):
+            document = late_job(job_id, now, 70, every(60, anchor=now - timedelta(seconds=70)))
+            document["retry"]["retry_window"] = window
+            put(database, document)
+        fire(database).run_once()
+        (limited,), (unlimited,) = rows(database, "until-next"), rows(database, "unlimited")
+        assert limited["retry_until"] == limited["nominal_time"] + timedelta(seconds=60)
+        assert "retry_until" not in unlimited
+
 
 class TestChanges:
     def test_pause_and_resume_leave_one_row_for_the_stretch(self, database: Db) -> None:

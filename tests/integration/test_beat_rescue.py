@@ -132,3 +132,22 @@ def test_a_store_that_was_away_is_noticed_when_it_returns(tmp_path: Path) -> Non
     finally:
         database.client.close()
         server.kill()
+
+
+def test_what_may_have_been_done_is_not_done_again_where_the_job_says_so(database: Db) -> None:
+    late = datetime.now(UTC) - timedelta(seconds=1)
+    failing = running(database, 1, ends=-1, policies={"on_worker_lost": "FAIL"})
+    too_late = running(database, 2, ends=-1, retry_until=late)
+    retried = running(database, 3, ends=-1, policies={"on_worker_lost": "RETRY"}, retry_until=late + LEASE)
+    handed_back = running(database, 4, ends=-1, attempt=4, handed_back=1)
+    last = running(database, 5, ends=-1, attempt=4)
+    assert rescue(database).run_once() == 5
+    assert {each: row(database, each)["state"] for each in (failing, too_late, retried, handed_back, last)} == {
+        failing: "FAILED",
+        too_late: "FAILED",
+        retried: "PENDING",
+        handed_back: "PENDING",
+        last: "FAILED",
+    }
+    assert row(database, failing)["error"]["retryable"] is False
+    assert "on_worker_lost is FAIL" in row(database, failing)["transitions"][-1]["reason"]

@@ -143,6 +143,45 @@ async def test_policies_come_back_as_they_were_sent_and_an_update_replaces_them_
     assert job.policies.overlap == pb.Policies.OVERLAP_ALLOW
 
 
+async def test_a_retry_policy_comes_back_as_it_was_sent_and_has_the_defaults_elsewhere(server: Running) -> None:
+    sent = pb.RetryPolicy(
+        jitter=pb.RetryPolicy.JITTER_FULL,
+        retryable_codes=["ABORTED", "INTERNAL"],
+        non_retryable_codes=["TARGET_UNKNOWN"],
+        retry_window=pb.RetryPolicy.RETRY_WINDOW_UNTIL_NEXT,
+    )
+    retry = (await server.create(job_id="mine", retry_policy=sent)).retry_policy
+    assert (retry.jitter, retry.retry_window) == (sent.jitter, sent.retry_window)
+    assert list(retry.retryable_codes) == ["ABORTED", "INTERNAL"]
+    assert list(retry.non_retryable_codes) == ["TARGET_UNKNOWN"]
+    assert (await update(server, "mine", name="Other")).job.retry_policy == retry
+    retry = (await update(server, "mine", retry_policy=pb.RetryPolicy(max_attempts=2))).job.retry_policy
+    assert (retry.jitter, retry.retry_window) == (
+        pb.RetryPolicy.JITTER_PROPORTIONAL,
+        pb.RetryPolicy.RETRY_WINDOW_UNLIMITED,
+    )
+    assert not retry.retryable_codes
+
+
+async def test_a_wrong_retry_policy_is_refused_with_all_violations(server: Running) -> None:
+    wrong = pb.RetryPolicy(jitter=9, retry_window=7, retryable_codes=["GONE"], non_retryable_codes=["OK"])  # type: ignore[arg-type]
+    refused = await refusal(server.create(retry_policy=wrong))
+    assert [field for field, _ in refused.violations] == [
+        "retry_policy.jitter",
+        "retry_policy.retry_window",
+        "retry_policy.retryable_codes",
+        "retry_policy.non_retryable_codes",
+    ]
+
+
+async def test_a_job_from_before_there_were_such_policies_has_their_defaults(server: Running) -> None:
+    await server.create(job_id="mine")
+    gone = {f"retry.{name}": "" for name in ("jitter", "retryable_codes", "non_retryable_codes", "retry_window")}
+    await server.database.jobs.update_one({"_id": "mine"}, {"$unset": gone})
+    retry = (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine"))).job.retry_policy
+    assert retry == (await server.create(job_id="other")).retry_policy
+
+
 async def test_a_job_that_says_nothing_has_the_default_policies(server: Running) -> None:
     policies = (await server.create()).policies
     assert (policies.misfire, policies.misfire_grace.seconds) == (pb.Policies.MISFIRE_FIRE_LATEST, 60)

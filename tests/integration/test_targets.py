@@ -162,6 +162,7 @@ def claimed(parameters: object = None, method: str = "Sell", service: str = "sho
         parameters=json.dumps(parameters or {}),
         timeout=timedelta(seconds=timeout),
         retry=RetryPolicy(4, timedelta(seconds=1), timedelta(seconds=2), 2),
+        retry_until=None,
         queue="manual",
         trace_id="0123456789abcdef0123456789abcdef",
     )

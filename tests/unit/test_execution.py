@@ -23,6 +23,7 @@ from shared.domain.execution import (
     row_id,
     trace_id_of,
 )
+from shared.domain.policies import WorkerLost
 from shared.domain.retry import RetryPolicy
 from tests.builders import ORIGIN, at
 
@@ -91,6 +92,25 @@ class TestAfterAFailure:
     def test_not_when_trying_again_could_not_help(self) -> None:
         after = after_failure(REFUSED, 1, RetryPolicy(), ORIGIN, 0.5)
         assert (after.state, after.reason) == (State.FAILED, "INVALID_ARGUMENT is not retried")
+
+    @pytest.mark.parametrize(("seconds", "state"), [(119, State.FAILED), (120, State.FAILED), (121, State.PENDING)])
+    def test_not_at_or_after_the_end_of_the_retry_window(self, seconds: float, state: State) -> None:
+        after = after_failure(UNAVAILABLE, 2, RetryPolicy(), ORIGIN, 0.5, at(seconds))
+        assert after.state is state
+        if state is State.FAILED:
+            said = f"2026-03-02T12:0{'1:59' if seconds == 119 else '2:00'}Z"
+            assert after.reason == f"UNAVAILABLE; not tried again, as the next occurrence is that of {said}"
+
+    def test_a_lost_worker_is_no_reason_to_try_again_after_the_retry_window(self) -> None:
+        assert after_lost_worker("w", 1, 4, ORIGIN, retry_until=at(1)).state is State.PENDING
+        after = after_lost_worker("w", 1, 4, ORIGIN, retry_until=ORIGIN)
+        assert (after.state, after.due_at) == (State.FAILED, None)
+        assert "as the next occurrence is that of 2026-03-02T12:00:00Z" in after.reason
+
+    def test_nor_where_the_target_must_not_be_called_twice(self) -> None:
+        after = after_lost_worker("w", 1, 4, ORIGIN, on_worker_lost=WorkerLost.FAIL)
+        assert (after.state, after.due_at) == (State.FAILED, None)
+        assert after.reason == "worker w fell silent, and on_worker_lost is FAIL"
 
     @given(st.integers(1, 200), st.integers(1, 100), st.booleans(), st.floats(0, 1, exclude_max=True))
     def test_it_ends_after_as_many_attempts_as_the_policy_says(

@@ -43,6 +43,7 @@ def claimed(
         parameters=json.dumps({"competitor_ids": ["amazon"]} if parameters is None else parameters),
         timeout=timedelta(seconds=30),
         retry=RetryPolicy(4, timedelta(seconds=1), timedelta(seconds=2), 2),
+        retry_until=None,
         queue="scraping",
         trace_id="0123456789abcdef0123456789abcdef",
     )
@@ -77,6 +78,20 @@ class Played:
 def played() -> Iterator[Played]:
     with ThreadPoolExecutor(2) as threads:
         yield Played(threads)
+
+
+def test_a_jobs_own_lists_decide_what_is_tried_again(played: Played) -> None:
+    own = RetryPolicy(retryable_codes=frozenset({"INTERNAL"}), non_retryable_codes=frozenset({"TARGET_UNKNOWN"}))
+    attempt = replace(claimed(), retry=own)
+    for code, retryable in ((grpc.StatusCode.INTERNAL, True), (grpc.StatusCode.UNAVAILABLE, False)):
+        outcome = played.call(attempt)
+        played.answer(code)
+        failure = outcome.result(10)
+        assert isinstance(failure, Failure)
+        assert failure.retryable is retryable
+    gone = played.call(replace(attempt, target_service="gone")).result(10)
+    assert isinstance(gone, Failure)
+    assert (gone.code, gone.retryable) == ("TARGET_UNKNOWN", False)
 
 
 def test_a_call_carries_the_request_and_says_which_attempt_it_is(played: Played) -> None:
