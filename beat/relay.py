@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import PyMongoError
 
+from beat.letters import Letters
 from shared import metrics
 from shared.domain.execution import RESEND_FIRST, State
 from shared.domain.policies import Overlap
@@ -68,6 +69,7 @@ class Relay(Thread):
         self._broker_away = False
         self._deficits: dict[str, int] = {}
         self._released_through = ""
+        self._letters = Letters(database, publisher)
 
     def hand_over(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Send these rows, which were just inserted, soon. Never blocks; beyond a bound they are found in the store."""
@@ -85,12 +87,14 @@ class Relay(Thread):
         next_look = next_reading = monotonic()
         while not (self._stopping.is_set() and self._handed_over.empty()):
             try:
-                wait = max(0.0, next_look - monotonic())
+                wait = 0.0 if self._letters.walking else max(0.0, next_look - monotonic())
                 if batch := take(self._handed_over, BATCH, timeout=0.05 if self._stopping.is_set() else wait):
                     self._send(batch, "fired")
                 if monotonic() >= next_look:
                     next_look = monotonic() + INTERVAL
                     self.run_once()
+                elif self._letters.walking:
+                    self._letters.run_once(self._partitions.held)
                 if monotonic() >= next_reading:
                     next_reading = monotonic() + DEFICIT_INTERVAL
                     self.resend_lost()
@@ -122,6 +126,7 @@ class Relay(Thread):
         # A beat that reaches the store but not the broker keeps its partitions, and goes on deciding.
         sent += self._send(self._to_send(_ALL - self._partitions.held, OVERDUE), "relayed")
         self._send_dead_letters(self._partitions.held)
+        self._letters.run_once(self._partitions.held)
         return sent
 
     def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:

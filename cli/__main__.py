@@ -1,6 +1,7 @@
 """`schedctl`, or `python -m cli`.
 
-Exit codes: 0 all is well; 1 the audit found something wrong; 2 the command could not be carried out; 130 interrupted.
+Exit codes: 0 all is well; 1 the audit found something wrong; 2 the command could not be carried out, or not wholly;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from cli.audit import audit
+from cli.dead_letters import app as dead_letters
 
 app = typer.Typer(
     name="schedctl",
@@ -17,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # an error is a sentence, not a box
 )
 app.command()(audit)
+app.add_typer(dead_letters, name="dead-letters")
 
 
 @app.callback()

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
 
-def stdout() -> Console:
-    """Return the console for results: coloured on a terminal, plain text for a pipe."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+def stdout(width: int | None = None) -> Console:
+    """Return the console for results: coloured on a terminal, plain for a pipe. width: in place of the terminal's."""
+    return Console(highlight=False, markup=False, soft_wrap=True, width=width)
 
 
 def json_line(name: str, message: Message) -> str:

@@ -18,6 +18,7 @@ from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.prepare import prepare
 from scheduler_service.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
+from scheduler_service.runs import Runs
 from scheduler_service.seed import read_seed
 from scheduler_service.server import PortTakenError, Server
 from scheduler_service.service import SchedulerService
@@ -68,11 +69,13 @@ async def serve(settings: Settings) -> None:
     blocking_database = connect(settings.mongodb_url)
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
-    scheduler = SchedulerService(jobs, Executions(database), definitions, dispatcher)
+    executions = Executions(database)
+    scheduler = SchedulerService(jobs, executions, definitions, dispatcher)
+    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, dispatcher))
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
-    server = Server(scheduler, maintenance, AdminService(blocking_database), database)
+    server = Server(scheduler, maintenance, admin, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
     try:

@@ -8,21 +8,34 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.audit import Audit, Question
-from scheduler_service.convert import timestamp, to_instant, to_span
-from scheduler_service.pages import refuse
-from shared.domain.errors import Violation
+from scheduler_service.caller import current
+from scheduler_service.convert import execution_message, timestamp, to_instant, to_span
+from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.refusals import shortened
+from shared.domain.errors import FailedPrecondition, SchedulerError, Violation
+from shared.domain.job import LONGEST_REASON
+from shared.domain.text import unprintable
 from shared.log import get_logger
 from shared.proto import admin_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceServicer
+from shared.store import executions as rows
+from shared.store.dead_letters import Ending, Outcome, ending_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from pymongo.database import Database
 
     from scheduler_service.audit import Found
+    from scheduler_service.executions import Executions
+    from scheduler_service.jobs import Jobs
+    from scheduler_service.runs import Runs
 
 log = get_logger()
+
+MOST_IDS: Final = 1_000
+MOST_SAID: Final = 20
+LONGEST_REFUSAL: Final = 600
 
 OVERDUE_AFTER: Final = timedelta(seconds=60)
 LONGEST_OVERDUE: Final = timedelta(days=366)
@@ -31,8 +44,11 @@ LONGEST_OVERDUE: Final = timedelta(days=366)
 class AdminService(AdminServiceServicer):
     """database: blocking, since an audit's work is done in threads."""
 
-    def __init__(self, database: Database[dict[str, Any]]) -> None:
+    def __init__(self, database: Database[dict[str, Any]], jobs: Jobs, executions: Executions, runs: Runs) -> None:
         self._database = database
+        self._jobs = jobs
+        self._executions = executions
+        self._runs = runs
 
     async def Audit(self, request: pb.AuditRequest, context: Any) -> AsyncIterator[pb.AuditResponse]:
         """Hold the ledger against the schedules. Each step is a thread's, so that other calls go on meanwhile."""
@@ -46,6 +62,100 @@ class AdminService(AdminServiceServicer):
         findings = sum(audit.counts.findings.values())
         log.info("audit done", action="audit_done", rows=audit.counts.rows, jobs=audit.counts.jobs, findings=findings)
         yield pb.AuditResponse(summary=_summary(audit))
+
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
+        """Return a page of what failed for good, the latest first."""
+        found: list[Violation] = []
+        listing = f"dead letters {request.job_id}"
+        size = page_size(request.page_size, found)
+        after = read_token(listing, request.page_token, found)
+        refuse(found)
+        uid = await self._jobs.uid(request.job_id) if request.job_id else None
+        executions, last = await take_page(
+            self._executions.dead_letters(uid, after, size + 1),
+            size,
+            lambda document: execution_message(rows.to_execution(document)),
+            lambda document: (document["finished_at"], document["_id"]),
+        )
+        token = "" if last is None else write_token(listing, last)
+        return pb.ListDeadLettersResponse(executions=executions, next_page_token=token)
+
+    async def RetryDeadLetters(self, request: pb.RetryDeadLettersRequest, context: Any) -> pb.RetryDeadLettersResponse:
+        """Run dead letters once more."""
+        refuse([*_ids_violations(request.execution_ids), *self._runs.queue_violations(request.queue)])
+        response = pb.RetryDeadLettersResponse()
+        for execution_id in dict.fromkeys(request.execution_ids):
+            try:
+                retry = await self._retry(execution_id, request.queue)
+            except SchedulerError as refused:
+                response.refusals.add(execution_id=execution_id, message=shortened(str(refused), LONGEST_REFUSAL))
+            else:
+                response.retries.add(execution_id=execution_id, retry_execution_id=retry)
+        return response
+
+    async def DiscardDeadLetters(
+        self, request: pb.DiscardDeadLettersRequest, context: Any
+    ) -> pb.DiscardDeadLettersResponse:
+        """Give dead letters up."""
+        found = _ids_violations(request.execution_ids)
+        if len(request.reason) > LONGEST_REASON:
+            said = f"{len(request.reason):,} characters are too many (at most {LONGEST_REASON})"
+            found.append(Violation("reason", said))
+        elif said := unprintable(request.reason, lines=True):
+            found.append(Violation("reason", said))
+        refuse(found)
+        response = pb.DiscardDeadLettersResponse()
+        for execution_id in dict.fromkeys(request.execution_ids):
+            try:
+                await self._discard(execution_id, request.reason)
+            except SchedulerError as refused:
+                response.refusals.add(execution_id=execution_id, message=shortened(str(refused), LONGEST_REFUSAL))
+            else:
+                response.execution_ids.append(execution_id)
+        return response
+
+    async def _retry(self, execution_id: str, queue: str) -> str:
+        """Retry a dead letter; return the id of what runs it again, now or since before."""
+        document = await self._executions.document(execution_id)
+        if not document.get("letter"):
+            ended = _ended(document)
+            if ended.outcome is Outcome.RETRIED:
+                return ended.retry
+            said = f"the dead letter '{execution_id}' was discarded by {ended.by}; RetryExecution runs it all the same"
+            raise FailedPrecondition(said)
+        # The same request id each time: a call that is repeated after a crash finds the first one's execution.
+        retry = str((await self._runs.retry(execution_id, "dead letter", queue))["_id"])
+        log.info("dead letter retried", action="dead_letter_retried", execution_id=execution_id, retry=retry)
+        return retry
+
+    async def _discard(self, execution_id: str, reason: str) -> None:
+        by = current.get().by
+        if await self._executions.end_letter(execution_id, Ending(Outcome.DISCARDED, by, reason)):
+            log.info(
+                "dead letter discarded",
+                action="dead_letter_discarded",
+                execution_id=execution_id,
+                actor=by,
+                reason=reason or None,
+            )
+            return
+        ended = _ended(await self._executions.document(execution_id))
+        if ended.outcome is Outcome.RETRIED:
+            raise FailedPrecondition(f"the dead letter '{execution_id}' was retried by {ended.by}, as '{ended.retry}'")
+
+
+def _ended(document: Mapping[str, Any]) -> Ending:
+    """Return what became of a dead letter; raise FailedPrecondition when it never was one."""
+    ending = ending_of(document)
+    if ending is None:
+        raise FailedPrecondition(f"the execution '{document['_id']}' is {document['state']}, and no dead letter")
+    return ending
+
+
+def _ids_violations(ids: Sequence[str]) -> list[Violation]:
+    if not 1 <= len(ids) <= MOST_IDS:
+        return [Violation("execution_ids", f"{len(ids):,} ids; expected 1 to {MOST_IDS:,}")]
+    return [Violation(f"execution_ids[{n}]", "is empty") for n, given in enumerate(ids) if not given][:MOST_SAID]
 
 
 def _question(request: pb.AuditRequest) -> Question:

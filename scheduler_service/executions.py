@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from scheduler_service.refusals import NoSuch
 from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
-from shared.store import executions
+from shared.store import dead_letters, executions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
     from scheduler_service.pages import Position
+    from shared.store.dead_letters import Ending
     from shared.store.executions import StoredExecution
 
 _SHOWN = {"run": {"$in": [True, False]}}
@@ -81,6 +82,16 @@ class Executions:
         """Cancel a deleted job's executions; those that run only if `running`, else they are tried no more."""
         move = executions.end_open(uid, by, reason, running=running)
         return (await self._executions.update_many(move.filter, move.update)).modified_count
+
+    def dead_letters(self, uid: str | None, after: Position | None, limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Return the documents of dead letters from a position on, those of one job or all."""
+        chosen = dead_letters.list_filter(uid, after)
+        return self._executions.find(chosen, sort=dead_letters.NEWEST_FIRST, limit=limit)
+
+    async def end_letter(self, execution_id: str, ending: Ending) -> bool:
+        """Take an execution from the dead letters; return whether it was there."""
+        move = dead_letters.end(execution_id, ending)
+        return (await self._executions.update_one(move.filter, move.update)).matched_count > 0
 
     async def cancel(self, execution_id: str, by: str, reason: str) -> StoredExecution:
         """End an execution, or have its worker end it; one that was cancelled before stays as it is.

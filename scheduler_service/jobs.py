@@ -117,6 +117,13 @@ class Jobs:
                 return Found(read_job(document), document, now)
         raise NoSuch("job", job_id)
 
+    async def uid(self, job_id: str) -> str:
+        """Return the uid of a job, also of a deleted one. Raises NoSuch when there never was one."""
+        document = await self._jobs.find_one({"_id": job_id}, {"uid": 1})
+        if document is None:
+            raise NoSuch("job", job_id)
+        return str(document["uid"])
+
     async def newest_first(
         self, after: Position | None, limit: int, *, show_deleted: bool
     ) -> AsyncIterator[dict[str, Any]]:

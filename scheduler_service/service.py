@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import PyMongoError
 from ulid import ULID
@@ -17,10 +16,10 @@ from scheduler_service.convert import duration, execution_message, job_message, 
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.jobs import read_job
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
-from scheduler_service.refusals import NoSuch
-from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
+from scheduler_service.runs import Runs, request_token
+from shared.domain.errors import InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
-from shared.domain.job import LONGEST_REASON, JobState, unknown_queue
+from shared.domain.job import LONGEST_REASON, JobState
 from shared.domain.text import unprintable
 from shared.log import get_logger
 from shared.messaging.queues import MANUAL
@@ -29,13 +28,14 @@ from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer
 from shared.store import executions as rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from scheduler_service.definitions import Definitions
     from scheduler_service.executions import Executions
     from scheduler_service.jobs import Jobs
     from scheduler_service.pages import Position
+    from scheduler_service.runs import Dispatch
     from shared.domain.job import JobDefinition
     from shared.store.jobs import StoredJob
 
@@ -46,17 +46,7 @@ NEXT_FIRE_TIMES: Final = 5
 LONGEST_REQUEST_ID: Final = 128
 MOST_STATES: Final = 100
 
-RETRYABLE: Final = frozenset({State.FAILED.value, State.CANCELLED.value})
-"""What an execution may have ended as that is run once more."""
-
 _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
-
-
-class Dispatch(Protocol):
-    """What sends the messages of executions that were just inserted; see shared.messaging.dispatcher."""
-
-    def submit(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Take rows over; never blocks, and may lose them: the relay finds them."""
 
 
 class SchedulerService(SchedulerServiceServicer):
@@ -66,7 +56,7 @@ class SchedulerService(SchedulerServiceServicer):
         self._jobs = jobs
         self._executions = executions
         self._definitions = definitions
-        self._dispatcher = dispatcher
+        self._runs = Runs(jobs, executions, definitions, dispatcher)
 
     async def CreateScheduledJob(
         self, request: pb.CreateScheduledJobRequest, context: Any
@@ -162,7 +152,7 @@ class SchedulerService(SchedulerServiceServicer):
     async def ExecuteJobNow(self, request: pb.ExecuteJobRequest, context: Any) -> pb.ExecuteJobResponse:
         """Run a job once, now."""
         queue = request.queue or MANUAL
-        found = [*self._queue_violations(queue), *_request_id_violations(request.request_id)]
+        found = [*self._runs.queue_violations(queue), *_request_id_violations(request.request_id)]
         if not request.job_id:
             found.append(Violation("job_id", "a job_id is required"))
         refuse(found)
@@ -170,43 +160,18 @@ class SchedulerService(SchedulerServiceServicer):
         caller = current.get()
         token = request_token(request.request_id) if request.request_id else str(ULID())
         document = rows.manual_document(job.document, token, queue, caller.trace_id, job.now, caller.by)
-        execution = await self._start(document)
+        execution = execution_message(rows.to_execution(await self._runs.start(document)))
         return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
 
     async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
         """Run what has failed, or was cancelled, once more."""
-        found = [*self._queue_violations(request.queue), *_request_id_violations(request.request_id)]
+        found = [*self._runs.queue_violations(request.queue), *_request_id_violations(request.request_id)]
         if not request.execution_id:
             found.append(Violation("execution_id", "an execution_id is required"))
         refuse(found)
-        ended = await self._executions.document(request.execution_id)
-        if ended["state"] not in RETRYABLE:
-            raise FailedPrecondition(
-                f"the execution '{request.execution_id}' is {ended['state']}; only what has failed or was cancelled can"
-                " be retried"
-            )
-        try:
-            job = await self._jobs.read(ended["job_id"])
-        except NoSuch as gone:
-            raise FailedPrecondition(f"the execution '{request.execution_id}' can't be retried: {gone}") from None
-        queue = request.queue or ended["queue"]
-        refuse(self._queue_violations(queue))
-        caller = current.get()
-        token = request_token(f"{ended['_id']} {request.request_id}") if request.request_id else str(ULID())
-        document = rows.retry_document(ended, token, queue, caller.trace_id, job.now, caller.by)
-        execution = await self._start(document)
+        stored = await self._runs.retry(request.execution_id, request.request_id, request.queue)
+        execution = execution_message(rows.to_execution(stored))
         return pb.RetryExecutionResponse(execution_id=execution.execution_id, execution=execution)
-
-    def _queue_violations(self, queue: str) -> list[Violation]:
-        queues = self._definitions.defaults.queues
-        return [unknown_queue("queue", queue[:80], queues)] if queue and queue not in queues else []
-
-    async def _start(self, document: dict[str, Any]) -> pb.Execution:
-        """Store a run that somebody asked for, and send its message; of a repeated request, return the first."""
-        stored, is_new = await self._executions.insert_manual(document)
-        if is_new:
-            self._dispatcher.submit([stored])
-        return execution_message(rows.to_execution(stored))
 
     async def GetJobStatus(self, request: pb.GetJobStatusRequest, context: Any) -> pb.GetJobStatusResponse:
         """Return a job, when it fires next, how it last went, and how often it went how."""
@@ -262,14 +227,6 @@ class SchedulerService(SchedulerServiceServicer):
 def new_uid() -> str:
     """Return a name for a job that is never used again."""
     return str(ULID()).lower()
-
-
-def request_token(request_id: str) -> str:
-    """Return the token of a run by hand, or of a retry, that a request id stands for.
-
-    It is longer than a ULID: the two never meet.
-    """
-    return sha256(request_id.encode()).hexdigest()[:32]
 
 
 def _request_id_violations(request_id: str) -> list[Violation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -17,7 +17,7 @@ from shared.messaging.app import RUN_EXECUTION
 from shared.messaging.queues import DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, EXECUTIONS_EXCHANGE, Queues
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from celery import Celery
 
@@ -29,6 +29,51 @@ PERSISTENT: Final = 2
 
 class BrokerAway(Exception):  # noqa: N818 - a state of the broker, not a fault here
     """RabbitMQ cannot be reached, or does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message at the head of the dead-letter queue; execution_id is empty when it is no copy of an execution."""
+
+    execution_id: str
+    tag: int
+
+
+class Walk:
+    """One walk through a queue, by a channel of its own: what it has taken and not removed goes back when it ends."""
+
+    def __init__(self, channel: Any, queue: str) -> None:
+        self._channel = channel
+        self._queue = queue
+        self._left = int(channel.queue_declare(queue=queue, passive=True).message_count)
+
+    def take(self, limit: int) -> list[Letter]:
+        """Return the next messages, none when it has seen as many as there were. Raises BrokerAway."""
+        taken: list[Letter] = []
+        with _broker_errors():
+            while self._left and len(taken) < limit and (message := self._channel.basic_get(self._queue)) is not None:
+                self._left -= 1
+                headers = message.headers or {}
+                taken.append(Letter(str(headers.get("x-execution-id", "")), message.delivery_tag))
+        return taken
+
+    def remove(self, letter: Letter) -> None:
+        """Remove a message that was taken. Raises BrokerAway."""
+        with _broker_errors():
+            self._channel.basic_ack(letter.tag)
+
+    def end(self) -> None:
+        """Put back what was not removed. Raises BrokerAway."""
+        with _broker_errors():
+            self._channel.close()
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    try:
+        yield
+    except (AMQPError, OSError, OperationalError) as error:
+        raise BrokerAway(str(error) or type(error).__name__) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +130,16 @@ class Publisher:
         except (AMQPError, OSError, OperationalError) as error:
             self.close()
             raise BrokerAway(str(error)) from error
+
+    def walk(self, queue: str) -> Walk:
+        """Begin a walk through a queue; it breaks off when the connection is closed. Raises BrokerAway."""
+        self._connect()
+        try:
+            with _broker_errors():
+                return Walk(self._connection.channel(), queue)
+        except BrokerAway:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connection, or drop it if the broker does not answer within a second. Safe to call at any time."""

@@ -2,11 +2,12 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from shared.proto import scheduler_service_pb2 as _scheduler_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -111,3 +112,69 @@ class AuditSummary(_message.Message):
     executions: int
     findings: _containers.ScalarMap[str, int]
     def __init__(self, view_begins: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., view_ends: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., removed_through: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., jobs: _Optional[int] = ..., epochs: _Optional[int] = ..., rows: _Optional[int] = ..., occurrences: _Optional[int] = ..., executions: _Optional[int] = ..., findings: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class ListDeadLettersRequest(_message.Message):
+    __slots__ = ("job_id", "page_size", "page_token")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, job_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListDeadLettersResponse(_message.Message):
+    __slots__ = ("executions", "next_page_token")
+    EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    executions: _containers.RepeatedCompositeFieldContainer[_scheduler_service_pb2.Execution]
+    next_page_token: str
+    def __init__(self, executions: _Optional[_Iterable[_Union[_scheduler_service_pb2.Execution, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class RetryDeadLettersRequest(_message.Message):
+    __slots__ = ("execution_ids", "queue")
+    EXECUTION_IDS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    execution_ids: _containers.RepeatedScalarFieldContainer[str]
+    queue: str
+    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., queue: _Optional[str] = ...) -> None: ...
+
+class RetryDeadLettersResponse(_message.Message):
+    __slots__ = ("retries", "refusals")
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    retries: _containers.RepeatedCompositeFieldContainer[DeadLetterRetry]
+    refusals: _containers.RepeatedCompositeFieldContainer[DeadLetterRefusal]
+    def __init__(self, retries: _Optional[_Iterable[_Union[DeadLetterRetry, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[DeadLetterRefusal, _Mapping]]] = ...) -> None: ...
+
+class DeadLetterRetry(_message.Message):
+    __slots__ = ("execution_id", "retry_execution_id")
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    RETRY_EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    retry_execution_id: str
+    def __init__(self, execution_id: _Optional[str] = ..., retry_execution_id: _Optional[str] = ...) -> None: ...
+
+class DeadLetterRefusal(_message.Message):
+    __slots__ = ("execution_id", "message")
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    message: str
+    def __init__(self, execution_id: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class DiscardDeadLettersRequest(_message.Message):
+    __slots__ = ("execution_ids", "reason")
+    EXECUTION_IDS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    execution_ids: _containers.RepeatedScalarFieldContainer[str]
+    reason: str
+    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DiscardDeadLettersResponse(_message.Message):
+    __slots__ = ("execution_ids", "refusals")
+    EXECUTION_IDS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    execution_ids: _containers.RepeatedScalarFieldContainer[str]
+    refusals: _containers.RepeatedCompositeFieldContainer[DeadLetterRefusal]
+    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., refusals: _Optional[_Iterable[_Union[DeadLetterRefusal, _Mapping]]] = ...) -> None: ...

@@ -40,6 +40,21 @@ class AdminServiceStub:
                 request_serializer=shared_dot_proto_dot_admin__service__pb2.AuditRequest.SerializeToString,
                 response_deserializer=shared_dot_proto_dot_admin__service__pb2.AuditResponse.FromString,
                 _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/scheduler.v1.AdminService/ListDeadLetters',
+                request_serializer=shared_dot_proto_dot_admin__service__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_admin__service__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.RetryDeadLetters = channel.unary_unary(
+                '/scheduler.v1.AdminService/RetryDeadLetters',
+                request_serializer=shared_dot_proto_dot_admin__service__pb2.RetryDeadLettersRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_admin__service__pb2.RetryDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.DiscardDeadLetters = channel.unary_unary(
+                '/scheduler.v1.AdminService/DiscardDeadLetters',
+                request_serializer=shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -56,6 +71,31 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeadLetters(self, request, context):
+        """Lists the dead letters, those that failed last first: executions that failed for good, until somebody has retried or
+        discarded them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryDeadLetters(self, request, context):
+        """Runs dead letters once more, each as a new execution that names the old one, as RetryExecution does, and takes them
+        from the list. Repeating the call is safe: a letter that was retried before is told with the same new execution.
+        What cannot be retried, as when its job is deleted, is told one by one, and stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardDeadLetters(self, request, context):
+        """Takes dead letters from the list without running them again. The executions stay as they are, FAILED. Repeating the
+        call is safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +103,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Audit,
                     request_deserializer=shared_dot_proto_dot_admin__service__pb2.AuditRequest.FromString,
                     response_serializer=shared_dot_proto_dot_admin__service__pb2.AuditResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=shared_dot_proto_dot_admin__service__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_admin__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'RetryDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryDeadLetters,
+                    request_deserializer=shared_dot_proto_dot_admin__service__pb2.RetryDeadLettersRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_admin__service__pb2.RetryDeadLettersResponse.SerializeToString,
+            ),
+            'DiscardDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardDeadLetters,
+                    request_deserializer=shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -93,6 +148,87 @@ class AdminService:
             '/scheduler.v1.AdminService/Audit',
             shared_dot_proto_dot_admin__service__pb2.AuditRequest.SerializeToString,
             shared_dot_proto_dot_admin__service__pb2.AuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.AdminService/ListDeadLetters',
+            shared_dot_proto_dot_admin__service__pb2.ListDeadLettersRequest.SerializeToString,
+            shared_dot_proto_dot_admin__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.AdminService/RetryDeadLetters',
+            shared_dot_proto_dot_admin__service__pb2.RetryDeadLettersRequest.SerializeToString,
+            shared_dot_proto_dot_admin__service__pb2.RetryDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.AdminService/DiscardDeadLetters',
+            shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersRequest.SerializeToString,
+            shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

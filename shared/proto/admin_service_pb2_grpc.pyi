@@ -41,6 +41,19 @@ class AdminServiceStub:
     at the end one summary; a stream that ends without one has not looked at everything. Reads only, job by job, at its
     own pace, and stops when the caller goes away. NOT_FOUND for a job_id that never was; a deleted job is audited.
     """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeadLettersRequest, _admin_service_pb2.ListDeadLettersResponse]
+    """Lists the dead letters, those that failed last first: executions that failed for good, until somebody has retried or
+    discarded them.
+    """
+    RetryDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RetryDeadLettersRequest, _admin_service_pb2.RetryDeadLettersResponse]
+    """Runs dead letters once more, each as a new execution that names the old one, as RetryExecution does, and takes them
+    from the list. Repeating the call is safe: a letter that was retried before is told with the same new execution.
+    What cannot be retried, as when its job is deleted, is told one by one, and stays.
+    """
+    DiscardDeadLetters: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DiscardDeadLettersRequest, _admin_service_pb2.DiscardDeadLettersResponse]
+    """Takes dead letters from the list without running them again. The executions stay as they are, FAILED. Repeating the
+    call is safe.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -52,6 +65,19 @@ class AdminServiceAsyncStub(AdminServiceStub):
     exactly one decision, each state reached by a legal path. Streams progress, what was found wrong as it is found, and
     at the end one summary; a stream that ends without one has not looked at everything. Reads only, job by job, at its
     own pace, and stops when the caller goes away. NOT_FOUND for a job_id that never was; a deleted job is audited.
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListDeadLettersRequest, _admin_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists the dead letters, those that failed last first: executions that failed for good, until somebody has retried or
+    discarded them.
+    """
+    RetryDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetryDeadLettersRequest, _admin_service_pb2.RetryDeadLettersResponse]  # type: ignore[assignment]
+    """Runs dead letters once more, each as a new execution that names the old one, as RetryExecution does, and takes them
+    from the list. Repeating the call is safe: a letter that was retried before is told with the same new execution.
+    What cannot be retried, as when its job is deleted, is told one by one, and stays.
+    """
+    DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DiscardDeadLettersRequest, _admin_service_pb2.DiscardDeadLettersResponse]  # type: ignore[assignment]
+    """Takes dead letters from the list without running them again. The executions stay as they are, FAILED. Repeating the
+    call is safe.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -67,6 +93,37 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         exactly one decision, each state reached by a legal path. Streams progress, what was found wrong as it is found, and
         at the end one summary; a stream that ends without one has not looked at everything. Reads only, job by job, at its
         own pace, and stops when the caller goes away. NOT_FOUND for a job_id that never was; a deleted job is audited.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _admin_service_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.ListDeadLettersResponse]]:
+        """Lists the dead letters, those that failed last first: executions that failed for good, until somebody has retried or
+        discarded them.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryDeadLetters(
+        self,
+        request: _admin_service_pb2.RetryDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RetryDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.RetryDeadLettersResponse]]:
+        """Runs dead letters once more, each as a new execution that names the old one, as RetryExecution does, and takes them
+        from the list. Repeating the call is safe: a letter that was retried before is told with the same new execution.
+        What cannot be retried, as when its job is deleted, is told one by one, and stays.
+        """
+
+    @_abc_1.abstractmethod
+    def DiscardDeadLetters(
+        self,
+        request: _admin_service_pb2.DiscardDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.DiscardDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.DiscardDeadLettersResponse]]:
+        """Takes dead letters from the list without running them again. The executions stay as they are, FAILED. Repeating the
+        call is safe.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -348,6 +348,7 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
                 "error": literal(error),
                 "finished_at": NOW,
                 "dead_letter": {"$cond": [asked, "$$REMOVE", True]},
+                "letter": {"$cond": [asked, "$$REMOVE", True]},
                 "may_pause": {"$cond": [{"$and": [{"$not": [asked]}, pauses]}, True, "$$REMOVE"]},
             },
         ),

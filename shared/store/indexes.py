@@ -51,6 +51,20 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("may_pause", ASCENDING)], name="may_pause", **_where(may_pause=True)),
         # dead letters that have not been sent yet
         IndexModel([("dead_letter", ASCENDING)], name="dead_letter", **_where(dead_letter=True)),
+        # dead letters that nobody has decided about, the latest first
+        IndexModel(
+            [("letter", ASCENDING), ("finished_at", DESCENDING), ("_id", DESCENDING)],
+            name="letter",
+            **_where(letter=True),
+        ),
+        # those of one job
+        IndexModel(
+            [("job_uid", ASCENDING), ("finished_at", DESCENDING), ("_id", DESCENDING)],
+            name="job_letter",
+            **_where(letter=True),
+        ),
+        # dead letters whose copy has to be removed
+        IndexModel([("withdraw", ASCENDING)], name="withdraw", **_where(withdraw=True)),
         # lists and counts of one job
         IndexModel(
             [("job_uid", ASCENDING), ("run", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)], name="job"

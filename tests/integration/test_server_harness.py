@@ -21,6 +21,7 @@ from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.prepare import prepare
 from scheduler_service.probes import mongodb_probe
+from scheduler_service.runs import Runs
 from scheduler_service.server import Server
 from scheduler_service.service import SchedulerService
 from shared.messaging.queues import load_queues
@@ -88,8 +89,10 @@ async def serving(
         configured.retention_days,
     )
     blocking_database = connect(database_url)
-    scheduler = SchedulerService(jobs, Executions(database), definitions, sent)
-    server = Server(scheduler, maintenance, AdminService(blocking_database), database)
+    executions = Executions(database)
+    scheduler = SchedulerService(jobs, executions, definitions, sent)
+    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
+    server = Server(scheduler, maintenance, admin, database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from shared.domain.execution import State
-from shared.store import executions, jobs
+from shared.store import dead_letters, executions, jobs
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -46,7 +46,9 @@ def row(number: int) -> dict[str, Any]:
         return running
     if kind == 4:
         return fired(job, nominal, held=True)
-    return ended | ({"dead_letter": True, "may_pause": True} if kind == 3 else {})
+    if kind == 5:
+        return ended | {"withdraw": True}
+    return ended | ({"dead_letter": True, "letter": True, "may_pause": True} if kind == 3 else {})
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,17 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "jobs that are done": ("jobs", {"filter": jobs.done_filter(ALL)}, "done"),
     "dead letters": ("executions", {"filter": executions.DEAD_LETTER_FILTER, "limit": 100}, "dead_letter"),
+    "dead letters that nobody has decided about": (
+        "executions",
+        {"filter": dead_letters.list_filter(None, (NOW, "x")), "sort": dict(dead_letters.NEWEST_FIRST), "limit": 50},
+        "letter",
+    ),
+    "those of one job": (
+        "executions",
+        {"filter": dead_letters.list_filter("uid-job-3", None), "sort": dict(dead_letters.NEWEST_FIRST), "limit": 50},
+        "job_letter",
+    ),
+    "copies to remove": ("executions", {"filter": dead_letters.withdraw_filter(ALL), "limit": 1000}, "withdraw"),
     "a chain": ("executions", {"filter": executions.chain_filter("uid-job-1", 0, NOW)}, "_id_"),
     "what to cancel": ("executions", {"filter": executions.end_open("uid-job-1", "", "").filter}, "open"),
     "what to cancel before an occurrence": (

@@ -1,0 +1,401 @@
+"""Dead letters: what failed for good stays one until somebody decides, in MongoDB and in the broker's queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import pytest
+
+from beat import letters
+from beat.letters import Letters
+from shared.domain.execution import AfterFailure, Failure, State
+from shared.messaging.app import make_app
+from shared.messaging.publisher import BrokerAway, Publisher
+from shared.messaging.queues import DEAD_LETTER, DEAD_LETTER_EXCHANGE
+from shared.proto import admin_service_pb2 as pb
+from shared.proto import scheduler_service_pb2 as jobs_pb
+from shared.settings import Settings
+from shared.store import executions
+from shared.store.dead_letters import Ending, Outcome, end
+from shared.store.jobs import PARTITIONS
+from tests.builders import fired, job_document, own_vhost
+from tests.integration.test_audit import schedctl
+from tests.integration.test_beat_relay import ALL_QUEUES, make_relay, taken, wait_until
+from tests.integration.test_server_harness import Running, refusal, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from celery import Celery
+    from pymongo.database import Database
+
+    from beat.relay import Relay
+    from dev.servers import Servers
+
+Db: TypeAlias = "Database[dict[str, Any]]"
+
+EVERYWHERE = frozenset(range(PARTITIONS))
+ERROR = Failure("NOT_FOUND", "no such competitor", retryable=False)
+
+
+@pytest.fixture
+async def server(database: Db, database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async with serving(database_url) as running:
+        yield running
+
+
+@pytest.fixture
+def app(servers: Servers) -> Celery:
+    return make_app(Settings(celery_broker_url=own_vhost(servers.rabbitmq)), ALL_QUEUES)
+
+
+@pytest.fixture
+def publisher(app: Celery) -> Iterator[Publisher]:
+    made = Publisher(app, ALL_QUEUES)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def relay(database: Db, publisher: Publisher) -> Relay:
+    return make_relay(database, publisher)
+
+
+def failed(database: Db, count: int = 1, job_id: str = "job-1", *, minutes_ago: float = 5) -> list[str]:
+    """Let runs of a job fail for good by the very write that a worker makes; return their ids, the oldest first."""
+    job = job_document(job_id)
+    database.jobs.update_one({"_id": job_id}, {"$setOnInsert": job}, upsert=True)
+    ids = []
+    for number in range(count):
+        when = datetime.now(UTC) - timedelta(minutes=minutes_ago) + timedelta(seconds=number)
+        lease = {"holder": "w", "nonce": "n", "expires_at": when}
+        row = fired(job, when.replace(microsecond=0), state="RUNNING", lease=lease, attempt=3, queue="scraping")
+        row["transitions"].append({"number": 2, "state": "RUNNING", "at": when, "by": "w", "reason": "attempt 3"})
+        database.executions.insert_one(row)
+        move = executions.fail(row["_id"], "n", "w", ERROR, AfterFailure(State.FAILED, None, "for good"))
+        assert database.executions.update_one(move.filter, move.update).modified_count == 1
+        database.executions.update_one({"_id": row["_id"]}, {"$set": {"finished_at": when}})
+        ids.append(row["_id"])
+    return ids
+
+
+def copies(app: Celery, queue: str = DEAD_LETTER) -> list[str]:
+    """Return the executions whose copies lie in the queue, in its order, and leave it as it is."""
+    with app.connection_for_write() as connection:
+        channel, found = cast("Any", connection.default_channel), []
+        while (message := channel.basic_get(queue)) is not None:
+            found.append((message.headers or {}).get("x-execution-id", ""))
+        return found  # the connection's end puts all back
+
+
+async def listed(server: Running, **fields: Any) -> list[str]:
+    response = await server.admin.ListDeadLetters(pb.ListDeadLettersRequest(**fields))
+    return [execution.execution_id for execution in response.executions]
+
+
+async def retry(server: Running, *ids: str, queue: str = "") -> Any:
+    request = pb.RetryDeadLettersRequest(execution_ids=ids, queue=queue)
+    return await server.admin.RetryDeadLetters(request, metadata=[("x-actor", "anna")])
+
+
+async def discard(server: Running, *ids: str, reason: str = "") -> Any:
+    request = pb.DiscardDeadLettersRequest(execution_ids=ids, reason=reason)
+    return await server.admin.DiscardDeadLetters(request, metadata=[("x-actor", "anna")])
+
+
+class TestList:
+    async def test_what_failed_for_good_is_listed_the_latest_first_with_why_and_after_how_many_attempts(
+        self, server: Running, database: Db
+    ) -> None:
+        ids = failed(database, 3)
+        response = await server.admin.ListDeadLetters(pb.ListDeadLettersRequest())
+        assert [execution.execution_id for execution in response.executions] == ids[::-1]
+        newest = response.executions[0]
+        assert (newest.state, newest.attempt, newest.error.code) == (jobs_pb.Execution.STATE_FAILED, 3, "NOT_FOUND")
+        assert newest.error.message == "no such competitor"
+
+    async def test_the_pages_of_one_job_are_its_list(self, server: Running, database: Db) -> None:
+        mine, others = failed(database, 7), failed(database, 2, "job-2")
+        paged, token = [], ""
+        while True:
+            request = pb.ListDeadLettersRequest(job_id="job-1", page_size=3, page_token=token)
+            page = await server.admin.ListDeadLetters(request)
+            paged += [execution.execution_id for execution in page.executions]
+            if not (token := page.next_page_token):
+                break
+        assert paged == mine[::-1]
+        assert sorted(await listed(server)) == sorted(mine + others)
+        assert (await refusal(listed(server, job_id="nobody"))).code == "NOT_FOUND"
+
+    async def test_what_is_retried_by_itself_or_cancelled_is_no_dead_letter(
+        self, server: Running, database: Db
+    ) -> None:
+        database.executions.insert_many(
+            [fired(job_document(f"job-{n}"), datetime.now(UTC), state=state) for n, state in enumerate(State)]
+        )
+        assert await listed(server) == []
+
+    async def test_the_list_is_read_from_its_index(self, database: Db) -> None:
+        failed(database, 5)
+        command = {"find": "executions", "filter": {"letter": True}, "sort": {"finished_at": -1, "_id": -1}}
+        plan = str(database.command({"explain": command})["queryPlanner"]["winningPlan"])
+        assert "'indexName': 'letter'" in plan
+        assert "'SORT'" not in plan
+
+
+class TestRetry:
+    async def test_a_retry_is_a_new_execution_and_takes_the_letter_from_the_list(
+        self, server: Running, database: Db
+    ) -> None:
+        first, second = failed(database, 2)
+        response = await retry(server, first)
+        (made,) = response.retries
+        assert (made.execution_id, list(response.refusals)) == (first, [])
+        request = jobs_pb.GetExecutionRequest(execution_id=made.retry_execution_id)
+        execution = (await server.stub.GetExecution(request)).execution
+        assert (execution.retry_of, execution.trigger) == (first, jobs_pb.Execution.TRIGGER_RETRY)
+        assert [document["_id"] for document in server.sent.documents] == [made.retry_execution_id]
+        assert await listed(server) == [second]
+        row = database.executions.find_one({"_id": first})
+        assert row is not None
+        assert row["state"] == "FAILED"
+        said = row["letter_end"]
+        assert (said["outcome"], said["by"], said["retry"]) == ("RETRIED", "anna", made.retry_execution_id)
+
+    async def test_repeating_it_runs_nothing_twice(self, server: Running, database: Db) -> None:
+        (dead,) = failed(database)
+        first = (await retry(server, dead)).retries[0].retry_execution_id
+        assert (await retry(server, dead, dead)).retries[0].retry_execution_id == first
+        assert database.executions.count_documents({"retry_of": dead}) == 1
+
+    async def test_a_crash_between_the_new_execution_and_the_mark_loses_no_letter_and_runs_nothing_twice(
+        self, server: Running, database: Db
+    ) -> None:
+        (dead,) = failed(database)
+        first = (await retry(server, dead)).retries[0].retry_execution_id
+        database.executions.update_one({"_id": dead}, {"$set": {"letter": True}, "$unset": {"letter_end": ""}})
+        assert await listed(server) == [dead]
+        assert (await retry(server, dead)).retries[0].retry_execution_id == first
+        assert await listed(server) == []
+
+    async def test_what_cannot_be_retried_is_said_one_by_one_and_stays(self, server: Running, database: Db) -> None:
+        (dead,) = failed(database)
+        (of_deleted,) = failed(database, job_id="job-2")
+        database.jobs.update_one({"_id": "job-2"}, {"$set": {"state": "DELETED"}})
+        database.executions.insert_one(fired(job_document("job-3"), datetime.now(UTC), _id="open"))
+        response = await retry(server, of_deleted, "nothing", "open", dead)
+        assert [made.execution_id for made in response.retries] == [dead]
+        assert [(refused.execution_id, refused.message.partition("'")[0]) for refused in response.refusals] == [
+            (of_deleted, "the execution "), ("nothing", "there is no execution "), ("open", "the execution "),
+        ]  # fmt: skip
+        assert "was deleted" in response.refusals[0].message
+        assert await listed(server) == [of_deleted]
+
+    async def test_retry_execution_takes_the_letter_from_the_list_too(self, server: Running, database: Db) -> None:
+        (dead,) = failed(database)
+        await server.stub.RetryExecution(jobs_pb.RetryExecutionRequest(execution_id=dead))
+        assert await listed(server) == []
+
+    async def test_what_is_wrong_with_the_request_is_said_at_once(self, server: Running) -> None:
+        assert (await refusal(retry(server))).violations[0][0] == "execution_ids"
+        assert (await refusal(retry(server, *("x" for _ in range(1001))))).violations[0][0] == "execution_ids"
+        assert [field for field, _ in (await refusal(retry(server, "a", "", queue="no"))).violations] == [
+            "execution_ids[1]", "queue",
+        ]  # fmt: skip
+        assert (await refusal(discard(server, "a", reason="x" * 501))).violations[0][0] == "reason"
+
+
+class TestDiscard:
+    async def test_a_discard_says_by_whom_and_why(self, server: Running, database: Db) -> None:
+        first, second = failed(database, 2)
+        response = await discard(server, first, reason="the shop is gone")
+        assert (list(response.execution_ids), list(response.refusals)) == ([first], [])
+        assert await listed(server) == [second]
+        row = database.executions.find_one({"_id": first})
+        assert row is not None
+        assert (row["state"], row["letter_end"]["outcome"]) == ("FAILED", "DISCARDED")
+        assert (row["letter_end"]["by"], row["letter_end"]["reason"]) == ("anna", "the shop is gone")
+        assert list((await discard(server, first)).execution_ids) == [first], "again changes nothing"
+
+    async def test_what_was_decided_is_not_decided_otherwise(self, server: Running, database: Db) -> None:
+        retried, discarded = failed(database, 2)
+        await retry(server, retried)
+        await discard(server, discarded)
+        assert "was retried by anna" in (await discard(server, retried)).refusals[0].message
+        assert "was discarded by anna" in (await retry(server, discarded)).refusals[0].message
+        assert database.executions.count_documents({"retry_of": discarded}) == 0
+
+
+class TestCopies:
+    """The queue `dead_letter` has copies for people; the relay keeps it in step with what was decided."""
+
+    def test_copies_of_what_was_decided_go_and_the_others_stay_in_their_order(
+        self, database: Db, relay: Relay, app: Celery
+    ) -> None:
+        ids = failed(database, 120)
+        for _ in range(2):
+            relay.run_once()
+        assert copies(app) == ids
+        decided = [*ids[3:5], ids[60], ids[-1]]
+        for execution_id in decided:
+            decide(database, execution_id)
+        while database.executions.count_documents({"withdraw": True}):
+            relay.run_once()
+        assert copies(app) == [execution_id for execution_id in ids if execution_id not in decided]
+        assert not relay._letters.walking
+
+    def test_a_message_that_is_no_copy_of_ours_stays(self, database: Db, relay: Relay, app: Celery) -> None:
+        (dead,) = failed(database)
+        relay.run_once()
+        with app.connection_for_write() as connection:
+            producer = connection.Producer(serializer="json")
+            producer.publish("a message that a queue gave up", exchange=DEAD_LETTER_EXCHANGE.name)
+        decide(database, dead)
+        walk_on(database, relay)
+        assert copies(app) == [""]
+
+    def test_a_copy_whose_row_was_cleaned_up_goes_with_the_next_walk(
+        self, database: Db, relay: Relay, app: Celery
+    ) -> None:
+        gone, decided, stays = failed(database, 3)
+        relay.run_once()
+        database.executions.delete_one({"_id": gone})
+        decide(database, decided)
+        walk_on(database, relay)
+        assert copies(app) == [stays]
+
+    def test_what_is_decided_before_its_copy_was_sent_never_gets_one(
+        self, database: Db, relay: Relay, app: Celery
+    ) -> None:
+        (dead,) = failed(database)
+        decide(database, dead)
+        walk_on(database, relay)
+        assert copies(app) == []
+
+    def test_a_walk_goes_in_small_steps_so_that_firing_never_waits_for_it(
+        self, database: Db, publisher: Publisher, relay: Relay, app: Celery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = failed(database, 25)
+        relay.run_once()
+        monkeypatch.setattr(letters, "STEP", 10)
+        decide(database, ids[-1])
+        walking = Letters(database, publisher)
+        seen = []
+        for _ in range(3):
+            walking.run_once(EVERYWHERE)
+            seen.append(publisher.ready_counts([DEAD_LETTER])[DEAD_LETTER])
+        assert seen == [15, 5, 0]
+        walking.run_once(EVERYWHERE)
+        assert not walking.walking
+        assert copies(app) == ids[:-1]
+
+    def test_when_the_connection_breaks_all_copies_are_back_and_the_next_walk_ends_it(
+        self, database: Db, publisher: Publisher, relay: Relay, app: Celery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = failed(database, 20)
+        relay.run_once()
+        monkeypatch.setattr(letters, "STEP", 5)
+        decide(database, ids[10])
+        walking = Letters(database, publisher)
+        walking.run_once(EVERYWHERE)
+        publisher.close()
+        with pytest.raises(BrokerAway):
+            walking.run_once(EVERYWHERE)
+        wait_until(lambda: publisher.ready_counts([DEAD_LETTER])[DEAD_LETTER] == 20)
+        while database.executions.count_documents({"withdraw": True}):
+            walking.run_once(EVERYWHERE)
+        assert copies(app) == [*ids[:10], *ids[11:]]
+
+    def test_while_a_walk_is_on_what_is_handed_over_is_sent(
+        self, database: Db, relay: Relay, app: Celery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = failed(database, 60)
+        relay.run_once()
+        monkeypatch.setattr(letters, "STEP", 1)
+        decide(database, ids[-1])
+        row = fired(job_document("job-2"), datetime.now(UTC), queue="scraping")
+        database.executions.insert_one(row)
+        relay.start()
+        try:
+            wait_until(lambda: relay._letters.walking)
+            relay.hand_over([row])
+            wait_until(lambda: not database.executions.count_documents({"withdraw": True}))
+        finally:
+            relay.stop(20)
+        assert [message.properties["correlation_id"] for message in taken(app)] == [row["_id"]]
+        assert copies(app) == ids[:-1]
+
+    def test_rows_of_partitions_that_others_hold_are_left_to_them(self, database: Db, publisher: Publisher) -> None:
+        decide(database, *failed(database))
+        Letters(database, publisher).run_once(frozenset())
+        assert database.executions.count_documents({"withdraw": True}) == 1
+
+
+def decide(database: Db, *execution_ids: str) -> None:
+    for execution_id in execution_ids:
+        move = end(execution_id, Ending(Outcome.DISCARDED, "anna"))
+        assert database.executions.update_one(move.filter, move.update).modified_count == 1
+
+
+def walk_on(database: Db, relay: Relay) -> None:
+    while database.executions.count_documents({"withdraw": True}):
+        relay.run_once()
+
+
+class TestCommand:
+    async def test_list_shows_a_table_or_json(self, server: Running, database: Db) -> None:
+        assert (await schedctl("dead-letters", "list", server=server.address)).code == 0
+        ids = failed(database, 3)
+        database.executions.update_one({"_id": ids[0]}, {"$set": {"error.message": "a\x1b[31m trick " + "x" * 200}})
+        said = await schedctl("dead-letters", "list", server=server.address)
+        heading, *lines = said.out.splitlines()
+        assert heading.split() == ["failed", "at", "execution", "job", "attempts", "error", "message"]
+        assert [line.split()[1] for line in lines] == ids[::-1]
+        assert "3 of 4" in lines[0]
+        assert "\x1b" not in said.out
+        said = await schedctl("dead-letters", "list", "--json", "--limit", "2", server=server.address)
+        letters = [json.loads(line)["dead_letter"] for line in said.out.splitlines()]
+        assert [letter["execution_id"] for letter in letters] == ids[:0:-1]
+        said = await schedctl("dead-letters", "list", "--limit", "2", server=server.address)
+        assert said.out.splitlines()[-1] == "and more: --limit shows more than 2"
+
+    async def test_named_letters_are_retried_or_discarded_at_once(self, server: Running, database: Db) -> None:
+        first, second, third = failed(database, 3)
+        said = await schedctl("dead-letters", "retry", first, server=server.address)
+        assert (said.code, said.out.startswith(f"{first} runs again as ")) == (0, True)
+        said = await schedctl("dead-letters", "discard", second, "--reason", "old", server=server.address)
+        assert (said.code, said.out) == (0, f"{second} is discarded\n")
+        assert await listed(server) == [third]
+
+    async def test_what_is_refused_is_said_and_ends_it_with_2(self, server: Running, database: Db) -> None:
+        (dead,) = failed(database)
+        said = await schedctl("dead-letters", "discard", "nothing", dead, server=server.address)
+        assert (said.code, said.err) == (2, "nothing: there is no execution 'nothing'\n")
+        said = await schedctl("dead-letters", "retry", "--json", dead, server=server.address)
+        assert (said.code, json.loads(said.out)["refusal"]["execution_id"]) == (2, dead)
+
+    async def test_all_of_a_job_is_done_only_when_it_is_confirmed(self, server: Running, database: Db) -> None:
+        mine, others = failed(database, 3), failed(database, 1, "job-2")
+        arguments = ("dead-letters", "discard", "--all", "--job", "job-1")
+        said = await schedctl(*arguments, server=server.address)
+        assert (said.code, "nothing was done" in said.err) == (2, True)
+        assert "Discard 3 dead letters of the job job-1?" in said.err
+        assert len(await listed(server)) == 4
+        said = await schedctl(*arguments, "--yes", server=server.address)
+        assert (said.code, len(said.out.splitlines())) == (0, 3)
+        assert await listed(server) == others
+        assert database.executions.count_documents({"_id": {"$in": mine}, "letter_end.outcome": "DISCARDED"}) == 3
+
+    async def test_it_has_to_be_said_which(self, server: Running) -> None:
+        for arguments in (("retry",), ("retry", "x", "--all"), ("discard", "x", "--job", "y")):
+            said = await schedctl("dead-letters", *arguments, server=server.address)
+            assert (said.code, len(said.err.splitlines())) == (2, 1)
+
+    async def test_all_is_done_however_many_pages_there_are(self, server: Running, database: Db) -> None:
+        await asyncio.to_thread(failed, database, 510)
+        said = await schedctl("dead-letters", "retry", "--all", "--yes", server=server.address)
+        assert (said.code, len(said.out.splitlines())) == (0, 510)
+        assert await listed(server) == []
