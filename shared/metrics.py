@@ -52,6 +52,7 @@ WORKER_RETRIES: Final = Counter("scheduler_worker_retries", "Attempts that lead 
 WORKER_RUNNING: Final = Gauge("scheduler_worker_running", "Attempts in progress.")
 WORKER_LEASES_LOST: Final = Counter("scheduler_worker_leases_lost", "Attempts given up because their lease had ended.")
 WORKER_STRAYS: Final = Counter("scheduler_worker_stray_messages", "Messages that found nothing to do.")
+WORKER_POISON: Final = Counter("scheduler_worker_poison_messages", "Messages that are not ours, and were rejected.")
 
 
 def serve(host: str, port: int, *, alternatives: int = 0) -> None:

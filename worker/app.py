@@ -88,6 +88,7 @@ class _StopStep(bootsteps.StartStopStep):
 
 
 celery_app.steps["worker"].add(_StopStep)
+celery_app.conf.worker_consumer = "worker.consumer:Consumer"
 
 
 @signals.worker_ready.connect
@@ -118,9 +119,6 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
 )
 def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
     """Run an execution. The message is a hint: a duplicate or late one finds nothing to do."""
-    if not isinstance(execution_id, str):
-        # Not of our making; and to MongoDB, a map would be a condition that any execution may fulfil.
-        raise Reject(f"{execution_id!r} is not an execution id", requeue=False)
     if _stopping.asked():
         raise Reject("the worker stops", requeue=True)
     try:

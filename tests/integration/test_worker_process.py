@@ -31,7 +31,7 @@ from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
 from tests.acceptance.recorder import Recorder
 from tests.acceptance.system import READY, wait_until
-from tests.builders import own_vhost
+from tests.builders import manage, own_vhost
 from tests.integration.test_worker_ledger import Proxy, execution, rescue, states, stored
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ def test_copies_of_a_message_call_the_target_once_and_change_no_result(busy: Sit
     assert len(recorder.calls(label)) == 1
 
 
-def test_poison_messages_harm_nothing(busy: Site, recorder: Recorder, label: str):
+def test_poison_messages_harm_nothing(busy: Site, servers: Servers, recorder: Recorder, label: str):
     waiting = execution(busy.database, due_in=-1, state="PENDING", parameters=f'{{"label": "{label}"}}')
     with busy.app.connection_for_write() as connection, connection.Producer() as producer:
 
@@ -329,12 +329,41 @@ def test_poison_messages_harm_nothing(busy: Site, recorder: Recorder, label: str
         publish({"not": "a task"}, serializer="json")
         headers = {"task": "no.such.task", "id": f"{label}-unknown-task", "lang": "py"}
         publish(([], {}, {}), serializer="json", headers=headers)
+        ours = {"task": "scheduler.run_execution", "id": f"{label}-body", "lang": "py"}
+        for body in (b"\x00garbage", b"", b"null", b"{}", b"[]", b"[[],{}]", b"[1,2,3]", b'"text"', b"[[[]],{},{}]"):
+            publish(body, content_type="application/json", content_encoding="utf-8", headers=ours)
+        publish(b"\x80\x04.", content_type="application/x-python-serialize", content_encoding="binary", headers=ours)
+        publish(b"[[],{},{}]", content_type="text/strange", content_encoding="odd", headers=ours)
+        publish(b"[[],{},{}]", content_type="application/json", content_encoding="utf-8", headers={**ours, "id": 7})
+        for odd in (
+            {"eta": "tomorrow"},
+            {"timelimit": "x"},
+            {"retries": "x"},
+            {"stamps": 1},
+            {"group": {}},
+            {"id": {}},
+        ):
+            named = {**ours, **odd}
+            publish(([named["id"]], {}, {}), serializer="json", headers=named)
+        publish((["gone"], {}, {}), serializer="json", headers={**ours, "id": "gone"})
+        publish(([], {"execution_id": label}, {}), serializer="json", headers=ours)
         for number, arguments in enumerate((["no such execution"], [], [None], [{"$ne": None}], ["a", "b"], [7])):
             headers = {"task": "scheduler.run_execution", "id": f"{label}-{number}", "lang": "py"}
             publish((arguments, {}, {}), serializer="json", headers=headers)
     assert busy.ended(busy.enqueue(label)) is State.SUCCEEDED
     wait_until(lambda: busy.publisher.ready_counts([QUEUE])[QUEUE] == 0, "all messages were taken")
-    assert busy.workers[0].process.poll() is None
+    vhost = busy.environment["CELERY_BROKER_URL"].rpartition("/")[2]
+    wait_until(
+        lambda: manage(servers.rabbitmq, "GET", f"queues/{vhost}/{QUEUE}").get("messages", 1) == 0,
+        "all were acknowledged",
+    )
+    worker = busy.workers[0]
+    assert worker.process.poll() is None
+    assert [line for line in worker.lines("message_stray") if '"execution_id": "gone"' in line]
+    (port,) = metrics_ports(worker)
+    assert f"scheduler_worker_poison_messages_total {len(worker.lines('message_poison'))}.0" in metrics(port)
+    assert "Traceback" not in worker.log
+    assert {busy.ended(busy.enqueue(f"{label}-after-{n}")) for n in range(4)} == {State.SUCCEEDED}, "no slot is lost"
     assert len(recorder.calls(label)) == 1
     assert stored(busy.database, waiting).attempt == 0, "no message but its own starts an execution"
     assert not any(busy.result(f"{label}-{number}").result for number in range(6))

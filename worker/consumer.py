@@ -1,0 +1,77 @@
+"""What Celery's consumer lets in: messages that are ours. Others could end the worker, or keep one of its slots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from celery.worker import consumer as celery_consumer
+
+from shared import metrics
+from shared.domain.text import excerpt
+from shared.log import get_logger
+from shared.messaging.app import RUN_EXECUTION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kombu import Message
+
+log = get_logger()
+
+_CONTENT_TYPE: Final = "application/json"
+
+
+class Consumer(celery_consumer.Consumer):
+    """Rejects what is not ours: the broker then parks it in the dead-letter queue, and never delivers it again."""
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
+        """Return what is called with each message."""
+        take = super().create_task_handler(*args, **kwargs)
+        away: tuple[type[Exception], ...] = vars(self)["connection_errors"]
+
+        def handle(message: Message) -> None:
+            wrong = what_is_wrong(message)
+            if wrong is None:
+                try:
+                    take(message)
+                except away:
+                    raise
+                except Exception as error:  # noqa: BLE001 - Celery would end the worker, the next one too, and so on
+                    wrong = f"Celery can't take it: {error!r}"
+                else:
+                    return
+            metrics.WORKER_POISON.inc()
+            log.error(
+                "a message is not ours",
+                action="message_poison",
+                reason=wrong,
+                headers=excerpt(repr(message.headers)),
+                body=excerpt(repr(message.body)),
+            )
+            if not message.acknowledged:
+                message.reject_log_error(log, away)
+
+        return handle
+
+
+def what_is_wrong(message: Message) -> str | None:
+    """Return why a message can't be one that the publisher made; None for one that can.
+
+    It may name an execution that is not there: that the claim tells.
+    """
+    headers: Any = message.headers or {}
+    if headers.get("task") != RUN_EXECUTION:
+        return f"its task is {excerpt(repr(headers.get('task')))}"
+    if message.content_type != _CONTENT_TYPE:
+        return f"its content type is {excerpt(repr(message.content_type))}"
+    if headers.get("eta") is not None or headers.get("expires") is not None:
+        return "it has a time of its own"
+    try:
+        body = message.decode()
+    except Exception as error:  # noqa: BLE001 - whatever a decoder raises for what anybody may have sent
+        return f"its body can't be read: {excerpt(str(error))}"
+    match body:
+        case [[str(execution_id)], {**named}, {**_embedded}] if not named and headers.get("id") == execution_id:
+            return None
+        case _:
+            return "its body does not name the execution that its headers name"
