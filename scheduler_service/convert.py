@@ -15,12 +15,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.domain.errors import Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN
+from shared.domain.schedule import CronSchedule
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shared.domain.exclusions import ExclusionTerms
     from shared.domain.job import JobDefinition
     from shared.domain.schedule import Schedule
     from shared.store.executions import StoredExecution
@@ -192,6 +194,19 @@ def _schedule_config(schedule: Schedule) -> pb.ScheduleConfig:
         end_time=timestamp(schedule.end_time),
         jitter=duration(schedule.jitter) if schedule.jitter else None,
         max_runs=schedule.max_runs or 0,
+        expressions=schedule.expressions if isinstance(schedule, CronSchedule) else (),
+        exclusions=_exclusions(schedule.exclusions.terms) if schedule.exclusions else None,
+    )
+
+
+def _exclusions(terms: ExclusionTerms) -> pb.Exclusions:
+    return pb.Exclusions(
+        dates=terms.dates,
+        ranges=[pb.Exclusions.DateRange(first=first, last=last) for first, last in terms.ranges],
+        calendars=terms.calendars,
+        holidays=terms.holidays,
+        on_excluded=f"ON_EXCLUDED_{terms.on_excluded}",
+        weekend=terms.weekend,
     )
 
 

@@ -110,9 +110,9 @@ def _of_parameters(violation: Violation) -> bool:
 
 def _both_days_restricted(schedule: CronSchedule) -> bool:
     config = schedule.config
-    if "expression" in config:
-        fields = config["expression"].split()
-        days = (fields[-3], fields[-1]) if len(fields) >= 5 else ("*", "*")  # noqa: PLR2004 - the shortest form
-    else:
-        days = (config.get(_DAYS[0], "*"), config.get(_DAYS[1], "*"))
-    return all(not day.strip().startswith(("*", "?")) for day in days)
+    days = [(config.get(_DAYS[0], "*"), config.get(_DAYS[1], "*"))]
+    for expression in (*schedule.expressions, config.get("expression", "")):
+        fields = expression.split()
+        if len(fields) >= 5:  # noqa: PLR2004 - the shortest form
+            days.append((fields[-3], fields[-1]))
+    return any(all(not day.strip().startswith(("*", "?")) for day in pair) for pair in days)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.convert import to_instant, to_mapping, to_span
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.exclusions import ExclusionTerms, OnExcluded
 from shared.domain.job import JobDraft, ScheduleTerms
 from shared.domain.policies import Misfire, Overlap, WorkerLost
 from shared.domain.retry import Jitter, RetryWindow
-from shared.domain.schedule import IntervalSchedule, Schedule
+from shared.domain.schedule import CronSchedule, IntervalSchedule, Schedule
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from shared.domain.exclusions import Resolve
     from shared.domain.job import JobDefaults, JobDefinition
 
 MUTABLE: Final = (
@@ -94,14 +96,16 @@ def changed_draft(
     values = _read(job, paths, found)
     terms = values.get("schedule")
     if isinstance(terms, ScheduleTerms):
-        values["schedule"] = _schedule(present, terms, now, found)
+        values["schedule"] = _schedule(present, terms, defaults.resolve, now, found)
     if "job_type" in values and "queue" not in values and present.queue == defaults.queue_by_type[present.job_type]:
         # It has the queue of its type because it named none: it goes on following the type.
         values["queue"] = None
     return replace(present.draft(), **values)
 
 
-def _schedule(present: JobDefinition, terms: ScheduleTerms, now: datetime, found: list[Violation]) -> Schedule:
+def _schedule(
+    present: JobDefinition, terms: ScheduleTerms, resolve: Resolve, now: datetime, found: list[Violation]
+) -> Schedule:
     """Return the schedule of these terms; the present one if they are no others, or not right."""
     schedule = present.schedule
     if terms_of(schedule) == _as_kept(terms):
@@ -110,7 +114,7 @@ def _schedule(present: JobDefinition, terms: ScheduleTerms, now: datetime, found
     if isinstance(schedule, IntervalSchedule) and (terms.type, terms.config) == (schedule.type, schedule.config):
         anchor = schedule.anchor
     try:
-        return terms.parse(now, present.job_id, anchor)
+        return terms.parse(now, present.job_id, anchor, resolve)
     except InvalidInput as refused:
         found += refused.violations
         return schedule
@@ -118,8 +122,15 @@ def _schedule(present: JobDefinition, terms: ScheduleTerms, now: datetime, found
 
 def terms_of(schedule: Schedule) -> ScheduleTerms:
     """Return a schedule as its client wrote it."""
-    same = {f.name: getattr(schedule, f.name) for f in fields(ScheduleTerms)}
-    return ScheduleTerms(**same)
+    same = {name: getattr(schedule, name) for name in _SAME_IN_TERMS}
+    return ScheduleTerms(
+        **same,
+        expressions=schedule.expressions if isinstance(schedule, CronSchedule) else (),
+        exclusions=schedule.exclusions.terms if schedule.exclusions else None,
+    )
+
+
+_SAME_IN_TERMS: Final = ("type", "config", "timezone", "start_time", "end_time", "jitter", "max_runs")
 
 
 def _as_kept(terms: ScheduleTerms) -> ScheduleTerms:
@@ -220,7 +231,23 @@ def _terms(message: Fields, found: list[Violation]) -> ScheduleTerms | None:
         timezone=given.timezone,
         jitter=to_span("schedule_config.jitter", given.jitter, found) or timedelta(),
         max_runs=given.max_runs or None,
+        expressions=tuple(given.expressions),
+        exclusions=_exclusions(given.exclusions) if given.HasField("exclusions") else None,
         **times,
+    )
+
+
+def _exclusions(given: pb.Exclusions) -> ExclusionTerms:
+    """Read exclusions; a number that is not in the enum becomes a name that the domain refuses."""
+    known = pb.Exclusions.OnExcluded.DESCRIPTOR.values_by_number.get(given.on_excluded)
+    name = known.name.removeprefix("ON_EXCLUDED_") if known else str(given.on_excluded)
+    return ExclusionTerms(
+        dates=tuple(given.dates),
+        ranges=tuple((span.first, span.last) for span in given.ranges),
+        calendars=tuple(given.calendars),
+        holidays=tuple(given.holidays),
+        on_excluded=name if given.on_excluded else OnExcluded.SKIP.value,
+        weekend=tuple(given.weekend),
     )
 
 

@@ -8,7 +8,7 @@ is needed.
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
@@ -231,16 +231,32 @@ def instants(e: Expression, name: str, wall: datetime, policies: dict[str, str])
     return {change_between(name, passes[1] - SECOND, passes[0])} if gap == "SHIFT" else set()
 
 
-def fires_between(e: Expression, name: str, policies: dict[str, str], begin: datetime, end: datetime) -> list[datetime]:
-    """The fires in (begin, end]."""
+def stay(day: date) -> date:
+    return day
+
+
+def fires_between(
+    expressions: Sequence[Expression],
+    name: str,
+    policies: dict[str, str],
+    begin: datetime,
+    end: datetime,
+    move: Callable[[date], date | None] = stay,
+) -> list[datetime]:
+    """The fires in (begin, end] of the union; move says to which day the times of a day move, None for nowhere.
+
+    A month on both sides is walked through, since times may move that far in the tests.
+    """
     fires: set[datetime] = set()
-    day, stop = (begin - 2 * DAY).date(), (end + 2 * DAY).date()
-    times = list(e.times())
-    while day <= stop:
-        if e.on(day):
-            for at in times:
-                fires |= instants(e, name, datetime.combine(day, at), policies)
-        day += DAY
+    reach = 2 * DAY if move is stay else 30 * DAY
+    for e in expressions:
+        day, stop, times = (begin - reach).date(), (end + reach).date(), list(e.times())
+        while day <= stop:
+            goal = move(day) if e.on(day) else None
+            if goal and begin - 2 * DAY < datetime.combine(goal, time(), UTC) < end + 2 * DAY:
+                for at in times:
+                    fires |= instants(e, name, datetime.combine(goal, at), policies)
+            day += DAY
     return sorted(fire for fire in fires if begin < fire <= end)
 
 

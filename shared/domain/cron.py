@@ -13,7 +13,7 @@ are seconds since 1970-01-01T00:00:00 on that clock.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -27,16 +27,18 @@ from shared.domain.text import excerpt
 from shared.domain.zones import DAY, FOREVER, zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from shared.domain.exclusions import Exclusions
 
 FIELDS: Final = ("second", "minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 """The fields of an expression in their order, by the names that the map form uses."""
 
 _CYCLE_YEARS: Final = 400
-_CYCLE_DAYS: Final = 146_097
-_CYCLE_START: Final = 10_957
+CYCLE_DAYS: Final = 146_097
+CYCLE_START: Final = 10_957
 """2000-01-01 in days since 1970: years 0..399 of the cycle are those from 2000 on, and weekdays repeat with it."""
-_CYCLE_SECONDS: Final = _CYCLE_DAYS * DAY
+_CYCLE_SECONDS: Final = CYCLE_DAYS * DAY
 _SATURDAY: Final = 6
 LONGEST_EXPRESSION: Final = 1_000
 
@@ -62,9 +64,14 @@ def _is_leap(year: int) -> bool:
 
 
 _YEAR_LENGTHS: Final = tuple(365 + _is_leap(year) for year in range(_CYCLE_YEARS))
-_YEAR_STARTS: Final = (0, *accumulate(_YEAR_LENGTHS))
-_FIRST_WEEKDAYS: Final = tuple((start + _SATURDAY) % 7 for start in _YEAR_STARTS[:-1])
+YEAR_STARTS: Final = (0, *accumulate(_YEAR_LENGTHS))
+_FIRST_WEEKDAYS: Final = tuple((start + _SATURDAY) % 7 for start in YEAR_STARTS[:-1])
 """Weekday of 1 January, Sunday being 0; 2000 began on a Saturday."""
+
+
+def year_of(rest: int) -> int:
+    """Return the year of the cycle that a day lies in, which is counted from the cycle's start."""
+    return bisect_right(YEAR_STARTS, rest) - 1
 
 
 def _lowest(bits: int) -> int:
@@ -131,15 +138,15 @@ def _nearest_workday(day: int, length: int, weekday: int) -> int:
 
 
 class Days:
-    """The days that match a rule, as day numbers since 1970-01-01. Built by `days_of`, which shares them."""
+    """The days that match a rule, as day numbers since 1970-01-01. Built by `_days_of`, which shares them."""
 
-    __slots__ = ("_earlier", "_every", "_years")
+    __slots__ = ("_earlier", "_every", "years")
 
     def __init__(self, rule: _DayRule) -> None:
         masks = {kind: rule.year(*kind) for kind in set(zip(_YEAR_LENGTHS, _FIRST_WEEKDAYS, strict=True))}
-        self._years = tuple(masks[kind] for kind in zip(_YEAR_LENGTHS, _FIRST_WEEKDAYS, strict=True))
-        self._earlier = (0, *accumulate(bits.bit_count() for bits in self._years))
-        self._every = self._earlier[-1] == _CYCLE_DAYS
+        self.years = tuple(masks[kind] for kind in zip(_YEAR_LENGTHS, _FIRST_WEEKDAYS, strict=True))
+        self._earlier = (0, *accumulate(bits.bit_count() for bits in self.years))
+        self._every = self._earlier[-1] == CYCLE_DAYS
 
     def __bool__(self) -> bool:
         return self._earlier[-1] > 0
@@ -148,10 +155,10 @@ class Days:
         """Return the first matching day that is not before `day`; may be None when that is after `through`."""
         if self._every:
             return day
-        rest = (day - _CYCLE_START) % _CYCLE_DAYS
-        year = bisect_right(_YEAR_STARTS, rest) - 1
-        of_year = rest - _YEAR_STARTS[year]
-        bits = self._years[year] >> of_year
+        rest = (day - CYCLE_START) % CYCLE_DAYS
+        year = year_of(rest)
+        of_year = rest - YEAR_STARTS[year]
+        bits = self.years[year] >> of_year
         if bits:
             return day + _lowest(bits)
         first = day - of_year
@@ -160,33 +167,114 @@ class Days:
             if first > through:
                 return None
             year = (year + 1) % _CYCLE_YEARS
-            bits = self._years[year]
+            bits = self.years[year]
         return first + _lowest(bits)
 
     def at_or_before(self, day: int, since: int = -FOREVER) -> int | None:
         """Return the last matching day that is not after `day`; may be None when that is before `since`."""
         if self._every:
             return day
-        rest = (day - _CYCLE_START) % _CYCLE_DAYS
-        year = bisect_right(_YEAR_STARTS, rest) - 1
-        of_year = rest - _YEAR_STARTS[year]
-        bits = self._years[year] & ((2 << of_year) - 1)
+        rest = (day - CYCLE_START) % CYCLE_DAYS
+        year = year_of(rest)
+        of_year = rest - YEAR_STARTS[year]
+        bits = self.years[year] & ((2 << of_year) - 1)
         first = day - of_year
         while not bits:
             if first <= since:
                 return None
             year = (year - 1) % _CYCLE_YEARS
             first -= _YEAR_LENGTHS[year]
-            bits = self._years[year]
+            bits = self.years[year]
         return first + bits.bit_length() - 1
 
     def earlier(self, day: int) -> int:
         """Return how many days match before `day`, counted from 2000-01-01 (negative before it)."""
-        turns, rest = divmod(day - _CYCLE_START, _CYCLE_DAYS)
-        year = bisect_right(_YEAR_STARTS, rest) - 1
-        of_year = rest - _YEAR_STARTS[year]
-        this_year = (self._years[year] & ((1 << of_year) - 1)).bit_count()
+        turns, rest = divmod(day - CYCLE_START, CYCLE_DAYS)
+        year = year_of(rest)
+        of_year = rest - YEAR_STARTS[year]
+        this_year = (self.years[year] & ((1 << of_year) - 1)).bit_count()
         return turns * self._earlier[-1] + self._earlier[year] + this_year
+
+
+class PatchedDays:
+    """The days that match a rule, but for exclusions: some do not match, and some others do, to which those move.
+
+    What is asked of Days can be asked of these; a binary search more is all it costs. Building looks at each excluded
+    day that the rule matches.
+    """
+
+    __slots__ = ("_added", "_next", "_previous", "_removed", "base", "last_patch")
+
+    def __init__(self, rule: _DayRule, exclusions: Exclusions) -> None:
+        self.base = base = _days_of(rule)
+        self._removed = [day for first, last in exclusions.runs for day in _matching(base, first, last)]
+        self._added = [
+            target
+            for target, runs in exclusions.moves
+            if base.at_or_after(target, target) != target and any(_matches(base, *run) for run in runs)
+        ]
+        self.last_patch = max([exclusions.runs[-1][1], *self._added])
+        # For each day removed, the nearest that is left on either side: a search must not step through years of them.
+        self._next = self._nearest_left(reversed(self._removed), 1)[::-1]
+        self._previous = self._nearest_left(self._removed, -1)
+
+    def _nearest_left(self, removed: Iterable[int], step: int) -> list[int]:
+        base, found, before = self.base, list[int](), None
+        for day in removed:
+            near = base.at_or_after(day + 1) if step > 0 else base.at_or_before(day - 1)
+            assert near is not None  # noqa: S101 - a rule that matches at all matches in each cycle
+            found.append(found[-1] if near == before else near)
+            before = day
+        return found
+
+    @property
+    def patches(self) -> list[int]:
+        """The days that differ from the rule's, sorted."""
+        return sorted(self._removed + self._added)
+
+    def at_or_after(self, day: int, through: int = FOREVER) -> int | None:
+        """Return the first matching day that is not before `day`; may be None when that is after `through`."""
+        found = self.base.at_or_after(day, through)
+        if found is not None:
+            at = bisect_left(self._removed, found)
+            if at < len(self._removed) and self._removed[at] == found:
+                found = self._next[at]
+        at = bisect_left(self._added, day)
+        if at < len(self._added) and (found is None or self._added[at] < found):
+            return self._added[at]
+        return found
+
+    def at_or_before(self, day: int, since: int = -FOREVER) -> int | None:
+        """Return the last matching day that is not after `day`; may be None when that is before `since`."""
+        found = self.base.at_or_before(day, since)
+        if found is not None:
+            at = bisect_left(self._removed, found)
+            if at < len(self._removed) and self._removed[at] == found:
+                found = self._previous[at]
+        at = bisect_right(self._added, day)
+        if at and (found is None or self._added[at - 1] > found):
+            return self._added[at - 1]
+        return found
+
+    def earlier(self, day: int) -> int:
+        """Return how many days match before `day`, counted from the same day as the rule's."""
+        return self.base.earlier(day) - bisect_left(self._removed, day) + bisect_left(self._added, day)
+
+
+def _matching(days: Days, first: int, last: int) -> Iterator[int]:
+    day = days.at_or_after(first, last)
+    while day is not None and day <= last:
+        yield day
+        day = days.at_or_after(day + 1, last)
+
+
+def _matches(days: Days, first: int, last: int) -> bool:
+    return next(_matching(days, first, last), None) is not None
+
+
+@lru_cache(maxsize=1024)
+def _patched_days_of(rule: _DayRule, exclusions: Exclusions) -> PatchedDays:
+    return PatchedDays(rule, exclusions)
 
 
 @lru_cache(maxsize=2048)
@@ -239,6 +327,11 @@ class Times:
             return None
         return (sooner.bit_length() - 1) * 3600 + self._last_minute
 
+    def mask(self) -> int:
+        """Return the matching seconds as bits; 11 KB, made anew each time."""
+        minute = sum(self._seconds << 60 * n for n in range(60) if self._minutes >> n & 1)
+        return sum(minute << 3600 * n for n in range(24) if self._hours >> n & 1)
+
     def earlier(self, time: int) -> int:
         """Return how many seconds match before `time`."""
         hour, rest = divmod(time, 3600)
@@ -260,11 +353,13 @@ class Cron:
     gap, repeat: None takes the default: SHIFT and FIRST for fixed times (rules 2, 4), SKIP and BOTH for interval-like
     ones (rules 3, 5).
 
+    exclusions: days, as the fields name them, that do not match, or move: the same times of another day.
+
     Raises InvalidInput with a violation for each thing wrong; `field` is the name of the field, or `timezone`.
     Raises UnknownRules when the rules are not known.
     """
 
-    __slots__ = ("_arguments", "_days", "_first_only", "_second_only", "_shift", "_times", "_zone")
+    __slots__ = ("_arguments", "_settled", "_shift", "days", "first_only", "second_only", "times", "zone")
 
     def __init__(
         self,
@@ -274,15 +369,16 @@ class Cron:
         repeat: Repeat | None = None,
         hash_key: str = "",
         rules: str = "",
+        exclusions: Exclusions | None = None,
     ) -> None:
-        self._arguments = (tuple(fields), timezone, gap, repeat, hash_key, rules)
+        self._arguments = (tuple(fields), timezone, gap, repeat, hash_key, rules, exclusions)
         violations: list[Violation] = []
         reader = _Reader(hash_key, violations)
         second, minute, hour, day, month, weekday = (
             reader.read(field, text) for field, text in zip(_FIELDS, fields, strict=True)
         )
         try:
-            self._zone = zone(timezone, rules)
+            self.zone = zone(timezone, rules)
         except InvalidInput as refused:
             violations += refused.violations
         if violations:
@@ -291,25 +387,29 @@ class Cron:
         gap = gap or (Gap.SKIP if interval_like else Gap.SHIFT)
         repeat = repeat or (Repeat.BOTH if interval_like else Repeat.FIRST)
         self._shift = gap is Gap.SHIFT
-        self._first_only = repeat is Repeat.FIRST
-        self._second_only = repeat is Repeat.SECOND
-        self._times = Times(hour.bits, minute.bits, second.bits)
-        self._days = _days_of(
-            _DayRule(
-                days=day.bits,
-                months=month.bits,
-                weekdays=weekday.bits,
-                before_last=frozenset(day.before_last),
-                last_workday=day.last_workday,
-                nearest_workday=frozenset(day.nearest_workday),
-                nth_weekdays=frozenset(weekday.nth_weekdays),
-                last_weekdays=frozenset(weekday.last_weekdays),
-                either=not (day.starred or weekday.starred),
-            )
+        self.first_only = repeat is Repeat.FIRST
+        self.second_only = repeat is Repeat.SECOND
+        self.days: Days | PatchedDays
+        self.times = Times(hour.bits, minute.bits, second.bits)
+        rule = _DayRule(
+            days=day.bits,
+            months=month.bits,
+            weekdays=weekday.bits,
+            before_last=frozenset(day.before_last),
+            last_workday=day.last_workday,
+            nearest_workday=frozenset(day.nearest_workday),
+            nth_weekdays=frozenset(weekday.nth_weekdays),
+            last_weekdays=frozenset(weekday.last_weekdays),
+            either=not (day.starred or weekday.starred),
         )
-        if not self._days:
+        self.days = _days_of(rule)
+        if not self.days:
             named = ", ".join(f"{name}={text}" for name, text in list(zip(FIELDS, fields, strict=True))[3:])
             raise InvalidInput([Violation("day_of_month", f"never fires: no year has a day with {named}")])
+        self._settled = self.zone.rule_start
+        if exclusions is not None and exclusions.runs:
+            self.days = _patched_days_of(rule, exclusions)
+            self._settled = max(self._settled, (self.days.last_patch + 1) * DAY)
 
     def __reduce__(self) -> tuple[type[Cron], tuple[object, ...]]:
         return Cron, self._arguments
@@ -317,17 +417,17 @@ class Cron:
     def next_after(self, after: int) -> int | None:
         """Return the first instant strictly after `after`, or None when there is none.
 
-        Bounded (rule 13): after 400 years the calendar and the zone's rule repeat, so what did not match by then,
-        because it fell into a gap each time, never does.
+        Bounded (rule 13): 400 years after the last exclusion the calendar and the zone's rule repeat, so what did not
+        match by then, because it fell into a gap each time, never does.
         """
-        zone, at = self._zone, after + 1
-        give_up = max(at, zone.rule_start) + _CYCLE_SECONDS
+        zone, at = self.zone, after + 1
+        give_up = max(at, self._settled) + _CYCLE_SECONDS
         while at <= give_up:
             index = zone.index(at)
             begin = zone.starts[index]
-            if begin == at and self._shifts_to(index):
+            if begin == at and self.shifts_to(index):
                 return at
-            low, high = self._bounds(index, at, FOREVER)
+            low, high = self.bounds(index, at, FOREVER)
             match = self._at_or_after(low, through=high)
             if match is not None and match < high:
                 return match - zone.offsets[index]
@@ -336,79 +436,80 @@ class Cron:
 
     def last_between(self, after: int, through: int) -> int | None:
         """Return the last instant in (after, through], or None when there is none."""
-        zone, at = self._zone, through
+        zone, at = self.zone, through
         while at > after:
             index = zone.index(at)
             begin, offset = zone.starts[index], zone.offsets[index]
-            low, high = self._bounds(index, after + 1, at + 1)
+            low, high = self.bounds(index, after + 1, at + 1)
             match = self._at_or_before(high - 1, since=low)
             if match is not None and match >= low:
                 return match - offset
-            if begin > after and self._shifts_to(index):
+            if begin > after and self.shifts_to(index):
                 return begin
             at = begin - 1
         return None
 
     def count_between(self, after: int, through: int) -> int:
         """Return the number of instants in (after, through]. Its cost grows with the years, not with the instants."""
-        zone, at, total = self._zone, after + 1, 0
+        zone, at, total = self.zone, after + 1, 0
         while at <= through:
             index = zone.index(at)
             begin = zone.starts[index]
-            low, high = self._bounds(index, at, through + 1)
+            low, high = self.bounds(index, at, through + 1)
             if low < high:
                 total += self._earlier(high) - self._earlier(low)
-            if begin == at and self._shifts_to(index) and not self._matches(low, low + 1):
+            if begin == at and self.shifts_to(index) and not self.names_one(low, low + 1):
                 total += 1
             at = zone.starts[index + 1]
         return total
 
-    def _bounds(self, index: int, since: int, until: int) -> tuple[int, int]:
+    def bounds(self, index: int, since: int, until: int) -> tuple[int, int]:
         """Return the wall-clock times, end excluded, that fire in a stretch's part from since to before until."""
-        zone = self._zone
+        zone = self.zone
         begin, end, offset = zone.starts[index], zone.starts[index + 1], zone.offsets[index]
         low, high = max(since, begin) + offset, min(until, end) + offset
-        if self._first_only and index and zone.offsets[index - 1] > offset:
+        if self.first_only and index and zone.offsets[index - 1] > offset:
             low = max(low, begin + zone.offsets[index - 1])
-        if self._second_only and zone.offsets[index + 1] < offset:
+        if self.second_only and zone.offsets[index + 1] < offset:
             high = min(high, end + zone.offsets[index + 1])
         return low, high
 
-    def _shifts_to(self, index: int) -> bool:
+    def shifts_to(self, index: int) -> bool:
         """Return whether a time that fell into the gap before a stretch fires at its beginning."""
         if not self._shift or not index:
             return False
-        begin = self._zone.starts[index]
-        return self._matches(begin + self._zone.offsets[index - 1], begin + self._zone.offsets[index])
+        begin = self.zone.starts[index]
+        return self.names_one(begin + self.zone.offsets[index - 1], begin + self.zone.offsets[index])
 
-    def _matches(self, low: int, high: int) -> bool:
+    def names_one(self, low: int, high: int) -> bool:
+        """Return whether a wall-clock time from low to before high matches."""
         match = self._at_or_after(low, through=high) if low < high else None
         return match is not None and match < high
 
     def _at_or_after(self, wall: int, through: int = FOREVER) -> int | None:
         day, time = divmod(wall, DAY)
-        found = self._days.at_or_after(day, through // DAY)
+        found = self.days.at_or_after(day, through // DAY)
         if found == day:
-            match = self._times.at_or_after(time)
+            match = self.times.at_or_after(time)
             if match is not None:
                 return day * DAY + match
-            found = self._days.at_or_after(day + 1, through // DAY)
-        return None if found is None else found * DAY + self._times.first
+            found = self.days.at_or_after(day + 1, through // DAY)
+        return None if found is None else found * DAY + self.times.first
 
     def _at_or_before(self, wall: int, since: int) -> int | None:
         day, time = divmod(wall, DAY)
-        found = self._days.at_or_before(day, since // DAY)
+        found = self.days.at_or_before(day, since // DAY)
         if found == day:
-            match = self._times.at_or_before(time)
+            match = self.times.at_or_before(time)
             if match is not None:
                 return day * DAY + match
-            found = self._days.at_or_before(day - 1, since // DAY)
-        return None if found is None else found * DAY + self._times.last
+            found = self.days.at_or_before(day - 1, since // DAY)
+        return None if found is None else found * DAY + self.times.last
 
     def _earlier(self, wall: int) -> int:
         day, time = divmod(wall, DAY)
-        total = self._days.earlier(day) * self._times.count
-        return total + self._times.earlier(time) if self._days.at_or_after(day, day) == day else total
+        total = self.days.earlier(day) * self.times.count
+        return total + self.times.earlier(time) if self.days.at_or_after(day, day) == day else total
 
 
 # Reading expressions.

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.exclusions import no_calendars
 from shared.domain.plan import Mode
 from shared.domain.policies import Policies
 from shared.domain.retry import Jitter, RetryPolicy, RetryWindow
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from shared.domain.exclusions import ExclusionTerms, Resolve
     from shared.domain.schedule import Schedule
 
 JOB_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -72,11 +74,16 @@ class ScheduleTerms:
     end_time: datetime | None = None
     jitter: timedelta = timedelta()
     max_runs: int | None = None
+    expressions: tuple[str, ...] = ()
+    exclusions: ExclusionTerms | None = None
 
-    def parse(self, now: datetime, job_id: str, anchor: datetime | None = None) -> Schedule:
+    def parse(
+        self, now: datetime, job_id: str, anchor: datetime | None = None, resolve: Resolve = no_calendars
+    ) -> Schedule:
         """Return the schedule that these terms mean at `now` (UTC); raise InvalidInput with all that is wrong.
 
         anchor: that of the interval which these terms change, if it is to go on counting from there.
+        resolve: finds the days of the calendars and holidays that the exclusions name.
         """
         return parse_schedule(
             type=self.type,
@@ -86,6 +93,9 @@ class ScheduleTerms:
             end_time=self.end_time,
             jitter=self.jitter,
             max_runs=self.max_runs,
+            expressions=self.expressions,
+            exclusions=self.exclusions,
+            resolve=resolve,
             now=now,
             hash_key=job_id,
             anchor=anchor,
@@ -94,7 +104,7 @@ class ScheduleTerms:
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What a job has that does not say otherwise, and the queues that there are."""
+    """What a job has that does not say otherwise, and the queues and calendars that there are."""
 
     queues: frozenset[str]
     queue_by_type: Mapping[JobType, str]
@@ -102,6 +112,8 @@ class JobDefaults:
     timeout: timedelta = timedelta(minutes=30)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     policies: Policies = field(default_factory=Policies)
+    resolve: Resolve = no_calendars
+    """Finds the days of the calendars and holidays that a schedule's exclusions name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +197,7 @@ def define(draft: JobDraft, defaults: JobDefaults, now: datetime) -> JobDefiniti
         found.append(unknown_queue("queue", draft.queue or "", defaults.queues))
     found += _violations(draft)
     found += _unprintables(draft)
-    schedule = _schedule(draft, now, found)
+    schedule = _schedule(draft, defaults.resolve, now, found)
     retry = _retry(draft, defaults.retry, found)
     policies = _policies(draft, defaults.policies, found)
     if found or job_type is None or schedule is None or retry is None or policies is None:
@@ -209,7 +221,7 @@ def _job_type(given: str, found: list[Violation]) -> JobType | None:
         return None
 
 
-def _schedule(draft: JobDraft, now: datetime, found: list[Violation]) -> Schedule | None:
+def _schedule(draft: JobDraft, resolve: Resolve, now: datetime, found: list[Violation]) -> Schedule | None:
     terms = draft.schedule
     if terms is None:
         found.append(
@@ -219,7 +231,7 @@ def _schedule(draft: JobDraft, now: datetime, found: list[Violation]) -> Schedul
     if not isinstance(terms, ScheduleTerms):
         return terms
     try:
-        return terms.parse(now, draft.job_id)
+        return terms.parse(now, draft.job_id, resolve=resolve)
     except InvalidInput as refused:
         found.extend(refused.violations)
         return None

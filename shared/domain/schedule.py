@@ -12,10 +12,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
+from shared.domain import exclusions as excluding
 from shared.domain.cron import (
     FIELDS,
     LONGEST_EXPRESSION,
@@ -26,12 +27,17 @@ from shared.domain.cron import (
     map_fields,
     uses_hash,
 )
+from shared.domain.elapsed import Elapsed, elapsed
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.exclusions import no_calendars
 from shared.domain.text import excerpt
-from shared.domain.zones import EPOCH, package_rules, tzdata_version, zone
+from shared.domain.union import MOST_EXPRESSIONS, Union
+from shared.domain.zones import DAY, EPOCH, Zone, package_rules, tzdata_version, zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from shared.domain.exclusions import Exclusions, ExclusionTerms, Resolve
 
 Terms: TypeAlias = tuple[tuple[str, str], ...]
 """A schedule's config as pairs, sorted: hashable, and equal however a client ordered it."""
@@ -72,6 +78,7 @@ class _Schedule(ABC):
     tzdata: the version of the package at which it got its rules, or was made.
     jitter: the longest that a fire may be put off, in whole milliseconds; see due_time.
     max_runs: after how many runs it ends, None for no limit. Only kept here: occurrences know nothing of runs.
+    exclusions: days on which it does not fire; start_time and end_time bound the times that it then has.
     """
 
     type: ClassVar[str]
@@ -83,6 +90,7 @@ class _Schedule(ABC):
     end_time: datetime | None = None
     jitter: timedelta = timedelta()
     max_runs: int | None = None
+    exclusions: Exclusions | None = None
 
     @property
     def config(self) -> dict[str, str]:
@@ -138,6 +146,8 @@ class _Schedule(ABC):
 class CronSchedule(_Schedule):
     """Local wall-clock times of a zone (rule 1), in whole seconds.
 
+    expressions: those that it is the union of, instead of the one in the terms. An excluded day is one that an
+      expression names, so a time that a gap shifts past midnight belongs to the day before it.
     hash_key: what `H` is computed from, the job's id; empty when no `H` is used, so that equal expressions share
     their parsed form.
 
@@ -145,12 +155,14 @@ class CronSchedule(_Schedule):
     """
 
     type: ClassVar[str] = "cron"
+    expressions: tuple[str, ...] = ()
     hash_key: str = ""
-    _cron: Cron = field(init=False, repr=False, compare=False)
+    _cron: Cron | Union = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_bounds(self)
-        object.__setattr__(self, "_cron", _cron_of(self.terms, self.timezone, self.hash_key, self.rules))
+        parts = self.terms, self.expressions, self.timezone, self.hash_key, self.rules, self.exclusions
+        object.__setattr__(self, "_cron", _cron_of(*parts))
 
     @property
     def follows_zone(self) -> bool:
@@ -199,33 +211,66 @@ class IntervalSchedule(_Schedule):
     type: ClassVar[str] = "interval"
     anchor: datetime
     period: timedelta = field(init=False, repr=False, compare=False)
+    _elapsed: Elapsed | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_bounds(self)
         _check_time("anchor", self.anchor)
-        object.__setattr__(self, "period", _period_of(self.terms))
+        period = _period_of(self.terms)
+        object.__setattr__(self, "period", period)
+        excluding: Elapsed | None = None
+        if self.exclusions is not None:
+            parts = _whole_seconds(self.anchor), period // _SECOND, self.timezone, self.rules, self.exclusions
+            excluding = elapsed(*parts)
+        object.__setattr__(self, "_elapsed", excluding)
 
     @property
     def follows_zone(self) -> bool:
-        """Never: it counts elapsed seconds (rule 7)."""
-        return False
+        """Only with exclusions, whose days are the zone's: else it counts elapsed seconds (rule 7)."""
+        return self.exclusions is not None
 
     def next_after(self, instant: datetime) -> datetime | None:
         """Return the first occurrence after an instant, by arithmetic."""
         try:
-            following = self.anchor + self._number_after(instant) * self.period
+            if self._elapsed is not None:
+                following = self._instant(self._elapsed.next_after(self._since(instant)))
+            else:
+                following = self.anchor + self._number_after(instant) * self.period
         except OverflowError:
             return None
         return None if self.end_time is not None and following > self.end_time else following
 
     def last_between(self, after: datetime, through: datetime) -> datetime | None:
         """Return the last occurrence in (after, through], by arithmetic."""
+        if self._elapsed is not None:
+            found = self._elapsed.last_between(self._since(after), self._until(through))
+            return None if found is None else self._instant(found)
         number = self._number_at(through)
         return self.anchor + number * self.period if number >= self._number_after(after) else None
 
     def count_between(self, after: datetime, through: datetime) -> int:
         """Return how many occurrences lie in (after, through], by arithmetic."""
+        if self._elapsed is not None:
+            return self._elapsed.count_between(self._since(after), self._until(through))
         return max(0, self._number_at(through) - self._number_after(after) + 1)
+
+    def _since(self, after: datetime) -> int:
+        """Return the last second of the anchor's that is ruled out: all instants share its part of a second."""
+        floor = _whole_seconds(after - self._fraction)
+        if self.start_time is None:
+            return floor
+        return max(floor, _whole_seconds(self.start_time - self._fraction - _MILLISECOND))
+
+    def _until(self, through: datetime) -> int:
+        until = through if self.end_time is None else min(through, self.end_time)
+        return _whole_seconds(until - self._fraction)
+
+    def _instant(self, second: int) -> datetime:
+        return EPOCH + timedelta(seconds=second) + self._fraction
+
+    @property
+    def _fraction(self) -> timedelta:
+        return timedelta(microseconds=self.anchor.microsecond)
 
     def _number_after(self, instant: datetime) -> int:
         """Return the number of the first occurrence after an instant and not before start_time, counted from 1."""
@@ -246,37 +291,56 @@ class OnceSchedule(_Schedule):
 
     type: ClassVar[str] = "once"
     at: datetime
+    _fires_at: datetime | None = field(init=False, repr=False, compare=False)
+    """Where exclusions put it; None when it does not fire."""
 
     def __post_init__(self) -> None:
         _check_bounds(self)
         _check_time("at", self.at)
+        instant = (
+            self.at if self.exclusions is None else _moved(self.at, self.exclusions, zone(self.timezone, self.rules))
+        )
+        if instant is not None and (
+            (self.start_time is not None and instant < self.start_time)
+            or (self.end_time is not None and instant > self.end_time)
+        ):
+            instant = None
+        object.__setattr__(self, "_fires_at", instant)
 
     @property
     def follows_zone(self) -> bool:
-        """If the client gave a wall-clock time: without an offset."""
-        return _is_local(self.config.get("at", ""))
+        """If the client gave a wall-clock time, without an offset, or exclusions."""
+        return self.exclusions is not None or _is_local(self.config.get("at", ""))
 
     def next_after(self, instant: datetime) -> datetime | None:
         """Return the instant itself, if it is after the one given."""
-        return self.at if self._exists and self.at > instant else None
+        return self._fires_at if self._fires_at is not None and self._fires_at > instant else None
 
     def last_between(self, after: datetime, through: datetime) -> datetime | None:
         """Return the instant itself, if it is in (after, through]."""
-        return self.at if self._exists and after < self.at <= through else None
+        return self._fires_at if self.count_between(after, through) else None
 
     def count_between(self, after: datetime, through: datetime) -> int:
         """Return 1 if the instant is in (after, through], else 0."""
-        return int(self._exists and after < self.at <= through)
+        return int(self._fires_at is not None and after < self._fires_at <= through)
 
     def first_after(self, now: datetime) -> datetime | None:
         """Return the instant itself, also when it was up to a minute before `now`."""
         return self.next_after(now - ONCE_GRACE - _MILLISECOND)
 
-    @property
-    def _exists(self) -> bool:
-        return (self.start_time is None or self.start_time <= self.at) and (
-            self.end_time is None or self.at <= self.end_time
-        )
+
+def _moved(instant: datetime, exclusions: Exclusions, where: Zone) -> datetime | None:
+    """Return where exclusions put one instant: to the same wall-clock time of another day, or nowhere."""
+    wall = where.wall(_whole_seconds(instant))
+    day, time = divmod(wall, DAY)
+    if not exclusions.excludes(day):
+        return instant
+    for target, runs in exclusions.moves:
+        if any(first <= day <= last for first, last in runs):
+            second = where.instant(target * DAY + time)
+            exact = where.wall(second) == target * DAY + time
+            return EPOCH + timedelta(seconds=second, microseconds=instant.microsecond if exact else 0)
+    return None
 
 
 Schedule: TypeAlias = CronSchedule | IntervalSchedule | OnceSchedule
@@ -291,6 +355,9 @@ def parse_schedule(
     end_time: datetime | None = None,
     jitter: timedelta = timedelta(),
     max_runs: int | None = None,
+    expressions: Sequence[str] = (),
+    exclusions: ExclusionTerms | None = None,
+    resolve: Resolve = no_calendars,
     now: datetime,
     hash_key: str,
     field: str = "schedule_config",
@@ -301,8 +368,10 @@ def parse_schedule(
     cron: `expression`, or `minute`, `hour`, `day_of_month`, `month_of_year`, `day_of_week`, `second` (rule 11); also
       `gap` and `repeat` (rule 6). interval: `seconds`, `minutes`, `hours`, `days` added up, or `every` (`1h30m`).
       once: `at`, RFC 3339; without an offset it is the wall-clock time of `timezone`, which then has to be given.
+    expressions: cron's, instead of those keys, but for gap and repeat, which hold for all: it is their union.
     timezone: IANA name; empty means UTC. start_time, end_time: both may be occurrences themselves.
     jitter: cut to milliseconds; at most a day. max_runs: at least 1.
+    resolve: finds the days of the calendars and holidays that the exclusions name.
     now: UTC; there has to be an occurrence after it. hash_key: the job's id, for `H`.
     anchor: what an interval that goes on unchanged was counted from so far; start_time, when given, comes first, and
       with neither it is the whole second of `now`.
@@ -310,27 +379,30 @@ def parse_schedule(
 
     Raises InvalidInput with all violations at once; only those, when any text is too long to be looked at.
     """
-    found = _too_long(type, config, timezone)
+    found = _too_long(type, config, timezone, expressions)
     if found:
         raise InvalidInput(replace(wrong, field=f"{field}.{wrong.field}") for wrong in found)
     common = _parse_bounds(start_time, end_time, jitter, max_runs, found)
     common["timezone"] = name = timezone or "UTC"
+    common["exclusions"] = exclusions and _parse_exclusions(exclusions, resolve, found)
     terms = tuple(sorted(config.items()))
     known = _KEYS.get(type)
     if known is None:
         said = f"'{excerpt(type)}' is not a schedule type" if type else "a type is required"
         found.append(Violation("type", f"{said} ({', '.join(_KEYS)})"))
     else:
-        found += _unknown_keys(type, terms)
+        found += _unknown_keys(type, terms, expressions)
         terms = tuple((key, value) for key, value in terms if key in known)
     schedule: Schedule | None = None
     try:
         if type == "cron":
             # Without an H the key must not tell jobs apart: they share one parsed form.
-            hashed = uses_hash(value for key, value in terms if key not in {"gap", "repeat"})
-            schedule = CronSchedule(terms=terms, hash_key=hash_key if hashed else "", **common)
+            texts = [value for key, value in terms if key not in {"gap", "repeat"}]
+            key = hash_key if uses_hash([*expressions, *texts]) else ""
+            schedule = CronSchedule(terms=terms, expressions=tuple(expressions), hash_key=key, **common)
         else:
             zone_known = _zone_problem(name, found)
+            common["exclusions"] = common["exclusions"] if zone_known else None
             if type == "interval":
                 base = common["start_time"] or anchor or now.replace(microsecond=0)
                 schedule = IntervalSchedule(terms=terms, anchor=_cut(base.astimezone(UTC)), **common)
@@ -355,18 +427,22 @@ def with_package_rules(schedule: Schedule) -> Schedule:
     Raises InvalidInput when the package does not have the zone; UnknownRules.
     """
     rules = package_rules(schedule.timezone) if schedule.follows_zone else ""
-    if isinstance(schedule, OnceSchedule) and schedule.rules and schedule.rules != rules:
+    local = isinstance(schedule, OnceSchedule) and _is_local(schedule.config["at"])
+    if isinstance(schedule, OnceSchedule) and local and schedule.rules and schedule.rules != rules:
         time = datetime.fromisoformat(schedule.config["at"].strip().upper())
         if schedule.at == _cut(_local(time, schedule.timezone, schedule.rules)):
             schedule = replace(schedule, at=_cut(_local(time, schedule.timezone, rules)))
     return replace(schedule, rules=rules, tzdata=tzdata_version())
 
 
-def _too_long(kind: str, config: Mapping[str, str], timezone: str) -> list[Violation]:
+def _too_long(kind: str, config: Mapping[str, str], timezone: str, expressions: Sequence[str]) -> list[Violation]:
     """Refuse what is too much to be parsed, or only compared, by its length alone."""
     if len(config) > MOST_TERMS:
         return [Violation("config", f"{len(config):,} keys are too many (at most {MOST_TERMS})")]
+    if len(expressions) > MOST_EXPRESSIONS:
+        return [Violation("expressions", f"{len(expressions):,} are too many (at most {MOST_EXPRESSIONS})")]
     texts = [("type", kind), ("timezone", timezone)]
+    texts += [(f"expressions[{n}]", text) for n, text in enumerate(expressions)]
     for key, value in config.items():
         texts += [(f"config.{excerpt(key)}", key), (f"config.{excerpt(key)}", value)]
     return [
@@ -386,11 +462,13 @@ def to_document(schedule: Schedule) -> dict[str, object]:
         "end_time": schedule.end_time,
         "jitter": schedule.jitter.total_seconds(),
         "max_runs": schedule.max_runs,
+        "exclusions": excluding.to_document(schedule.exclusions),
         "rules": schedule.rules,
         "tzdata": schedule.tzdata,
     }
     match schedule:
-        case CronSchedule(hash_key=hash_key):
+        case CronSchedule(expressions=expressions, hash_key=hash_key):
+            document["expressions"] = list(expressions)
             document["hash_key"] = hash_key
         case IntervalSchedule(anchor=anchor):
             document["anchor"] = anchor
@@ -413,18 +491,28 @@ def from_document(document: Mapping[str, Any]) -> Schedule:
         "end_time": document["end_time"],
         "jitter": timedelta(seconds=document.get("jitter", 0)),
         "max_runs": document.get("max_runs"),
+        "exclusions": excluding.from_document(document.get("exclusions")),
         "rules": document.get("rules", ""),
         "tzdata": document.get("tzdata", ""),
     }
     match document["type"]:
         case "cron":
-            return CronSchedule(**common, hash_key=document["hash_key"])
+            expressions = tuple(document.get("expressions", ()))
+            return CronSchedule(**common, expressions=expressions, hash_key=document["hash_key"])
         case "interval":
             return IntervalSchedule(**common, anchor=document["anchor"])
         case "once":
             return OnceSchedule(**common, at=document["at"])
         case other:
             raise InvalidInput([Violation("type", f"'{other}' is not a schedule type ({', '.join(_KEYS)})")])
+
+
+def _parse_exclusions(terms: ExclusionTerms, resolve: Resolve, found: list[Violation]) -> Exclusions | None:
+    try:
+        return terms.parse(resolve)
+    except InvalidInput as refused:
+        found += [replace(wrong, field=f"exclusions.{wrong.field}".rstrip(".")) for wrong in refused.violations]
+        return None
 
 
 def _parse_bounds(
@@ -448,7 +536,14 @@ def _parse_bounds(
 
 
 @lru_cache(maxsize=8192)
-def _cron_of(terms: Terms, timezone: str, hash_key: str, rules: str) -> Cron:
+def _cron_of(
+    terms: Terms,
+    expressions: tuple[str, ...],
+    timezone: str,
+    hash_key: str,
+    rules: str,
+    exclusions: Exclusions | None,
+) -> Cron | Union:
     """Return the parsed form of a cron schedule's terms; schedules are read far more often than they differ."""
     found = _unknown_keys("cron", terms)
     given = {key: value for key, value in terms if key in FIELDS}
@@ -456,40 +551,53 @@ def _cron_of(terms: Terms, timezone: str, hash_key: str, rules: str) -> Cron:
     gap = _choice(Gap, "gap", config, found)
     repeat = _choice(Repeat, "repeat", config, found)
     expression = config.get("expression")
-    by_name = expression is None
-    fields: tuple[str, ...] = ("0", "*", "*", "*", "*", "*")
-    try:
-        if expression is not None:
-            if given:
-                said = f"give either expression or the fields, not both ({', '.join(given)})"
-                found.append(Violation("config.expression", said))
-            fields = expression_fields(expression)
-        elif given:
-            fields = map_fields(given)
-        else:
-            said = f"a cron schedule takes expression, or at least one of {', '.join(FIELDS)}"
-            found.append(Violation("config", said))
-    except InvalidInput as refused:
-        found += _in_config(refused.violations, by_name=by_name)
-        if by_name:
-            fields = tuple(given.get(name, "*") for name in FIELDS)
-    try:
-        cron = Cron(fields, timezone, gap, repeat, hash_key, rules)
-    except InvalidInput as refused:
-        found += _in_config(refused.violations, by_name=by_name)
+    if expression is not None and given:
+        said = f"give either expression or the fields, not both ({', '.join(given)})"
+        found.append(Violation("config.expression", said))
+    if expressions and (expression is not None or given):
+        said = f"give either expressions or what config has, not both ({', '.join([*config])})"
+        found.append(Violation("expressions", said))
+    by_path: dict[str, Callable[[], tuple[str, ...]]] = {
+        f"expressions[{n}]": partial(expression_fields, text) for n, text in enumerate(expressions)
+    }
+    if expression is not None:
+        by_path["config.expression"] = partial(expression_fields, expression)
+    elif given or not by_path:
+        by_path["config"] = partial(_map_fields, given)
+    crons: list[Cron] = []
+    for path, read in by_path.items():
+        fields = _NO_FIELDS
+        try:
+            fields = read()
+        except InvalidInput as refused:
+            found += [_under(path, wrong) for wrong in refused.violations]
+            if path == "config":
+                fields = tuple(given.get(name, "*") for name in FIELDS)
+        try:
+            crons.append(Cron(fields, timezone, gap, repeat, hash_key, rules, exclusions))
+        except InvalidInput as refused:
+            found += [_under(path, wrong) for wrong in refused.violations]
     if found:
-        raise InvalidInput(found)
-    return cron
+        # The same zone may be wrong for each of several expressions.
+        raise InvalidInput(dict.fromkeys(found))
+    return crons[0] if len(crons) == 1 else Union(crons)
 
 
-def _in_config(violations: Iterable[Violation], *, by_name: bool) -> list[Violation]:
-    """Return violations of fields as violations of the key of config that the client wrote."""
-    return [
-        wrong
-        if wrong.field == "timezone"
-        else replace(wrong, field=f"config.{wrong.field if by_name else 'expression'}")
-        for wrong in violations
-    ]
+_NO_FIELDS: Final[tuple[str, ...]] = ("0", "*", "*", "*", "*", "*")
+"""Stand for an expression that can't be read, so that a wrong zone is said all the same."""
+
+
+def _map_fields(given: Mapping[str, str]) -> tuple[str, ...]:
+    if not given:
+        raise _refused("", f"a cron schedule takes expression, or at least one of {', '.join(FIELDS)}")
+    return map_fields(given)
+
+
+def _under(path: str, wrong: Violation) -> Violation:
+    """Return a violation of a field as one of what the client wrote: a key of the map form, or an expression."""
+    if wrong.field == "timezone":
+        return wrong
+    return replace(wrong, field=f"{path}.{wrong.field}".rstrip(".") if path == "config" else path)
 
 
 @lru_cache(maxsize=2048)
@@ -578,18 +686,23 @@ def _never_fires(schedule: Schedule, now: datetime) -> list[Violation]:
     if isinstance(schedule, OnceSchedule) and schedule.start_time is not None:
         said = f"{_shown(schedule.at)} is before start_time {_shown(schedule.start_time)}"
         return [Violation("config.at", f"never fires after {_shown(now)}: {said}")]
+    if schedule.exclusions is not None and replace(schedule, exclusions=None).first_after(now) is not None:
+        return [Violation("exclusions", f"never fires after {_shown(now)}: they leave no occurrence")]
     said = "no such time comes before the year 10000"
     if isinstance(schedule, CronSchedule):
         said += f"; the clocks of {schedule.timezone} skip each of them, or its days are over"
     return [Violation("config", f"never fires after {_shown(now)}: {said}")]
 
 
-def _unknown_keys(kind: str, terms: Terms) -> list[Violation]:
-    return [
+def _unknown_keys(kind: str, terms: Terms, expressions: Sequence[str] = ()) -> list[Violation]:
+    found = [
         Violation(f"config.{excerpt(key)}", f"'{excerpt(key)}' is not a key of {kind} ({', '.join(_KEYS[kind])})")
         for key, _ in terms
         if key not in _KEYS[kind]
     ]
+    if expressions and kind != "cron":
+        found.append(Violation("expressions", f"only a cron schedule has expressions, not one of type {kind}"))
+    return found
 
 
 def _choice(kind: type[Policy], key: str, config: Mapping[str, str], found: list[Violation]) -> Policy | None:

@@ -213,6 +213,34 @@ async def test_the_next_fire_times_are_no_more_than_the_runs_that_are_left(serve
     assert len((await server.stub.GetJobStatus(status)).next_fire_times) == 4, "a new schedule counts anew"
 
 
+async def test_a_union_with_exclusions_comes_back_as_it_was_sent_and_fires_on_other_days(server: Running) -> None:
+    terms = pb.ScheduleConfig(
+        type="cron",
+        config={"gap": "SKIP"},
+        expressions=["0 8 * * *", "30 8 * * *"],
+        timezone="Europe/Berlin",
+        start_time=Timestamp(seconds=int(datetime(2040, 12, 24, tzinfo=UTC).timestamp())),
+        exclusions=pb.Exclusions(
+            dates=["2040-12-25"],
+            ranges=[pb.Exclusions.DateRange(first="2040-12-26", last="2040-12-30")],
+            on_excluded="ON_EXCLUDED_NEXT_BUSINESS_DAY",
+            weekend=["SUN"],
+        ),
+    )
+    job = await server.create(job_id="mine", schedule_config=terms)
+    assert job.schedule_config == terms
+    status = await server.stub.GetJobStatus(pb.GetJobStatusRequest(job_id="mine"))
+    nexts = [time.ToDatetime(UTC) for time in status.next_fire_times]
+    assert nexts[:4] == [datetime(2040, 12, day, 7, minute, tzinfo=UTC) for day in (24, 31) for minute in (0, 30)]
+    # a job of the same terms is left as it is, also when some are said that are the default
+    await update(server, "mine", schedule_config=terms)
+    assert (await document(server, "mine"))["changes"] == []
+    terms.exclusions.dates.append("2041-01-01")
+    await update(server, "mine", schedule_config=terms)
+    (change,) = (await document(server, "mine"))["changes"]
+    assert change["schedule"]["exclusions"]["dates"] == ["2040-12-25", "2041-01-01"]
+
+
 async def test_a_taken_job_id_is_refused_also_when_its_job_is_deleted(server: Running) -> None:
     await server.create(job_id="mine")
     refused = await refusal(server.stub.CreateScheduledJob(a_request(job_id="mine")))
@@ -255,6 +283,11 @@ async def test_a_once_of_just_now_is_due_at_once(server: Running) -> None:
 NAN = Struct(fields={"max_products": Value(number_value=float("nan"))})
 NOTHING = Struct(fields={"competitor_ids": Value(list_value=ListValue(values=[Value()]))})
 
+
+def schedule(**more: Any) -> pb.ScheduleConfig:
+    return pb.ScheduleConfig(type="cron", config={"minute": "5"}, **more)
+
+
 BAD_CREATES = [
     ({"name": ""}, "name", "a name is required"),
     ({"name": "n" * 201}, "name", "201 characters are too many"),
@@ -275,6 +308,20 @@ BAD_CREATES = [
     ({"schedule_config": pb.ScheduleConfig()}, "schedule_config.type", "a type is required"),
     ({"schedule_config": cron(hour="25", minute="0")}, "schedule_config.config.hour", "'25' is not an hour (0-23)"),
     ({"schedule_config": cron(hours="2", minute="0")}, "schedule_config.config.hours", "is not a key of cron"),
+    ({"schedule_config": schedule(max_runs=-1)}, "schedule_config.max_runs", "-1 is not a number of runs"),
+    ({"schedule_config": schedule(jitter=Duration(seconds=-1))}, "schedule_config.jitter", "-1 s is negative"),
+    ({"schedule_config": schedule(jitter=Duration(seconds=86_401))}, "schedule_config.jitter", "is not a jitter"),
+    ({"schedule_config": schedule(expressions=["@daily"])}, "schedule_config.expressions", "not both (minute)"),
+    (
+        {"schedule_config": schedule(exclusions=pb.Exclusions(dates=["2030-12-25", "Easter"]))},
+        "schedule_config.exclusions.dates[1]",
+        "'Easter' is not a date",
+    ),
+    (
+        {"schedule_config": schedule(exclusions=pb.Exclusions(on_excluded=9))},  # type: ignore[arg-type]
+        "schedule_config.exclusions.on_excluded",
+        "'9' is not what can become of an occurrence",
+    ),
     ({"schedule_config": cron(expression="* * *")}, "schedule_config.config.expression", "3 fields"),
     ({"schedule_config": cron(expression="0 0 30 2 *")}, "schedule_config.config.expression", "never fires"),
     ({"schedule_config": cron("Mars/Olympus", minute="0")}, "schedule_config.timezone", "Mars/Olympus"),

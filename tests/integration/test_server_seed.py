@@ -15,6 +15,8 @@ from scheduler_service.definitions import Definitions
 from scheduler_service.jobs import Jobs
 from scheduler_service.seed import plant, read_seed
 from shared.domain.errors import InvalidInput
+from shared.domain.exclusions import ExclusionTerms
+from shared.domain.job import ScheduleTerms
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
 from shared.settings import Settings
@@ -113,6 +115,34 @@ async def test_all_that_is_wrong_is_said_at_once_with_entry_and_field(tmp_path: 
         "jobs.yaml: five.schedule_config.config.hour",
         "jobs.yaml: six.job_id",
     ]
+
+
+async def test_an_entry_says_a_schedule_with_all_of_it_as_a_request_does(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, an_entry(schedule_config="HERE"))
+    terms = """
+      type: cron
+      expressions: [0 8 * * *, "@weekly"]
+      timezone: Europe/Berlin
+      jitter: 90s
+      max_runs: 12
+      exclusions:
+        dates: [2030-12-25]
+        ranges: [{first: 2030-12-27, last: 2031-01-01}]
+        on_excluded: ON_EXCLUDED_NEXT_BUSINESS_DAY
+        weekend: [SUN]
+    """
+    (folder / "jobs.yaml").write_text((folder / "jobs.yaml").read_text().replace("HERE", terms))
+    (draft,) = await read_seed(folder, definitions_of())
+    assert draft.schedule == ScheduleTerms(
+        "cron",
+        timezone="Europe/Berlin",
+        jitter=timedelta(seconds=90),
+        max_runs=12,
+        expressions=("0 8 * * *", "@weekly"),
+        exclusions=ExclusionTerms(
+            ("2030-12-25",), (("2030-12-27", "2031-01-01"),), on_excluded="NEXT_BUSINESS_DAY", weekend=("SUN",)
+        ),
+    )
 
 
 @pytest.mark.parametrize("text", ["", "jobs: 5", "jobs: [a, b]", "jobs: [", "- x"])

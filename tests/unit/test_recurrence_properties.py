@@ -139,7 +139,7 @@ def test_it_fires_exactly_when_a_minute_by_minute_walk_through_the_wall_clock_sa
 ) -> None:
     name, begin, end = window
     schedule = valid(expression.text, name, policies)
-    fires = fires_between(expression, name, policies, begin, end)
+    fires = fires_between([expression], name, policies, begin, end)
     assert (list(iterate(schedule, begin, end)) if schedule else []) == fires
 
 
