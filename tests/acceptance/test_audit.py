@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from dev.servers import Servers
     from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
     from tests.acceptance.recorder import Recorder
     from tests.acceptance.system import System
@@ -32,9 +31,9 @@ Row: TypeAlias = "dict[str, Any]"
 
 
 @pytest.fixture
-def ledger(own_servers: Servers) -> Iterator[Database[Row]]:
+def ledger(running: System) -> Iterator[Database[Row]]:
     """The system's database: nobody but a test of the audit writes to it past the API."""
-    found = connect(own_servers.environment["MONGODB_URL"])
+    found = connect(running.environment["MONGODB_URL"])
     yield found
     found.client.close()
 

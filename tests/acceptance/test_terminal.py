@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from dev.run import ROOT
+from tests.acceptance.system import wait_until
 from tests.acceptance.test_main_job import refused
 
 if TYPE_CHECKING:
@@ -107,6 +109,11 @@ class Reflected:
         )
 
 
+def is_cancelled(client: Reflected, service: str, by_execution: dict[str, str]) -> bool:
+    execution = client.call(service, "GetExecution", by_execution)["execution"]
+    return bool(execution["state"] == "STATE_CANCELLED")
+
+
 def test_every_method_can_be_called_by_reflection(running: System, label: str):
     service = "scheduler.v1.SchedulerService"
     job = {
@@ -115,15 +122,15 @@ def test_every_method_can_be_called_by_reflection(running: System, label: str):
         "job_type": "CUSTOM",
         "target_service": "recorder",
         "target_method": "recorder.v1.Recorder/Record",
-        "parameters": {"label": label},
+        "parameters": {"label": label, "hold": True},
         "schedule_config": {"type": "cron", "config": {"expression": "0 8 * * MON-FRI"}, "timezone": "Europe/Berlin"},
         "labels": {"team": "pricing"},
     }
     with grpc.insecure_channel(running.address) as channel:
         client = Reflected(channel)
-        assert client.services() >= {service, "scheduler.v1.MaintenanceService", "grpc.health.v1.Health"}
-        by_id = {"job_id": label}
-        execution_id = ""
+        others = {f"scheduler.v1.{name}Service" for name in ("Maintenance", "Admin")}
+        assert client.services() >= {service, *others, "grpc.health.v1.Health"}
+        by_id, by_execution = {"job_id": label}, {"execution_id": ""}
         requests: dict[str, dict[str, Any]] = {
             "CreateScheduledJob": job,
             "GetScheduledJob": by_id,
@@ -133,16 +140,20 @@ def test_every_method_can_be_called_by_reflection(running: System, label: str):
             "ResumeScheduledJob": by_id,
             "ExecuteJobNow": by_id,
             "GetJobStatus": by_id,
-            "GetExecution": {},
+            "CancelExecution": by_execution,
+            "GetExecution": by_execution,
+            "RetryExecution": by_execution,
             "ListExecutions": by_id,
-            "DeleteScheduledJob": by_id,
+            "DeleteScheduledJob": by_id | {"cancel_running": True},
         }
         assert client.methods(service) == set(requests)
         answers = {}
         for method, request in requests.items():
-            asked = {"execution_id": execution_id} if method == "GetExecution" else request
-            answers[method] = client.call(service, method, asked)
-            execution_id = answers.get("ExecuteJobNow", {}).get("execution_id", "")
+            if method == "RetryExecution":
+                wait_until(partial(is_cancelled, client, service, by_execution), "the execution is cancelled")
+            answers[method] = client.call(service, method, request)
+            if method == "ExecuteJobNow":
+                by_execution["execution_id"] = answers[method]["execution_id"]
     assert answers["UpdateScheduledJob"]["job"]["description"] == "changed"
     assert len(answers["GetJobStatus"]["next_fire_times"]) == 5
     assert answers["GetExecution"]["execution"]["job_id"] == label

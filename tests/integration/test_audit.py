@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -483,3 +486,30 @@ class TestCommand:
         said = await schedctl("audit", server=server.address, interrupt_after="MISSING")
         interrupted.set()
         assert (said.code, "Traceback" in said.err) == (130, False)
+
+    async def test_on_a_terminal_it_shows_how_far_it_has_got(
+        self, server: Running, database: Database[dict[str, Any]]
+    ) -> None:
+        ledger = Ledger.of(database)
+        ledger.runs(1, 1100)
+        ledger.runs(1102, 1150)
+        parent, child = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli", "audit", cwd=ROOT, stdin=child, stdout=child, stderr=child,
+            env={**os.environ, "SCHEDCTL_SERVER": server.address, "TERM": "xterm", "COLUMNS": "200"},
+        )  # fmt: skip
+        os.close(child)
+        shown = await asyncio.to_thread(read_to_the_end, parent)
+        assert await process.wait() == 1
+        assert re.search(r"rows .*━.* \d+/1149", shown)
+        assert "MISSING       job-1" in shown
+        assert "found: 1 MISSING" in shown
+
+
+def read_to_the_end(terminal: int) -> str:
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that the other side is gone
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+    return shown.decode(errors="replace")
