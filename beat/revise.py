@@ -6,6 +6,7 @@ from datetime import UTC, timedelta
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
+from beat.zone_rules import ZoneRules
 from shared import metrics
 from shared.domain.job import JobState
 from shared.domain.schedule import from_document, to_document
@@ -42,6 +43,7 @@ class Revise:
     def __init__(self, database: Database[dict[str, Any]]) -> None:
         self._database = database
         self._jobs = database[jobs.COLLECTION]
+        self._zone_rules = ZoneRules(database)
 
     def now(self) -> datetime:
         """Return the database's time, UTC."""
@@ -65,8 +67,10 @@ class Revise:
         why: `zone` or `calendar`; said: the beginning of the sentence for the history; since: the first instant at
         which the two schedules may differ, if it is known.
         """
-        now, more = self.now(), False
-        for job in list(self._jobs.find(found, jobs.REVISING_FIELDS).limit(BATCH)):
+        now, tried = self.now(), False
+        batch = list(self._jobs.find(found, jobs.REVISING_FIELDS).limit(BATCH))
+        self._zone_rules.load(batch)
+        for job in batch:
             try:
                 before = from_document(job["schedule"])
                 after = revised(before)
@@ -75,7 +79,7 @@ class Revise:
                 continue
             if len(job["changes"]) >= jobs.MOST_CHANGES:
                 continue
-            more = True
+            tried = True
             moved = _first_move(before, after, now, since)
             changed = self._jobs.update_one(
                 jobs.edit_filter(job["_id"], job["revision"]) | {"state": job["state"]},
@@ -90,7 +94,8 @@ class Revise:
             if changed.modified_count:
                 metrics.BEAT_REVISED.labels(why).inc()
                 _report(job["_id"], why, said, moved)
-        return more
+        # Not for what somebody else was faster with: two beats that disagree must not answer each other at once.
+        return tried and len(batch) == BATCH
 
 
 _Move = tuple["datetime | None", "datetime | None"]

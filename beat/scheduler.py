@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery.beat import Scheduler
 from pymongo.errors import PyMongoError
 
+from beat.calendars import Calendars
 from beat.consequences import Consequences
 from beat.fire import Fire
 from beat.partitions import Partitions
@@ -23,6 +24,7 @@ from beat.zone_rules import ZoneRules
 from beat.zones import Zones
 from shared import log as logs
 from shared import metrics
+from shared.calendars import load_calendars
 from shared.log import get_logger
 from shared.messaging.dispatcher import Sender
 from shared.messaging.publisher import Publisher
@@ -74,7 +76,10 @@ class DatabaseScheduler(Scheduler):
         self._fire = Fire(self._database, partitions, self._relay.hand_over, name)
         rescue = Rescue(self._database, partitions, returns, timedelta(seconds=settings.execution_lease), name)
         self._zone_rules = ZoneRules(self._database)
-        self._zones = _Hourly(Zones(self._database, Revise(self._database)))
+        revise = Revise(self._database)
+        zones = Zones(self._database, revise)
+        calendars = Calendars(self._database, load_calendars(settings.config_dir), revise)
+        self._revising = _Revising(zones, calendars)
         self._partitions = partitions
         consequences = Consequences(self._database, partitions, name)
         self._housekeeping = _Housekeeping(partitions, rescue, consequences, settings.partition_lease / 4)
@@ -112,7 +117,7 @@ class DatabaseScheduler(Scheduler):
         if housekeeping is None:
             return
         housekeeping.stop()
-        self._zones.stop()
+        self._revising.stop()
         if self._ready:
             self._relay.stop(CLOSE_TIMEOUT)
             try:
@@ -131,7 +136,7 @@ class DatabaseScheduler(Scheduler):
         self._partitions.run_once()
         if self._housekeeping is not None:
             self._housekeeping.start()
-        self._zones.start()
+        self._revising.start()
         self._relay.start()
         self._ready = True
         log.info("beat is ready", action="beat_ready")
@@ -174,25 +179,26 @@ class _Housekeeping(Thread):
             self.join(2 * self._interval)
 
 
-class _Hourly(Thread):
-    """Looks for zones whose rules have changed: at start and every hour, apart from what may not wait."""
+class _Revising(Thread):
+    """Looks for zones and calendars that have changed: at start and every hour, apart from what may not wait."""
 
-    def __init__(self, zones: Zones) -> None:
-        super().__init__(name="zones", daemon=True)
+    def __init__(self, zones: Zones, calendars: Calendars) -> None:
+        super().__init__(name="revising", daemon=True)
         self._zones = zones
+        self._calendars = calendars
         self._stopping = Event()
 
     def run(self) -> None:
         wait = 0.0
         while not self._stopping.wait(wait):
             try:
-                wait = 0.0 if self._zones.run_once() else HOUR
+                wait = 0.0 if self._zones.run_once() or self._calendars.run_once() else HOUR
             except PyMongoError as error:
                 wait = AFTER_FAILURE
-                log.warning("the store cannot be reached", action="zones_failed", error=str(error))
+                log.warning("the store cannot be reached", action="revising_failed", error=str(error))
             except Exception:  # the thread is to try again
                 wait = HOUR
-                log.exception("looking for changed zones failed", action="zones_failed")
+                log.exception("looking for changed zones and calendars failed", action="revising_failed")
 
     def stop(self) -> None:
         self._stopping.set()

@@ -147,7 +147,7 @@ def changes(database: Any, count: int) -> list[float]:
     for number in range(count):
         document = collection.find_one({"_id": "job-0"})
         state = JobState.ACTIVE if document["state"] == JobState.PAUSED else JobState.PAUSED
-        change = (jobs.to_job(document).definition.schedule, "benchmark", "")
+        change = jobs.Queued(jobs.to_job(document).definition.schedule, "benchmark", "")
         # At moments that have nothing to do with beat's own rhythm.
         time.sleep(0.5 + 0.037 * (number % 13))
         started = time.monotonic()

@@ -24,6 +24,7 @@ from scheduler_service.server import PortTakenError, Server
 from scheduler_service.service import SchedulerService
 from shared import log as logs
 from shared import metrics
+from shared.calendars import load_calendars
 from shared.domain.errors import InvalidInput
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Dispatcher, Sender
@@ -57,7 +58,7 @@ async def serve(settings: Settings) -> None:
         targets = load_targets(settings)
     except RegistryError as error:
         stop(str(error))
-    definitions = Definitions(settings, queues, targets)
+    definitions = Definitions(settings, queues, targets, load_calendars(settings.config_dir))
     try:
         drafts = await read_seed(settings.config_dir, definitions)
     except InvalidInput as refused:

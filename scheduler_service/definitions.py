@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from shared.calendars import Calendars
     from shared.domain.job import JobDefinition, JobDraft
     from shared.messaging.queues import Queues
     from shared.settings import Settings
@@ -26,13 +27,14 @@ _DAYS: Final = ("day_of_month", "day_of_week")
 class Definitions:
     """What a draft is checked against, and filled in with."""
 
-    def __init__(self, settings: Settings, queues: Queues, targets: Targets) -> None:
+    def __init__(self, settings: Settings, queues: Queues, targets: Targets, calendars: Calendars) -> None:
         self.defaults = JobDefaults(
             queues.names,
             queues.by_type,
             timeout=timedelta(seconds=settings.job_timeout),
             retry=settings.retry_policy,
             policies=settings.policies,
+            resolve=calendars.resolve,
         )
         self._targets = targets
         self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)

@@ -89,7 +89,8 @@ class Settings(BaseSettings):
         "", description="Address of the target scheduler-service; empty: localhost and `GRPC_PORT`."
     )
     config_dir: Path = Field(
-        Path(__file__).parent.parent / "config", description="Folder of jobs.yaml, targets.yaml and queues.yaml."
+        Path(__file__).parent.parent / "config",
+        description="Folder of jobs.yaml, targets.yaml, queues.yaml and calendars.",
     )
     job_timeout: Seconds = Field(
         1800, le=86400, description="Seconds that an attempt may take, for jobs that do not say. Raise RabbitMQ's "

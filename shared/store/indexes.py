@@ -26,8 +26,10 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         # lists: the newest first
         IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="created"),
         # beat: which zone rules are followed, and by which jobs
+        IndexModel([(jobs.RULES, ASCENDING), (jobs.TZDATA, ASCENDING), ("state", ASCENDING)], name="zone_rules"),
+        # beat: which days of calendars are left out, and by which jobs
         IndexModel(
-            [("schedule.rules", ASCENDING), ("schedule.tzdata", ASCENDING), ("state", ASCENDING)], name="zone_rules"
+            [(jobs.DAYS_SOURCE, ASCENDING), ("state", ASCENDING)], name="calendars", **_where(**jobs.HAS_NAMED_DAYS)
         ),
     ],
     executions.COLLECTION: [

@@ -416,6 +416,10 @@ TZDATA: Final = "schedule.tzdata"
 _FIRING: Final = [JobState.ACTIVE.value, JobState.PAUSED.value]
 """The states of jobs that have times to come. Parked ones are left to their clients."""
 
+DAYS_SOURCE: Final = "schedule.exclusions.source"
+HAS_NAMED_DAYS: Final = {DAYS_SOURCE: {"$gt": ""}}
+"""Jobs that leave out days of calendars or public holidays; the index of them has this condition."""
+
 REVISING_FIELDS: Final = dict.fromkeys(("schedule", "state", "status_message", "revision", "changes.cutoff"), 1)
 """What beat needs of a job to give it a schedule under other rules."""
 
@@ -423,6 +427,11 @@ REVISING_FIELDS: Final = dict.fromkeys(("schedule", "state", "status_message", "
 def follows_filter(rules: str, tzdata: str) -> dict[str, Any]:
     """Find jobs that follow these zone rules, which they got from this version of tzdata."""
     return {RULES: rules, TZDATA: tzdata, "state": {"$in": _FIRING}}
+
+
+def days_filter(source: str) -> dict[str, Any]:
+    """Find jobs that leave out days of calendars that were found out as this source says."""
+    return {DAYS_SOURCE: source, "state": {"$in": _FIRING}}
 
 
 def unmarked_filter(kind: str = "") -> dict[str, Any]:

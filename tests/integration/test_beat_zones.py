@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -13,10 +18,12 @@ from structlog.testing import capture_logs
 from beat.revise import BATCH, Revise
 from beat.zone_rules import ZoneRules
 from beat.zones import Zones
+from dev.server import free_port
 from shared.domain.job import JobState
 from shared.domain.schedule import Schedule, from_document, parse_schedule, to_document
 from shared.domain.zones import package_rules, tzdata_version, zone_names
 from shared.store.jobs import to_job
+from tests.builders import own_vhost
 from tests.integration.test_beat_fire import (
     check_ledger,
     database_now,
@@ -32,14 +39,14 @@ from tests.integration.test_beat_fire import (
 from tests.tzdata import fixed, from_then_on, install, installed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pymongo.database import Database
+
+    from dev.servers import Servers
 
 Db: TypeAlias = "Database[dict[str, Any]]"
 
 ZONE = "Europe/Berlin"
-HOUR = timedelta(hours=1)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -80,9 +87,9 @@ def put_late(database: Db, schedule: Schedule, *job_ids: str, late: float = 60) 
     put(database, *(late_job(job_id, now, late, schedule) for job_id in job_ids or ("job-1",)))
 
 
-def seconds_of(database: Db, epoch: int) -> set[int]:
+def seconds_of(database: Db, epoch: int, job_id: str = "job-1") -> set[int]:
     """The seconds of the UTC minute, modulo four, at which what was decided in an epoch had its time."""
-    decided = [row for row in rows(database) if row["epoch"] == epoch and row["state"] != "CLOSED"]
+    decided = [row for row in rows(database, job_id) if row["epoch"] == epoch and row["state"] != "CLOSED"]
     return {instant.second % 4 for row in decided for instant in (row["nominal_time"], row["last"])}
 
 
@@ -139,6 +146,46 @@ def test_a_beat_with_an_older_tzdata_follows_the_new_rules_and_turns_nothing_bac
     with installed(new):
         look(database)
         assert job(database)["epoch"] == 1
+
+
+def test_an_upgrade_while_beats_of_both_versions_run_decides_nothing_twice(
+    database: Db, database_url: str, servers: Servers, old: Path, new: Path
+) -> None:
+    """Processes of their own, on the same jobs."""
+    names = [f"job-{number}" for number in range(20)]
+    broker = own_vhost(servers.rabbitmq)
+
+    def start(package: Path) -> subprocess.Popen[str]:
+        environment = os.environ | servers.environment
+        environment |= {"MONGODB_URL": database_url, "CELERY_BROKER_URL": broker, "PYTHONPATH": str(package)}
+        environment |= {"BEAT_METRICS_PORT": str(free_port()), "PARTITION_LEASE": "1"}
+        return subprocess.Popen([sys.executable, "-m", "beat"], cwd=ROOT, env=environment, text=True)
+
+    def decided(epoch: int) -> set[str]:
+        rows = database.executions.find({"epoch": epoch, "state": {"$ne": "CLOSED"}}, {"job_id": 1})
+        return {row["job_id"] for row in rows}
+
+    with installed(old):
+        keep(database)
+        put_late(database, every_four_seconds(), *names)
+    with contextlib.ExitStack() as running:
+        beats = []
+        for package in (old, new):
+            beats.append(running.enter_context(start(package)))
+            running.callback(beats[-1].kill)
+            wait_until(lambda: decided(len(beats) - 1) == set(names), seconds=60)
+        # Both go on for a while: what they decide comes every four seconds.
+        later = database.executions.count_documents({}) + 2 * len(names)
+        wait_until(lambda: database.executions.count_documents({}) >= later, seconds=60)
+        for beat in beats:
+            beat.terminate()
+            assert beat.wait(20) == 0
+    with installed(new):
+        ZoneRules(database).load({"installed": document["first"]} for document in database.jobs.find())
+        assert check_ledger(database) >= 15 * len(names)
+    for name in names:
+        assert (job(database, name)["epoch"], job(database, name)["state"]) == (1, "ACTIVE")
+        assert (seconds_of(database, 0, name), seconds_of(database, 1, name)) == ({0}, {2})
 
 
 def test_the_change_is_reported_with_the_first_fire_that_moves(database: Db, tmp_path: Path) -> None:
@@ -275,14 +322,13 @@ def test_an_edit_that_races_with_the_change_wins_and_the_job_is_found_again(data
         schedule = parsed(expression="1/4 * * * * *")
     assert other.config == schedule.config
     with installed(new):
-        ZoneRules(database).load(database.jobs.find())
         revise = Revise(database)
 
         def edited_meanwhile(present: Schedule) -> Schedule:
             assert edit(database, "job-1", schedule)
             return present
 
-        assert revise.batch({}, edited_meanwhile, why="zone", said="", since=None)
+        revise.batch({}, edited_meanwhile, why="zone", said="", since=None)
         assert [change["by"] for change in job(database)["changes"]] == ["tester"]
         look(database)
         settle(database)

@@ -24,6 +24,7 @@ from scheduler_service.probes import mongodb_probe
 from scheduler_service.runs import Runs
 from scheduler_service.server import Server
 from scheduler_service.service import SchedulerService
+from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceStub
@@ -79,7 +80,8 @@ async def serving(
     **settings: Any,
 ) -> AsyncIterator[Running]:
     configured = Settings(mongodb_url=database_url, **settings)
-    definitions = Definitions(configured, load_queues(configured.config_dir), load_targets(configured))
+    folder = configured.config_dir
+    definitions = Definitions(configured, load_queues(folder), load_targets(configured), load_calendars(folder))
     database = connect_async(database_url, **STORE_PATIENCE)
     jobs, sent = Jobs(database), Sent()
     maintenance = MaintenanceService(

@@ -14,6 +14,7 @@ from dev.server import HOST, free_port
 from scheduler_service.definitions import Definitions
 from scheduler_service.jobs import Jobs
 from scheduler_service.seed import plant, read_seed
+from shared.calendars import load_calendars
 from shared.domain.errors import InvalidInput
 from shared.domain.exclusions import ExclusionTerms
 from shared.domain.job import ScheduleTerms
@@ -34,7 +35,7 @@ def definitions_of(folder: Path = CONFIG) -> Definitions:
     settings = Settings(config_dir=CONFIG)
     if (folder / "targets.yaml").exists():
         settings = Settings(config_dir=folder)
-    return Definitions(settings, load_queues(CONFIG), load_targets(settings))
+    return Definitions(settings, load_queues(CONFIG), load_targets(settings), load_calendars(CONFIG))
 
 
 def an_entry(**fields: Any) -> dict[str, Any]:
