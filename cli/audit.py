@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.connection import DEFAULT_SERVER, JsonOption, ServerOption, connected, fail
+from cli.connection import DEFAULT_SERVER, JsonOption, ServerOption, actor, connected, fail
 from cli.output import json_line, plain, stdout, time
 from shared.proto import admin_service_pb2 as pb
 
@@ -62,7 +62,7 @@ def audit(
     summary: pb.AuditSummary | None = None
     with connected(server) as stub, _progress_on(out, shown=not as_json) as progress:
         bar: TaskID | None = progress.add_task("jobs" if by_jobs else "rows", total=None) if progress else None
-        for response in stub.Audit(request):
+        for response in stub.Audit(request, metadata=actor()):
             match response.WhichOneof("event"):
                 case "progress" if progress is not None and bar is not None:
                     done, expected = _done(response.progress, by_jobs=by_jobs)

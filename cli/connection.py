@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeAlias, cast
 
@@ -30,6 +32,15 @@ def fail(sentence: str) -> NoReturn:
     """Say why the command could not be carried out, and end with the exit code for that."""
     typer.echo(sentence, err=True)
     raise typer.Exit(FAILED)
+
+
+def actor() -> tuple[tuple[str, str], ...]:
+    """Return the metadata that say who asks: whoever runs the command, as this system calls them."""
+    try:
+        name = f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return ()
+    return (("x-actor", name),) if name.isascii() and name.isprintable() else ()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 from rich.table import Table
 
-from cli.connection import DEFAULT_SERVER, FAILED, JsonOption, ServerOption, connected, fail
+from cli.connection import DEFAULT_SERVER, FAILED, JsonOption, ServerOption, actor, connected, fail
 from cli.output import json_line, plain, stdout, time
 from shared.proto import admin_service_pb2 as pb
 
@@ -90,7 +90,9 @@ def retry(
     out, refused = stdout(), 0
     with connected(server) as stub:
         for ids in _chosen(stub, named, all_, job_id, "Retry" if not yes else ""):
-            response = stub.RetryDeadLetters(pb.RetryDeadLettersRequest(execution_ids=ids, queue=queue))
+            response = stub.RetryDeadLetters(
+                pb.RetryDeadLettersRequest(execution_ids=ids, queue=queue), metadata=actor()
+            )
             for each in response.retries:
                 out.print(
                     json_line("retry", each)
@@ -116,7 +118,9 @@ def discard(
     out, refused = stdout(), 0
     with connected(server) as stub:
         for ids in _chosen(stub, named, all_, job_id, "Discard" if not yes else ""):
-            response = stub.DiscardDeadLetters(pb.DiscardDeadLettersRequest(execution_ids=ids, reason=reason))
+            response = stub.DiscardDeadLetters(
+                pb.DiscardDeadLettersRequest(execution_ids=ids, reason=reason), metadata=actor()
+            )
             for execution_id in response.execution_ids:
                 done = json.dumps({"discarded": {"execution_id": execution_id}})
                 out.print(done if as_json else f"{plain(execution_id)} is discarded")
@@ -136,7 +140,7 @@ def _letters(stub: AdminServiceStub, job_id: str) -> Iterator[Execution]:
     token = ""
     while True:
         request = pb.ListDeadLettersRequest(job_id=job_id, page_size=PAGE, page_token=token)
-        page = stub.ListDeadLetters(request)
+        page = stub.ListDeadLetters(request, metadata=actor())
         yield from page.executions
         token = page.next_page_token
         if not token:

@@ -177,15 +177,17 @@ class Audit:
 
     def _begin(self, uid: str, entries: list[Document], job: Document | None, read_at: datetime) -> _Present:
         epochs = epochs_of([_entry(entry) for entry in entries])
-        due_through = self._due_through(job, epochs[-1]) if job is not None and epochs else None
+        due_through, settled = None, False
+        if job is not None and epochs and job["epoch"] == epochs[-1].number:
+            due_through, settled = self._due_through(job, epochs[-1]), not job["changes"]
         self.counts.epochs += len(epochs)
-        judge = JobAudit(uid, epochs, self.view, due_through=due_through, read_at=read_at)
+        judge = JobAudit(uid, epochs, self.view, due_through=due_through, read_at=read_at, settled=settled)
         return _Present(uid, job["_id"] if job is not None else "", judge)
 
     def _due_through(self, job: Document, newest: Epoch) -> datetime | None:
         """Return until when a job's occurrences have to be decided by now; None when none has to be, for the moment."""
         patience = self.now - self._question.overdue_after
-        if newest.spec is None or job["epoch"] != newest.number or job["updated_at"] > patience:
+        if newest.spec is None or job["updated_at"] > patience:
             return None
         if job["changes"]:
             cutoff: datetime = job["changes"][0]["cutoff"]

@@ -144,19 +144,26 @@ class JobAudit:
 
     epochs: all that the history knows, in order, as read at `read_at` (the database's time). due_through: until when
     the newest epoch's occurrences have to be decided by now; None: they need not be, as of a job that is set aside.
+    settled: whether the newest epoch is in force, and no change waits that could have closed it.
     """
 
     def __init__(
-        self, uid: str, epochs: Sequence[Epoch], view: View, *, due_through: datetime | None, read_at: datetime
+        self,
+        uid: str,
+        epochs: Sequence[Epoch],
+        view: View,
+        *,
+        due_through: datetime | None,
+        read_at: datetime,
+        settled: bool = False,
     ) -> None:
         self._uid = uid
         self._view = view
         self._read_at = read_at
-        newest = epochs[-1].number if epochs else None
-        self._waiting: dict[int, EpochAudit] = {
-            epoch.number: EpochAudit(uid, epoch, view, due_through if epoch.number == newest else None)
-            for epoch in epochs
-        }
+        self._waiting = {epoch.number: EpochAudit(uid, epoch, view) for epoch in epochs[:-1]}
+        if epochs:
+            newest = EpochAudit(uid, epochs[-1], view, due_through, open_at=read_at if settled else None)
+            self._waiting[newest.number] = newest
         self._present: EpochAudit | None = None
 
     def take(self, row: LedgerRow) -> list[Finding]:
@@ -189,14 +196,26 @@ class JobAudit:
 
 
 class EpochAudit:
-    """Judges the rows of one epoch, in the order of their ids."""
+    """Judges the rows of one epoch, in the order of their ids.
 
-    def __init__(self, uid: str, epoch: Epoch, view: View, due_through: datetime | None) -> None:
+    due_through: of JobAudit. open_at: an instant at which nothing could have closed it, if there is one.
+    """
+
+    def __init__(
+        self,
+        uid: str,
+        epoch: Epoch,
+        view: View,
+        due_through: datetime | None = None,
+        *,
+        open_at: datetime | None = None,
+    ) -> None:
         self.number = epoch.number
         self._uid = uid
         self._epoch = epoch
         self._view = view
         self._due_through = due_through
+        self._open_at = open_at
         self._covered = epoch.began
         self._fired = epoch.fired
         self._latest: LedgerRow | None = None
@@ -220,7 +239,10 @@ class EpochAudit:
             return [Finding(Fault.UNREADABLE, said)] if view.reaches(epoch) else []
         if epoch.ended is None:
             if self._closing is not None:
-                return []  # a change is being installed; what follows it is in nobody's history yet
+                if self._open_at is None or self._closing.decided_at >= self._open_at:
+                    return []  # a change is being installed; what follows it is in nobody's history yet
+                said = "it closes the schedule that is in force, but no change waits: the job would never fire again"
+                return [_of(self._closing, Fault.BROKEN_CHAIN, said)]
             return self._left(self._due_through, "due, but not decided, and the job is active")
         found = self._left(epoch.ended, "without a decision, although the next schedule is in force")
         if view.reaches(epoch) and epoch.ended <= view.ends:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -368,6 +370,9 @@ class TestCommand:
         assert (said.code, said.out.startswith(f"{first} runs again as ")) == (0, True)
         said = await schedctl("dead-letters", "discard", second, "--reason", "old", server=server.address)
         assert (said.code, said.out) == (0, f"{second} is discarded\n")
+        row = database.executions.find_one({"_id": second})
+        assert row is not None
+        assert row["letter_end"]["by"] == f"{getpass.getuser()}@{socket.gethostname()}"
         assert await listed(server) == [third]
 
     async def test_what_is_refused_is_said_and_ends_it_with_2(self, server: Running, database: Db) -> None:

@@ -237,6 +237,18 @@ class TestEpochs:
         """The closing row is there before the history's entry; what comes after it is nobody's to miss yet."""
         assert audited([fire(1), fire(2), closing(3, 2.5)], due=2) == []
 
+    def test_but_a_closed_epoch_that_no_change_waits_to_follow_is_one(self) -> None:
+        """Beat would take its own copy of the job for an old one, and never fire it again."""
+
+        def judged(closed_at: float) -> list[Finding]:
+            judge = JobAudit(UID, one_epoch(), View(None, LATER), due_through=at(9), read_at=at(5), settled=True)
+            rows = [fire(1), fire(2), replace(closing(3, 2.5), decided_at=at(closed_at))]
+            return [found for row in rows for found in judge.take(row)] + judge.finish()
+
+        (found,) = judged(4)
+        assert (found.fault, found.execution_id) == (Fault.BROKEN_CHAIN, row_id(UID, 0, at(3)))
+        assert judged(5) == []
+
     def test_rows_of_an_epoch_that_the_history_does_not_know_are_a_fault(self) -> None:
         found = audited([fire(1), fire(2, 7)])
         assert (faults(found), found[0].execution_id) == (["NO_HISTORY"], row_id(UID, 7, at(2)))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from cli.__main__ import main
 from examples.scraper_service.__main__ import ScraperSettings
 from shared.settings import Settings
 
@@ -148,6 +149,13 @@ def test_the_image_is_pinned_slim_and_runs_as_nobody_special() -> None:
 
 
 # The rest:
+
+
+def test_the_command_that_the_package_installs_is_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (command,) = project["scripts"].items()
+    assert command == ("schedctl", "cli.__main__:main")
+    assert callable(main)
 
 
 def test_the_licence_is_the_one_that_the_package_names() -> None:
