@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -70,6 +71,19 @@ def put_job(database: Db, job_id: str = "job-1") -> None:
 
 def fires(database: Db, job_id: str = "job-1") -> int:
     return database.executions.count_documents({"job_id": job_id, "run": True})
+
+
+def test_a_wrong_calendar_stops_the_start_with_a_sentence(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "config" / "calendars" / "ours.txt").write_text("2030-01-01\n")
+    environment.setenv("CONFIG_DIR", str(tmp_path / "config"))
+    environment.setenv("MONGODB_URL", f"mongodb://127.0.0.1:{free_port()}/x")
+    ended = subprocess.run(
+        [sys.executable, "-m", "beat"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert "ours.txt: a calendar is a file *.yaml or *.ics" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_lazy_one_connects_to_nothing(environment: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -147,6 +148,17 @@ def test_wrong_preconfigured_jobs_stop_the_start_with_a_sentence(
     process = start(environment, CONFIG_DIR=str(tmp_path))
     assert process.process.wait(20) == 1
     assert "jobs.yaml: mine.schedule_config: a schedule is required" in process.said()
+    assert "Traceback" not in process.said()
+
+
+def test_a_wrong_calendar_stops_the_start_with_a_sentence(
+    start: Callable[..., Process], environment: dict[str, str], tmp_path: Path
+) -> None:
+    copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "config" / "calendars" / "ours.yaml").write_text("- 2030-02-30\n")
+    process = start(environment, CONFIG_DIR=str(tmp_path / "config"))
+    assert process.process.wait(20) == 1
+    assert "ours.yaml: ours: '2030-02-30' is neither a date (2030-12-25)" in process.said()
     assert "Traceback" not in process.said()
 
 
