@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-READY = 60.0
+READY = 120.0
 """Seconds that a process may take to get ready on a busy machine."""
 
 _T = TypeVar("_T")

@@ -25,7 +25,7 @@ from shared.domain.execution import State
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Sender
 from shared.messaging.publisher import Publisher
-from shared.messaging.queues import load_queues
+from shared.messaging.queues import DEAD_LETTER, load_queues
 from shared.settings import Settings
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -430,6 +430,29 @@ def test_redis_away_is_said_once_and_changes_nothing_else(site: Site, redis: Ser
     assert "Retry limit exceeded" not in worker.log
     assert "Connection to Redis lost" not in worker.log
     assert "Traceback" not in worker.log
+
+
+def test_messages_for_unknown_tasks_hold_up_no_other_while_redis_does_not_answer(site: Site, redis: Server, label: str):
+    worker = site.start("--concurrency", "1")
+    site.publisher.publish([])  # declares the dead letters' queue, as every beat does
+    redis.pause()
+    try:
+        with site.app.connection_for_write() as connection, connection.Producer() as producer:
+            for number in range(20):
+                headers = {"task": "no.such.task", "id": f"{label}-{number}", "lang": "py"}
+                producer.publish(
+                    ([], {}, {}),
+                    serializer="json",
+                    headers=headers,
+                    exchange="executions",
+                    routing_key=QUEUE,
+                    priority=9,  # before ours
+                )
+        assert site.ended(site.enqueue(label)) is State.SUCCEEDED
+        assert len(worker.lines("message_poison")) == 20
+    finally:
+        redis.resume()
+    wait_until(lambda: site.publisher.ready_counts([DEAD_LETTER])[DEAD_LETTER] == 20, "all are dead letters")
 
 
 def test_a_stopped_worker_finishes_what_runs_and_another_takes_the_rest(site: Site, recorder: Recorder, label: str):
