@@ -40,6 +40,7 @@ LONGEST_SLEEP: Final = 0.5
 _DUPLICATE_KEY: Final = 11000
 _SKEW_LIMIT: Final = 2.0
 _SKEW_REMINDER: Final = 600.0
+_NEWER_REMINDER: Final = 600.0
 
 
 @dataclass(slots=True)
@@ -84,12 +85,14 @@ class Fire:
         self._hand_over = hand_over
         self._by = by
         self._skew_reported_at: datetime | None = None
+        self._next_look_for_newer = 0.0
 
     def run_once(self) -> float:
         """Decide one batch of what is due; return for how many seconds there is nothing to do, up to LONGEST_SLEEP."""
         held = self._partitions.held
         if not held:
             return LONGEST_SLEEP / 10
+        self._watch_newer(held)
         due = list(
             self._jobs.find(jobs.due_filter(held), {**jobs.PLANNING_FIELDS, "now": "$$NOW"})
             .sort("wake_at", 1)
@@ -292,6 +295,16 @@ class Fire:
         self._watch_clock(next_job["now"], asked_at)
         wait: float = (next_job["wake_at"] - next_job["now"]).total_seconds()
         return min(LONGEST_SLEEP, max(0.0, wait))
+
+    def _watch_newer(self, held: frozenset[int]) -> None:
+        """Say now and then that there are jobs which this beat leaves to newer ones: there may be no such beat."""
+        if monotonic() < self._next_look_for_newer:
+            return
+        self._next_look_for_newer = monotonic() + _NEWER_REMINDER
+        count = self._jobs.count_documents(jobs.newer_filter(held))
+        metrics.BEAT_NEWER.set(count)
+        if count:
+            log.warning("jobs are left to a newer beat", action="jobs_newer", count=count, schema=jobs.SCHEMA)
 
     def _watch_clock(self, database_now: datetime, asked_at: float) -> None:
         """Measure how far this host's clock is off. Nothing here depends on it; other software may.

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import ReturnDocument
+from pymongo.errors import PyMongoError
 from pymongo.monitoring import TopologyListener
 from pymongo.topology_description import TOPOLOGY_TYPE
 
@@ -16,6 +17,7 @@ from shared.log import get_logger
 from shared.store import executions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from pymongo.database import Database
@@ -85,37 +87,47 @@ class Rescue:
             return 0
         moved = 0
         for row in self._executions.find(executions.expired_filter(held), {"now": "$$NOW", **_FIELDS}).limit(BATCH):
-            worker = row["lease"]["holder"]
-            policy = WorkerLost(row.get("policies", {}).get("on_worker_lost", WorkerLost.RETRY))
-            after = after_lost_worker(
-                worker,
-                executions.tries(row),
-                row["retry"]["max_attempts"],
-                row["now"],
-                retry_until=row.get("retry_until"),
-                on_worker_lost=policy,
-            )
-            said = f"worker {worker} fell silent during attempt {row['attempt']}"
-            lost = Failure(WORKER_LOST, said, retryable=policy is WorkerLost.RETRY)
-            move = executions.rescue(row["_id"], row["lease"]["nonce"], self._by, lost, after)
-            # The state is read from the row: the write itself may have cancelled what was to be tried again.
-            written = self._executions.find_one_and_update(
-                move.filter, move.update, {"state": 1}, return_document=ReturnDocument.AFTER
-            )
-            if written is not None:
-                moved += 1
-                metrics.BEAT_RESCUED.labels(written["state"]).inc()
-                log.warning(
-                    "attempt taken from a silent worker",
-                    action="attempt_rescued",
-                    execution_id=row["_id"],
-                    job_id=row["job_id"],
-                    attempt=row["attempt"],
-                    trace_id=row["trace_id"],
-                    worker=worker,
-                    state=written["state"],
-                )
+            try:
+                moved += self._rescue(row)
+            except PyMongoError:
+                raise
+            except Exception:  # one that can't be read must not keep the others from being rescued
+                metrics.BEAT_RESCUE_FAILURES.inc()
+                log.exception("an attempt cannot be rescued", action="rescue_failed", execution_id=row["_id"])
         return moved
+
+    def _rescue(self, row: Mapping[str, Any]) -> bool:
+        worker = row["lease"]["holder"]
+        policy = WorkerLost(row.get("policies", {}).get("on_worker_lost", WorkerLost.RETRY))
+        after = after_lost_worker(
+            worker,
+            executions.tries(row),
+            row["retry"]["max_attempts"],
+            row["now"],
+            retry_until=row.get("retry_until"),
+            on_worker_lost=policy,
+        )
+        said = f"worker {worker} fell silent during attempt {row['attempt']}"
+        lost = Failure(WORKER_LOST, said, retryable=policy is WorkerLost.RETRY)
+        move = executions.rescue(row["_id"], row["lease"]["nonce"], self._by, lost, after)
+        # The state is read from the row: the write itself may have cancelled what was to be tried again.
+        written = self._executions.find_one_and_update(
+            move.filter, move.update, {"state": 1}, return_document=ReturnDocument.AFTER
+        )
+        if written is None:
+            return False
+        metrics.BEAT_RESCUED.labels(written["state"]).inc()
+        log.warning(
+            "attempt taken from a silent worker",
+            action="attempt_rescued",
+            execution_id=row["_id"],
+            job_id=row["job_id"],
+            attempt=row["attempt"],
+            trace_id=row["trace_id"],
+            worker=worker,
+            state=written["state"],
+        )
+        return True
 
 
 _FIELDS: Final = dict.fromkeys(

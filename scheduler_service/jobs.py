@@ -208,6 +208,7 @@ class Jobs:
         """Edit a job by compare-and-set, reading it again as often as somebody else was faster."""
         for tries in range(1, MOST_TRIES + 1):
             found = await self.read(job_id)
+            _refuse_newer(found.document)
             edit = await decide(found, tries)
             if edit is None:
                 return found.job
@@ -228,12 +229,24 @@ class Jobs:
 
 
 def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:
-    """Read a document; that it can't be read is an error of ours, not of the one who asks."""
+    """Read a document; that it can't be read is an error of ours, not of the one who asks.
+
+    Raises FailedPrecondition when it is of a newer schema and can't be read.
+    """
     try:
         return jobs.to_job(document)
-    except (InvalidInput, UnknownRules) as refused:
+    except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError) as refused:
+        _refuse_newer(document)
         message = f"the document of job {document['_id']} can't be read: {refused}"
         raise RuntimeError(message) from refused
+
+
+def _refuse_newer(document: Mapping[str, Any]) -> None:
+    if (schema := document.get("schema", 1)) > jobs.SCHEMA:
+        raise FailedPrecondition(
+            f"the job '{document['_id']}' was stored by a newer release (schema {schema}; this server knows"
+            f" {jobs.SCHEMA}): ask a server of that release"
+        )
 
 
 def _same_schedule(found: Found, by: str, reason: str) -> jobs.Queued:

@@ -61,6 +61,11 @@ class Runs:
         queue: empty for that of the execution. Raises NoSuch, FailedPrecondition, InvalidInput.
         """
         ended = await self._executions.document(execution_id)
+        if (schema := ended.get("schema", 1)) > rows.SCHEMA:
+            raise FailedPrecondition(
+                f"the execution '{execution_id}' was stored by a newer release (schema {schema}; this server knows"
+                f" {rows.SCHEMA}): ask a server of that release"
+            )
         if ended["state"] not in RETRYABLE:
             raise FailedPrecondition(
                 f"the execution '{execution_id}' is {ended['state']}; only what has failed or was cancelled can"

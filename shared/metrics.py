@@ -33,6 +33,8 @@ BEAT_LATENESS: Final = Histogram(
 BEAT_TICK: Final = Histogram("scheduler_beat_tick_duration_seconds", "One look for due jobs.", buckets=_SECONDS)
 BEAT_TICK_FAILURES: Final = Counter("scheduler_beat_tick_failures", "Looks for due jobs that failed.")
 BEAT_PARKED: Final = Counter("scheduler_beat_jobs_parked", "Jobs set aside because they cannot be planned.")
+BEAT_RESCUE_FAILURES: Final = Counter("scheduler_beat_rescue_failures", "Attempts that could not be rescued.")
+BEAT_NEWER: Final = Gauge("scheduler_beat_newer_jobs", "Jobs of this beat's partitions that only newer beats plan.")
 BEAT_PARTITIONS: Final = Gauge("scheduler_beat_partitions", "Partitions that this beat holds, of 64.")
 BEAT_CLOCK_SKEW: Final = Gauge("scheduler_beat_clock_skew_seconds", "This host's clock minus the database's.")
 BEAT_RELAYED: Final = Counter("scheduler_beat_relayed", "Messages sent by the relay.", ["why"])
@@ -52,6 +54,7 @@ WORKER_RETRIES: Final = Counter("scheduler_worker_retries", "Attempts that lead 
 WORKER_RUNNING: Final = Gauge("scheduler_worker_running", "Attempts in progress.")
 WORKER_LEASES_LOST: Final = Counter("scheduler_worker_leases_lost", "Attempts given up because their lease had ended.")
 WORKER_STRAYS: Final = Counter("scheduler_worker_stray_messages", "Messages that found nothing to do.")
+WORKER_PARKED: Final = Counter("scheduler_worker_parked", "Executions ended because they cannot be read.")
 WORKER_POISON: Final = Counter("scheduler_worker_poison_messages", "Messages that are not ours, and were rejected.")
 
 

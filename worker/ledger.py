@@ -11,7 +11,9 @@ import pymongo
 from pymongo import ReturnDocument
 from pymongo.errors import PyMongoError
 
-from shared.domain.execution import State, Trigger
+from shared import metrics
+from shared.domain.errors import InvalidInput
+from shared.domain.execution import Failure, State, Trigger
 from shared.log import get_logger
 from shared.store import executions, jobs
 from shared.store.mongo import is_away
@@ -85,7 +87,8 @@ class Ledger:
                 asked_at = monotonic()
                 if document := self._apply(move):
                     granted_at = document["lease"]["expires_at"] - self._lease
-                    return Lease(executions.to_claimed(document), asked_at, granted_at)
+                    claimed = self._read(document)
+                    return Lease(claimed, asked_at, granted_at) if claimed is not None else None
             return None
 
         lease = self._persist(lambda _: claim_once())
@@ -97,6 +100,18 @@ class Ledger:
         # It may have become due between the two; its message is the one that is being handled here.
         lease = self._persist(lambda _: claim_once())
         return lease if lease is not None and self._may_run(lease.claimed) else None
+
+    def _read(self, document: Mapping[str, Any]) -> Claimed | None:
+        """Return what was claimed; end it when its document can't be read, or every worker would fail at it in turn."""
+        try:
+            return executions.to_claimed(document)
+        except (InvalidInput, KeyError, TypeError, ValueError) as error:
+            execution_id = document["_id"]
+            metrics.WORKER_PARKED.inc()
+            log.exception("an execution cannot be read", action="execution_parked", execution_id=execution_id)
+            failure = Failure("INTERNAL", f"the execution's document can't be read: {error!r}", retryable=False)
+            self._apply(executions.park(execution_id, document["lease"]["nonce"], self._worker, failure))
+            return None
 
     def _may_run(self, claimed: Claimed) -> bool:
         """Return False, and cancel the execution, when it was asked for by hand while its job was being deleted.
@@ -113,8 +128,12 @@ class Ledger:
 
     def why_unclaimable(self, execution_id: str) -> str:
         """Return, for the log, why an execution could not be claimed."""
-        document = self._persist(lambda _: self._executions.find_one({"_id": execution_id}, {"state": 1}))
-        return f"it is {document['state']}" if document else "there is no such execution"
+        document = self._persist(lambda _: self._executions.find_one({"_id": execution_id}, {"state": 1, "schema": 1}))
+        if not document:
+            return "there is no such execution"
+        if (schema := document.get("schema", 1)) > executions.SCHEMA:
+            return f"it is for newer workers: its schema is {schema}, and this one knows {executions.SCHEMA}"
+        return f"it is {document['state']}"
 
     def record(self, claimed: Claimed, move: Move) -> Ended | None:
         """Write the outcome of an attempt; return what was written, or None if the lease was lost: it is refused."""

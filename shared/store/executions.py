@@ -24,8 +24,8 @@ from shared.domain.execution import (
 )
 from shared.domain.plan import Row
 from shared.domain.zones import tzdata_version
-from shared.store.jobs import retry_policy
-from shared.store.pipeline import NOW, from_now, is_past, literal
+from shared.store.jobs import WITH_RETRY_DEFAULTS, retry_policy
+from shared.store.pipeline import NOW, from_now, is_past, literal, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     from shared.domain.retry import RetryPolicy
 
 COLLECTION: Final = "executions"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""Of documents that are written. Those of 1 lack `policies` and the last four of `retry`.
+
+Older ones are read with defaults, and migrated by the claim. Newer ones are neither claimed nor rescued.
+"""
 
 OWN_PUBLISHER_GRACE: Final = timedelta(seconds=2)
 """How long the relay leaves a new row to the process that inserted it, which is about to send it."""
@@ -245,11 +249,13 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
     return Move(
         {
             "_id": execution_id,
+            **up_to(SCHEMA),
             "state": _states(predecessors(State.RUNNING)),
             "held": {"$exists": False},
             "$expr": is_past("due_at"),
         },
         [
+            {"$set": {"schema": SCHEMA, "retry": WITH_RETRY_DEFAULTS, "policies": {"$ifNull": ["$policies", {}]}}},
             _enter(
                 State.RUNNING,
                 worker,
@@ -310,6 +316,15 @@ def succeed(execution_id: str, nonce: str, by: str, result: str, *, truncated: b
     """End a held attempt well. result is JSON."""
     fields = {"result": literal(result), "result_truncated": literal(truncated), "finished_at": NOW}
     return Move(_held(execution_id, nonce), [_enter(State.SUCCEEDED, by, "", fields), _LEAVE_OPEN])
+
+
+def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
+    """End a held attempt whose row can't be read: for good, and without a dead letter, which nobody could write."""
+    error = {"code": failure.code, "message": failure.message[:LONGEST_ERROR], "retryable": failure.retryable}
+    fields = {"error": literal(error), "finished_at": NOW}
+    return Move(
+        _held(execution_id, nonce), [_enter(State.FAILED, by, "its document can't be read", fields), _LEAVE_OPEN]
+    )
 
 
 def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
@@ -522,6 +537,7 @@ def waiting_filter(queue: str, longer_than: timedelta) -> dict[str, Any]:
 def expired_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find attempts whose lease has ended, by the database's clock."""
     return {
+        **up_to(SCHEMA),
         "lease.expires_at": {"$type": "date"},
         "partition": {"$in": sorted(partitions)},
         "state": State.RUNNING.value,
@@ -548,7 +564,7 @@ def last_ended_filter(uid: str, since: datetime) -> dict[str, Any]:
     }
 
 
-DEAD_LETTER_FILTER: Final = {"dead_letter": True}
+DEAD_LETTER_FILTER: Final = {"dead_letter": True, **up_to(SCHEMA)}
 DEAD_LETTER_SENT: Final = {"$unset": {"dead_letter": ""}}
 
 

@@ -13,7 +13,7 @@ from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import Jitter, RetryPolicy, RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
-from shared.store.pipeline import NOW, literal
+from shared.store.pipeline import NOW, literal, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +23,10 @@ REVISIONS: Final = "job_revisions"
 """What each epoch of a job followed, since when, by whom and why: `_id` is `<uid>.<epoch>`."""
 
 SCHEMA: Final = 2
-"""Of documents that are written. Those of 1 lack `policies`, `fired` and `failures_since`."""
+"""Of documents that are written. Those of 1 lack `policies`, `fired`, `failures_since`, and the last four of `retry`.
+
+Older ones are read with defaults, and migrated by the next edit. Newer ones are left alone: neither planned nor edited.
+"""
 PARTITIONS: Final = 64
 """Above 200 the server sorts an `$in` of them in memory instead of merging index ranges (measured)."""
 
@@ -316,7 +319,28 @@ def edit(
     if change is not None or state is JobState.ACTIVE:
         # Also without a change: a job that was parked is planned again.
         fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
-    return [{"$set": fields}]
+    return [_MIGRATE, {"$set": fields}]
+
+
+def _default_retry() -> dict[str, Any]:
+    """Return what a retry policy has that was written before there was more to it."""
+    document = _retry_document(RetryPolicy())
+    return {name: document[name] for name in ("jitter", "retryable_codes", "non_retryable_codes", "retry_window")}
+
+
+WITH_RETRY_DEFAULTS: Final = {"$mergeObjects": [literal(_default_retry()), "$retry"]}
+"""An older retry policy as one of this schema."""
+
+_MIGRATE: Final = {
+    "$set": {
+        "schema": SCHEMA,
+        "policies": {"$ifNull": ["$policies", literal(policies_document(Policies()))]},
+        "retry": WITH_RETRY_DEFAULTS,
+        "fired": {"$ifNull": ["$fired", 0]},
+        "failures_since": {"$ifNull": ["$failures_since", "$created_at"]},
+    }
+}
+"""Makes an older document one of this schema; changes nothing in one that is."""
 
 
 def revision_document(
@@ -354,15 +378,25 @@ def deleted_filter(job_id: str) -> dict[str, Any]:
 def due_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find the jobs of these partitions whose wake time has come, by the database's clock."""
     return {
+        **up_to(SCHEMA),
         "partition": {"$in": sorted(partitions)},
         "wake_at": {"$type": "date"},
         "$expr": {"$lte": ["$wake_at", NOW]},
     }
 
 
+def newer_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find the jobs of these partitions that only a newer beat can plan."""
+    return {
+        "schema": {"$gt": SCHEMA},
+        "partition": {"$in": sorted(partitions)},
+        "wake_at": {"$type": "date"},
+    }
+
+
 def sleeping_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find the jobs of these partitions that have a wake time."""
-    return {"partition": {"$in": sorted(partitions)}, "wake_at": {"$type": "date"}}
+    return {**up_to(SCHEMA), "partition": {"$in": sorted(partitions)}, "wake_at": {"$type": "date"}}
 
 
 DONE: Final = {"state": JobState.COMPLETED.value, "policies.delete_after_done": True}

@@ -15,6 +15,11 @@ def literal(value: object) -> dict[str, object]:
     return {"$literal": value}
 
 
+def up_to(schema: int) -> dict[str, Any]:
+    """Return a filter: documents of this schema or an older one; those of a newer one are left to newer processes."""
+    return {"schema": {"$not": {"$gt": schema}}}
+
+
 def from_now(span: timedelta) -> dict[str, Any]:
     """Return the instant that lies the given span after the database's present time."""
     return {"$add": [NOW, int(span.total_seconds() * 1000)]}

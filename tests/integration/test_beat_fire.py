@@ -16,6 +16,7 @@ import pytest
 from beat.fire import LONGEST_SLEEP, Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
+from shared import metrics
 from shared.domain.execution import State
 from shared.domain.job import JobState
 from shared.domain.plan import Mode
@@ -242,6 +243,23 @@ class TestFiring:
         (limited,), (unlimited,) = rows(database, "until-next"), rows(database, "unlimited")
         assert limited["retry_until"] == limited["nominal_time"] + timedelta(seconds=60)
         assert "retry_until" not in unlimited
+
+    def test_a_job_of_a_newer_release_is_neither_planned_nor_parked_and_costs_no_sleep(self, database: Db) -> None:
+        now = database_now(database)
+        newer = late_job("newer", now, 5) | {"schema": jobs.SCHEMA + 1, "installed": {"unheard": "of"}}
+        put(database, newer)
+        assert fire(database).run_once() == LONGEST_SLEEP
+        assert job(database, "newer") == newer
+        assert rows(database, "newer") == []
+        assert metrics.BEAT_NEWER._value.get() == 1
+
+    def test_a_job_of_an_older_release_fires(self, database: Db) -> None:
+        document = late_job("older", database_now(database), 1.5) | {"schema": 1}
+        for field in ("policies", "fired", "failures_since"):
+            del document[field]
+        put(database, document)
+        fire(database).run_once()
+        assert [row["state"] for row in rows(database, "older")] == ["PENDING"]
 
 
 class TestChanges:

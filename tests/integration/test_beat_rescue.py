@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from beat.partitions import Partitions
 from beat.rescue import Rescue, StoreReturns
 from dev.mongodb import start_mongodb
+from shared import metrics
 from shared.domain.execution import State
+from shared.store import executions
 from shared.store.jobs import PARTITIONS
 from shared.store.mongo import connect
 from tests.builders import fired, job_document
@@ -151,3 +153,16 @@ def test_what_may_have_been_done_is_not_done_again_where_the_job_says_so(databas
     }
     assert row(database, failing)["error"]["retryable"] is False
     assert "on_worker_lost is FAIL" in row(database, failing)["transitions"][-1]["reason"]
+
+
+def test_what_cannot_be_read_or_is_newer_is_left_alone_and_keeps_no_other_from_being_rescued(database: Db) -> None:
+    broken = running(database, 1, ends=-9)
+    database.executions.update_one({"_id": broken}, {"$unset": {"retry": ""}})
+    newer = running(database, 2, ends=-8, schema=executions.SCHEMA + 1)
+    good = running(database, 3, ends=-1)
+    before = [row(database, each) for each in (broken, newer)]
+    failures = metrics.BEAT_RESCUE_FAILURES._value.get()
+    assert rescue(database).run_once() == 1
+    assert row(database, good)["state"] == "PENDING"
+    assert [row(database, each) for each in (broken, newer)] == before
+    assert metrics.BEAT_RESCUE_FAILURES._value.get() == failures + 1

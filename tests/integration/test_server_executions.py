@@ -267,6 +267,13 @@ async def test_what_a_deleted_job_ran_cannot_be_retried(server: Running) -> None
     assert "the job 'mine' was deleted at" in refused.message
 
 
+async def test_what_a_newer_release_stored_cannot_be_retried_here(server: Running) -> None:
+    await server.create(job_id="mine")
+    refused = await refusal(retry(server, await a_row(server, START, state="FAILED", schema=rows.SCHEMA + 1)))
+    assert refused.code == "FAILED_PRECONDITION"
+    assert "stored by a newer release" in refused.message
+
+
 async def test_a_bad_retry_is_refused_with_all_violations(server: Running) -> None:
     refused = await refusal(retry(server, "", queue="nowhere", request_id="r" * 129))
     assert [field for field, _ in refused.violations] == ["queue", "request_id", "execution_id"]

@@ -17,7 +17,7 @@ from shared.domain.policies import Policies
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
 from shared.store import jobs as stored
-from shared.store.jobs import MOST_CHANGES
+from shared.store.jobs import MOST_CHANGES, SCHEMA
 from tests.integration.test_server_harness import Refusal, Running, a_request, cron, interval, once, refusal, serving
 
 if TYPE_CHECKING:
@@ -172,6 +172,41 @@ async def test_a_wrong_retry_policy_is_refused_with_all_violations(server: Runni
         "retry_policy.retryable_codes",
         "retry_policy.non_retryable_codes",
     ]
+
+
+async def test_a_job_of_a_newer_release_is_not_edited(server: Running) -> None:
+    await server.create(job_id="mine")
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"schema": SCHEMA + 1}})
+    before = await document(server, "mine")
+    calls = [
+        server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine")),
+        server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="mine")),
+        server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine")),
+        update(server, "mine", name="Other"),
+    ]
+    for call in calls:
+        refused = await refusal(call)
+        assert refused.code == "FAILED_PRECONDITION"
+        assert f"stored by a newer release (schema {SCHEMA + 1}; this server knows {SCHEMA})" in refused.message
+    assert await document(server, "mine") == before
+    assert (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine"))).job.job_id == "mine"
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"schedule": {"type": "unheard of"}}})
+    refused = await refusal(server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine")))
+    assert refused.code == "FAILED_PRECONDITION"
+
+
+async def test_a_job_of_an_older_release_is_migrated_by_the_next_edit(server: Running) -> None:
+    await server.create(job_id="mine", retry_policy=pb.RetryPolicy(max_attempts=2))
+    now = await document(server, "mine")
+    later = ("jitter", "retryable_codes", "non_retryable_codes", "retry_window")
+    older = {"policies": "", "fired": "", "failures_since": "", **{f"retry.{name}": "" for name in later}}
+    await server.database.jobs.update_one({"_id": "mine"}, {"$unset": older, "$set": {"schema": 1}})
+    await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine"))
+    after = await document(server, "mine")
+    assert {field: after[field] for field in ("schema", "policies", "retry", "fired")} == {
+        field: now[field] for field in ("schema", "policies", "retry", "fired")
+    }
+    assert after["failures_since"] >= now["failures_since"]
 
 
 async def test_a_job_from_before_there_were_such_policies_has_their_defaults(server: Running) -> None:

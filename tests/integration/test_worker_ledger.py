@@ -16,7 +16,9 @@ import pytest
 from pymongo.monitoring import CommandListener
 
 from dev.mongodb import start_mongodb
+from shared import metrics
 from shared.domain.execution import TERMINAL, AfterFailure, Failure, State
+from shared.domain.retry import RetryPolicy
 from shared.store import executions
 from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
@@ -360,6 +362,46 @@ def test_what_is_not_there_is_no_error(database: Documents):
     assert ledger(database).claim("no such id") is None
     assert ledger(database).why_unclaimable("no such id") == "there is no such execution"
     assert database.executions.count_documents({}) == 0
+
+
+# Documents of other releases, and such as can't be read:
+
+
+def test_what_a_newer_release_stored_is_left_to_newer_workers(database: Documents):
+    execution_id = execution(database, schema=executions.SCHEMA + 1)
+    before = database.executions.find_one({"_id": execution_id})
+    assert ledger(database).claim(execution_id) is None
+    assert database.executions.find_one({"_id": execution_id}) == before
+    assert "its schema is 3, and this one knows 2" in ledger(database).why_unclaimable(execution_id)
+
+
+def test_what_an_older_release_stored_is_run_with_defaults_and_migrated(database: Documents):
+    execution_id = execution(database, schema=1)
+    later = ("jitter", "retryable_codes", "non_retryable_codes", "retry_window")
+    older = {"policies": "", **{f"retry.{name}": "" for name in later}}
+    database.executions.update_one({"_id": execution_id}, {"$unset": older})
+    lease = claim(ledger(database), execution_id)
+    assert lease.claimed.retry == RetryPolicy()
+    row = database.executions.find_one({"_id": execution_id})
+    assert row is not None
+    assert (row["schema"], row["policies"]) == (executions.SCHEMA, {})
+    assert set(row["retry"]) >= set(later)
+
+
+@pytest.mark.parametrize(
+    "broken", [{"retry": {"max_attempts": 0}}, {"timeout": "soon"}, {"trigger": "MAGIC"}, {"retry": None}]
+)
+def test_what_cannot_be_read_is_ended_by_the_first_worker_that_claims_it(database: Documents, broken: dict[str, Any]):
+    execution_id = execution(database)
+    database.executions.update_one({"_id": execution_id}, {"$set": broken})
+    parked = metrics.WORKER_PARKED._value.get()
+    assert ledger(database).claim(execution_id) is None
+    row = database.executions.find_one({"_id": execution_id})
+    assert row is not None
+    assert row["state"] == "FAILED"
+    assert "the execution's document can't be read" in row["error"]["message"]
+    assert not {"open", "lease", "send_at", "dead_letter"} & set(row)
+    assert metrics.WORKER_PARKED._value.get() == parked + 1
 
 
 # Recording:

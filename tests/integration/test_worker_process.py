@@ -335,14 +335,15 @@ def test_poison_messages_harm_nothing(busy: Site, servers: Servers, recorder: Re
         publish(b"\x80\x04.", content_type="application/x-python-serialize", content_encoding="binary", headers=ours)
         publish(b"[[],{},{}]", content_type="text/strange", content_encoding="odd", headers=ours)
         publish(b"[[],{},{}]", content_type="application/json", content_encoding="utf-8", headers={**ours, "id": 7})
-        for odd in (
+        oddities: list[dict[str, Any]] = [
             {"eta": "tomorrow"},
             {"timelimit": "x"},
             {"retries": "x"},
             {"stamps": 1},
             {"group": {}},
             {"id": {}},
-        ):
+        ]
+        for odd in oddities:
             named = {**ours, **odd}
             publish(([named["id"]], {}, {}), serializer="json", headers=named)
         publish((["gone"], {}, {}), serializer="json", headers={**ours, "id": "gone"})
