@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import grpc
@@ -59,8 +62,20 @@ def running(
     try:
         system.start()
         yield system
+        # Whatever the tests did, kills included, each occurrence of each of their jobs was decided once.
+        code, findings, _ = audit(system)
+        assert (code, findings) == (0, [])
     finally:
         system.stop()
+
+
+def audit(system: System, *arguments: str) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
+    """Run `schedctl audit`; return its exit code, its findings and its summary."""
+    command = [sys.executable, "-m", "cli", "audit", "--json", "--server", system.address, *arguments]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert said.stderr == ""
+    *findings, summary = (json.loads(line) for line in said.stdout.splitlines())
+    return said.returncode, [line["finding"] for line in findings], summary["summary"]
 
 
 @pytest.fixture
