@@ -264,11 +264,11 @@ def test_a_job_whose_zone_is_gone_goes_on_by_its_rules_and_can_be_given_another(
         keep(database)
         put_late(database, every_four_seconds())
     with installed(install(tmp_path / "gone", "2031.1", {ZONE: None})), capture_logs() as logged:
-        keep(database)
-        look(database)
         fire(database).run_once()
         assert job(database)["state"] == "ACTIVE"
         assert seconds_of(database, 0) == {0}
+        keep(database)
+        look(database)
         assert [line["zone"] for line in logged if line["action"] == "zone_gone"] == [ZONE]
         assert edit(database, "job-1", parsed(timezone="Europe/Paris", expression="*/4 * * * * *"))
         settle(database)

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from scheduler_service.jobs import Jobs
+from shared.domain.schedule import parse_schedule
 from shared.domain.zones import package_rules, zone_names
 from shared.proto import scheduler_service_pb2 as pb
+from shared.store.mongo import connect_async
+from tests.builders import ORIGIN, definition
 from tests.integration.test_server_harness import cron, refusal, serving
 from tests.tzdata import fixed, install, installed
 
@@ -27,13 +31,18 @@ def hour_of(status: Any) -> int:
 async def test_the_rules_of_the_package_are_kept_before_a_job_is(
     database: Database[dict[str, Any]], database_url: str
 ) -> None:
-    async with serving(database_url) as server:
-        job = await server.create(schedule_config=cron(ZONE, hour="8", minute="0"))
-        stored = await server.database.jobs.find_one({"_id": job.job_id})
-        kept = await server.database.zone_rules.find_one({"_id": stored["schedule"]["rules"]})
-        assert kept["zone"] == ZONE
-        assert await server.database.zone_rules.count_documents({}) == len(zone_names())
+    """Also by a server that has not prepared the store yet: it answers calls meanwhile."""
+    client = connect_async(database_url)
+    schedule = parse_schedule(
+        type="cron", config={"expression": "0 8 * * *"}, timezone=ZONE, now=ORIGIN, hash_key="job-1"
+    )
+    try:
+        await Jobs(client).create(definition(schedule=schedule), "uid-1", ORIGIN, "tester")
+    finally:
+        await client.client.close()
     assert database.job_revisions.distinct("schedule.rules") == [package_rules(ZONE)]
+    assert database.zone_rules.count_documents({"_id": package_rules(ZONE), "zone": ZONE}) == 1
+    assert database.zone_rules.count_documents({}) == len(zone_names())
 
 
 async def test_jobs_are_shown_by_the_rules_that_they_follow_until_they_are_changed(
