@@ -428,10 +428,14 @@ class Cron:
             if begin == at and self.shifts_to(index):
                 return at
             low, high = self.bounds(index, at, FOREVER)
-            match = self._at_or_after(low, through=high)
+            match = self._at_or_after(low)
             if match is not None and match < high:
                 return match - zone.offsets[index]
             at = zone.starts[index + 1]
+            if match is not None and high - low > DAY:
+                # Decades may lie between. A clock that is put back shows no time again from before `low`, a day and
+                # more ago, and none from `low` to `match` matches; offsets are below a day.
+                at = max(at, match - 2 * DAY)
         return None
 
     def last_between(self, after: int, through: int) -> int | None:

@@ -22,7 +22,7 @@ from tests.unit.test_recurrence_properties import DENSE, EXPRESSIONS, POLICIES, 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SKIP, NEXT, PREVIOUS = OnExcluded.SKIP, OnExcluded.NEXT_BUSINESS_DAY, OnExcluded.PREVIOUS_BUSINESS_DAY
 
-relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
+relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)
 
 
 def at(text: str) -> datetime:

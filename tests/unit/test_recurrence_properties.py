@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import re
+from calendar import isleap
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from importlib.resources import files
 from itertools import islice
@@ -16,8 +18,9 @@ from hypothesis import strategies as st
 
 from benchmarks.compare_recurrence import compare
 from shared.domain import zones
+from shared.domain.cron import Cron
 from shared.domain.errors import InvalidInput
-from shared.domain.schedule import CronSchedule, IntervalSchedule
+from shared.domain.schedule import CronSchedule, IntervalSchedule, parse_schedule
 from tests.recurrence_oracle import (
     ANY_DAY,
     DAY,
@@ -31,6 +34,7 @@ from tests.recurrence_oracle import (
     every,
     fires_between,
     in_month,
+    instants,
     last_weekday,
     last_workday,
     listed,
@@ -90,7 +94,8 @@ WEEKDAYS = st.one_of(
     st.integers(0, 6).map(last_weekday),
     st.builds(nth_weekday, st.integers(0, 6), st.integers(1, 5)),
 )
-EXPRESSIONS = st.builds(Expression, times(60), times(24), DAYS, MONTHS, WEEKDAYS)
+SECONDS = st.one_of(st.none(), st.none(), st.integers(0, 59).map(listed))
+EXPRESSIONS = st.builds(Expression, times(60), times(24), DAYS, MONTHS, WEEKDAYS, SECONDS)
 DENSE = st.builds(Expression, times(60), times(24), st.just(ANY_DAY), st.just(ANY_DAY), st.just(ANY_DAY))
 POLICIES = st.fixed_dictionaries(
     {}, optional={"gap": st.sampled_from(["SKIP", "SHIFT"]), "repeat": st.sampled_from(["FIRST", "SECOND", "BOTH"])}
@@ -129,7 +134,7 @@ def iterate(schedule: CronSchedule | IntervalSchedule, begin: datetime, end: dat
         following = schedule.next_after(following)
 
 
-relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=150)
+relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=90)
 
 
 @relaxed
@@ -218,6 +223,111 @@ def test_an_interval_counts_elapsed_time_from_its_anchor(period: int, anchor_ms:
     assert all((fire - anchor) % timedelta(seconds=period) == timedelta() and fire > anchor for fire in fires)
     if fires:
         assert fires[0] == anchor + timedelta(seconds=period) or fires[0] - timedelta(seconds=period) <= begin
+
+
+@relaxed
+@given(windows(), st.integers(0, 86_399_999))
+def test_a_single_wall_clock_time_comes_as_a_fixed_time_does(window: Window, tick: int) -> None:
+    name, begin, _ = window
+    wall = (begin + 2 * DAY).replace(hour=0, minute=0, second=0, tzinfo=None) + tick * timedelta(milliseconds=1)
+    config = {"at": wall.isoformat(timespec="milliseconds")}
+    once = parse_schedule(type="once", config=config, timezone=name, now=datetime(1960, 1, 1, tzinfo=UTC), hash_key="")
+    fixed = Expression(listed(wall.minute), listed(wall.hour), ANY_DAY, ANY_DAY, ANY_DAY, listed(wall.second))
+    (instant,) = instants(fixed, name, wall, {})
+    assert once.next_after(begin - 4 * DAY) == instant
+
+
+@relaxed
+@given(st.sampled_from(ZONES), EXPRESSIONS, st.integers(1970, 2099))
+def test_the_map_form_and_names_say_what_the_expression_does(name: str, e: Expression, year: int) -> None:
+    schedule = valid(e.text, name)
+    if schedule is None:
+        return
+    fields = {
+        "second": e.second.text if e.second else "0", "minute": e.minute.text, "hour": e.hour.text,
+        "day_of_month": e.day.text, "month_of_year": e.month.text, "day_of_week": e.weekday.text,
+    }  # fmt: skip
+    begin = datetime(year, 1, 1, tzinfo=UTC)
+    by_name = CronSchedule(terms=tuple(sorted(fields.items())), timezone=name)
+    assert by_name.upcoming(begin, 5) == schedule.upcoming(begin, 5)
+    # A number that no `#`, `*/` or digit stands before is a weekday; 7 has no name of its own.
+    weekdays = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+    weekday = re.sub(r"(?<![#/\d])[0-6](?!\d)", lambda number: weekdays[int(number[0])], e.weekday.text)
+    named = CronSchedule(terms=tuple(sorted({**fields, "day_of_week": weekday.lower()}.items())), timezone=name)
+    assert named.upcoming(begin, 5) == schedule.upcoming(begin, 5)
+
+
+@relaxed
+@given(
+    st.text(max_size=20), st.sampled_from([("H", 0, 59), ("H(10-20)", 10, 20), ("H(50-5)", 50, 5)]), st.integers(0, 23)
+)
+def test_a_hash_stands_for_one_fixed_value_of_its_range(key: str, minute: tuple[str, int, int], hour: int) -> None:
+    text, low, high = minute
+    hashed = CronSchedule(terms=(("expression", f"{text} {hour} * * *"),), hash_key=key)
+    first = hashed.next_after(datetime(2026, 1, 1, tzinfo=UTC))
+    assert first is not None
+    assert low <= first.minute <= high if low <= high else first.minute >= low or first.minute <= high
+    fixed = schedule_of(f"{first.minute} {hour} * * *", "UTC")
+    assert hashed.upcoming(first, 40) == fixed.upcoming(first, 40)
+
+
+KINDS_OF_YEARS = [
+    next(y for y in range(2000, 2100) if isleap(y) == leap and date(y, 1, 1).weekday() == weekday)
+    for leap in (False, True)
+    for weekday in range(7)
+]
+EVERY_DAY = [date(year, 1, 1) + n * DAY for year in KINDS_OF_YEARS for n in range(365 + isleap(year))]
+
+
+@relaxed
+@given(EXPRESSIONS)
+def test_an_expression_is_refused_if_and_only_if_no_day_of_any_year_matches(e: Expression) -> None:
+    assert (valid(e.text, "UTC") is None) == (not any(map(e.on, EVERY_DAY)))
+
+
+@relaxed
+@given(st.sampled_from(ZONES), EXPRESSIONS, POLICIES, st.integers(1970, 2099))
+def test_the_search_for_the_next_fire_takes_few_steps_whatever_is_asked(
+    name: str, e: Expression, policies: dict[str, str], year: int
+) -> None:
+    schedule = valid(e.text, name, policies)
+    if schedule is None:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        steps = 0
+        search = Cron._at_or_after
+
+        def counted(self: Cron, wall: int, through: int = 1 << 62) -> int | None:
+            nonlocal steps
+            steps += 1
+            return search(self, wall, through)
+
+        patch.setattr(Cron, "_at_or_after", counted)
+        schedule.next_after(datetime(year, 6, 1, tzinfo=UTC))
+    assert steps <= 20
+
+
+def test_an_alias_fires_as_the_zone_that_it_links_to_and_every_zone_is_known() -> None:
+    same: dict[bytes, list[str]] = {}
+    for name in ZONES:
+        same.setdefault((files("tzdata") / "zoneinfo").joinpath(*name.split("/")).read_bytes(), []).append(name)
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    for names in same.values():
+        assert len({tuple(schedule_of("30 2 * * SUN", name).upcoming(begin, 60)) for name in names}) == 1
+
+
+@relaxed
+@given(
+    st.one_of(
+        st.text(max_size=30), st.sampled_from(ZONES).map(str.lower), st.sampled_from(ZONES).map(lambda z: f"../{z}")
+    )
+)
+def test_an_unknown_zone_is_refused_and_nothing_else_happens(name: str) -> None:
+    if name in ZONES:
+        return
+    with pytest.raises(InvalidInput) as refused:
+        schedule_of("0 0 * * *", name)
+    assert [violation.field for violation in refused.value.violations] == ["timezone"]
 
 
 def test_the_stretches_of_every_zone_are_those_of_zoneinfo_to_the_end_of_the_century() -> None:
