@@ -112,9 +112,17 @@ class System:
         return [name for name, process in self._running.items() if process.poll() is not None]
 
     @contextmanager
-    def without(self, name: str) -> Iterator[None]:
-        """End a process, and all that it started, with SIGKILL; start it again after the block, and wait for it."""
-        self.end(name)
+    def without(self, name: str, *, stopped: bool = False) -> Iterator[None]:
+        """End a process, and all that it started, with SIGKILL; start it again after the block, and wait for it.
+
+        stopped: end it by the signal that an operator's stop sends, and wait as long as it takes.
+        """
+        if stopped:
+            process = self._running.pop(name)
+            process.terminate()
+            process.wait(READY)
+        else:
+            self.end(name)
         try:
             yield
         finally:
