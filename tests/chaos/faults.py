@@ -23,6 +23,8 @@ class Action(StrEnum):
 
     KILL = "kill"
     """SIGKILL, and start it again after the fault's seconds."""
+    RESTART = "restart"
+    """SIGTERM, and start it again when it has ended, after the fault's seconds."""
     STOP = "stop"
     """SIGSTOP, and SIGCONT after the fault's seconds."""
     PURGE = "purge"
@@ -128,6 +130,10 @@ def _kill(*victims: str) -> Callable[[Random, float], Fault]:
     return lambda random, _: Fault(Action.KILL, (random.choice(victims),), round(random.uniform(0.2, 5), 1))
 
 
+def _restart(*victims: str) -> Callable[[Random, float], Fault]:
+    return lambda random, _: Fault(Action.RESTART, (random.choice(victims),), round(random.uniform(0.2, 2), 1))
+
+
 def _stop(*victims: str) -> Callable[[Random, float], Fault]:
     return lambda random, lease: Fault(Action.STOP, (random.choice(victims),), _span(random, lease))
 
@@ -153,6 +159,7 @@ def _link(action: Action, store: str) -> Callable[[Random, float], Fault]:
 
 DECK: tuple[Callable[[Random, float], Fault], ...] = (
     *(doing(*those) for doing in (_kill, _stop) for those in (BEATS, WORKERS, WORKERS, (SERVER,))),
+    *(_restart(*those) for those in (BEATS, WORKERS, (SERVER,))),
     *(doing(store) for doing in (_kill, _stop) for store in STORES),
     *(_link(action, store) for action in sorted(ON_LINKS) for store in (MONGODB, RABBITMQ)),
     *(_link(action, REDIS) for action in (Action.HOLD, Action.CUT)),

@@ -42,7 +42,10 @@ class Struck:
     @property
     def whole_from(self) -> float:
         """From when recovery counts: from its beginning where others have to step in; else from when it was mended."""
-        others = self.fault.action in {Action.KILL, Action.STOP} and self.fault.victims[0] in (*BEATS, *WORKERS)
+        others = self.fault.action in {Action.KILL, Action.RESTART, Action.STOP} and self.fault.victims[0] in (
+            *BEATS,
+            *WORKERS,
+        )
         return self.began if others else self.mended
 
 
@@ -69,6 +72,7 @@ class Striker:
         began = time.time()
         carry_out: Callable[[Fault], float | None] = {
             Action.KILL: self._kill,
+            Action.RESTART: self._restart,
             Action.STOP: self._stop,
             Action.PURGE: self._purge,
             Action.FLUSH: self._flush,
@@ -81,7 +85,7 @@ class Striker:
         if fault.store == MONGODB:
             if fault.action not in {Action.HOLD, Action.CUT}:
                 return frozenset()
-        elif fault.action not in {Action.KILL, Action.STOP, Action.PURGE}:
+        elif fault.action not in {Action.KILL, Action.RESTART, Action.STOP, Action.PURGE}:
             return frozenset()
         if MONGODB in fault.victims:
             return frozenset({ALL_WORKERS})
@@ -90,6 +94,14 @@ class Striker:
     def _kill(self, fault: Fault) -> float:
         (victim,) = self._members(fault)
         victim.kill()
+        self._stopping.wait(fault.seconds)
+        started = time.time()
+        victim.start()
+        return started
+
+    def _restart(self, fault: Fault) -> float:
+        (victim,) = self._members(fault)
+        victim.stop()
         self._stopping.wait(fault.seconds)
         started = time.time()
         victim.start()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from croniter import croniter
 
 from shared.domain.execution import SUCCESSORS, TERMINAL, State
+from tests.chaos.faults import Action
 from tests.chaos.striker import ALL_WORKERS
 
 if TYPE_CHECKING:
@@ -343,9 +344,9 @@ _SLACK: Final = 0.1
 
 
 def _end(struck: Struck, attempt: Attempt) -> float:
-    # A worker that was killed never speaks again; what is started in its place has another name.
-    killed = struck.fault.action == "kill" and attempt.worker in struck.silenced
-    return float("inf") if killed else struck.ended
+    # A worker that has ended never speaks again; what is started in its place has another name.
+    ended = struck.fault.action in {Action.KILL, Action.RESTART} and attempt.worker in struck.silenced
+    return float("inf") if ended else struck.ended
 
 
 def _clock(at: float) -> str:
