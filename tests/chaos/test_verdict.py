@@ -227,6 +227,11 @@ def test_a_cancelled_execution_may_be_answered_by_the_attempt_that_ran(good: Evi
     assert judge(replace(good, acknowledged=[*good.acknowledged, promise])).violations == []
 
 
+def test_another_try_after_a_lost_worker_is_illegal_where_the_policy_forbids_it(good: Evidence):
+    verdict = judge(doctored(good, TAKEN, policies={"on_worker_lost": "FAIL"}))
+    assert verdict.illegal == [f"{TAKEN}: tried again after its worker was lost, against its policy"]
+
+
 def test_an_outage_of_the_store_silences_every_worker(good: Evidence):
     outage = replace(stopped("w1", 3.0, 8.0), silenced=frozenset({ALL_WORKERS}))
     assert judge(replace(good, struck=[outage])).violations == []

@@ -277,6 +277,8 @@ def _judge_places(row: Mapping[str, Any], calls: Sequence[TargetCall], evidence:
             seconds = min(one.ended, other.ended) - other.began
             overlaps[one.attempt] = max(seconds, overlaps.get(one.attempt, 0.0))
     taken = {number for number, attempt in ends.items() if attempt.taken}
+    if taken and row.get("policies", {}).get("on_worker_lost") == "FAIL" and max(ends) > min(taken):
+        verdict.illegal.append(f"{row['_id']}: tried again after its worker was lost, against its policy")
     for number in sorted(taken | set(overlaps)):
         attempt = ends.get(number)
         if attempt is None:
