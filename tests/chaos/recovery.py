@@ -61,7 +61,7 @@ def recoveries(
     found = defaultdict(list)
     for struck in all_struck:
         at = whole_at(struck, steady, answered)
-        if at is None or not struck.alone or 2 * len(_well(struck, steady)) <= len(steady):
+        if at is None or not struck.alone or 2 * len(_well(struck, steady)) < len(steady):
             continue
         if struck.fault.action is Action.PURGE or not any(struck.began < each.began < at for each in all_struck):
             found[struck.fault.kind].append(at - struck.whole_from)
