@@ -5,10 +5,10 @@ BIN := .venv/bin
 PACKAGES := beat benchmarks cli dev examples scheduler_service shared tests worker
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos lint proto lock up down clean
+.PHONY: help run test chaos mutants lint proto lock up down clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/installed ## run the whole system here, on servers found or started privately
 	@$(BIN)/python -m dev.run
@@ -18,6 +18,9 @@ test: .venv/installed ## run all tests on all cores, against private servers; AR
 
 chaos: .venv/installed ## break the whole system at random for ten minutes and judge it; ARGS="--seed 7 --minutes 3"
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+mutants: .venv/installed ## remove each line that protects an invariant, and see a test fail; ARGS="cancel" chooses
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 lint: .venv/installed ## style, types, direction of imports, protos, stubs, compose file
 	$(BIN)/ruff check

@@ -148,6 +148,18 @@ class TestFiring:
         assert row["nominal_time"] == now - timedelta(seconds=0.5)
         assert row["send_at"] > row["decided_at"]
 
+    def test_what_is_handed_over_is_in_the_store_already(self, database: Db) -> None:
+        class Looking(Sent):
+            def __call__(self, documents: Iterable[Mapping[str, Any]]) -> None:
+                for document in documents:
+                    assert database.executions.find_one({"_id": document["_id"]})
+                    self.ids.append(document["_id"])
+
+        put(database, late_job("job-1", database_now(database), 1.5))
+        sent = Looking()
+        fire(database, sent).run_once()
+        assert sent.ids
+
     def test_what_is_not_due_is_left_alone(self, database: Db) -> None:
         now = database_now(database)
         put(database, late_job("job-1", now, 0, every(3600, anchor=now)))
@@ -262,6 +274,22 @@ class TestFiring:
         assert [row["state"] for row in rows(database, "older")] == ["PENDING"]
 
 
+class TestOverlap:
+    def test_what_another_beat_fires_while_this_one_reads_is_in_flight(self, database: Db) -> None:
+        class Slow(Fire):
+            def _standing(self, chain: Any) -> Any:
+                late = job(database)
+                database.executions.insert_one(fired(late, late["next_nominal"]))
+                return super()._standing(chain)
+
+        put(database, late_job("job-1", database_now(database), 2.5))
+        held = BelievesAll(database, "beat", timedelta(seconds=60))
+        Slow(database, held, Sent(), "beat").run_once()
+        first, second = rows(database)
+        assert (first["state"], second["state"]) == ("PENDING", "SKIPPED")
+        assert first["_id"] in second["reason"]
+
+
 class TestChanges:
     def test_pause_and_resume_leave_one_row_for_the_stretch(self, database: Db) -> None:
         now = database_now(database)
@@ -337,6 +365,20 @@ class TestChanges:
         assert (job(database)["state"], job(database)["epoch"]) == ("ACTIVE", 1)
         assert job(database)["wake_at"] is not None
         check_ledger(database)
+
+    def test_an_edit_that_comes_while_a_beat_decides_is_not_put_off_by_its_advance(self, database: Db) -> None:
+        class Edited(Fire):
+            def _advance(self, planned: Any) -> None:
+                assert edit(database, "job-1", every(3600))
+                super()._advance(planned)
+
+        now = database_now(database)
+        put(database, late_job("job-1", now, 1.5, every(anchor=now - timedelta(seconds=1.5), end=now)))
+        held = BelievesAll(database, "beat", timedelta(seconds=60))
+        Edited(database, held, Sent(), "beat").run_once()
+        assert job(database)["wake_at"] <= database_now(database)
+        fire(database).run_once()
+        assert (job(database)["epoch"], job(database)["changes"]) == (1, [])
 
     def test_the_cutoff_is_never_before_what_is_decided_or_queued(self, database: Db) -> None:
         document = late_job("job-1", database_now(database), 1)

@@ -7,8 +7,11 @@ from datetime import timedelta
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pymongo.monitoring import CommandListener
+
 from beat.partitions import Partitions
 from shared.store.jobs import PARTITIONS
+from shared.store.mongo import connect
 from shared.store.pipeline import from_now
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
     from pymongo.database import Database
+    from pymongo.monitoring import CommandFailedEvent, CommandStartedEvent, CommandSucceededEvent
 
 Db: TypeAlias = "Database[dict[str, Any]]"
 
@@ -77,6 +81,28 @@ def test_many_beats_starting_at_once_share_everything_without_overlap(database: 
             each.run_once()
     assert sorted(number for each in beats for number in each.held) == sorted(ALL)
     assert max(len(each.held) for each in beats) == 13
+
+
+def test_what_another_beat_takes_at_the_same_time_is_not_taken_from_it(database: Db, database_url: str) -> None:
+    class AtTheFirstTaking(CommandListener):
+        done = False
+
+        def started(self, event: CommandStartedEvent) -> None:
+            if event.command_name == "update" and not self.done:
+                self.done = True
+                one.run_once()
+
+        def succeeded(self, event: CommandSucceededEvent) -> None:
+            pass
+
+        def failed(self, event: CommandFailedEvent) -> None:
+            pass
+
+    one = beat(database, "one")
+    watched = connect(database_url, event_listeners=[AtTheFirstTaking()])
+    with watched.client:
+        assert Partitions(watched, "two", LONG)._take(PARTITIONS) == set()
+    assert live(database, "one") == PARTITIONS
 
 
 def test_what_a_dead_beat_held_is_taken_over_when_its_lease_ends(database: Db) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import os
 import re
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "monotonic_ns"}
 STORES = {name: service for name, service in SERVICES.items() if "build" not in service}
 
 
@@ -36,6 +38,20 @@ def environment(service: dict[str, Any]) -> dict[str, str]:
 
 def seconds(text: str) -> float:
     return float(text.removesuffix("s"))
+
+
+# The code:
+
+
+def test_what_decides_and_what_writes_reads_no_clock_of_its_own() -> None:
+    """Instants come as arguments or are the database's, so that no host's clock can put anything at a wrong time."""
+    paths = [path for name in ("domain", "store") for path in (ROOT / "shared" / name).glob("*.py")]
+    assert paths
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called.rpartition(".")[2] not in CLOCKS, f"{called} in {path.name}, line {node.lineno}"
 
 
 # The compose file:

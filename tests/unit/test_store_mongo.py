@@ -1,6 +1,8 @@
-"""Which errors of the store pass, so that trying again is right."""
+"""What holds of every connection to the store, and which of its errors pass, so that trying again is right."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from pymongo.errors import (
@@ -13,7 +15,15 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from shared.store.mongo import is_away
+from shared.store.mongo import connect, connect_async, is_away
+
+
+@pytest.mark.parametrize("connecting", [connect, connect_async])
+def test_writes_are_durable_and_reads_are_of_what_stays_whatever_the_url_says(connecting: Any):
+    database = connecting("mongodb://nowhere.invalid/scheduler?w=1&journal=false&readConcernLevel=local&tz_aware=false")
+    assert database.write_concern.document == {"w": "majority", "j": True}
+    assert database.read_concern.level == "majority"
+    assert database.codec_options.tz_aware
 
 
 @pytest.mark.parametrize(
