@@ -96,6 +96,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "jobs", {"filter": jobs.sleeping_filter(ALL), "sort": {"wake_at": 1}, "limit": 1}, "wake",
     ),
     "jobs that follow rules of an older tzdata": ("jobs", {"filter": jobs.follows_filter("", "2025.1")}, "zone_rules"),
+    "jobs that leave out days of calendars": ("jobs", {"filter": jobs.days_filter("2025-2036 0a")}, "calendars"),
     "jobs from before zone rules were named": ("jobs", {"filter": jobs.unmarked_filter()}, "zone_rules"),
     "rows to send": (
         "executions", {"filter": executions.send_filter(ALL), "sort": {"send_at": 1}, "limit": 500}, "send",
@@ -237,11 +238,20 @@ def test_a_job_that_will_not_wake_is_not_in_the_due_index(filled: Db) -> None:
     )
 
 
-@pytest.mark.parametrize("chosen", [{"key": jobs.RULES}, {"key": jobs.TZDATA, "query": {jobs.RULES: "rules-1"}}])
-def test_which_rules_and_versions_are_followed_is_read_off_the_index_in_steps(
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"key": jobs.RULES},
+        {"key": jobs.TZDATA, "query": {jobs.RULES: "rules-1"}},
+        {"key": jobs.DAYS_SOURCE, "query": jobs.HAS_NAMED_DAYS},
+    ],
+)
+def test_which_rules_versions_and_days_are_followed_is_read_off_the_index_in_steps(
     filled: Db, chosen: dict[str, Any]
 ) -> None:
-    filled.jobs.update_many({}, [{"$set": {jobs.RULES: {"$concat": ["rules-", {"$substr": ["$_id", 4, 1]}]}}}])
+    few = {"$substr": ["$_id", 4, 1]}
+    fields = {jobs.RULES: {"$concat": ["rules-", few]}, "schedule.exclusions": {"source": few}}
+    filled.jobs.update_many({}, [{"$set": fields}])
     explained = filled.command({"explain": {"distinct": "jobs", **chosen}, "verbosity": "executionStats"})
     assert "DISTINCT_SCAN" in str(explained["queryPlanner"]["winningPlan"])
     assert explained["executionStats"]["totalKeysExamined"] < 20
