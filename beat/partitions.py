@@ -16,7 +16,7 @@ from pymongo import UpdateOne
 from shared import metrics
 from shared.log import get_logger
 from shared.store.jobs import PARTITIONS
-from shared.store.pipeline import NOW, from_now, is_past, literal
+from shared.store.pipeline import NOW, from_now, has_ended, literal, milliseconds
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -27,6 +27,8 @@ log = get_logger()
 
 PARTITION_COLLECTION: Final = "partitions"
 BEAT_COLLECTION: Final = "beats"
+
+_ENDED: Final = has_ended("expires_at", "length")
 
 
 class Partitions:
@@ -57,10 +59,11 @@ class Partitions:
     def run_once(self) -> None:
         """Say that this beat is alive, renew what it holds, and move towards a fair share."""
         asked_at = monotonic()
-        self._beats.update_one({"_id": self._name}, [{"$set": {"expires_at": from_now(self._lease)}}], upsert=True)
-        self._beats.delete_many({"$expr": is_past("expires_at")})
+        renewed = [{"$set": {"expires_at": from_now(self._lease), "length": milliseconds(self._lease)}}]
+        self._beats.update_one({"_id": self._name}, renewed, upsert=True)
+        self._beats.delete_many({"$expr": _ENDED})
         # Also what has expired: whoever is the holder still is the last one who took it.
-        self._partitions.update_many({"holder": self._name}, [{"$set": {"expires_at": from_now(self._lease)}}])
+        self._partitions.update_many({"holder": self._name}, renewed)
         held = {row["_id"] for row in self._partitions.find({"holder": self._name})}
         alive = self._beats.count_documents({})
         share = math.ceil(PARTITIONS / max(1, alive))
@@ -77,7 +80,7 @@ class Partitions:
         self._beats.delete_one({"_id": self._name})
 
     def _take(self, most: int) -> set[int]:
-        free: dict[str, Any] = {"$expr": {"$or": [{"$lte": ["$expires_at", None]}, is_past("expires_at")]}}
+        free: dict[str, Any] = {"$expr": {"$or": [{"$lte": ["$expires_at", None]}, _ENDED]}}
         found = [row["_id"] for row in self._partitions.find(free, {"_id": 1})]
         taken = set()
         for number in sample(found, min(most, len(found))):
@@ -90,6 +93,7 @@ class Partitions:
                             "term": {"$add": ["$term", 1]},
                             "taken_at": NOW,
                             "expires_at": from_now(self._lease),
+                            "length": milliseconds(self._lease),
                         }
                     }
                 ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +57,30 @@ def _writable(description: Any) -> frozenset[Any]:
     return frozenset(address for address, server in description.server_descriptions().items() if server.is_writable)
 
 
+class StoreClock:
+    """Notices when the database's clock is set, by this host's monotonic one. Clocks that are slewed pass."""
+
+    def __init__(self, tolerance: timedelta) -> None:
+        self._tolerance = tolerance.total_seconds()
+        self._offset: tuple[float, float] | None = None
+        """Least and most of its seconds since the epoch, less our monotonic ones: the answer takes its time."""
+        self.last_set = -math.inf
+        """By the monotonic clock."""
+
+    def read(self, database: Database[dict[str, Any]]) -> None:
+        """Read it and compare it with the last reading. Raises PyMongoError."""
+        before = monotonic()
+        now = database.command("hello")["localTime"].timestamp()
+        after = monotonic()
+        least, most = now - after, now - before
+        if self._offset is not None:
+            ahead, behind = least - self._offset[1], self._offset[0] - most
+            if max(ahead, behind) > self._tolerance:
+                self.last_set = after
+                log.warning("the database's clock was set", action="store_clock_set", seconds=round(ahead, 3))
+        self._offset = least, most
+
+
 class Rescue:
     """One duty of beat."""
 
@@ -70,7 +95,8 @@ class Rescue:
         self._executions = database[executions.COLLECTION]
         self._partitions = partitions
         self._returns = returns
-        self._lease = lease.total_seconds()
+        self._lease = lease
+        self._clock = StoreClock(lease / 3)
         self._by = by
 
     def run_once(self) -> int:
@@ -78,15 +104,19 @@ class Rescue:
 
         Safe to run in any number of processes at once: each move is a compare-and-set on the attempt's nonce, so of
         two rescuers one finds nothing to do. Holds still for one lease after the store was away, or out of this beat's
-        reach, so that live workers first renew, or write what they finished meanwhile. Returns how many were moved.
+        reach, or its clock was set, so that live workers first renew, or write what they finished meanwhile. Returns
+        how many were moved.
         """
         held = self._partitions.held
         # The listener hears of the store's return up to a second late, and a beat that was itself stopped never.
         in_touch_since = max(self._returns.last_return, self._partitions.unbroken_since)
-        if not held or monotonic() - in_touch_since < self._lease:
+        found = self._look(held) if held else []
+        # After the look, which may itself have been misled.
+        self._clock.read(self._executions.database)
+        if monotonic() - max(in_touch_since, self._clock.last_set) < self._lease.total_seconds():
             return 0
         moved = 0
-        for row in self._executions.find(executions.expired_filter(held), {"now": "$$NOW", **_FIELDS}).limit(BATCH):
+        for row in found:
             try:
                 moved += self._rescue(row)
             except PyMongoError:
@@ -128,6 +158,11 @@ class Rescue:
             state=written["state"],
         )
         return True
+
+    def _look(self, held: frozenset[int]) -> list[dict[str, Any]]:
+        filters = executions.expired_filter(held), executions.ahead_filter(held, self._lease)
+        fields = {"now": "$$NOW", **_FIELDS}
+        return [row for found in filters for row in self._executions.find(found, fields).limit(BATCH)]
 
 
 _FIELDS: Final = dict.fromkeys(

@@ -25,7 +25,7 @@ from shared.domain.execution import (
 from shared.domain.plan import Row
 from shared.domain.zones import tzdata_version
 from shared.store.jobs import WITH_RETRY_DEFAULTS, retry_policy
-from shared.store.pipeline import NOW, from_now, is_past, literal, up_to
+from shared.store.pipeline import NOW, from_now, has_ended, is_past, literal, milliseconds, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -265,7 +265,12 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
                     "sent": 0,
                     "worker": literal(worker),
                     "started_at": NOW,
-                    "lease": {"holder": literal(worker), "nonce": literal(nonce), "expires_at": from_now(lease)},
+                    "lease": {
+                        "holder": literal(worker),
+                        "nonce": literal(nonce),
+                        "expires_at": from_now(lease),
+                        "length": milliseconds(lease),
+                    },
                 },
             ),
             {"$unset": ["send_at"]},
@@ -339,7 +344,7 @@ def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterF
 
 def rescue(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
     """Take an attempt from a holder whose lease has ended, by the database's clock."""
-    taken = _held(execution_id, nonce) | {"$expr": is_past("lease.expires_at")}
+    taken = _held(execution_id, nonce) | {"$expr": has_ended("lease.expires_at", "lease.length")}
     return Move(taken, [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after)])
 
 
@@ -543,6 +548,15 @@ def expired_filter(partitions: Iterable[int]) -> dict[str, Any]:
         "state": State.RUNNING.value,
         "$expr": {"$lte": ["$lease.expires_at", NOW]},
     }
+
+
+def ahead_filter(partitions: Iterable[int], lease: timedelta) -> dict[str, Any]:
+    """Find attempts whose lease ends later than one of today's could: the database's clock was set back since.
+
+    lease: the usual one; only the index needs it. What ends a lease is has_ended.
+    """
+    bound = {"$gt": ["$lease.expires_at", from_now(lease)]}
+    return expired_filter(partitions) | {"$expr": {"$and": [bound, has_ended("lease.expires_at", "lease.length")]}}
 
 
 def may_pause_filter(partitions: Iterable[int]) -> dict[str, Any]:

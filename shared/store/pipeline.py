@@ -22,9 +22,25 @@ def up_to(schema: int) -> dict[str, Any]:
 
 def from_now(span: timedelta) -> dict[str, Any]:
     """Return the instant that lies the given span after the database's present time."""
-    return {"$add": [NOW, int(span.total_seconds() * 1000)]}
+    return {"$add": [NOW, milliseconds(span)]}
 
 
 def is_past(field: str) -> dict[str, Any]:
     """Return a filter: the field's instant has come, by the database's clock. A missing field has not."""
     return {"$and": [{"$gt": [f"${field}", None]}, {"$lte": [f"${field}", NOW]}]}
+
+
+def milliseconds(span: timedelta) -> int:
+    """Return a span as the database counts it."""
+    return int(span.total_seconds() * 1000)
+
+
+def has_ended(expires_at: str, length: str) -> dict[str, Any]:
+    """Return a filter: a lease is over, by the database's clock. A missing one is not.
+
+    Also one that ends later than one taken now would: the clock was set back since its holder last renewed it, which
+    holders do several times a lease. Without it, what a dead process held would be free only when the clock has caught
+    up. A lease without a length (in milliseconds; older documents) is only over when its end has come.
+    """
+    later = {"$gt": [f"${expires_at}", {"$add": [NOW, {"$ifNull": [f"${length}", 0]}]}]}
+    return {"$or": [is_past(expires_at), {"$and": [{"$gt": [f"${length}", None]}, later]}]}

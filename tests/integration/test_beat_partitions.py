@@ -175,3 +175,19 @@ def test_a_dead_beat_is_forgotten(database: Db) -> None:
     end_leases(database, "dead")
     beat(database, "other").run_once()
     assert [document["_id"] for document in database.beats.find()] == ["other"]
+
+
+def test_what_a_beat_held_that_died_when_the_clock_was_set_back_is_free_though_the_clock_has_not_caught_up(
+    database: Db,
+) -> None:
+    dead, live, other = beat(database, "dead"), beat(database, "live"), beat(database, "other")
+    dead.run_once()
+    live.run_once()
+    an_hour_later = [{"$set": {"expires_at": from_now(LONG + timedelta(hours=1))}}]
+    database.partitions.update_many({"holder": "dead"}, an_hour_later)
+    database.beats.update_one({"_id": "dead"}, an_hour_later)
+    other.run_once()
+    live.run_once()
+    assert live.held | other.held == ALL
+    assert not live.held & other.held
+    assert {document["_id"] for document in database.beats.find()} == {"live", "other"}

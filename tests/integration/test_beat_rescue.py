@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pytest
+
 from beat.partitions import Partitions
 from beat.rescue import Rescue, StoreReturns
 from dev.mongodb import start_mongodb
@@ -48,7 +50,12 @@ def rescue(database: Db, returns: StoreReturns | None = None) -> Rescue:
 def running(database: Db, number: int, ends: float, **changes: Any) -> str:
     """Insert a running attempt whose lease ends so many seconds from now."""
     now = datetime.now(UTC)
-    lease = {"holder": "worker-1", "nonce": f"n{number}", "expires_at": now + timedelta(seconds=ends)}
+    lease = {
+        "holder": "worker-1",
+        "nonce": f"n{number}",
+        "expires_at": now + timedelta(seconds=ends),
+        "length": LEASE.total_seconds() * 1000,
+    }
     row = fired(job_document(f"job-{number}"), now, state=State.RUNNING.value, attempt=1, lease=lease) | changes
     del row["send_at"]
     database.executions.insert_one(row)
@@ -113,6 +120,36 @@ def test_it_holds_still_for_a_lease_after_its_own_leases_ended_in_an_outage_that
     assert beat.run_once() == 0
     partitions.unbroken_since -= LEASE.total_seconds()
     assert beat.run_once() == 1
+
+
+def test_what_a_dead_worker_held_when_the_clock_was_set_back_is_taken_though_the_clock_has_not_caught_up(
+    database: Db,
+) -> None:
+    held_before, held_since = running(database, 1, 3600), running(database, 2, LEASE.total_seconds() - 1)
+    of_old = running(database, 3, 3600)
+    database.executions.update_one({"_id": of_old}, {"$unset": {"lease.length": ""}})
+    assert rescue(database).run_once() == 1
+    assert row(database, held_before)["state"] == "PENDING"
+    assert {row(database, each)["state"] for each in (held_since, of_old)} == {"RUNNING"}
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_it_holds_still_for_a_lease_after_the_databases_clock_was_set(
+    database: Db, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Forwards, leases of live workers seem to have ended; backwards, to end too late: until they renew."""
+    beat, started = rescue(database), monotonic()
+    assert beat.run_once() == 0
+    running(database, 1, 3600)
+    running(database, 2, -1)
+    # The database's clock cannot be set here; between the two clocks it is the same when ours is.
+    set_at = started - 3600 * hours
+    monkeypatch.setattr("beat.rescue.monotonic", lambda: set_at + monotonic() - started)
+    beat._returns.last_return = beat._partitions.unbroken_since = set_at - 86400
+    assert beat.run_once() == 0
+    monkeypatch.setattr("beat.rescue.monotonic", lambda: set_at + monotonic() - started + LEASE.total_seconds())
+    beat._clock._tolerance = 2 * LEASE.total_seconds()  # the lease that passes here takes the database no time
+    assert beat.run_once() == 2
 
 
 def test_a_store_that_was_away_is_noticed_when_it_returns(tmp_path: Path) -> None:

@@ -106,6 +106,9 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"filter": executions.send_filter(ALL, timedelta(seconds=2)), "sort": {"send_at": 1}, "limit": 500},
         "send",
     ),
+    "leases from before the clock was set back": (
+        "executions", {"filter": executions.ahead_filter(ALL, timedelta(seconds=15)), "limit": 500}, "lease",
+    ),
     "leases that have ended": ("executions", {"filter": executions.expired_filter(ALL), "limit": 500}, "lease"),
     "executions in flight": (
         "executions", {"filter": executions.in_flight_filter(["uid-job-0", "uid-job-20"])}, "open",
