@@ -66,7 +66,7 @@ def audit(
             match response.WhichOneof("event"):
                 case "progress" if progress is not None and bar is not None:
                     done, expected = _done(response.progress, by_jobs=by_jobs)
-                    progress.update(bar, completed=done, total=max(done, expected))
+                    progress.update(bar, completed=done, total=max(done, expected), refresh=True)
                 case "finding" if as_json:
                     out.print(json_line("finding", response.finding))
                 case "finding":

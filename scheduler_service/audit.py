@@ -115,8 +115,14 @@ class Audit:
             entries = self._entries(after, before)
             by_job: dict[str, list[Document]] = {}
             for entry in entries:
-                by_job.setdefault(entry["job_uid"], []).append(entry)
+                by_job.setdefault(store.uid_of(entry["_id"]), []).append(entry)
             standing = {job["uid"]: job for job in self._jobs.find(store.jobs_filter(by_job), store.JOB_FIELDS)}
+            for uid, job in standing.items():
+                if job.get("epoch", 0) >= len(by_job[uid]):
+                    # Its entry was written since, or never.
+                    by_job[uid] = self._with_rules(
+                        self._revisions.find(store.page_filter(*store.of_job(uid)), sort=store.BY_ID).to_list()
+                    )
             through = store.of_job(store.uid_of(entries[-1]["_id"]))[1] if len(entries) >= ENTRIES else before
             yield from self._judge(by_job, standing, (after, through), read_at)
             if through == before:
@@ -131,7 +137,10 @@ class Audit:
             last = entries[-1]["_id"]
             rest = store.page_filter(last, store.of_job(store.uid_of(last))[1])
             entries += self._revisions.find(rest, sort=store.BY_ID).to_list()
-        # A schedule of long ago is computed by the zone rules of its time.
+        return self._with_rules(entries)
+
+    def _with_rules(self, entries: list[Document]) -> list[Document]:
+        """Make known the zone rules that these schedules were made under, which they are computed by."""
         if unknown := zone_rules.unknown_rules(entries):
             for kept in self._zone_rules.find(zone_rules.of_fingerprints(unknown)):
                 zone_rules.register(kept)
@@ -177,12 +186,16 @@ class Audit:
 
     def _begin(self, uid: str, entries: list[Document], job: Document | None, read_at: datetime) -> _Present:
         epochs = epochs_of([_entry(entry) for entry in entries])
-        due_through, settled = None, False
-        if job is not None and epochs and job["epoch"] == epochs[-1].number:
+        due_through, settled, found = None, False, list[Finding]()
+        present, newest = (job or {}).get("epoch"), epochs[-1].number if epochs else -1
+        if job is not None and present == newest:
             due_through, settled = self._due_through(job, epochs[-1]), not job["changes"]
+        elif job is not None and (present is None or present > newest):
+            said = f"the job is at epoch {present}, and the history has no entry for that"
+            found.append(Finding(Fault.NO_HISTORY, said))
         self.counts.epochs += len(epochs)
         judge = JobAudit(uid, epochs, self.view, due_through=due_through, read_at=read_at, settled=settled)
-        return _Present(uid, job["_id"] if job is not None else "", judge)
+        return _Present(uid, job["_id"] if job is not None else "", judge, found)
 
     def _due_through(self, job: Document, newest: Epoch) -> datetime | None:
         """Return until when a job's occurrences have to be decided by now; None when none has to be, for the moment."""
@@ -210,7 +223,7 @@ class Audit:
 
     def _finish(self, present: _Present) -> list[Found]:
         self.counts.jobs += 1
-        return self._found(present, present.judge.finish())
+        return self._found(present, [*present.found, *present.judge.finish()])
 
     def _found(self, present: _Present, findings: list[Finding]) -> list[Found]:
         return [Found(present.job_id, finding) for finding in findings]
@@ -238,11 +251,13 @@ class _Present:
     uid: str
     job_id: str
     judge: JobAudit
+    found: list[Finding]
+    """What is wrong with the job itself."""
 
 
 def _entry(document: Mapping[str, Any]) -> Entry:
     number, began, fired = document["epoch"], document["began"], document.get("fired", 0)
     try:
         return Entry(number, began, jobs.history_spec(document), fired=fired)
-    except (InvalidInput, UnknownRules, KeyError, ValueError) as error:
-        return Entry(number, began, None, str(error), fired)
+    except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError) as error:
+        return Entry(number, began, None, f"{type(error).__name__}: {error}", fired)

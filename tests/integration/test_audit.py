@@ -256,6 +256,33 @@ class TestReading:
         database.job_revisions.delete_many({})
         assert (await audit(server)).kinds == ["NO_HISTORY", "NO_HISTORY"]
 
+    async def test_a_job_that_follows_what_its_history_does_not_know_is_a_fault(
+        self, server: Running, database: Database[dict[str, Any]]
+    ) -> None:
+        Ledger.of(database).runs(1, 2)
+        database.jobs.update_many({}, {"$set": {"epoch": 1, "state": "ACTIVE"}})
+        found = await audit(server)
+        assert (found.kinds, found.findings[0].job_id) == (["NO_HISTORY"], "job-1")
+
+    async def test_an_entry_that_is_written_while_the_history_is_read_is_not_missed(
+        self, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ledger = Ledger.of(database)
+        ledger.runs(1, 2)
+        entries = reader.Audit._entries
+
+        def installs_meanwhile(self: reader.Audit, after: str, before: str | None) -> list[dict[str, Any]]:
+            found = entries(self, after, before)
+            ledger.close(2)
+            ledger.history(1, Mode.ACTIVE, LONG_AGO + timedelta(minutes=2, seconds=30))
+            ledger.runs(3, 4)
+            return found
+
+        monkeypatch.setattr(reader.Audit, "_entries", installs_meanwhile)
+        audited = reader.Audit(database, reader.Question(None, None, "", timedelta(seconds=60)))
+        assert [found for step in audited.steps() for found in step] == []
+        assert (audited.counts.epochs, audited.counts.rows) == (2, 5)
+
     async def test_history_without_a_job_is_none(self, server: Running, database: Database[dict[str, Any]]) -> None:
         """A server that dies while it creates a job leaves that behind."""
         Ledger.of(database)
