@@ -85,6 +85,7 @@ class _StopStep(bootsteps.StartStopStep):
 
     def stop(self, _worker: object) -> None:
         _stopping.begin()
+        log.info("worker stops", action="worker_stopping", grace_seconds=settings.shutdown_grace)
 
 
 celery_app.steps["worker"].add(_StopStep)

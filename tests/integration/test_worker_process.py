@@ -492,6 +492,8 @@ def test_a_stopped_worker_hands_back_what_outlasts_its_grace_and_another_runs_it
     assert (row.state, row.attempt, row.max_attempts) == (State.PENDING, 1, 5), first.log
     assert row.transitions[-1].reason == "handed back: the worker stops"
     assert first.lines("attempt_handed_back")
+    assert first.lines("worker_stopping")
+    assert "Traceback" not in first.log
     second = site.start("--concurrency", "1")
     site.send(execution_id)
     recorder.wait_for_calls(label, 2)
