@@ -67,7 +67,7 @@ class Elapsed:
             begin, end, _, _ = self._targets[n]
             if end <= (after if last is None else last) + 1:
                 break
-            if sooner := _moved(self, n) & ((1 << through + 1 - begin) - 1):
+            if sooner := _moved(self, n) & ((1 << min(through + 1, end) - begin) - 1):
                 found = begin + sooner.bit_length() - 1
                 return max(found, last) if last is not None else found if found > after else None
         return last
@@ -78,10 +78,11 @@ class Elapsed:
         for n in range(bisect_right(self._ends, after), bisect_right(self._starts, through)):
             total -= self._count(max(after, self._starts[n] - 1), min(through, self._ends[n]))
         for n in range(bisect_right(self._targets, after + 1, key=_end), len(self._targets)):
-            begin = self._targets[n][0]
+            begin, end, _, _ = self._targets[n]
             if begin > through:
                 break
-            moved = _moved(self, n) & ((1 << through + 1 - begin) - 1)
+            # Not of all bits up to `through`: that may be decades away, and each second is one.
+            moved = _moved(self, n) & ((1 << min(through + 1, end) - begin) - 1)
             total += (moved >> max(0, after + 1 - begin)).bit_count()
         return total
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Any
@@ -348,6 +349,19 @@ def test_an_interval_of_every_second_moves_thousands_of_times_at_once() -> None:
     assert sevens[2] in {2 * n + m for n in (12_342, 12_343) for m in (0, 1)}
     every_second = parse("interval", {"seconds": "1"}, exclusions=terms, start_time=at("2030-12-01"))
     assert every_second.count_between(at("2030-12-24T23:59:59"), at("2030-12-26T23:59:59")) == 86_400
+
+
+def test_decades_of_an_interval_with_exclusions_are_counted_in_little_memory() -> None:
+    terms = excluding("2030-12-25", on_excluded=NEXT)
+    schedule = parse("interval", {"seconds": "1"}, exclusions=terms, start_time=at("2030-12-01"))
+    tracemalloc.start()
+    try:
+        days = (at("2130-12-02") - at("2030-12-02")).days - 1
+        assert schedule.count_between(at("2030-12-02"), at("2130-12-02")) == days * 86_400
+        assert schedule.last_between(at("2030-12-02"), at("2130-12-02")) == at("2130-12-02")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_single_instant_moves_too() -> None:
