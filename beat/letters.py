@@ -46,20 +46,19 @@ class Letters:
 
     def run_once(self, held: frozenset[int]) -> None:
         """Begin a walk if any row of these partitions asks for it, or go a step on. Raises BrokerAway, PyMongoError."""
-        walk = self._walk or self._begin(held)
+        walk = self._walk = self._walk or self._begin(held)
         if walk is None:
             return
-        self._walk = None
         try:
-            more = self._step(walk)
+            if self._step(walk):
+                return
         except BaseException:
+            self._walk = None
             # Else the messages in hand would stay there for as long as the connection lasts.
             with suppress(BrokerAway):
                 walk.end()
             raise
-        if more:
-            self._walk = walk
-            return
+        self._walk = None
         walk.end()
         self._executions.update_many(dead_letters.withdrawn_filter(self._marked), dead_letters.WITHDRAWN)
         log.info("copies of ended dead letters removed", action="dead_letters_withdrawn", count=self._removed)

@@ -25,7 +25,7 @@ from shared.store.dead_letters import Ending, Outcome, end
 from shared.store.jobs import PARTITIONS
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_audit import schedctl
-from tests.integration.test_beat_relay import ALL_QUEUES, make_relay, taken, wait_until
+from tests.integration.test_beat_relay import ALL_QUEUES, make_relay, states, taken, wait_until
 from tests.integration.test_server_harness import Running, refusal, serving
 
 if TYPE_CHECKING:
@@ -320,13 +320,21 @@ class TestCopies:
         decide(database, ids[-1])
         row = fired(job_document("job-2"), datetime.now(UTC), queue="scraping")
         database.executions.insert_one(row)
+        step, states_at_steps = Letters._step, list[str]()
+
+        def watched(self: Letters, walk: Any) -> bool:
+            if not states_at_steps:
+                relay.hand_over([row])
+            states_at_steps.extend(states(database, [row["_id"]]))
+            return step(self, walk)
+
+        monkeypatch.setattr(Letters, "_step", watched)
         relay.start()
         try:
-            wait_until(lambda: relay._letters.walking)
-            relay.hand_over([row])
             wait_until(lambda: not database.executions.count_documents({"withdraw": True}))
         finally:
             relay.stop(20)
+        assert states_at_steps == ["PENDING", *("QUEUED" for _ in range(60))]
         assert [message.properties["correlation_id"] for message in taken(app)] == [row["_id"]]
         assert copies(app) == ids[:-1]
 
