@@ -25,6 +25,7 @@ from shared.store import executions, jobs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pymongo.client_session import ClientSession
     from pymongo.database import Database
 
     from beat.partitions import Partitions
@@ -77,6 +78,7 @@ class Fire:
         hand_over: Callable[[Iterable[Mapping[str, Any]]], None],
         by: str,
     ) -> None:
+        self._client = database.client
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
         self._executions = database[executions.COLLECTION]
@@ -93,20 +95,22 @@ class Fire:
         if not held:
             return LONGEST_SLEEP / 10
         self._watch_newer(held)
-        due = list(
-            self._jobs.find(jobs.due_filter(held), {**jobs.PLANNING_FIELDS, "now": "$$NOW"})
-            .sort("wake_at", 1)
-            .limit(BATCH)
-        )
-        if due:
-            self._decide(due, follow=False)
+        # What is read later must not be older, as it may be from a primary that was just elected.
+        with self._client.start_session(causal_consistency=True) as session:
+            due = list(
+                self._jobs.find(jobs.due_filter(held), {**jobs.PLANNING_FIELDS, "now": "$$NOW"}, session=session)
+                .sort("wake_at", 1)
+                .limit(BATCH)
+            )
+            if due:
+                self._decide(due, session, follow=False)
         if len(due) == BATCH:
             return 0.0
         return self._until_next(held)
 
-    def _decide(self, due: Sequence[Mapping[str, Any]], *, follow: bool) -> None:
+    def _decide(self, due: Sequence[Mapping[str, Any]], session: ClientSession, *, follow: bool) -> None:
         """Plan, insert the rows, advance, hand over; what met somebody else's rows is planned once more from those."""
-        planned = self._plan(due, follow=follow)
+        planned = self._plan(due, session, follow=follow)
         carried_out, contested = self._insert(planned)
         for each in carried_out:
             self._cancel_previous(each)
@@ -118,18 +122,18 @@ class Fire:
         for each in carried_out:
             self._report(each)
         if contested and not follow:
-            self._decide([p.job for p in contested], follow=True)
+            self._decide([p.job for p in contested], session, follow=True)
 
-    def _plan(self, due: Sequence[Mapping[str, Any]], *, follow: bool) -> list[_Planned]:
+    def _plan(self, due: Sequence[Mapping[str, Any]], session: ClientSession, *, follow: bool) -> list[_Planned]:
         self._zone_rules.load(due)
         chains = []
         for job in due:
             with self._parking(job):
                 chain = jobs.to_chain(job)
-                standing = self._standing(chain) if follow or must_follow(chain, job["now"]) else {}
+                standing = self._standing(chain, session) if follow or must_follow(chain, job["now"]) else {}
                 chains.append((job, chain, standing))
         # Read after the chains: whoever fired an occurrence that they cover is seen here unless it has ended.
-        in_flight = self._in_flight(job["uid"] for job, _, _ in chains)
+        in_flight = self._in_flight((job["uid"] for job, _, _ in chains), session)
         planned = []
         for job, chain, standing in chains:
             with self._parking(job):
@@ -142,15 +146,16 @@ class Fire:
                     planned.append(_Planned(job, chain, decided, documents))
         return planned
 
-    def _standing(self, chain: Chain) -> dict[datetime | None, Row]:
+    def _standing(self, chain: Chain, session: ClientSession) -> dict[datetime | None, Row]:
         found = self._executions.find(
-            executions.chain_filter(chain.uid, chain.epoch, chain.pointer), executions.CHAIN_FIELDS
+            executions.chain_filter(chain.uid, chain.epoch, chain.pointer), executions.CHAIN_FIELDS, session=session
         )
         return {document["nominal_time"]: executions.to_row(document) for document in found}
 
-    def _in_flight(self, uids: Iterable[str]) -> defaultdict[str, list[InFlight]]:
+    def _in_flight(self, uids: Iterable[str], session: ClientSession) -> defaultdict[str, list[InFlight]]:
         found: defaultdict[str, list[InFlight]] = defaultdict(list)
-        rows = self._executions.find(executions.in_flight_filter(uids), executions.IN_FLIGHT_FIELDS)
+        chosen = executions.in_flight_filter(uids)
+        rows = self._executions.find(chosen, executions.IN_FLIGHT_FIELDS, session=session)
         for row in sorted(rows, key=itemgetter("nominal_time")):
             found[row["job_uid"]].append(InFlight(row["_id"], held=row.get("held", False)))
         return found

@@ -9,13 +9,15 @@ from functools import partial
 from random import Random
 from threading import Event
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import pytest
+from pymongo.monitoring import CommandListener
 
 from beat.fire import LONGEST_SLEEP, Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
+from dev.mongodb import start_mongodb
 from shared import metrics
 from shared.domain.execution import State
 from shared.domain.job import JobState
@@ -28,8 +30,10 @@ from tests.builders import every, fired, job_document, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from pymongo.database import Database
+    from pymongo.monitoring import CommandFailedEvent, CommandStartedEvent, CommandSucceededEvent
 
     from shared.domain.schedule import Schedule
 
@@ -277,10 +281,10 @@ class TestFiring:
 class TestOverlap:
     def test_what_another_beat_fires_while_this_one_reads_is_in_flight(self, database: Db) -> None:
         class Slow(Fire):
-            def _standing(self, chain: Any) -> Any:
+            def _standing(self, chain: Any, session: Any) -> Any:
                 late = job(database)
                 database.executions.insert_one(fired(late, late["next_nominal"]))
-                return super()._standing(chain)
+                return super()._standing(chain, session)
 
         put(database, late_job("job-1", database_now(database), 2.5))
         held = BelievesAll(database, "beat", timedelta(seconds=60))
@@ -288,6 +292,39 @@ class TestOverlap:
         first, second = rows(database)
         assert (first["state"], second["state"]) == ("PENDING", "SKIPPED")
         assert first["_id"] in second["reason"]
+
+    def test_what_is_in_flight_is_read_no_older_than_the_chain(self, tmp_path: Path) -> None:
+        """A primary that was just elected may show, to who does not ask for more, less than the one before it did."""
+
+        class Reads(CommandListener):
+            found: ClassVar[list[tuple[str, int | None, int]]] = []
+
+            def started(self, event: CommandStartedEvent) -> None:
+                if event.command_name == "find":
+                    after = event.command.get("readConcern", {}).get("afterClusterTime")
+                    self.found.append((event.command["find"], after and after.time, event.request_id))
+
+            def succeeded(self, event: CommandSucceededEvent) -> None:
+                self.times[event.request_id] = event.reply["operationTime"].time
+
+            def failed(self, event: CommandFailedEvent) -> None:
+                raise AssertionError(event.failure)
+
+            times: ClassVar[dict[int, int]] = {}
+
+        server = start_mongodb(tmp_path, replica_set="rs0")
+        try:
+            reads = Reads()
+            database = connect(server.url, event_listeners=[reads])
+            put(database, late_job("job-1", database_now(database), 2.5))
+            fire(database).run_once()
+            database.client.close()
+        finally:
+            server.kill()
+        (_, _, chain), *later = reads.found
+        of_rows = [after for collection, after, _ in later if collection == "executions"]
+        assert len(of_rows) == 2, "what stands, and what is in flight"
+        assert all(after is not None and after >= reads.times[chain] for after in of_rows)
 
 
 class TestChanges:
@@ -422,6 +459,10 @@ class Interfered:
 
     def __getitem__(self, name: str) -> Any:
         return _InterferedCollection(self, self._database[name])
+
+    @property
+    def client(self) -> Any:
+        return self._database.client
 
     def step(self, operation: Callable[[], Any], requests: Sequence[Any] | None, part: Callable[[Any], Any]) -> Any:
         """Do an operation; of a bulk, requests are its parts, and part does some of them."""

@@ -99,7 +99,8 @@ class Beat(Fire):
         return list(self._jobs.find(jobs.due_filter(self._partitions.held), {**jobs.PLANNING_FIELDS, "now": "$$NOW"}))
 
     def act_on(self, due: list[dict[str, Any]]) -> None:
-        self._decide(due, follow=False)
+        with self._client.start_session(causal_consistency=True) as session:
+            self._decide(due, session, follow=False)
 
     def _advance(self, planned: Any) -> None:
         if self.dies:
