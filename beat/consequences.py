@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from random import sample
 from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.errors import PyMongoError
 
 from beat.zone_rules import ZoneRules
 from shared.domain.execution import State
@@ -12,7 +16,7 @@ from shared.log import get_logger
 from shared.store import executions, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pymongo.database import Database
 
@@ -21,6 +25,17 @@ if TYPE_CHECKING:
 log = get_logger()
 
 BATCH: Final = 500
+
+
+@contextmanager
+def _setting_aside(uid: str) -> Iterator[None]:
+    """Leave out a job whose document can't be read, so that the others are looked at; an outage is the caller's."""
+    try:
+        yield
+    except PyMongoError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not stop the rest
+        log.warning("a job is left as it is", action="consequences_failed", job_uid=uid, error=repr(error))
 
 
 class Consequences:
@@ -46,7 +61,12 @@ class Consequences:
         failures = list(
             self._executions.find(executions.may_pause_filter(self._partitions.held), {"job_uid": 1}).limit(BATCH)
         )
-        settled = {uid for uid in {row["job_uid"] for row in failures} if self._pause_if_failing(uid)}
+        settled = set()
+        for uid in {row["job_uid"] for row in failures}:
+            with _setting_aside(uid):
+                if not self._pause_if_failing(uid):
+                    continue
+            settled.add(uid)
         if seen := [row["_id"] for row in failures if row["job_uid"] in settled]:
             self._executions.update_many({"_id": {"$in": seen}}, executions.MAY_PAUSE_SEEN)
 
@@ -72,11 +92,16 @@ class Consequences:
         return True
 
     def _delete_done(self) -> None:
-        for job in self._jobs.find(jobs.done_filter(self._partitions.held)).limit(BATCH):
-            if self._executions.find_one({"job_uid": job["uid"], "open": True}, {"_id": 1}):
-                continue
-            if self._edit(job, JobState.DELETED, "delete_after_done: the last execution has ended"):
-                log.info("job deleted", action="job_deleted_after_done", job_id=job["_id"])
+        done = list(self._jobs.find(jobs.done_filter(self._partitions.held)))
+        for job in sample(done, min(len(done), BATCH)):  # not the same ones each time: some may wait for long
+            with _setting_aside(job["uid"]):
+                self._delete_if_over(job)
+
+    def _delete_if_over(self, job: Mapping[str, Any]) -> None:
+        if self._executions.find_one({"job_uid": job["uid"], "open": True}, {"_id": 1}):
+            return
+        if self._edit(job, JobState.DELETED, "delete_after_done: the last execution has ended"):
+            log.info("job deleted", action="job_deleted_after_done", job_id=job["_id"])
 
     def _edit(self, job: Mapping[str, Any], state: JobState, reason: str) -> bool:
         """Change a job's state as a client would, unless it has changed; return whether it had not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from operator import itemgetter
@@ -61,11 +61,13 @@ def _is_due(row: Mapping[str, Any]) -> bool:
     return row["state"] == State.PENDING.value and "held" not in row and bool(row["due_at"] <= row["decided_at"])
 
 
-def _retry_until(job: Mapping[str, Any], chain: Chain, row: Row) -> datetime | None:
+def _retry_until(job: Mapping[str, Any], chain: Chain, decided: Plan, row: Row) -> datetime | None:
     """Return from when on an execution is not tried again, if its job's retry window ends with the next occurrence."""
     if row.state is not State.PENDING or not jobs.is_retried_until_next(job):
         return None
-    return chain.spec.schedule.next_after(row.last)
+    # The last run that max_runs allows has no next occurrence.
+    is_last = decided.pointer is None and row is decided.rows[-1]
+    return None if is_last else chain.spec.schedule.next_after(row.last)
 
 
 class Fire:
@@ -140,7 +142,9 @@ class Fire:
                 decided = plan(chain, standing, in_flight[chain.uid], job["now"], jobs.to_policies(job))
                 if not decided.stale:
                     documents = [
-                        executions.scheduled_document(job, row, job["now"], self._by, _retry_until(job, chain, row))
+                        executions.scheduled_document(
+                            job, row, job["now"], self._by, _retry_until(job, chain, decided, row)
+                        )
                         for row in decided.rows
                     ]
                     planned.append(_Planned(job, chain, decided, documents))
@@ -213,7 +217,7 @@ class Fire:
         """Move the pointers. Where one has moved already somebody else was faster, and there is nothing to undo."""
         groups: dict[tuple[int, datetime | None, Plan, Mode], list[str]] = defaultdict(list)
         for each in planned:
-            outcome = Plan((), each.plan.covered, each.plan.pointer)
+            outcome = replace(each.plan, rows=())
             groups[each.job["revision"], each.chain.pointer, outcome, each.chain.spec.mode].append(each.job["_id"])
         if groups:
             self._jobs.bulk_write(

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 log = get_logger()
 
 INTERVAL: Final = 1.0
-"""Seconds between two looks for what nobody sent. Retries become due at any time; this is how late they may be."""
+"""Seconds between two looks for what nobody sent; less when something that is known becomes due before."""
 
 OVERDUE: Final = timedelta(seconds=1.5)
 """After so long whoever holds the partition seems to be cut off from the broker, and every beat sends its rows. More
 delays those; less than INTERVAL, and beats would send what its holder is about to send."""
+
+SHORTEST_PAUSE: Final = 0.05
+"""Seconds. Rows that become due one after another are sent together."""
 
 DEFICIT_INTERVAL: Final = 15.0
 """Seconds between two readings of the queues' lengths."""
@@ -93,6 +96,7 @@ class Relay(Thread):
                 if monotonic() >= next_look:
                     next_look = monotonic() + INTERVAL
                     self.run_once()
+                    next_look = monotonic() + self._until_next()
                 elif self._letters.walking:
                     self._letters.run_once(self._partitions.held)
                 if monotonic() >= next_reading:
@@ -128,6 +132,13 @@ class Relay(Thread):
         self._send_dead_letters(self._partitions.held)
         self._letters.run_once(self._partitions.held)
         return sent
+
+    def _until_next(self) -> float:
+        """Return the seconds until a row that is known becomes due, at most INTERVAL."""
+        waiting = executions.unsent_filter(self._partitions.held)
+        row = self._executions.find_one(waiting, {"send_at": 1, "now": "$$NOW"}, sort=[("send_at", 1)])
+        wait = INTERVAL if row is None else (row["send_at"] - row["now"]).total_seconds()
+        return min(INTERVAL, max(SHORTEST_PAUSE, wait))
 
     def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:
         found = self._executions.find(executions.send_filter(partitions, overdue), executions.RELAY_FIELDS)

@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from shared import metrics
 from shared.domain.errors import InvalidInput
-from shared.domain.execution import Failure, State, Trigger
+from shared.domain.execution import Failure, State, window_over
 from shared.log import get_logger
 from shared.store import executions, jobs
 from shared.store.mongo import is_away
@@ -93,13 +93,13 @@ class Ledger:
 
         lease = self._persist(lambda _: claim_once())
         if lease is not None:
-            return lease if self._may_run(lease.claimed) else None
+            return lease if self._may_run(lease) else None
         early = executions.return_early(execution_id, self._worker)
         if self._persist(lambda _: self._executions.update_one(early.filter, early.update)).matched_count:
             return None
         # It may have become due between the two; its message is the one that is being handled here.
         lease = self._persist(lambda _: claim_once())
-        return lease if lease is not None and self._may_run(lease.claimed) else None
+        return lease if lease is not None and self._may_run(lease) else None
 
     def _read(self, document: Mapping[str, Any]) -> Claimed | None:
         """Return what was claimed; end it when its document can't be read, or every worker would fail at it in turn."""
@@ -113,18 +113,22 @@ class Ledger:
             self._apply(executions.park(execution_id, document["lease"]["nonce"], self._worker, failure))
             return None
 
-    def _may_run(self, claimed: Claimed) -> bool:
-        """Return False, and cancel the execution, when it was asked for by hand while its job was being deleted.
+    def _may_run(self, lease: Lease) -> bool:
+        """Return False, and end the execution, when it must not be called any more.
 
-        Such a row may be inserted after the deletion has cancelled what it found. What a schedule fires cannot: no row
-        comes behind the closing row of the chain.
+        Its job was deleted: whoever has not heard of that may insert a row after the deletion has cancelled what it
+        found. Or it is tried again, and its retry window has ended while the message waited.
         """
-        if claimed.trigger is Trigger.SCHEDULE:
-            return True
-        if self._persist(lambda _: self._jobs.find_one(jobs.deleted_filter(claimed.job_id), {"_id": 1})) is None:
-            return True
-        self.record(claimed, executions.drop(claimed.execution_id, claimed.nonce, self._worker, "the job was deleted"))
-        return False
+        claimed = lease.claimed
+        execution = (claimed.execution_id, claimed.nonce, self._worker)
+        if self._persist(lambda _: self._jobs.find_one(jobs.deleted_filter(claimed.job_id), {"_id": 1})) is not None:
+            self.record(claimed, executions.drop(*execution, "the job was deleted"))
+            return False
+        until = claimed.retry_until
+        if until is not None and claimed.tries > 1 and lease.granted_at >= until:
+            self.record(claimed, executions.give_up(*execution, window_over(until)))
+            return False
+        return True
 
     def why_unclaimable(self, execution_id: str) -> str:
         """Return, for the log, why an execution could not be claimed."""

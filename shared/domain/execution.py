@@ -134,7 +134,7 @@ def after_failure(
         return AfterFailure(State.FAILED, None, f"{failure.code} in the last of {policy.max_attempts} attempts")
     wait = policy.backoff(attempt, chance)
     if retry_until is not None and now + wait >= retry_until:
-        return AfterFailure(State.FAILED, None, f"{failure.code}; {_window_over(retry_until)}")
+        return AfterFailure(State.FAILED, None, f"{failure.code}; {window_over(retry_until)}")
     return AfterFailure(State.PENDING, now + wait, f"{failure.code}; trying again in {wait.total_seconds():.1f} s")
 
 
@@ -156,11 +156,12 @@ def after_lost_worker(
     if attempt >= max_attempts:
         return AfterFailure(State.FAILED, None, f"worker {worker} fell silent in the last of {max_attempts} attempts")
     if retry_until is not None and now >= retry_until:
-        return AfterFailure(State.FAILED, None, f"worker {worker} fell silent; {_window_over(retry_until)}")
+        return AfterFailure(State.FAILED, None, f"worker {worker} fell silent; {window_over(retry_until)}")
     return AfterFailure(State.PENDING, now, f"worker {worker} fell silent")
 
 
-def _window_over(retry_until: datetime) -> str:
+def window_over(retry_until: datetime) -> str:
+    """Return why an execution whose retry window has ended is not tried again."""
     return f"not tried again, as the next occurrence is that of {retry_until:%Y-%m-%dT%H:%M:%SZ}"
 
 

@@ -342,6 +342,11 @@ def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterF
     return Move(_held(execution_id, nonce), _failed(by, failure, after))
 
 
+def give_up(execution_id: str, nonce: str, by: str, reason: str) -> Move:
+    """End for good what was claimed for another try, but must not be tried any more; its last error stays."""
+    return Move(_held(execution_id, nonce), _fail_for_good(by, reason, {}))
+
+
 def rescue(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
     """Take an attempt from a holder whose lease has ended, by the database's clock."""
     taken = _held(execution_id, nonce) | {"$expr": has_ended("lease.expires_at", "lease.length")}
@@ -356,6 +361,10 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
     }
     if after.due_at is not None:
         return _wait_again(by, after.reason, literal(after.due_at), {"error": literal(error)})
+    return _fail_for_good(by, after.reason, {"error": literal(error)})
+
+
+def _fail_for_good(by: str, reason: str, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     # Decided in the write itself, so that no cancel is missed.
     asked = {"$eq": ["$cancel.call", True]}
     pauses = {"$gt": ["$policies.pause_on_failure", 0]}
@@ -363,9 +372,9 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
         _enter(
             {"$cond": [asked, literal(State.CANCELLED.value), literal(State.FAILED.value)]},
             by,
-            {"$cond": [asked, _WHO_STOPPED, literal(after.reason)]},
+            {"$cond": [asked, _WHO_STOPPED, literal(reason)]},
             {
-                "error": literal(error),
+                **fields,
                 "finished_at": NOW,
                 "dead_letter": {"$cond": [asked, "$$REMOVE", True]},
                 "letter": {"$cond": [asked, "$$REMOVE", True]},
@@ -515,6 +524,11 @@ def send_filter(partitions: Iterable[int], overdue: timedelta = timedelta(0)) ->
         "send_at": {"$type": "date"},
         "$expr": {"$lte": ["$send_at", from_now(-overdue)]},
     }
+
+
+def unsent_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find rows whose message is to be sent at some time."""
+    return {"partition": {"$in": sorted(partitions)}, "send_at": {"$type": "date"}}
 
 
 def cancel_previous(row: Mapping[str, Any], by: str) -> Move:

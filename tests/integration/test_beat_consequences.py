@@ -156,3 +156,17 @@ class TestDeleteAfterDone:
         database.executions.update_one(cancelled.filter, cancelled.update)
         run_once(database)
         assert job(database)["state"] == JobState.COMPLETED
+
+    def test_a_job_that_cannot_be_read_stops_nobody(self, database: Db) -> None:
+        self.done(database, delete_after_done=True)
+        cancelled = executions.end_open("uid-job-1", "someone", "stopped")
+        database.executions.update_one(cancelled.filter, cancelled.update)
+        broken = job_document("broken", every(60), policies={"delete_after_done": True, "pause_on_failure": 1})
+        broken["schedule"]["type"] = "sunrise"
+        database.jobs.insert_one(broken | {"state": "COMPLETED"})
+        failing = job_document("failing", every(60), policies={"pause_on_failure": 1})
+        failing["policies"]["misfire"] = "NEVER_HEARD_OF"
+        database.jobs.insert_one(failing)
+        end(database, job_document("failing", policies={"pause_on_failure": 1}), 9, State.FAILED)
+        run_once(database)
+        assert job(database)["state"] == JobState.DELETED

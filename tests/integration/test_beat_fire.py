@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -276,6 +277,26 @@ class TestFiring:
         put(database, document)
         fire(database).run_once()
         assert [row["state"] for row in rows(database, "older")] == ["PENDING"]
+
+
+class TestMaxRuns:
+    def test_a_job_runs_so_often_whatever_happens_in_between_and_is_completed_then(self, database: Db) -> None:
+        now = database_now(database)
+        limited = replace(every(anchor=now - timedelta(seconds=30)), max_runs=3)
+        put(database, late_job("job-1", now, 3, limited) | {"policies": jobs.policies_document(ALLOW)})
+        # Two are decided in one look, one in the next; between them the job is paused and resumed.
+        database.jobs.update_one({}, {"$set": {"covered": now - timedelta(seconds=2)}})
+        fire(database).run_once()
+        assert job(database)["fired"] == len(rows(database)) == 2
+        for state in (JobState.PAUSED, JobState.ACTIVE):
+            assert edit(database, "job-1", limited, state)
+            fire(database).run_once()
+        assert [entry["fired"] for entry in database.job_revisions.find().sort("epoch", 1)] == [2, 2]
+        beat = fire(database)
+        wait_until(lambda: beat.run_once() >= 0 and job(database)["state"] == "COMPLETED")
+        beat.run_once()
+        fires = [row for row in rows(database) if row.get("run")]
+        assert (len(fires), job(database)["fired"], job(database)["next_nominal"]) == (3, 3, None)
 
 
 class TestOverlap:
@@ -568,6 +589,7 @@ def test_beats_that_all_believe_to_hold_everything_decide_each_occurrence_once(d
     assert sum(bool(each.ids) for each in sent) > 1, "several took part"
 
 
+ALLOW = Policies(overlap=Overlap.ALLOW)
 OVERLAPS = [
     Policies(misfire, timedelta(seconds=1), overlap=overlap, buffer_limit=5, max_concurrent=3)
     for overlap in Overlap

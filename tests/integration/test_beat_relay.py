@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import pytest
 
 from beat.partitions import Partitions
-from beat.relay import OVERDUE, Relay
+from beat.relay import INTERVAL, OVERDUE, SHORTEST_PAUSE, Relay
 from dev.rabbitmq import start_rabbitmq
 from dev.server import free_port
 from shared.domain.execution import State
@@ -315,6 +315,17 @@ def test_a_broker_that_is_killed_takes_nothing_with_it(database: Db, tmp_path: P
         for each in (publisher, counter):
             each.close()
         broker.kill()
+
+
+class TestWhenToLook:
+    def test_it_looks_again_when_the_next_row_is_due(self, database: Db, relay: Relay) -> None:
+        assert relay._until_next() == INTERVAL
+        put(database, send_at=ago(-0.5))
+        assert SHORTEST_PAUSE <= relay._until_next() <= 0.5
+
+    def test_but_not_more_often_than_makes_sense(self, database: Db, relay: Relay) -> None:
+        put(database)
+        assert relay._until_next() == SHORTEST_PAUSE
 
 
 class TestHeld:

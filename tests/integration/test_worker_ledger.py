@@ -455,9 +455,9 @@ def test_a_retry_of_a_job_deleted_meanwhile_is_cancelled(database: Documents):
     assert (ended.state, ended.reason) == (State.CANCELLED, "given up by beat: the job was deleted")
 
 
-@pytest.mark.parametrize("trigger", ["MANUAL", "RETRY"])
-def test_a_run_by_hand_that_a_deletion_could_not_see_is_cancelled_instead_of_called(database: Documents, trigger: str):
-    """Inserted after the deletion had cancelled what it found."""
+@pytest.mark.parametrize("trigger", ["MANUAL", "RETRY", "SCHEDULE"])
+def test_a_run_that_a_deletion_could_not_see_is_cancelled_instead_of_called(database: Documents, trigger: str):
+    """Inserted after the deletion had cancelled what it found: by hand, or by a beat that had not heard of it."""
     execution_id = execution(database, trigger=trigger)
     job_id = stored(database, execution_id).job_id
     database.jobs.insert_one(job_document(job_id) | {"state": "DELETED"})
@@ -468,6 +468,19 @@ def test_a_run_by_hand_that_a_deletion_could_not_see_is_cancelled_instead_of_cal
     raw = database.executions.find_one({"_id": execution_id})
     assert raw is not None
     assert not {"open", "lease", "send_at"} & set(raw)
+
+
+def test_what_waited_beyond_its_retry_window_is_not_tried_again(database: Documents):
+    execution_id = execution(database, retry_until=datetime.now(UTC) - timedelta(seconds=1))
+    mine = ledger(database)
+    first = claim(mine, execution_id).claimed  # which is no retry, however late
+    assert mine.record(first, retry(first))
+    assert mine.claim(execution_id) is None
+    row = stored(database, execution_id)
+    assert row.state is State.FAILED
+    assert "not tried again, as the next occurrence is that of" in row.transitions[-1].reason
+    assert row.error is not None, "what the last try failed with"
+    assert row.error.code == UNAVAILABLE.code
 
 
 @pytest.mark.parametrize("trigger", ["MANUAL", "RETRY", "SCHEDULE"])
