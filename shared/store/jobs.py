@@ -260,8 +260,11 @@ def _spec(document: Mapping[str, Any]) -> Spec:
 
 
 def edit_filter(job_id: str, revision: int | None) -> dict[str, Any]:
-    """Find a job as it was read; revision is None for a document that has none, which only parking is for."""
-    return {"_id": job_id, "revision": revision}
+    """Find a job as it was read, if it is not of a newer schema.
+
+    revision is None for a document that has none, which only parking is for.
+    """
+    return {**up_to(SCHEMA), "_id": job_id, "revision": revision}
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +408,7 @@ DONE: Final = {"state": JobState.COMPLETED.value, "policies.delete_after_done": 
 
 def done_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find such jobs."""
-    return {**DONE, "partition": {"$in": sorted(partitions)}}
+    return {**up_to(SCHEMA), **DONE, "partition": {"$in": sorted(partitions)}}
 
 
 def advance_filter(job_ids: list[str], revision: int, pointer: datetime | None) -> dict[str, Any]:
@@ -460,17 +463,17 @@ REVISING_FIELDS: Final = dict.fromkeys(("schedule", "state", "status_message", "
 
 def follows_filter(rules: str, tzdata: str) -> dict[str, Any]:
     """Find jobs that follow these zone rules, which they got from this version of tzdata."""
-    return {RULES: rules, TZDATA: tzdata, "state": {"$in": _FIRING}}
+    return {**up_to(SCHEMA), RULES: rules, TZDATA: tzdata, "state": {"$in": _FIRING}}
 
 
 def days_filter(source: str) -> dict[str, Any]:
     """Find jobs that leave out days of calendars that were found out as this source says."""
-    return {DAYS_SOURCE: source, "state": {"$in": _FIRING}}
+    return {**up_to(SCHEMA), DAYS_SOURCE: source, "state": {"$in": _FIRING}}
 
 
 def unmarked_filter(kind: str = "") -> dict[str, Any]:
     """Find jobs from before schedules named their rules; kind: only those of a type of schedule."""
-    unmarked: dict[str, Any] = {RULES: None, TZDATA: None, "state": {"$in": _FIRING}}
+    unmarked: dict[str, Any] = {**up_to(SCHEMA), RULES: None, TZDATA: None, "state": {"$in": _FIRING}}
     return unmarked | {"schedule.type": kind} if kind else unmarked
 
 

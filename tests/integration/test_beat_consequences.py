@@ -121,6 +121,15 @@ class TestPauseOnFailure:
         run_once(database)
         assert job(database)["state"] == JobState.PAUSED
 
+    def test_a_job_of_a_newer_schema_is_left_to_a_newer_beat(self, database: Db) -> None:
+        document = put(database, pause_on_failure=1)
+        end(database, document, 9, State.FAILED)
+        database.jobs.update_one({}, {"$set": {"schema": jobs.SCHEMA + 1}})
+        before = job(database)
+        run_once(database)
+        assert job(database) == before
+        assert database.executions.count_documents({"may_pause": True}) == 1, "the newer beat has to look at it"
+
     def test_by_default_a_job_fails_for_ever(self, database: Db) -> None:
         document = put(database)
         for minutes in range(20, 5, -1):
@@ -149,6 +158,15 @@ class TestDeleteAfterDone:
         run_once(database)
         assert job(database)["state"] == JobState.DELETED
         assert "delete_after_done" in job(database)["status_message"]
+
+    def test_a_job_of_a_newer_schema_is_left_to_a_newer_beat(self, database: Db) -> None:
+        self.done(database, delete_after_done=True)
+        cancelled = executions.end_open("uid-job-1", "someone", "stopped")
+        database.executions.update_one(cancelled.filter, cancelled.update)
+        database.jobs.update_one({}, {"$set": {"schema": jobs.SCHEMA + 1}})
+        before = job(database)
+        run_once(database)
+        assert job(database) == before
 
     def test_by_default_it_stays(self, database: Db) -> None:
         self.done(database)

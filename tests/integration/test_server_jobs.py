@@ -12,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from scheduler_service.jobs import Found, Jobs
 from shared.domain.plan import plan
 from shared.domain.policies import Policies
 from shared.proto import scheduler_service_pb2 as pb
@@ -193,6 +194,24 @@ async def test_a_job_of_a_newer_release_is_not_edited(server: Running) -> None:
     await server.database.jobs.update_one({"_id": "mine"}, {"$set": {"schedule": {"type": "unheard of"}}})
     refused = await refusal(server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine")))
     assert refused.code == "FAILED_PRECONDITION"
+
+
+async def test_a_job_that_a_newer_release_edits_in_between_is_not_edited(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.create(job_id="mine")
+    read, newer = Jobs.read, {"$set": {"schema": SCHEMA + 1}}
+
+    async def edited_after(self: Jobs, job_id: str) -> Found:
+        found = await read(self, job_id)
+        await server.database.jobs.update_one({"_id": job_id}, newer)
+        return found
+
+    monkeypatch.setattr(Jobs, "read", edited_after)
+    before = await document(server, "mine") | newer["$set"]
+    refused = await refusal(server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine")))
+    assert refused.code == "FAILED_PRECONDITION"
+    assert await document(server, "mine") == before
 
 
 async def test_a_job_of_an_older_release_is_migrated_by_the_next_edit(server: Running) -> None:
