@@ -16,6 +16,7 @@ from shared.domain.execution import Failure, after_lost_worker
 from shared.domain.policies import WorkerLost
 from shared.log import get_logger
 from shared.store import executions
+from shared.store.pipeline import SMALL_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +97,7 @@ class Rescue:
         self._partitions = partitions
         self._returns = returns
         self._lease = lease
-        self._clock = StoreClock(lease / 3)
+        self._clock = StoreClock(lease * SMALL_STEP)
         self._by = by
 
     def run_once(self) -> int:

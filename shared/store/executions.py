@@ -565,7 +565,7 @@ def expired_filter(partitions: Iterable[int]) -> dict[str, Any]:
 
 
 def ahead_filter(partitions: Iterable[int], lease: timedelta) -> dict[str, Any]:
-    """Find attempts whose lease ends later than one of today's could: the database's clock was set back since.
+    """Find attempts whose lease ends so much later than one taken now that the database's clock was set back since.
 
     lease: the usual one; only the index needs it. What ends a lease is has_ended.
     """

@@ -9,6 +9,15 @@ if TYPE_CHECKING:
 
 NOW: Final = "$$NOW"
 
+SMALL_STEP: Final = 1 / 3
+"""The share of a lease that the database's clock may be set by, forwards or backwards, before rescue holds still."""
+
+_TOO_LONG: Final = 1 + 1.5 * SMALL_STEP
+"""Lengths of a lease that none reaches from now on whose holder is alive, whatever small step the clock took back.
+
+With half a step more than that, since steps are measured from outside, with the answer's time on its way.
+"""
+
 
 def literal(value: object) -> dict[str, object]:
     """Keep a value from being read as an expression: a target's error may well begin with a dollar sign."""
@@ -38,9 +47,10 @@ def milliseconds(span: timedelta) -> int:
 def has_ended(expires_at: str, length: str) -> dict[str, Any]:
     """Return a filter: a lease is over, by the database's clock. A missing one is not.
 
-    Also one that ends later than one taken now would: the clock was set back since its holder last renewed it, which
-    holders do several times a lease. Without it, what a dead process held would be free only when the clock has caught
-    up. A lease without a length (in milliseconds; older documents) is only over when its end has come.
+    Also one that ends later than one taken now would, by more than a small step of the clock: the clock was set back
+    since its holder last renewed it, which holders do several times a lease. Without it, what a dead process held would
+    be free only when the clock has caught up; without the margin, a small step would cost live processes what they
+    hold. A lease without a length (in milliseconds; older documents) is only over when its end has come.
     """
-    later = {"$gt": [f"${expires_at}", {"$add": [NOW, {"$ifNull": [f"${length}", 0]}]}]}
+    later = {"$gt": [f"${expires_at}", {"$add": [NOW, {"$multiply": [_TOO_LONG, {"$ifNull": [f"${length}", 0]}]}]}]}
     return {"$or": [is_past(expires_at), {"$and": [{"$gt": [f"${length}", None]}, later]}]}

@@ -133,6 +133,17 @@ def test_what_a_dead_worker_held_when_the_clock_was_set_back_is_taken_though_the
     assert {row(database, each)["state"] for each in (held_since, of_old)} == {"RUNNING"}
 
 
+def test_a_step_back_of_the_clock_that_is_too_small_to_be_noticed_costs_no_live_worker_its_attempt(
+    database: Db,
+) -> None:
+    """Its lease, renewed just before, ends so much later than one taken now would."""
+    beat = rescue(database)
+    step = beat._clock._tolerance
+    live = running(database, 1, LEASE.total_seconds() + step)
+    assert beat.run_once() == 0
+    assert row(database, live)["state"] == "RUNNING"
+
+
 @pytest.mark.parametrize("hours", [1, -1])
 def test_it_holds_still_for_a_lease_after_the_databases_clock_was_set(
     database: Db, monkeypatch: pytest.MonkeyPatch, hours: int
