@@ -156,15 +156,24 @@ class Relay(Thread):
         waiting = list(held.sort("job_uid", 1).limit(BATCH))
         self._released_through = waiting[-1]["job_uid"] if len(waiting) == BATCH else ""
         for row in waiting:
-            if row["policies"]["overlap"] == Overlap.CANCEL_PREVIOUS:
-                cancel = executions.cancel_previous(row, self._by)
+            try:
+                replaces = row["policies"]["overlap"] == Overlap.CANCEL_PREVIOUS
+                cancel = executions.cancel_previous(row, self._by) if replaces else None
+            except (KeyError, TypeError, ValueError) as error:
+                # It cancels nothing, and goes when the others have ended; the worker that claims it looks closer.
+                _report_damaged(row, error)
+                continue
+            if cancel is not None:
                 self._executions.update_many(cancel.filter, cancel.update)
         earliest: dict[str, Mapping[str, Any]] = {}
         in_flight = executions.in_flight_filter({row["job_uid"] for row in waiting})
         for row in self._executions.find(in_flight, executions.IN_FLIGHT_FIELDS):
             first = earliest.setdefault(row["job_uid"], row)
-            if row["nominal_time"] < first["nominal_time"]:
-                earliest[row["job_uid"]] = row
+            try:
+                if row["nominal_time"] < first["nominal_time"]:
+                    earliest[row["job_uid"]] = row
+            except (KeyError, TypeError) as error:
+                _report_damaged(row, error)
         releases = [executions.release(row["_id"]) for row in earliest.values() if row.get("held")]
         return sum(self._executions.update_one(move.filter, move.update).modified_count for move in releases)
 
@@ -209,11 +218,18 @@ class Relay(Thread):
 
     def _send_dead_letters(self, held: frozenset[int]) -> None:
         found = self._executions.find({**executions.DEAD_LETTER_FILTER, "partition": {"$in": sorted(held)}})
-        rows = list(found.limit(DEAD_LETTER_BATCH))
-        if rows:
-            sent = self._publisher.publish_dead_letters({row["_id"]: _dead_letter(row) for row in rows})
+        letters, settled = {}, set()
+        for row in found.limit(DEAD_LETTER_BATCH):
+            try:
+                letters[row["_id"]] = _dead_letter(row)
+            except Exception:  # whatever is wrong with it, it must not stand before the others for ever
+                log.exception("a dead letter cannot be written", action="dead_letter_failed", execution_id=row["_id"])
+                settled.add(row["_id"])
+        if letters:
+            settled |= self._publisher.publish_dead_letters(letters)
+        if settled:
             self._executions.update_many(
-                {"_id": {"$in": sorted(sent)}, **executions.DEAD_LETTER_FILTER}, executions.DEAD_LETTER_SENT
+                {"_id": {"$in": sorted(settled)}, **executions.DEAD_LETTER_FILTER}, executions.DEAD_LETTER_SENT
             )
 
     def _note_broker(self, *, away: bool, error: str = "") -> None:
@@ -223,6 +239,10 @@ class Relay(Thread):
         elif self._broker_away and not away:
             log.info("the broker is back", action="broker_back")
         self._broker_away = away
+
+
+def _report_damaged(row: Mapping[str, Any], error: Exception) -> None:
+    log.warning("a row cannot be read", action="held_unreadable", execution_id=row["_id"], error=repr(error))
 
 
 def _dead_letter(row: Mapping[str, Any]) -> tuple[dict[str, str], str]:

@@ -265,6 +265,19 @@ class TestDeadLetters:
         assert found is not None
         assert "dead_letter" not in found
 
+    @pytest.mark.parametrize("damage", [{"$unset": {"parameters": ""}}, {"$set": {"parameters": "{"}}])
+    def test_one_that_cannot_be_read_keeps_no_other_from_arriving_and_is_not_tried_for_ever(
+        self, database: Db, relay: Relay, app: Celery, monkeypatch: pytest.MonkeyPatch, damage: dict[str, Any]
+    ) -> None:
+        monkeypatch.setattr("beat.relay.DEAD_LETTER_BATCH", 1)
+        failed: dict[str, Any] = {"state": "FAILED", "dead_letter": True, "attempt": 3, "send_at": None}
+        damaged, good = put(database, 2, **failed)
+        database.executions.update_one({"_id": damaged}, damage)
+        for _ in range(2):
+            relay.run_once()
+        assert [letter.properties["correlation_id"] for letter in taken(app, DEAD_LETTER)] == [good]
+        assert database.executions.count_documents({"dead_letter": True}) == 0
+
 
 class TestThread:
     def test_what_is_handed_over_is_sent_before_it_ends(self, database: Db, relay: Relay, app: Celery) -> None:
@@ -387,6 +400,19 @@ class TestHeld:
         for _ in range(4):
             relay.release_held()
         assert database.executions.count_documents({"job_uid": "uid-job-34", "held": True}) == 1
+
+    @pytest.mark.parametrize("field", ["policies", "policies.overlap", "nominal_time"])
+    def test_one_that_cannot_be_read_keeps_none_of_another_job_waiting(
+        self, database: Db, relay: Relay, field: str
+    ) -> None:
+        damaged = job_document("job-0", policies={"overlap": Overlap.CANCEL_PREVIOUS})
+        database.executions.insert_many([fired(damaged, ago(60)), fired(damaged, ago(50), held=True, due_at=ago(50))])
+        database.executions.update_one({"held": True}, {"$unset": {field: ""}})
+        first, second = self.put(database, "BUFFER_ALL", False, True)
+        self.end(database, first)
+        assert relay.release_held() == 1
+        assert states(database, [second]) == {"PENDING"}
+        assert second not in self.held(database)
 
     def test_what_replaces_others_has_them_cancelled(self, database: Db, relay: Relay) -> None:
         first, second, third = self.put(database, "CANCEL_PREVIOUS", False, True, True)
