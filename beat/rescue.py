@@ -122,9 +122,10 @@ class Rescue:
                 moved += self._rescue(row)
             except PyMongoError:
                 raise
-            except Exception:  # one that can't be read must not keep the others from being rescued
+            except Exception as error:  # one that can't be read must not keep the others from being rescued
                 metrics.BEAT_RESCUE_FAILURES.inc()
                 log.exception("an attempt cannot be rescued", action="rescue_failed", execution_id=row["_id"])
+                self._park(row, error)
         return moved
 
     def _rescue(self, row: Mapping[str, Any]) -> bool:
@@ -159,6 +160,12 @@ class Rescue:
             state=written["state"],
         )
         return True
+
+    def _park(self, row: Mapping[str, Any], error: Exception) -> None:
+        """End an attempt that can't be read, as a worker does with what it can't read: nobody else ever would."""
+        failure = Failure(WORKER_LOST, f"the execution's document can't be read: {error!r}", retryable=False)
+        move = executions.park_lost(row["_id"], row["lease"].get("nonce"), self._by, failure)
+        self._executions.update_one(move.filter, move.update)
 
     def _look(self, held: frozenset[int]) -> list[dict[str, Any]]:
         filters = executions.expired_filter(held), executions.ahead_filter(held, self._lease)

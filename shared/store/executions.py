@@ -317,6 +317,10 @@ def _held(execution_id: str, nonce: str) -> dict[str, Any]:
     return {"_id": execution_id, "state": State.RUNNING.value, "lease.nonce": nonce}
 
 
+def _lost(execution_id: str, nonce: str) -> dict[str, Any]:
+    return _held(execution_id, nonce) | {"$expr": has_ended("lease.expires_at", "lease.length")}
+
+
 def succeed(execution_id: str, nonce: str, by: str, result: str, *, truncated: bool) -> Move:
     """End a held attempt well. result is JSON."""
     fields = {"result": literal(result), "result_truncated": literal(truncated), "finished_at": NOW}
@@ -330,6 +334,11 @@ def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     return Move(
         _held(execution_id, nonce), [_enter(State.FAILED, by, "its document can't be read", fields), _LEAVE_OPEN]
     )
+
+
+def park_lost(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
+    """End an attempt as park does, whose holder's lease has ended, by the database's clock."""
+    return Move(_lost(execution_id, nonce), park(execution_id, nonce, by, failure).update)
 
 
 def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
@@ -349,8 +358,10 @@ def give_up(execution_id: str, nonce: str, by: str, reason: str) -> Move:
 
 def rescue(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
     """Take an attempt from a holder whose lease has ended, by the database's clock."""
-    taken = _held(execution_id, nonce) | {"$expr": has_ended("lease.expires_at", "lease.length")}
-    return Move(taken, [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after)])
+    return Move(
+        _lost(execution_id, nonce),
+        [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after)],
+    )
 
 
 def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:

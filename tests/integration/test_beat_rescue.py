@@ -203,14 +203,21 @@ def test_what_may_have_been_done_is_not_done_again_where_the_job_says_so(databas
     assert "on_worker_lost is FAIL" in row(database, failing)["transitions"][-1]["reason"]
 
 
-def test_what_cannot_be_read_or_is_newer_is_left_alone_and_keeps_no_other_from_being_rescued(database: Db) -> None:
-    broken = running(database, 1, ends=-9)
-    database.executions.update_one({"_id": broken}, {"$unset": {"retry": ""}})
+@pytest.mark.parametrize("field", ["retry", "retry.max_attempts", "lease.holder", "lease.nonce"])
+def test_what_cannot_be_read_is_ended_and_what_is_newer_left_alone_and_neither_keeps_another_from_being_rescued(
+    database: Db, field: str
+) -> None:
+    broken, live = running(database, 1, ends=-9), running(database, 4, ends=5)
+    database.executions.update_many({"_id": {"$in": [broken, live]}}, {"$unset": {field: ""}})
     newer = running(database, 2, ends=-8, schema=executions.SCHEMA + 1)
     good = running(database, 3, ends=-1)
-    before = [row(database, each) for each in (broken, newer)]
+    before = [row(database, each) for each in (live, newer)]
     failures = metrics.BEAT_RESCUE_FAILURES._value.get()
     assert rescue(database).run_once() == 1
     assert row(database, good)["state"] == "PENDING"
-    assert [row(database, each) for each in (broken, newer)] == before
+    assert [row(database, each) for each in (live, newer)] == before
+    after = row(database, broken)
+    assert (after["state"], after["error"]["code"], "finished_at" in after) == ("FAILED", "WORKER_LOST", True)
+    assert not {"open", "lease", "dead_letter"} & set(after)
+    assert rescue(database).run_once() == 0
     assert metrics.BEAT_RESCUE_FAILURES._value.get() == failures + 1
