@@ -481,11 +481,15 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
 
     Not if they are further already, which the attempt's number tells. A row that was QUEUED before only notes
     that one more copy was sent.
+
+    A message that was sent before the row is due may have been taken already, by a worker that found a PENDING row and
+    nothing to put back (see return_early): another follows when it is due.
     """
     first = {"$eq": ["$state", State.PENDING.value]}
     transition = _enter(State.QUEUED, by, "the broker confirmed the message", {})["$set"]["transitions"]
     wait = {"$multiply": [RESEND_FIRST.total_seconds() * 1000, {"$pow": [2, {"$min": ["$sent", 10]}]}]}
     longest = RESEND_LONGEST.total_seconds() * 1000
+    again = {"$add": [NOW, {"$toLong": {"$min": [wait, longest]}}]}
     return Move(
         {
             "_id": {"$in": list(execution_ids)},
@@ -499,7 +503,7 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
                     "transitions": {"$cond": [first, transition, "$transitions"]},
                     "queued_at": {"$cond": [first, NOW, "$queued_at"]},
                     "sent": {"$add": ["$sent", 1]},
-                    "send_at": {"$add": [NOW, {"$toLong": {"$min": [wait, longest]}}]},
+                    "send_at": {"$cond": [{"$gt": ["$due_at", NOW]}, {"$min": ["$due_at", again]}, again]},
                 }
             }
         ],
@@ -507,10 +511,13 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
 
 
 def release(execution_id: str) -> Move:
-    """Let a held row be sent: those that it waited for have ended. It stays PENDING; that is no step of its life."""
+    """Let a held row be sent when it is due: those that it waited for have ended.
+
+    It stays PENDING; that is no step of its life.
+    """
     return Move(
         {"_id": execution_id, "state": State.PENDING.value, "held": True},
-        [{"$set": {"send_at": NOW, "released_at": NOW}}, {"$unset": ["held"]}],
+        [{"$set": {"send_at": {"$max": [NOW, "$due_at"]}, "released_at": NOW}}, {"$unset": ["held"]}],
     )
 
 

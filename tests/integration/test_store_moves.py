@@ -368,6 +368,25 @@ class TestQueued:
         assert [t["state"] for t in after["transitions"]] == ["PENDING", "QUEUED"]
         assert after["sent"] == 9
 
+    def test_another_message_is_sent_when_it_is_due_if_the_first_came_early_and_found_nothing_to_put_back(
+        self, database: Db
+    ) -> None:
+        due = now(20)
+        before = put(database, row(State.PENDING, due_at=due))
+        do(database, executions.claim(ID, "w", "n2", LEASE))
+        assert do(database, executions.return_early(ID, "w")) == before
+        assert do(database, executions.mark_queued([ID], 0, "beat"))["send_at"] == due
+        put(database, row(State.PENDING, due_at=now(3600)))
+        assert do(database, executions.mark_queued([ID], 0, "beat"))["send_at"] < now(90), "no later than any other"
+
+    @pytest.mark.parametrize("due_in", [40, -40])
+    def test_what_was_held_is_sent_when_it_is_released_and_due(self, database: Db, due_in: int) -> None:
+        held = row(State.PENDING, held=True, due_at=now(due_in))
+        del held["send_at"]
+        put(database, held)
+        released = do(database, executions.release(ID))
+        assert released["send_at"] == max(released["due_at"], released["released_at"])
+
     def test_postponing_leaves_a_row_alone_that_a_worker_has_taken(self, database: Db) -> None:
         before = put(database, row(State.RUNNING))
         assert do(database, executions.postpone_sending([ID], timedelta(seconds=10))) == before
