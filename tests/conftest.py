@@ -7,6 +7,7 @@ the tests of a file, and those in tests/acceptance, which share a running system
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -38,7 +39,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 def pytest_configure() -> None:
-    """Give each process of pytest-xdist its share of the ports, so that two never look at the same free one."""
+    """Set up this process, one of pytest-xdist's or the only one."""
+    # Shells start what runs in the background with Ctrl-C ignored, and that is inherited: by what the tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Each has its share of the ports, so that two never look at the same free one.
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     dev.server.FREE_PORTS = dev.server.FREE_PORTS[number % shares :: shares]

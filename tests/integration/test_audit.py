@@ -441,11 +441,17 @@ async def schedctl(*arguments: str, server: str = "", interrupt_after: str = "")
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     head = b""
-    if interrupt_after:
-        assert process.stdout is not None
-        head = await process.stdout.readuntil(interrupt_after.encode())
-        process.send_signal(signal.SIGINT)
-    out, err = await process.communicate()
+    try:
+        async with asyncio.timeout(120):
+            if interrupt_after:
+                assert process.stdout is not None
+                head = await process.stdout.readuntil(interrupt_after.encode())
+                process.send_signal(signal.SIGINT)
+            out, err = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.communicate()
+        raise
     assert process.returncode is not None
     return Said(process.returncode, (head + out).decode(), err.decode())
 

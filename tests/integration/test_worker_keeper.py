@@ -428,19 +428,17 @@ def test_with_nothing_to_keep_nothing_is_asked(database: Documents, database_url
 
 
 def test_a_keeper_that_fails_goes_on(database: Documents, started: list[Keeper]):
-    lease = timedelta(milliseconds=150)
     mine = ledger(database)
-    keep = keeper(mine, lease)
+    keep = keeper(mine, 3 * SHORT)
     started.append(keep)
     execution_id = execution(database)
-    held_lease = claim(mine, execution_id)
     broken = Cancellation()
     broken.watch(lambda: 1 / 0)
     with keep.holding(claim(ledger(database, lease=MOMENT), lost := execution(database)), broken):
         rescue(database, lost)
         keep.start()
         wait_until(lambda: broken.failure, "the keeper failed")
-        with keep.holding(held_lease, Cancellation()) as held:
+        with keep.holding(claim(mine, execution_id), Cancellation()) as held:
             until = held.until
             wait_until(lambda: held.until > until, "the keeper goes on")
     assert executions.to_execution(database.executions.find_one({"_id": execution_id}) or {}).state is State.RUNNING
