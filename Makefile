@@ -13,8 +13,8 @@ help: ## list the targets
 run: .venv/installed ## run the whole system here, on servers found or started privately
 	@$(BIN)/python -m dev.run
 
-test: .venv/installed ## run all tests on all cores, against private servers; ARGS="-k beat" goes to pytest
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 $(ARGS)
+test: .venv/installed ## run all tests, on one process more than there are cores since many wait, against private servers; ARGS="-k beat" goes to pytest
+	@$(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 $(ARGS)
 
 chaos: .venv/installed ## break the whole system at random for ten minutes and judge it; ARGS="--seed 7 --minutes 3"
 	@$(BIN)/python -m tests.chaos $(ARGS)

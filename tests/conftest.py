@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 ACCEPTANCE = "tests/acceptance/"
+LONGEST = ("tests/chaos/", ACCEPTANCE, "tests/outages/")
+"""Begun first, so that at the end no process works alone for long."""
 
 
 class _BySystem(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
@@ -46,6 +48,11 @@ def pytest_configure() -> None:
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     dev.server.FREE_PORTS = dev.server.FREE_PORTS[number % shares :: shares]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first; the rest keeps its order."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.fixture(autouse=True)
