@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 EXECUTION_LEASE = 5.0
 """Seconds. Short, so that many faults outlast it; not shorter, since a busy machine must not look like a dead one."""
 
+CONNECT_TIMEOUT = EXECUTION_LEASE / 3
+"""Seconds that a connection to MongoDB may take to be made: the same part of a lease as by default. When PyMongo's
+monitor has given a silent server up, connections that are just being made can hinder it for so long."""
+
 PARTITION_LEASE = 2.0
 READY_WITHIN = 120.0
 """Seconds that a process may take to get ready: it may be started while a store is away."""
@@ -90,9 +94,11 @@ def _environment(stores: Servers, links: Mapping[str, Link]) -> dict[str, str]:
         "CELERY_BROKER_URL": (stores.rabbitmq, links[RABBITMQ]),
         "CELERY_RESULT_BACKEND": (stores.redis, links[REDIS]),
     }
+    through = {name: store.url.replace(f":{store.port}", f":{link.port}") for name, (store, link) in urls.items()}
+    through["MONGODB_URL"] += f"?connectTimeoutMS={CONNECT_TIMEOUT * 1000:.0f}"
     metrics = {f"{each}_METRICS_PORT": str(free_port()) for each in ("SERVER", "BEAT", "WORKER")}
     return {
-        **{name: store.url.replace(f":{store.port}", f":{link.port}") for name, (store, link) in urls.items()},
+        **through,
         **metrics,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
