@@ -68,7 +68,7 @@ class DatabaseScheduler(Scheduler):
         returns = StoreReturns()
         self._database = connect(settings.mongodb_url, event_listeners=[returns])
         partitions = Partitions(self._database, name, timedelta(seconds=settings.partition_lease))
-        queues = load_queues(settings.config_dir)
+        queues = load_queues(settings.config_dir, settings.extra_queues)
         publisher = Publisher(self.app, queues)
         self._relay = Relay(
             self._database, partitions, Sender(self._database, publisher, name), publisher, sorted(queues.names), name

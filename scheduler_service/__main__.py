@@ -26,13 +26,13 @@ from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
 from shared.domain.errors import InvalidInput
-from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Dispatcher, Sender
 from shared.messaging.publisher import Publisher
-from shared.messaging.queues import load_queues
-from shared.settings import load_settings, stop
+from shared.settings import stop
 from shared.store.mongo import connect, connect_async
 from shared.targets import RegistryError, load_targets
+from shared.tasks.app import celery_app, queues, settings
+from shared.tasks.registry import load_tasks
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
@@ -51,14 +51,14 @@ STORE_PATIENCE: Final[dict[str, Any]] = {
 Not timeoutMS, which would take the place of the shorter wait for a store that is not there at all."""
 
 
-async def serve(settings: Settings) -> None:
+async def serve() -> None:
     """Build everything, serve until SIGTERM or SIGINT, and take it down again. A second signal ends at once."""
-    queues = load_queues(settings.config_dir)
+    tasks = load_tasks(celery_app, settings.task_modules, queues)
     try:
         targets = load_targets(settings)
     except RegistryError as error:
         stop(str(error))
-    definitions = Definitions(settings, queues, targets, load_calendars(settings.config_dir))
+    definitions = Definitions(settings, queues, targets, load_calendars(settings.config_dir), tasks)
     try:
         drafts = await read_seed(settings.config_dir, definitions)
     except InvalidInput as refused:
@@ -66,7 +66,7 @@ async def serve(settings: Settings) -> None:
 
     database = connect_async(settings.mongodb_url, **STORE_PATIENCE)
     jobs = Jobs(database)
-    publisher = Publisher(make_app(settings, queues), queues)
+    publisher = Publisher(celery_app, queues)
     blocking_database = connect(settings.mongodb_url)
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
@@ -121,9 +121,8 @@ def _on_first_signal() -> asyncio.Event:
 
 def main() -> None:
     """Run the server until it is told to stop."""
-    settings = load_settings()
     logs.configure("scheduler-service", settings.log_level, settings.log_format)
-    uvloop.run(serve(settings))
+    uvloop.run(serve())
 
 
 if __name__ == "__main__":

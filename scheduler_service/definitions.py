@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
-from shared.domain.job import JobDefaults, define
+from shared.domain.job import TASK, JobDefaults, define
 from shared.domain.policies import Misfire, Overlap
 from shared.domain.schedule import CronSchedule
+from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +28,10 @@ _DAYS: Final = ("day_of_month", "day_of_week")
 class Definitions:
     """What a draft is checked against, and filled in with."""
 
-    def __init__(self, settings: Settings, queues: Queues, targets: Targets, calendars: Calendars) -> None:
+    def __init__(
+        self, settings: Settings, queues: Queues, targets: Targets, calendars: Calendars, tasks: Tasks | None = None
+    ) -> None:
+        """Take what there is; without tasks, a job that names one is refused."""
         self.defaults = JobDefaults(
             queues.names,
             queues.by_type,
@@ -37,6 +41,7 @@ class Definitions:
             resolve=calendars.resolve,
         )
         self._targets = targets
+        self._tasks = tasks or Tasks({})
         self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)
 
     async def define(
@@ -76,6 +81,11 @@ class Definitions:
         Parameters that are refused as they are, as for their size, may be too many to be looked through.
         """
         if not draft.target_service or not draft.target_method:
+            return
+        if draft.target_service == TASK:
+            # Also the parameters of one that is refused for them as they are: the name is asked first.
+            given = draft.parameters if with_parameters else None
+            await asyncio.to_thread(self._tasks.check, draft.target_method, given)
             return
         # in a thread: a contract that is not compiled in is read over the network
         if with_parameters:

@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         Path(__file__).parent.parent / "config",
         description="Folder of jobs.yaml, targets.yaml, queues.yaml and calendars.",
     )
+    task_modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Modules with tasks in Python, comma-separated, importable by every process (`PYTHONPATH`)."
+    )
+    extra_queues: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Queues beside those of queues.yaml, comma-separated; the same for every process."
+    )
     job_timeout: Seconds = Field(
         1800, le=86400, description="Seconds that an attempt may take, for jobs that do not say. Raise RabbitMQ's "
         "consumer_timeout with it."
@@ -162,10 +168,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_codes(cls, values: dict[str, object]) -> dict[str, object]:
-        codes = values.get("retryable_codes")
-        if isinstance(codes, str):
-            values["retryable_codes"] = frozenset(code.strip() for code in codes.split(",") if code.strip())
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in ("retryable_codes", "task_modules", "extra_queues"):
+            given = values.get(name)
+            if isinstance(given, str):
+                values[name] = tuple(item.strip() for item in given.split(",") if item.strip())
         return values
 
     @model_validator(mode="after")

@@ -10,7 +10,8 @@ from celery.exceptions import ImproperlyConfigured
 from celery.utils.text import str_to_list
 
 from shared.settings import stop
-from worker.app import celery_app, settings
+from shared.tasks.app import settings
+from worker.app import celery_app
 
 
 def main() -> None:

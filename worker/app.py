@@ -1,157 +1,24 @@
-"""The worker's Celery app, with the one task on it: `celery -A worker.app ...`. Also its composition root.
+"""What modules with tasks import: `from worker.app import celery_app, AsyncTask, current_execution`.
 
-What a process needs to run executions is built once a process, after a fork: gRPC channels and MongoDB clients do not
-survive one. Importing this module connects to nothing.
+Also the app that Celery's own commands find, as `celery -A worker.app inspect ping`. Server and beat import it too,
+through those modules: what makes a process a worker is loaded when Celery starts one, and no sooner.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-from datetime import timedelta
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-from celery import bootsteps, signals
-from celery.concurrency.prefork import TaskPool as PreforkPool
-from celery.exceptions import Ignore, Reject, Retry
-from celery.platforms import EX_OK
-from celery.worker import state as worker_state
+from celery import signals
 
-from shared import log as logs
-from shared import metrics
-from shared.domain.execution import State
-from shared.log import get_logger
-from shared.messaging.app import RUN_EXECUTION, make_app
-from shared.messaging.queues import load_queues
-from shared.settings import load_settings, stop
-from shared.store.mongo import connect
-from shared.targets import RegistryError, load_targets
-from worker.keeper import Keeper
-from worker.ledger import Ledger, StoppingError
-from worker.results import ExecutionFailed, ResultCopy, describe
-from worker.run import Runner
-from worker.stopping import Stopping
-from worker.target import TargetCaller
+from shared.tasks.app import celery_app
+from shared.tasks.execution import current_execution
+from shared.tasks.task import LedgeredTask as AsyncTask
 
-if TYPE_CHECKING:
-    from types import FrameType
+__all__ = ["AsyncTask", "app", "celery_app", "current_execution"]
 
-    from celery import Task
-
-log = get_logger()
-
-OTHER_METRICS_PORTS: Final = 50
-
-settings = load_settings()
-try:
-    _targets = load_targets(settings)
-except RegistryError as refused:
-    stop(str(refused))
-celery_app = make_app(settings, load_queues(settings.config_dir))
 app = celery_app
 
-_lock = Lock()
-_runners: dict[int, Runner] = {}
-_results = ResultCopy(celery_app.backend)
-_stopping = Stopping(settings.shutdown_grace)
 
-
-def runner(worker: str) -> Runner:
-    """Return this process's runner; build it, and start its keeper, when there is none yet."""
-    with _lock:
-        pid = os.getpid()
-        if pid not in _runners:
-            _runners.clear()  # a fork's copy of its parent's is of no use
-            _runners[pid] = _build(worker)
-        return _runners[pid]
-
-
-def _build(worker: str) -> Runner:
-    lease = timedelta(seconds=settings.execution_lease)
-    ledger = Ledger(connect(settings.mongodb_url), worker, lease, _stopping)
-    keeper = Keeper(ledger, lease, _stopping)
-    keeper.start()
-    metrics.serve(settings.bind_host, settings.worker_metrics_port, alternatives=OTHER_METRICS_PORTS)
-    caller = TargetCaller(_targets, settings.retryable_codes)
-    return Runner(ledger, keeper, caller, worker)
-
-
-class _StopStep(bootsteps.StartStopStep):
-    """Knows of every way in which a worker is stopped, before the pool waits for what runs."""
-
-    requires = ("celery.worker.components:Pool",)
-
-    def stop(self, _worker: object) -> None:
-        _stopping.begin()
-        log.info("worker stops", action="worker_stopping", grace_seconds=settings.shutdown_grace)
-
-
-celery_app.steps["worker"].add(_StopStep)
-celery_app.conf.worker_consumer = "worker.consumer:Consumer"
-
-
-@signals.worker_ready.connect
-def _stop_by_signal(**_: object) -> None:
-    """Stop by the same rule whatever the signal and the pool.
-
-    Celery's own handlers wait for what runs without end, or cut it off: those of SIGQUIT, and of a second SIGINT.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, _on_signal)
-
-
-def _on_signal(number: int, _frame: FrameType | None) -> None:
-    """Begin to stop; at the second signal, or SIGQUIT, without further grace. Logs nothing: locks may be held."""
-    if _stopping.asked() or number == signal.SIGQUIT:
-        _stopping.hurry()
-    else:
-        _stopping.begin()
-    worker_state.should_stop = EX_OK  # type: ignore[assignment]
-
-
-@celery_app.task(
-    name=RUN_EXECUTION,
-    bind=True,
-    # The copy of the result is ours to write: Celery would let Redis being away fail the task.
-    ignore_result=True,
-    throws=(ExecutionFailed,),
-)
-def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
-    """Run an execution. The message is a hint: a duplicate or late one finds nothing to do."""
-    if _stopping.asked():
-        raise Reject("the worker stops", requeue=True)
-    try:
-        outcome = runner(self.request.hostname or "worker").run(execution_id)
-    except StoppingError as stopping:
-        raise Reject(str(stopping), requeue=True) from stopping
-    _results.write(execution_id, outcome, self.request)
-    if outcome.state is State.SUCCEEDED:
-        return outcome.result
-    if outcome.state is State.FAILED:
-        raise ExecutionFailed(describe(outcome))
-    if outcome.state is State.PENDING:
-        # Celery and Flower call it a retry; the next message is the relay's to send.
-        raise Retry(describe(outcome))
-    raise Ignore(outcome.reason)
-
-
-@signals.setup_logging.connect
-def _configure_logs(**_: object) -> None:
-    logs.configure("celery-worker", settings.log_level, settings.log_format)
-    for repeated in ("celery.app.trace", "celery.worker.strategy"):
-        logging.getLogger(repeated).setLevel(logging.WARNING)  # our own lines say it with the ids
-
-
-@signals.worker_ready.connect
-def _build_early(sender: Any, **_: object) -> None:
-    """Be complete before the first message; and serve metrics also while there is none."""
-    if not isinstance(sender.pool, PreforkPool):
-        runner(sender.hostname)
-
-
-@signals.worker_process_init.connect
-def _build_in_child(sender: str, **_: object) -> None:
-    """Do the same in the processes of the prefork pool."""
-    runner(sender)
+@signals.celeryd_init.connect
+def _become_a_worker(**_: Any) -> None:
+    import worker.process  # noqa: F401, PLC0415 - see above

@@ -34,6 +34,8 @@ LARGEST_PARAMETERS: Final = 256 * 1024
 """Bytes of JSON; every execution carries a copy."""
 LONGEST_TIMEOUT: Final = timedelta(days=1)
 HIGHEST_PRIORITY: Final = 9
+TASK: Final = "task"
+"""The target_service of jobs that run a function, whose name is their target_method. No target may have this name."""
 
 
 class JobType(StrEnum):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 RUN_EXECUTION: Final = "scheduler.run_execution"
-"""The one task; its argument is an execution id."""
+"""The one task that messages name; its argument is an execution id."""
 
 
 @signals.setup_logging.connect
@@ -21,9 +21,9 @@ def _keep_our_logs(**_: object) -> None:
     """Tell Celery that logging is set up: with a receiver of this signal it leaves that alone."""
 
 
-def make_app(settings: Settings, queues: Queues) -> Celery:
-    """Return a Celery app. Connects to nothing until it is used."""
-    app = Celery("scheduler", broker=settings.celery_broker_url, backend=settings.celery_result_backend)
+def make_app(settings: Settings, queues: Queues, kind: type[Celery] = Celery) -> Celery:
+    """Return a Celery app of the given kind. Connects to nothing until it is used."""
+    app = kind("scheduler", broker=settings.celery_broker_url, backend=settings.celery_result_backend)
     app.conf.update(
         task_queues=queues.declarations(),
         task_default_queue=queues.by_type[JobType.CUSTOM],

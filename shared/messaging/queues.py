@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -13,7 +13,7 @@ from shared.domain.job import HIGHEST_PRIORITY, JobType
 from shared.settings import stop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MANUAL: Final = "manual"
@@ -50,8 +50,11 @@ class Queues:
         ]
 
 
-def load_queues(folder: Path) -> Queues:
-    """Read queues.yaml, or end the process with one sentence that names all that is wrong with it."""
+def load_queues(folder: Path, extra: Sequence[str] = ()) -> Queues:
+    """Read queues.yaml, or end the process with one sentence that names all that is wrong with it.
+
+    extra: names of further queues, EXTRA_QUEUES; one that queues.yaml has as well is no mistake.
+    """
     path = folder / "queues.yaml"
     try:
         entries = yaml.safe_load(path.read_text())["queues"]
@@ -60,15 +63,25 @@ def load_queues(folder: Path) -> Queues:
         stop(f"{path}: cannot be read as a map `queues` of names: {error!r}")
     if problems:
         stop(f"{path}: {'; '.join(problems)}")
-    return queues
+    if wrong := [name for name in extra if not _is_name(name)]:
+        stop(f"EXTRA_QUEUES: {'; '.join(map(_not_a_name, wrong))}")
+    return replace(queues, names=queues.names | set(extra))
+
+
+def _is_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and name != DEAD_LETTER
+
+
+def _not_a_name(name: object) -> str:
+    return f"'{name}' is not a name for a queue (a-z, 0-9, _ . -, at most 63, and not {DEAD_LETTER})"
 
 
 def _read(entries: Mapping[str, Mapping[str, Any] | None]) -> tuple[Queues, list[str]]:
     problems = []
     by_type: dict[JobType, str] = {}
     for name, entry in entries.items():
-        if not _NAME.fullmatch(str(name)) or name == DEAD_LETTER:
-            problems.append(f"'{name}' is not a name for a queue (a-z, 0-9, _ . -, at most 63, and not {DEAD_LETTER})")
+        if not _is_name(str(name)):
+            problems.append(_not_a_name(name))
         given = (entry or {}).get("job_type")
         if given is None:
             continue

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from shared.domain.errors import SchedulerError
+from shared.domain.job import TASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,6 +78,8 @@ def _target(name: object, entry: object, variables: Mapping[str, str], problems:
 
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         refusal("")("a name is text of letters, digits, dots and dashes, at most 63, in quotes if it is a number")
+    elif name == TASK:
+        refusal("")(f"the name '{TASK}' is reserved: jobs that run tasks in Python have it as their target_service")
     if not isinstance(entry, dict):
         refusal("")("expected an object with an address, and services where there is need")
         return Target(str(name), "")

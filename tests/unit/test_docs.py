@@ -84,7 +84,7 @@ def shown_default(name: str) -> str:
     default = Settings.model_fields[name].default
     if isinstance(default, Path):
         default = default.relative_to(ROOT)
-    if isinstance(default, frozenset):
+    if isinstance(default, frozenset | tuple):
         default = ",".join(sorted(default))
     if isinstance(default, bool):
         default = str(default).lower()

@@ -1,0 +1,107 @@
+"""The tasks that there are: those that the modules in TASK_MODULES register, checked once at start."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.text import closest, excerpt
+from shared.settings import stop
+from shared.tasks.signature import SignatureError
+from shared.tasks.task import LedgeredTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from celery import Celery
+
+    from shared.messaging.queues import Queues
+
+_OURS: Final = ("celery.", "scheduler.")
+"""How the names of tasks begin that are not users': Celery's own, and the one that messages name."""
+
+_MOST_NAMED: Final = 20
+
+
+class Tasks:
+    """All tasks by name."""
+
+    def __init__(self, tasks: Mapping[str, LedgeredTask]) -> None:
+        self._tasks = dict(tasks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all tasks, sorted."""
+        return tuple(sorted(self._tasks))
+
+    def get(self, name: str) -> LedgeredTask:
+        """Return a task; raises InvalidInput on `target_method` when there is none of this name."""
+        if name in self._tasks:
+            return self._tasks[name]
+        close = closest(name, self.names)
+        meant = f"; did you mean {close}?" if close else ""
+        more = f", and {len(self.names) - _MOST_NAMED} more" if len(self.names) > _MOST_NAMED else ""
+        known = f"known: {', '.join(self.names[:_MOST_NAMED])}{more}; " if self.names else ""
+        sentence = f"{excerpt(name)!r} is not a task{meant} ({known}TASK_MODULES names the modules)"
+        raise InvalidInput([Violation("target_method", sentence)])
+
+    def check(self, name: str, parameters: Mapping[str, Any] | None) -> None:
+        """Check that a call fits the task's signature; without parameters, that there is the task.
+
+        Raises InvalidInput with all violations, on `target_method` or fields of `parameters`.
+        """
+        task = self.get(name)
+        if parameters is not None:
+            task.accepts.read(parameters)
+
+    def bind(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters, in JSON, of a call with these arguments. Raises InvalidInput as check does."""
+        return self.get(name).accepts.bind(args, kwargs)
+
+
+def load_tasks(app: Celery, modules: Sequence[str], queues: Queues) -> Tasks:
+    """Import the modules, and return what they have registered; or end the process with a sentence on all mistakes."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 - whatever a user's module raises
+            stop(f"TASK_MODULES: {module} can't be imported: {_said(error)}")
+    registered: dict[str, Any] = {name: task for name, task in app.tasks.items() if not name.startswith(_OURS)}
+    if wrong := [*_mistakes(registered, queues), *_unknown_queues(app.conf.beat_schedule, queues)]:
+        stop("; ".join(wrong))
+    return Tasks(registered)
+
+
+def _said(error: Exception) -> str:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    # The first is ours; without another one, the module was not found at all.
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 1 else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
+def _mistakes(tasks: Mapping[str, Any], queues: Queues) -> Iterable[str]:
+    for name, task in tasks.items():
+        if not isinstance(task, LedgeredTask):
+            yield f"the task {name}: its base is not worker.app.AsyncTask, and nothing would run it"
+            continue
+        try:
+            task.accepts  # noqa: B018 - reads the signature, once
+        except SignatureError as error:
+            yield f"the task {name}: {error}"
+        queue = getattr(task, "queue", None)
+        if queue is not None and str(getattr(queue, "name", queue)) not in queues.names:
+            yield f"the task {name}: {_undeclared(queue, queues)}"
+
+
+def _unknown_queues(schedule: Mapping[str, Mapping[str, Any]], queues: Queues) -> Iterable[str]:
+    for name, entry in schedule.items():
+        queue = (entry.get("options") or {}).get("queue")
+        if queue is not None and queue not in queues.names:
+            yield f"beat_schedule['{name}']: {_undeclared(queue, queues)}"
+
+
+def _undeclared(queue: object, queues: Queues) -> str:
+    known = ", ".join(sorted(queues.names))
+    return f"the queue '{queue}' is not declared, in queues.yaml or by EXTRA_QUEUES (declared: {known})"

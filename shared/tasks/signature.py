@@ -1,0 +1,171 @@
+"""A task's parameters: JSON to what its function is called with, checked against the signature and its annotations."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.text import closest, excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_MOST_VIOLATIONS: Final = 100
+"""More are not looked for: a status has room for fewer."""
+_MOST_NAMED: Final = 20
+
+
+class SignatureError(Exception):
+    """A function whose parameters can't be read from JSON; the message says why."""
+
+
+class Signature:
+    """The parameters of a function, by name: an object in JSON, as jobs have it.
+
+    `*args` is a list under its name; `**kwargs` lets in names of any kind. A value is what pydantic makes of it in its
+    lax mode: 42 also from "42", a datetime from RFC 3339, a model or dataclass from an object.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        """Read the signature. Raises SignatureError when an annotation can't be resolved, or has no form in JSON."""
+        try:
+            signature = inspect.signature(function)
+            hints = get_type_hints(function, include_extras=True)
+        except Exception as error:  # whatever an annotation raises when it is evaluated
+            raise SignatureError(f"its annotations can't be resolved: {error}") from error
+        self._parameters = signature.parameters
+        self._signature = signature
+        self._adapters = {name: _adapter(name, hints.get(name, Any)) for name in self._parameters}
+        self._rest = self._named(inspect.Parameter.VAR_POSITIONAL)
+        self._extra = self._named(inspect.Parameter.VAR_KEYWORD)
+        self._known = [name for name in self._parameters if name != self._extra]
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters, in JSON, of a call with these arguments; raises InvalidInput when they do not fit."""
+        try:
+            bound = self._signature.bind_partial(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidInput([Violation("parameters", f"{error} (it has {self._names()})")]) from error
+        arguments = dict(bound.arguments)
+        extra = arguments.pop(self._extra, {}) if self._extra else {}
+        if both := sorted(arguments.keys() & extra.keys()):
+            raise InvalidInput([Violation(f"parameters.{name}", "it is given twice") for name in both])
+        try:
+            parameters: dict[str, Any] = to_jsonable_python({**arguments, **extra}, inf_nan_mode="constants")
+        except (PydanticSerializationError, ValueError) as error:
+            raise InvalidInput([Violation("parameters", f"they can't be written as JSON: {error}")]) from error
+        self.read(parameters)
+        return parameters
+
+    def read(self, parameters: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments that the function is called with; raises InvalidInput with all violations."""
+        found: list[Violation] = []
+        arguments: dict[str, Any] = {}
+        for name, parameter in self._parameters.items():
+            if name in parameters and name != self._extra:
+                arguments[name] = self._value(name, parameters[name], found)
+            elif parameter.default is parameter.empty and name not in {self._rest, self._extra}:
+                found.append(Violation(f"parameters.{name}", "it is required"))
+        for name in sorted(parameters.keys() - set(self._known)):
+            if self._extra is None:
+                found.append(Violation(f"parameters.{excerpt(name)}", self._no_such(name)))
+                continue
+            value = _read(self._adapters[self._extra], parameters[name], f"parameters.{excerpt(name)}", found)
+            arguments.setdefault(self._extra, {})[name] = value
+        if found:
+            raise InvalidInput(found[:_MOST_VIOLATIONS])
+        bound = inspect.BoundArguments(self._signature, OrderedDict(arguments))
+        bound.apply_defaults()  # also those in the middle: what follows them may go by position only
+        return list(bound.args), bound.kwargs
+
+    def _value(self, name: str, given: Any, found: list[Violation]) -> Any:
+        path = f"parameters.{name}"
+        if name != self._rest:
+            return _read(self._adapters[name], given, path, found)
+        if not isinstance(given, list):
+            found.append(Violation(path, f"{_shown(given)} is not a list"))
+            return ()
+        return tuple(_read(self._adapters[name], item, f"{path}[{index}]", found) for index, item in enumerate(given))
+
+    def _named(self, kind: inspect._ParameterKind) -> str | None:
+        return next((name for name, parameter in self._parameters.items() if parameter.kind is kind), None)
+
+    def _no_such(self, name: str) -> str:
+        close = closest(name, self._known)
+        meant = f"; did you mean {close}?" if close else ""
+        return f"it has no such parameter{meant} (it has {self._names()})"
+
+    def _names(self) -> str:
+        more = len(self._known) - _MOST_NAMED
+        return ", ".join([*self._known[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]) or "none"
+
+
+def _adapter(name: str, hint: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(hint)
+    except PydanticUserError as error:
+        said = str(error.message).partition("\n")[0]
+        raise SignatureError(f"the annotation of {name} has no form in JSON: {said}") from error
+
+
+def _read(kind: TypeAdapter[Any], given: Any, path: str, found: list[Violation]) -> Any:
+    try:
+        return kind.validate_json(json.dumps(given, allow_nan=False))
+    except ValidationError as refused:
+        for error in refused.errors(include_url=False, include_context=False):
+            where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+            said = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            expected = "expected " if error["msg"].startswith("Input should be ") else ""
+            found.append(Violation(path + where, f"{_shown(error['input'])} does not fit: {expected}{said}"))
+    except (TypeError, ValueError) as error:
+        found.append(Violation(path, f"it can't be written as JSON: {error}"))
+    return None
+
+
+def _shown(value: Any) -> str:
+    return excerpt(repr(value))
+
+
+def what_is_not_json(value: Any) -> str | None:
+    """Return where a value is not JSON, and why; None when all of it is: finite numbers, names that are strings."""
+    try:
+        return next(_unfit(value, "the result"), None)
+    except RecursionError:
+        return "the result is nested too deeply, or contains itself"
+
+
+def _unfit(value: Any, path: str) -> Iterator[str]:
+    match value:
+        case None | bool() | int():
+            return
+        case str() if not _is_text(value):
+            yield f"{path} is a text that cannot be written as UTF-8"
+        case float() if not math.isfinite(value):
+            yield f"{path} is {value}, and JSON has finite numbers only"
+        case str() | float():
+            return
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _unfit(item, f"{path}[{index}]")
+        case dict() if odd := [key for key in value if not isinstance(key, str) or not _is_text(key)]:
+            yield f"{path} has the key {_shown(odd[0])}, and JSON's keys are strings"
+        case dict():
+            for key, item in value.items():
+                yield from _unfit(item, f"{path}.{excerpt(key)}")
+        case _:
+            yield f"{path} is of the type {type(value).__qualname__}, which JSON does not have"
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
