@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """How far an execution has got. SKIPPED and COALESCED are decisions not to run; CLOSED ends an epoch's chain."""
+    """How far an execution has got. SKIPPED and COALESCED are decisions not to run; CLOSED ends an epoch's chain.
+
+    WAITING: it was started, and ends when its parts have: the items of a fan-out, the steps of a workflow.
+    """
 
     PENDING = "PENDING"
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
+    WAITING = "WAITING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
@@ -33,7 +37,8 @@ class State(StrEnum):
 SUCCESSORS: Final[Mapping[State, frozenset[State]]] = {
     State.PENDING: frozenset({State.QUEUED, State.RUNNING, State.CANCELLED, State.SKIPPED}),
     State.QUEUED: frozenset({State.RUNNING, State.PENDING, State.CANCELLED, State.SKIPPED}),
-    State.RUNNING: frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PENDING}),
+    State.RUNNING: frozenset({State.WAITING, State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PENDING}),
+    State.WAITING: frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED}),
     State.SUCCEEDED: frozenset(),
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
@@ -63,6 +68,10 @@ class Trigger(StrEnum):
     MANUAL = "MANUAL"
     RETRY = "RETRY"
     BACKFILL = "BACKFILL"
+    API = "API"
+    """Code that calls a task: `delay`, `apply_async`, Celery's canvas."""
+    PART = "PART"
+    """Another execution, of which it is a part: an item of a fan-out, a step of a workflow."""
 
 
 def basic_iso(instant: datetime) -> str:
@@ -88,6 +97,15 @@ def manual_id(uid: str, token: str) -> str:
 def retry_id(uid: str, token: str) -> str:
     """Return the id of a retry of an execution that had ended; the token as of a run by hand."""
     return f"{uid}.r.{token}"
+
+
+def part_id(parent_id: str, name: str) -> str:
+    """Return the id of a part of an execution: by the parent's and the part's name, so that it is inserted once.
+
+    Not within the ids of a job's chain, whose second part is a number.
+    """
+    uid, _, rest = parent_id.partition(".")
+    return f"{uid}.p.{rest}.{name}" if rest else f"{uid}.p.{name}"
 
 
 def trace_id_of(execution_id: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.exclusions import no_calendars
+from shared.domain.flow import Workflow
 from shared.domain.plan import Mode
 from shared.domain.policies import Policies
 from shared.domain.retry import Jitter, RetryPolicy, RetryWindow
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.domain.exclusions import ExclusionTerms, Resolve
+    from shared.domain.flow import Flow
     from shared.domain.schedule import Schedule
 
 JOB_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -136,6 +138,7 @@ class JobDefinition:
     retry: RetryPolicy
     policies: Policies
     labels: Mapping[str, str]
+    flow: Flow | None = None
 
     def __post_init__(self) -> None:
         if violations := _violations(self):
@@ -176,6 +179,7 @@ class JobDraft:
     policies: Mapping[str, Any] = field(default_factory=dict)
     """The fields of Policies that the client gave."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    flow: Flow | None = None
 
 
 _SAME_IN_DRAFT: Final = {f.name for f in fields(JobDefinition)} & {f.name for f in fields(JobDraft)} - {"policies"}
@@ -282,16 +286,27 @@ def _violations(job: JobDefinition | JobDraft) -> list[Violation]:
         refuse("name", f"{len(job.name):,} characters are too many (at most {LONGEST_NAME})")
     if len(job.description) > LONGEST_DESCRIPTION:
         refuse("description", f"{len(job.description):,} characters are too many (at most {LONGEST_DESCRIPTION:,})")
-    if not job.target_service:
-        refuse("target_service", "a target is required, as scraper-service")
-    if not job.target_method:
-        refuse("target_method", "a method is required, as ScrapeCompetitorPrices")
+    found += _target_violations(job)
     if job.priority is not None and not 0 <= job.priority <= HIGHEST_PRIORITY:
         refuse("priority", f"{job.priority} is not a priority (0-{HIGHEST_PRIORITY})")
     if job.timeout is not None and not timedelta(0) < job.timeout <= LONGEST_TIMEOUT:
         refuse("timeout", f"{job.timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 24 h)")
     found += _parameter_violations(job.parameters)
     found += _label_violations(job.labels)
+    return found
+
+
+def _target_violations(job: JobDefinition | JobDraft) -> list[Violation]:
+    if isinstance(job.flow, Workflow):
+        said = "a job that is a workflow calls what its steps name; leave it out"
+        return [
+            Violation(name, said) for name in ("target_service", "target_method", "parameters") if getattr(job, name)
+        ]
+    found = []
+    if not job.target_service:
+        found.append(Violation("target_service", "a target is required, as scraper-service"))
+    if not job.target_method:
+        found.append(Violation("target_method", "a method is required, as ScrapeCompetitorPrices"))
     return found
 
 

@@ -182,8 +182,92 @@ class Policies(_message.Message):
     delete_after_done: bool
     def __init__(self, misfire: _Optional[_Union[Policies.Misfire, str]] = ..., misfire_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., misfire_limit: _Optional[int] = ..., overlap: _Optional[_Union[Policies.Overlap, str]] = ..., buffer_limit: _Optional[int] = ..., max_concurrent: _Optional[int] = ..., on_worker_lost: _Optional[_Union[Policies.WorkerLost, str]] = ..., pause_on_failure: _Optional[int] = ..., delete_after_done: _Optional[bool] = ...) -> None: ...
 
+class FanOut(_message.Message):
+    __slots__ = ("items", "source", "max_parallel", "failure_policy", "min_succeeded", "min_share", "key", "items_from")
+    class FailurePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FAILURE_POLICY_UNSPECIFIED: _ClassVar[FanOut.FailurePolicy]
+        FAILURE_POLICY_ALL: _ClassVar[FanOut.FailurePolicy]
+        FAILURE_POLICY_AT_LEAST: _ClassVar[FanOut.FailurePolicy]
+        FAILURE_POLICY_SHARE: _ClassVar[FanOut.FailurePolicy]
+        FAILURE_POLICY_IGNORE: _ClassVar[FanOut.FailurePolicy]
+    FAILURE_POLICY_UNSPECIFIED: FanOut.FailurePolicy
+    FAILURE_POLICY_ALL: FanOut.FailurePolicy
+    FAILURE_POLICY_AT_LEAST: FanOut.FailurePolicy
+    FAILURE_POLICY_SHARE: FanOut.FailurePolicy
+    FAILURE_POLICY_IGNORE: FanOut.FailurePolicy
+    class Source(_message.Message):
+        __slots__ = ("target_service", "target_method", "parameters", "path")
+        TARGET_SERVICE_FIELD_NUMBER: _ClassVar[int]
+        TARGET_METHOD_FIELD_NUMBER: _ClassVar[int]
+        PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+        PATH_FIELD_NUMBER: _ClassVar[int]
+        target_service: str
+        target_method: str
+        parameters: _struct_pb2.Struct
+        path: str
+        def __init__(self, target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., path: _Optional[str] = ...) -> None: ...
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MAX_PARALLEL_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    MIN_SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
+    MIN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FROM_FIELD_NUMBER: _ClassVar[int]
+    items: _struct_pb2.ListValue
+    source: FanOut.Source
+    max_parallel: int
+    failure_policy: FanOut.FailurePolicy
+    min_succeeded: int
+    min_share: float
+    key: str
+    items_from: str
+    def __init__(self, items: _Optional[_Union[_struct_pb2.ListValue, _Mapping]] = ..., source: _Optional[_Union[FanOut.Source, _Mapping]] = ..., max_parallel: _Optional[int] = ..., failure_policy: _Optional[_Union[FanOut.FailurePolicy, str]] = ..., min_succeeded: _Optional[int] = ..., min_share: _Optional[float] = ..., key: _Optional[str] = ..., items_from: _Optional[str] = ...) -> None: ...
+
+class Workflow(_message.Message):
+    __slots__ = ("steps",)
+    class Requires(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REQUIRES_UNSPECIFIED: _ClassVar[Workflow.Requires]
+        REQUIRES_SUCCESS: _ClassVar[Workflow.Requires]
+        REQUIRES_END: _ClassVar[Workflow.Requires]
+    REQUIRES_UNSPECIFIED: Workflow.Requires
+    REQUIRES_SUCCESS: Workflow.Requires
+    REQUIRES_END: Workflow.Requires
+    class Step(_message.Message):
+        __slots__ = ("name", "after", "target_service", "target_method", "parameters", "fan_out", "retry_policy", "timeout", "queue", "priority", "when", "requires")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        AFTER_FIELD_NUMBER: _ClassVar[int]
+        TARGET_SERVICE_FIELD_NUMBER: _ClassVar[int]
+        TARGET_METHOD_FIELD_NUMBER: _ClassVar[int]
+        PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+        FAN_OUT_FIELD_NUMBER: _ClassVar[int]
+        RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
+        TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+        QUEUE_FIELD_NUMBER: _ClassVar[int]
+        PRIORITY_FIELD_NUMBER: _ClassVar[int]
+        WHEN_FIELD_NUMBER: _ClassVar[int]
+        REQUIRES_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        after: _containers.RepeatedScalarFieldContainer[str]
+        target_service: str
+        target_method: str
+        parameters: _struct_pb2.Struct
+        fan_out: FanOut
+        retry_policy: RetryPolicy
+        timeout: _duration_pb2.Duration
+        queue: str
+        priority: int
+        when: str
+        requires: Workflow.Requires
+        def __init__(self, name: _Optional[str] = ..., after: _Optional[_Iterable[str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., fan_out: _Optional[_Union[FanOut, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., when: _Optional[str] = ..., requires: _Optional[_Union[Workflow.Requires, str]] = ...) -> None: ...
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    steps: _containers.RepeatedCompositeFieldContainer[Workflow.Step]
+    def __init__(self, steps: _Optional[_Iterable[_Union[Workflow.Step, _Mapping]]] = ...) -> None: ...
+
 class ScheduledJob(_message.Message):
-    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message", "updated_by", "policies")
+    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message", "updated_by", "policies", "fan_out", "workflow", "expires", "managed_by")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ScheduledJob.State]
@@ -229,6 +313,10 @@ class ScheduledJob(_message.Message):
     STATUS_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     UPDATED_BY_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
+    FAN_OUT_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    MANAGED_BY_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     uid: str
     name: str
@@ -253,10 +341,14 @@ class ScheduledJob(_message.Message):
     status_message: str
     updated_by: str
     policies: Policies
-    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ..., updated_by: _Optional[str] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ...) -> None: ...
+    fan_out: FanOut
+    workflow: Workflow
+    expires: _duration_pb2.Duration
+    managed_by: str
+    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ..., updated_by: _Optional[str] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ..., fan_out: _Optional[_Union[FanOut, _Mapping]] = ..., workflow: _Optional[_Union[Workflow, _Mapping]] = ..., expires: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., managed_by: _Optional[str] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("execution_id", "job_id", "job_name", "trigger", "nominal_time", "due_time", "started_at", "finished_at", "state", "attempt", "max_attempts", "queue", "worker", "target_service", "target_method", "result", "result_truncated", "error", "cancel_requested", "transitions", "reason", "first_time", "last_time", "occurrence_count", "workers_lost", "trace_id", "tzdata_version", "retry_of", "held")
+    __slots__ = ("execution_id", "job_id", "job_name", "trigger", "nominal_time", "due_time", "started_at", "finished_at", "state", "attempt", "max_attempts", "queue", "worker", "target_service", "target_method", "result", "result_truncated", "error", "cancel_requested", "transitions", "reason", "first_time", "last_time", "occurrence_count", "workers_lost", "trace_id", "tzdata_version", "retry_of", "held", "progress", "parent_execution_id", "part_name", "part_key", "parts")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Execution.State]
@@ -268,6 +360,7 @@ class Execution(_message.Message):
         STATE_CANCELLED: _ClassVar[Execution.State]
         STATE_SKIPPED: _ClassVar[Execution.State]
         STATE_COALESCED: _ClassVar[Execution.State]
+        STATE_WAITING: _ClassVar[Execution.State]
     STATE_UNSPECIFIED: Execution.State
     STATE_PENDING: Execution.State
     STATE_QUEUED: Execution.State
@@ -277,6 +370,7 @@ class Execution(_message.Message):
     STATE_CANCELLED: Execution.State
     STATE_SKIPPED: Execution.State
     STATE_COALESCED: Execution.State
+    STATE_WAITING: Execution.State
     class Trigger(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TRIGGER_UNSPECIFIED: _ClassVar[Execution.Trigger]
@@ -284,11 +378,40 @@ class Execution(_message.Message):
         TRIGGER_MANUAL: _ClassVar[Execution.Trigger]
         TRIGGER_RETRY: _ClassVar[Execution.Trigger]
         TRIGGER_BACKFILL: _ClassVar[Execution.Trigger]
+        TRIGGER_API: _ClassVar[Execution.Trigger]
+        TRIGGER_PART: _ClassVar[Execution.Trigger]
     TRIGGER_UNSPECIFIED: Execution.Trigger
     TRIGGER_SCHEDULE: Execution.Trigger
     TRIGGER_MANUAL: Execution.Trigger
     TRIGGER_RETRY: Execution.Trigger
     TRIGGER_BACKFILL: Execution.Trigger
+    TRIGGER_API: Execution.Trigger
+    TRIGGER_PART: Execution.Trigger
+    class Progress(_message.Message):
+        __slots__ = ("done", "total", "message", "time")
+        DONE_FIELD_NUMBER: _ClassVar[int]
+        TOTAL_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        TIME_FIELD_NUMBER: _ClassVar[int]
+        done: float
+        total: float
+        message: str
+        time: _timestamp_pb2.Timestamp
+        def __init__(self, done: _Optional[float] = ..., total: _Optional[float] = ..., message: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    class Parts(_message.Message):
+        __slots__ = ("total", "states")
+        class StatesEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: int
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+        TOTAL_FIELD_NUMBER: _ClassVar[int]
+        STATES_FIELD_NUMBER: _ClassVar[int]
+        total: int
+        states: _containers.ScalarMap[str, int]
+        def __init__(self, total: _Optional[int] = ..., states: _Optional[_Mapping[str, int]] = ...) -> None: ...
     class Error(_message.Message):
         __slots__ = ("code", "message", "retryable")
         CODE_FIELD_NUMBER: _ClassVar[int]
@@ -340,6 +463,11 @@ class Execution(_message.Message):
     TZDATA_VERSION_FIELD_NUMBER: _ClassVar[int]
     RETRY_OF_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PARENT_EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    PART_NAME_FIELD_NUMBER: _ClassVar[int]
+    PART_KEY_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
     job_id: str
     job_name: str
@@ -369,10 +497,15 @@ class Execution(_message.Message):
     tzdata_version: str
     retry_of: str
     held: bool
-    def __init__(self, execution_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., trigger: _Optional[_Union[Execution.Trigger, str]] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[Execution.State, str]] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., queue: _Optional[str] = ..., worker: _Optional[str] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., result_truncated: _Optional[bool] = ..., error: _Optional[_Union[Execution.Error, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., transitions: _Optional[_Iterable[_Union[Execution.Transition, _Mapping]]] = ..., reason: _Optional[str] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., occurrence_count: _Optional[int] = ..., workers_lost: _Optional[int] = ..., trace_id: _Optional[str] = ..., tzdata_version: _Optional[str] = ..., retry_of: _Optional[str] = ..., held: _Optional[bool] = ...) -> None: ...
+    progress: Execution.Progress
+    parent_execution_id: str
+    part_name: str
+    part_key: str
+    parts: Execution.Parts
+    def __init__(self, execution_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., trigger: _Optional[_Union[Execution.Trigger, str]] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[Execution.State, str]] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., queue: _Optional[str] = ..., worker: _Optional[str] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., result_truncated: _Optional[bool] = ..., error: _Optional[_Union[Execution.Error, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., transitions: _Optional[_Iterable[_Union[Execution.Transition, _Mapping]]] = ..., reason: _Optional[str] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., occurrence_count: _Optional[int] = ..., workers_lost: _Optional[int] = ..., trace_id: _Optional[str] = ..., tzdata_version: _Optional[str] = ..., retry_of: _Optional[str] = ..., held: _Optional[bool] = ..., progress: _Optional[_Union[Execution.Progress, _Mapping]] = ..., parent_execution_id: _Optional[str] = ..., part_name: _Optional[str] = ..., part_key: _Optional[str] = ..., parts: _Optional[_Union[Execution.Parts, _Mapping]] = ...) -> None: ...
 
 class CreateScheduledJobRequest(_message.Message):
-    __slots__ = ("name", "job_type", "target_service", "target_method", "schedule_config", "parameters", "description", "job_id", "queue", "priority", "timeout", "retry_policy", "labels", "policies")
+    __slots__ = ("name", "job_type", "target_service", "target_method", "schedule_config", "parameters", "description", "job_id", "queue", "priority", "timeout", "retry_policy", "labels", "policies", "fan_out", "workflow", "expires")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -394,6 +527,9 @@ class CreateScheduledJobRequest(_message.Message):
     RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
+    FAN_OUT_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
     name: str
     job_type: JobType
     target_service: str
@@ -408,7 +544,10 @@ class CreateScheduledJobRequest(_message.Message):
     retry_policy: RetryPolicy
     labels: _containers.ScalarMap[str, str]
     policies: Policies
-    def __init__(self, name: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., description: _Optional[str] = ..., job_id: _Optional[str] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ...) -> None: ...
+    fan_out: FanOut
+    workflow: Workflow
+    expires: _duration_pb2.Duration
+    def __init__(self, name: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., description: _Optional[str] = ..., job_id: _Optional[str] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ..., fan_out: _Optional[_Union[FanOut, _Mapping]] = ..., workflow: _Optional[_Union[Workflow, _Mapping]] = ..., expires: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class CreateScheduledJobResponse(_message.Message):
     __slots__ = ("job_id", "job", "warnings")
@@ -572,14 +711,16 @@ class CancelExecutionResponse(_message.Message):
     def __init__(self, execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
 
 class RetryExecutionRequest(_message.Message):
-    __slots__ = ("execution_id", "request_id", "queue")
+    __slots__ = ("execution_id", "request_id", "queue", "from_start")
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
+    FROM_START_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
     request_id: str
     queue: str
-    def __init__(self, execution_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ...) -> None: ...
+    from_start: bool
+    def __init__(self, execution_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ..., from_start: _Optional[bool] = ...) -> None: ...
 
 class RetryExecutionResponse(_message.Message):
     __slots__ = ("execution_id", "execution")
@@ -602,18 +743,22 @@ class GetExecutionResponse(_message.Message):
     def __init__(self, execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
 
 class ListExecutionsRequest(_message.Message):
-    __slots__ = ("job_id", "states", "include_decisions", "page_size", "page_token")
+    __slots__ = ("job_id", "states", "include_decisions", "page_size", "page_token", "parent_execution_id", "part_key")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_DECISIONS_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PARENT_EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    PART_KEY_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     states: _containers.RepeatedScalarFieldContainer[Execution.State]
     include_decisions: bool
     page_size: int
     page_token: str
-    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[Execution.State, str]]] = ..., include_decisions: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    parent_execution_id: str
+    part_key: str
+    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[Execution.State, str]]] = ..., include_decisions: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., parent_execution_id: _Optional[str] = ..., part_key: _Optional[str] = ...) -> None: ...
 
 class ListExecutionsResponse(_message.Message):
     __slots__ = ("executions", "next_page_token")

@@ -21,7 +21,7 @@ BY_ID: Final = [("_id", 1)]
 
 ROW_FIELDS: Final = dict.fromkeys(
     (
-        "job_id", "state", "run", "nominal_time", "last", "count", "decided_at",
+        "job_id", "state", "run", "part", "nominal_time", "last", "count", "decided_at",
         "transitions.number", "transitions.state", "transitions.at",
     ),
     1,
@@ -62,12 +62,12 @@ def uid_of(document_id: str) -> str:
 def to_ledger_row(document: Mapping[str, Any]) -> LedgerRow:
     """Read a row. Raises KeyError, TypeError or ValueError for one that is none."""
     get = document.get
-    number = document["_id"].split(".", 2)[1]
+    number = document["_id"].partition(".")[2].partition(".")[0]
     return LedgerRow(
         execution_id=document["_id"],
         epoch=int(number) if number.isdecimal() else None,
         state=State(document["state"]),
-        run=get("run"),
+        run=get("run", get("part")),
         first=document["nominal_time"],
         last=get("last"),
         count=get("count", 1),

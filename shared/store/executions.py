@@ -24,17 +24,19 @@ from shared.domain.execution import (
 )
 from shared.domain.plan import Row
 from shared.domain.zones import tzdata_version
-from shared.store.jobs import WITH_RETRY_DEFAULTS, retry_policy
+from shared.store.flows import to_flow
 from shared.store.pipeline import NOW, from_now, has_ended, is_past, literal, milliseconds, up_to
+from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from shared.domain.flow import Flow
     from shared.domain.retry import RetryPolicy
 
 COLLECTION: Final = "executions"
-SCHEMA: Final = 2
-"""Of documents that are written. Those of 1 lack `policies` and the last four of `retry`.
+SCHEMA: Final = 3
+"""Of documents that are written. Those of 1 lack `policies` and the last four of `retry`; those of 2 have no parts.
 
 Older ones are read with defaults, and migrated by the claim. Newer ones are neither claimed nor rescued.
 """
@@ -84,7 +86,7 @@ def scheduled_document(
         "tzdata": job["installed"]["schedule"].get("tzdata") or tzdata_version(),
     }
     if row.state is State.PENDING and row.first is not None:
-        document |= _pending(job, document["_id"], row.due_at or row.first, now, by, row.reason or "due")
+        document |= pending_fields(job, document["_id"], row.due_at or row.first, now, by, row.reason or "due")
         if retry_until is not None:
             document["retry_until"] = retry_until
         if row.held:
@@ -94,7 +96,7 @@ def scheduled_document(
         return document
     document["finished_at"] = now
     if row.state in DECISIONS_NOT_TO_RUN:
-        return document | {"run": False, "transitions": [_first_transition(row.state, now, by, row.reason)]}
+        return document | {"run": False, "transitions": [first_transition(row.state, now, by, row.reason)]}
     return document
 
 
@@ -107,29 +109,38 @@ def manual_document(
 
 
 def retry_document(
-    ended: Mapping[str, Any], token: str, queue: str, trace_id: str, now: datetime, by: str
+    ended: Mapping[str, Any], token: str, queue: str, trace_id: str, now: datetime, by: str, *, reuse: bool = False
 ) -> dict[str, Any]:
-    """Return the document of another run of a row that has ended: the same work, with all attempts before it."""
-    job = {
-        **ended,
-        "_id": ended["job_id"],
-        "uid": ended["job_uid"],
-        "name": ended["job_name"],
-        "revision": ended["job_revision"],
-    }
+    """Return the document of another run of a row that has ended: the same work, with all attempts before it.
+
+    reuse: of a row that has parts, do only what has not succeeded.
+    """
+    job = as_job(ended)
     document = _asked_for(job, retry_id(job["uid"], token), trace_id, now, by, f"a retry of {ended['_id']}")
     return document | {
         "trigger": Trigger.RETRY.value,
         "retry_of": ended["_id"],
         "nominal_time": ended["nominal_time"],
         "queue": queue,
+        **({"reuse": ended["_id"]} if reuse else {}),
+    }
+
+
+def as_job(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row says of its job, by the names that a job's document has: for rows that are made of rows."""
+    return {
+        **row,
+        "_id": row["job_id"],
+        "uid": row["job_uid"],
+        "name": row["job_name"],
+        "revision": row["job_revision"],
     }
 
 
 def _asked_for(
     job: Mapping[str, Any], execution_id: str, trace_id: str, now: datetime, by: str, reason: str
 ) -> dict[str, Any]:
-    pending = _pending(job, execution_id, now, now, by, reason)
+    pending = pending_fields(job, execution_id, now, now, by, reason)
     return {
         "_id": execution_id,
         "schema": SCHEMA,
@@ -143,11 +154,11 @@ def _asked_for(
     }
 
 
-def _pending(
+def pending_fields(
     job: Mapping[str, Any], execution_id: str, due_at: datetime, now: datetime, by: str, reason: str
 ) -> dict[str, Any]:
     """Return the fields that only a row that runs has: all that its run needs, as it was when it was decided."""
-    return {
+    fields = {
         "run": True,
         "open": True,
         "partition": job["partition"],
@@ -168,11 +179,15 @@ def _pending(
         "retry": job["retry"],
         "policies": {name: value for name, value in job.get("policies", {}).items() if name in ROW_POLICIES},
         "trace_id": trace_id_of(execution_id),
-        "transitions": [_first_transition(State.PENDING, now, by, reason)],
+        "transitions": [first_transition(State.PENDING, now, by, reason)],
     }
+    if job.get("flow"):
+        fields["flow"] = job["flow"]
+    return fields
 
 
-def _first_transition(state: State, now: datetime, by: str, reason: str) -> dict[str, Any]:
+def first_transition(state: State, now: datetime, by: str, reason: str) -> dict[str, Any]:
+    """Return the transition that a new row begins with."""
     return {"number": 1, "state": state.value, "at": now, "by": by, "reason": reason}
 
 
@@ -226,8 +241,8 @@ def _states(states: Iterable[State]) -> dict[str, Any]:
     return {"$in": sorted(state.value for state in states)}
 
 
-def _enter(state: State | dict[str, Any], by: str, reason: object, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the stage that enters a state: with a numbered, timed transition. fields are expressions."""
+def enter(state: State | dict[str, Any], by: str, reason: object, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stage of an update that enters a state: with a numbered, timed transition. fields are expressions."""
     entered = literal(state.value) if isinstance(state, State) else state
     transition = {
         "number": {"$add": [{"$size": "$transitions"}, 1]},
@@ -240,8 +255,15 @@ def _enter(state: State | dict[str, Any], by: str, reason: object, fields: Mappi
     return {"$set": {"state": entered, **fields, "transitions": {"$concatArrays": ["$transitions", [transition]]}}}
 
 
-_LEAVE_RUNNING: Final = {"$unset": ["lease"]}
-_LEAVE_OPEN: Final = {"$unset": ["open", "lease", "send_at", "held"]}
+LEAVE_RUNNING: Final = {"$unset": ["lease"]}
+
+TELL_PARENT: Final = {
+    "$set": {"settle": {"$cond": [{"$and": [{"$gt": ["$parent", None]}, {"$ne": ["$open", True]}]}, True, "$$REMOVE"]}}
+}
+"""Marks a part that has ended, in the very write that ends it: what follows for its parent is beat's to find."""
+
+LEAVE_OPEN: Final = ({"$unset": ["open", "lease", "send_at", "held", "advance_at"]}, TELL_PARENT)
+"""The last stages of each move that ends an execution, whatever it was."""
 
 
 def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
@@ -256,7 +278,7 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
         },
         [
             {"$set": {"schema": SCHEMA, "retry": WITH_RETRY_DEFAULTS, "policies": {"$ifNull": ["$policies", {}]}}},
-            _enter(
+            enter(
                 State.RUNNING,
                 worker,
                 {"$concat": ["attempt ", {"$toString": {"$add": ["$attempt", 1]}}]},
@@ -282,7 +304,7 @@ def return_early(execution_id: str, by: str) -> Move:
     """Put a row whose message came before its time back to PENDING, so that the relay sends it in time."""
     return Move(
         {"_id": execution_id, "state": State.QUEUED.value, "$expr": {"$gt": ["$due_at", NOW]}},
-        [_enter(State.PENDING, by, "the message came before it was due", {"send_at": "$due_at"})],
+        [enter(State.PENDING, by, "the message came before it was due", {"send_at": "$due_at"})],
     )
 
 
@@ -313,18 +335,19 @@ def confirm(execution_id: str, nonces: Sequence[str], lease: timedelta) -> Move:
     return Move(started, [{"$set": {"lease.expires_at": from_now(lease)}}])
 
 
-def _held(execution_id: str, nonce: str) -> dict[str, Any]:
+def held_attempt(execution_id: str, nonce: str) -> dict[str, Any]:
+    """Find an execution while the attempt that was claimed with this nonce runs, and nobody has taken it."""
     return {"_id": execution_id, "state": State.RUNNING.value, "lease.nonce": nonce}
 
 
 def _lost(execution_id: str, nonce: str) -> dict[str, Any]:
-    return _held(execution_id, nonce) | {"$expr": has_ended("lease.expires_at", "lease.length")}
+    return held_attempt(execution_id, nonce) | {"$expr": has_ended("lease.expires_at", "lease.length")}
 
 
 def succeed(execution_id: str, nonce: str, by: str, result: str, *, truncated: bool) -> Move:
     """End a held attempt well. result is JSON."""
     fields = {"result": literal(result), "result_truncated": literal(truncated), "finished_at": NOW}
-    return Move(_held(execution_id, nonce), [_enter(State.SUCCEEDED, by, "", fields), _LEAVE_OPEN])
+    return Move(held_attempt(execution_id, nonce), [enter(State.SUCCEEDED, by, "", fields), *LEAVE_OPEN])
 
 
 def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
@@ -332,7 +355,7 @@ def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     error = {"code": failure.code, "message": failure.message[:LONGEST_ERROR], "retryable": failure.retryable}
     fields = {"error": literal(error), "finished_at": NOW}
     return Move(
-        _held(execution_id, nonce), [_enter(State.FAILED, by, "its document can't be read", fields), _LEAVE_OPEN]
+        held_attempt(execution_id, nonce), [enter(State.FAILED, by, "its document can't be read", fields), *LEAVE_OPEN]
     )
 
 
@@ -343,17 +366,19 @@ def park_lost(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
 
 def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
     """Cancel what was claimed, but must not be called."""
-    return Move(_held(execution_id, nonce), [_enter(State.CANCELLED, by, reason, {"finished_at": NOW}), _LEAVE_OPEN])
+    return Move(
+        held_attempt(execution_id, nonce), [enter(State.CANCELLED, by, reason, {"finished_at": NOW}), *LEAVE_OPEN]
+    )
 
 
 def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
     """End a held attempt badly: for good, or until its retry is due."""
-    return Move(_held(execution_id, nonce), _failed(by, failure, after))
+    return Move(held_attempt(execution_id, nonce), _failed(by, failure, after))
 
 
 def give_up(execution_id: str, nonce: str, by: str, reason: str) -> Move:
     """End for good what was claimed for another try, but must not be tried any more; its last error stays."""
-    return Move(_held(execution_id, nonce), _fail_for_good(by, reason, {}))
+    return Move(held_attempt(execution_id, nonce), failed_for_good(by, reason, {}))
 
 
 def rescue(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
@@ -372,34 +397,39 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
     }
     if after.due_at is not None:
         return _wait_again(by, after.reason, literal(after.due_at), {"error": literal(error)})
-    return _fail_for_good(by, after.reason, {"error": literal(error)})
+    return failed_for_good(by, after.reason, {"error": literal(error)})
 
 
-def _fail_for_good(by: str, reason: str, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    # Decided in the write itself, so that no cancel is missed.
+def failed_for_good(by: str, reason: str, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the stages that end an execution as FAILED; as CANCELLED, when that was asked for meanwhile.
+
+    Decided in the write itself, so that no cancel is missed. A part leaves no dead letter: what becomes of its failure
+    its parent says, which can be retried as a whole.
+    """
     asked = {"$eq": ["$cancel.call", True]}
+    is_part = {"$eq": ["$part", True]}
     pauses = {"$gt": ["$policies.pause_on_failure", 0]}
     return [
-        _enter(
+        enter(
             {"$cond": [asked, literal(State.CANCELLED.value), literal(State.FAILED.value)]},
             by,
-            {"$cond": [asked, _WHO_STOPPED, literal(reason)]},
+            {"$cond": [asked, WHO_STOPPED, literal(reason)]},
             {
                 **fields,
                 "finished_at": NOW,
-                "dead_letter": {"$cond": [asked, "$$REMOVE", True]},
-                "letter": {"$cond": [asked, "$$REMOVE", True]},
+                "dead_letter": {"$cond": [{"$or": [asked, is_part]}, "$$REMOVE", True]},
+                "letter": {"$cond": [{"$or": [asked, is_part]}, "$$REMOVE", True]},
                 "may_pause": {"$cond": [{"$and": [{"$not": [asked]}, pauses]}, True, "$$REMOVE"]},
             },
         ),
-        _LEAVE_OPEN,
+        *LEAVE_OPEN,
     ]
 
 
 def hand_back(execution_id: str, nonce: str, by: str, reason: str) -> Move:
     """Give a held attempt that was ended without its fault to another worker, at once; it does not count as one."""
     fields = {"handed_back": {"$add": [{"$ifNull": ["$handed_back", 0]}, 1]}}
-    return Move(_held(execution_id, nonce), _wait_again(by, reason, NOW, fields))
+    return Move(held_attempt(execution_id, nonce), _wait_again(by, reason, NOW, fields))
 
 
 def _wait_again(by: str, reason: str, due_at: object, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -409,10 +439,10 @@ def _wait_again(by: str, reason: str, due_at: object, fields: Mapping[str, Any])
     """
     stopped = {"$gt": ["$cancel", None]}
     return [
-        _enter(
+        enter(
             {"$cond": [stopped, literal(State.CANCELLED.value), literal(State.PENDING.value)]},
             by,
-            {"$cond": [stopped, _WHO_STOPPED, literal(reason)]},
+            {"$cond": [stopped, WHO_STOPPED, literal(reason)]},
             {
                 **fields,
                 "due_at": due_at,
@@ -421,11 +451,12 @@ def _wait_again(by: str, reason: str, due_at: object, fields: Mapping[str, Any])
                 "open": {"$cond": [stopped, "$$REMOVE", True]},
             },
         ),
-        _LEAVE_RUNNING,
+        LEAVE_RUNNING,
+        TELL_PARENT,
     ]
 
 
-_WHO_STOPPED: Final = {
+WHO_STOPPED: Final = {
     "$concat": [
         {"$cond": [{"$eq": ["$cancel.call", True]}, "cancelled by ", "given up by "]},
         "$cancel.by",
@@ -437,13 +468,13 @@ _WHO_STOPPED: Final = {
 
 def cancel(execution_id: str, by: str, reason: str) -> Move:
     """End an execution: at once if no worker runs it; else its worker is told to cancel the call."""
-    return _stop({"_id": execution_id}, by, reason, calls=True)
+    return stop({"_id": execution_id}, by, reason, calls=True)
 
 
 def cancel_earlier(uid: str, before: datetime, by: str, reason: str) -> Move:
     """End what a job's schedule fired, and has not ended, for nominal times before the given one, as cancel does."""
     chosen = {"open": True, "job_uid": uid, "trigger": Trigger.SCHEDULE.value, "nominal_time": {"$lt": before}}
-    return _stop(chosen, by, reason, calls=True)
+    return stop(chosen, by, reason, calls=True)
 
 
 def end_open(uid: str, by: str, reason: str, *, running: bool = False) -> Move:
@@ -451,17 +482,19 @@ def end_open(uid: str, by: str, reason: str, *, running: bool = False) -> Move:
 
     running: cancel those too.
     """
-    return _stop({"open": True, "job_uid": uid}, by, reason, calls=running)
+    return stop({"open": True, "job_uid": uid}, by, reason, calls=running)
 
 
-def _stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Move:
+def stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Move:
     """End rows for good. One write decides for each, so that none slips from the one case into the other in between.
 
     A running row is marked with who asked and why, so that its attempt is the last; with `calls` its worker also
-    cancels the call. Who asked first stands, unless a later one asks for more.
+    cancels the call. So is one that waits for its parts, which beat then ends in the same way. Who asked first stands,
+    unless a later one asks for more.
     """
-    running = {"$eq": ["$state", State.RUNNING.value]}
-    cancelled = _enter(State.CANCELLED, by, reason, {})["$set"]
+    waiting = {"$eq": ["$state", State.WAITING.value]}
+    running = {"$in": ["$state", [State.RUNNING.value, State.WAITING.value]]}
+    cancelled = enter(State.CANCELLED, by, reason, {})["$set"]
     asked = {"by": literal(by), "reason": literal(reason), "at": NOW, "call": {"$cond": [running, calls, True]}}
     stands = {"$eq": ["$cancel.call", True]} if calls else {"$gt": ["$cancel", None]}
     fields = {
@@ -472,8 +505,10 @@ def _stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Mo
         "cancel": {"$cond": [stands, "$cancel", asked]},
         "send_at": "$$REMOVE",
         "held": "$$REMOVE",
+        "advance_at": {"$cond": [waiting, NOW, "$$REMOVE"]},
+        "signals": {"$cond": [waiting, {"$add": ["$signals", 1]}, "$$REMOVE"]},
     }
-    return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}])
+    return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}, TELL_PARENT])
 
 
 def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
@@ -486,7 +521,7 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
     nothing to put back (see return_early): another follows when it is due.
     """
     first = {"$eq": ["$state", State.PENDING.value]}
-    transition = _enter(State.QUEUED, by, "the broker confirmed the message", {})["$set"]["transitions"]
+    transition = enter(State.QUEUED, by, "the broker confirmed the message", {})["$set"]["transitions"]
     wait = {"$multiply": [RESEND_FIRST.total_seconds() * 1000, {"$pow": [2, {"$min": ["$sent", 10]}]}]}
     longest = RESEND_LONGEST.total_seconds() * 1000
     again = {"$add": [NOW, {"$toLong": {"$min": [wait, longest]}}]}
@@ -629,6 +664,14 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """How many parts an execution has, and how many of them are in which state, by its name."""
+
+    total: int
+    states: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredExecution:
     """A row as its readers see it: a run, or a decision on a range of occurrences not to run."""
 
@@ -659,6 +702,10 @@ class StoredExecution:
     tzdata: str
     retry_of: str
     held: bool
+    parent: str
+    part_name: str
+    part_key: str
+    parts: Parts | None
     transitions: tuple[Transition, ...]
 
 
@@ -692,11 +739,21 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         retry_of=get("retry_of", ""),
         cancel_requested=get("cancel", {}).get("call", False),
         tzdata=get("tzdata", ""),
-        held=get("held", False),
+        held="held" in document,
+        parent=get("parent", ""),
+        part_name=get("part_name", ""),
+        part_key=get("part_key", ""),
+        parts=_parts(document),
         transitions=tuple(
             Transition(t["number"], State(t["state"]), t["at"], t["by"], t["reason"]) for t in get("transitions", ())
         ),
     )
+
+
+def _parts(document: Mapping[str, Any]) -> Parts | None:
+    if "flow" not in document:
+        return None
+    return Parts(document.get("total", 0) + document.get("carried", {}).get("succeeded", 0), document.get("parts", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -704,6 +761,10 @@ class Claimed:
     """An attempt that this process holds: all that its call needs. parameters is JSON.
 
     tries is the number of the attempt without those that were handed back: what its retry policy counts.
+
+    flow: what it starts, if it has parts. reuse: the id of an earlier execution of which only what has not succeeded is
+    done. context: what the expressions in its parameters take from, if it is a step; broken: why it can't be run at
+    all. parent: the id of the execution that it is a part of.
     """
 
     execution_id: str
@@ -722,6 +783,11 @@ class Claimed:
     retry_until: datetime | None
     queue: str
     trace_id: str
+    flow: Flow | None = None
+    reuse: str = ""
+    context: Mapping[str, Any] | None = None
+    broken: str = ""
+    parent: str = ""
 
 
 def tries(document: Mapping[str, Any]) -> int:
@@ -749,6 +815,11 @@ def to_claimed(document: Mapping[str, Any]) -> Claimed:
         retry_until=document.get("retry_until"),
         queue=document["queue"],
         trace_id=document["trace_id"],
+        flow=to_flow(document["flow"]) if "flow" in document else None,
+        reuse=document.get("reuse", ""),
+        context=json.loads(document["context"]) if "context" in document else None,
+        broken=document.get("broken", ""),
+        parent=document["parent"] if "part" in document else "",
     )
 
 

@@ -73,6 +73,28 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # lists of all
         IndexModel([("run", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)], name="nominal_time"),
+        # advance: parts whose parents have not been told that they have ended
+        IndexModel([("settle", ASCENDING)], name="settle", **_where(settle=True)),
+        # advance: what waits for its parts and has to be looked at
+        IndexModel([("advance_at", ASCENDING)], name="advance", **_where(advance_at={"$type": "date"})),
+        # advance: the parts of one execution, those that wait for a slot, and how many are in which state
+        IndexModel(
+            [("parent", ASCENDING), ("state", ASCENDING), ("held", ASCENDING), ("number", ASCENDING)],
+            name="parent",
+            **_where(parent={"$type": "string"}),
+        ),
+        # lists of the parts of one execution
+        IndexModel(
+            [("parent", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
+            name="parts",
+            **_where(parent={"$type": "string"}),
+        ),
+        # lists of the items of a job's fan-outs that are known by one key
+        IndexModel(
+            [("job_uid", ASCENDING), ("part_key", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
+            name="part_key",
+            **_where(part_key={"$type": "string"}),
+        ),
         # cleanup
         IndexModel([("finished_at", ASCENDING)], name="finished", **_where(finished_at={"$type": "date"})),
     ],

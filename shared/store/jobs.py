@@ -11,9 +11,11 @@ from zlib import crc32
 from shared.domain.job import JobDefinition, JobState, JobType
 from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
-from shared.domain.retry import Jitter, RetryPolicy, RetryWindow
+from shared.domain.retry import RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
+from shared.store.flows import flow_document, to_flow
 from shared.store.pipeline import NOW, literal, up_to
+from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,8 +24,9 @@ COLLECTION: Final = "jobs"
 REVISIONS: Final = "job_revisions"
 """What each epoch of a job followed, since when, by whom and why: `_id` is `<uid>.<epoch>`."""
 
-SCHEMA: Final = 2
-"""Of documents that are written. Those of 1 lack `policies`, `fired`, `failures_since`, and the last four of `retry`.
+SCHEMA: Final = 3
+"""Of documents that are written. Those of 1 lack `policies`, `fired`, `failures_since`, and the last four of `retry`;
+those of 2 have neither fan-outs nor workflows.
 
 Older ones are read with defaults, and migrated by the next edit. Newer ones are left alone: neither planned nor edited.
 """
@@ -36,7 +39,7 @@ MOST_CHANGES: Final = 100
 PLANNING_FIELDS: Final = dict.fromkeys(
     (
         "uid", "name", "job_type", "target_service", "target_method", "parameters", "queue", "priority", "timeout",
-        "retry", "policies", "state", "revision", "partition", "epoch", "covered", "next_nominal", "fired",
+        "retry", "policies", "flow", "state", "revision", "partition", "epoch", "covered", "next_nominal", "fired",
         "installed", "changes",
     ),
     1,
@@ -119,37 +122,11 @@ def definition_fields(definition: JobDefinition) -> dict[str, Any]:
         "queue": definition.queue,
         "priority": definition.priority,
         "timeout": definition.timeout.total_seconds(),
-        "retry": _retry_document(definition.retry),
+        "retry": retry_policy_document(definition.retry),
         "policies": policies_document(definition.policies),
         "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
+        "flow": flow_document(definition.flow) if definition.flow else None,
     }
-
-
-def _retry_document(retry: RetryPolicy) -> dict[str, Any]:
-    return {
-        "max_attempts": retry.max_attempts,
-        "initial_backoff": retry.initial_backoff.total_seconds(),
-        "max_backoff": retry.max_backoff.total_seconds(),
-        "multiplier": retry.multiplier,
-        "jitter": retry.jitter.value,
-        "retryable_codes": sorted(retry.retryable_codes),
-        "non_retryable_codes": sorted(retry.non_retryable_codes),
-        "retry_window": retry.retry_window.value,
-    }
-
-
-def retry_policy(document: Mapping[str, Any]) -> RetryPolicy:
-    """Read the retry policy of a job's or an execution's document; an older one lacks the last four."""
-    return RetryPolicy(
-        document["max_attempts"],
-        timedelta(seconds=document["initial_backoff"]),
-        timedelta(seconds=document["max_backoff"]),
-        document["multiplier"],
-        Jitter(document.get("jitter", Jitter.PROPORTIONAL)),
-        frozenset(document.get("retryable_codes", ())),
-        frozenset(document.get("non_retryable_codes", ())),
-        RetryWindow(document.get("retry_window", RetryWindow.UNLIMITED)),
-    )
 
 
 def is_retried_until_next(job: Mapping[str, Any]) -> bool:
@@ -206,6 +183,7 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         retry=retry_policy(document["retry"]),
         policies=to_policies(document),
         labels={label["key"]: label["value"] for label in document["labels"]},
+        flow=to_flow(document["flow"]) if document.get("flow") else None,
     )
     return StoredJob(
         definition=definition,
@@ -324,15 +302,6 @@ def edit(
         fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
     return [_MIGRATE, {"$set": fields}]
 
-
-def _default_retry() -> dict[str, Any]:
-    """Return what a retry policy has that was written before there was more to it."""
-    document = _retry_document(RetryPolicy())
-    return {name: document[name] for name in ("jitter", "retryable_codes", "non_retryable_codes", "retry_window")}
-
-
-WITH_RETRY_DEFAULTS: Final = {"$mergeObjects": [literal(_default_retry()), "$retry"]}
-"""An older retry policy as one of this schema."""
 
 _MIGRATE: Final = {
     "$set": {

@@ -36,7 +36,8 @@ class TestStates:
         assert {state.name: sorted(after) for state, after in SUCCESSORS.items() if after} == {
             "PENDING": ["CANCELLED", "QUEUED", "RUNNING", "SKIPPED"],
             "QUEUED": ["CANCELLED", "PENDING", "RUNNING", "SKIPPED"],
-            "RUNNING": ["CANCELLED", "FAILED", "PENDING", "SUCCEEDED"],
+            "RUNNING": ["CANCELLED", "FAILED", "PENDING", "SUCCEEDED", "WAITING"],
+            "WAITING": ["CANCELLED", "FAILED", "SUCCEEDED"],
         }
 
     def test_every_state_is_in_the_table(self) -> None:
@@ -48,7 +49,10 @@ class TestStates:
         assert not TERMINAL & OPEN
 
     def test_only_a_run_ends_well_or_badly(self) -> None:
-        assert predecessors(State.SUCCEEDED) == predecessors(State.FAILED) == {State.RUNNING}
+        assert predecessors(State.SUCCEEDED) == predecessors(State.FAILED) == {State.RUNNING, State.WAITING}
+
+    def test_only_what_a_worker_has_started_waits_for_its_parts(self) -> None:
+        assert predecessors(State.WAITING) == {State.RUNNING}
 
     def test_nothing_becomes_what_only_a_decision_is(self) -> None:
         assert predecessors(State.COALESCED) == predecessors(State.CLOSED) == frozenset()

@@ -1,0 +1,313 @@
+"""Executions with parts: the rows of parts in the collection `executions`, and all filters and updates of such wholes.
+
+A worker that starts a fan-out or a workflow moves it from RUNNING to WAITING. From then on beats drive it: each look at
+it reads its parts, inserts those whose turn it is, by ids that are made of the parent's so that a second insert is a
+duplicate, and ends it when all have ended. Whoever ends a part marks it (`settle`) in the same write; a beat turns
+marks into a signal for the parent (`signals`, a count), and what it concluded from its look it writes only where no
+further signal has come since.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.execution import Failure, State, Trigger, part_id
+from shared.store.executions import (
+    LEAVE_OPEN,
+    LEAVE_RUNNING,
+    OWN_PUBLISHER_GRACE,
+    SCHEMA,
+    TELL_PARENT,
+    WHO_STOPPED,
+    Move,
+    as_job,
+    enter,
+    failed_for_good,
+    first_transition,
+    held_attempt,
+    pending_fields,
+    stop,
+)
+from shared.store.flows import flow_document
+from shared.store.pipeline import NOW, from_now, literal, up_to
+from shared.store.retry import retry_policy_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from shared.domain.flow import Ending, Step
+
+SLOT: Final = "slot"
+"""The `held` of an item that waits until fewer of its fan-out run; `True` is the relay's, for overlaps."""
+
+PARTS_FAILED: Final = "PARTS_FAILED"
+"""The code of a parent too many of whose parts have not succeeded."""
+
+
+# Beginning to wait, by the worker:
+
+
+def wait_for_parts(
+    execution_id: str, nonce: str, by: str, *, total: int, items: str | None = None, carried: Mapping[str, Any]
+) -> Move:
+    """Let a held attempt end in waiting for its parts; in CANCELLED, when that was asked for meanwhile.
+
+    total: how many parts there will be. items: JSON of what is to be made of each item, as `item` writes it; None for a
+    workflow. carried: what of an earlier execution of the same work stands, so that it is not done again: `succeeded`,
+    a number of items beside the total; or of a workflow `steps`, by name to the ids of their executions, and `again`,
+    likewise, of those fan-outs of which a part is to be done again.
+    """
+    stopped = {"$gt": ["$cancel", None]}
+    fields: dict[str, Any] = {
+        "total": literal(total),
+        "expanded": literal(0),
+        "carried": literal(dict(carried)),
+        "signals": literal(0),
+        "advance_at": {"$cond": [stopped, "$$REMOVE", NOW]},
+        "finished_at": {"$cond": [stopped, NOW, "$$REMOVE"]},
+        "open": {"$cond": [stopped, "$$REMOVE", True]},
+    }
+    if items is not None:
+        fields["items"] = literal(items)
+    state = {"$cond": [stopped, literal(State.CANCELLED.value), literal(State.WAITING.value)]}
+    entered = enter(state, by, {"$cond": [stopped, WHO_STOPPED, literal("waits for its parts")]}, fields)
+    return Move(held_attempt(execution_id, nonce), [entered, LEAVE_RUNNING, {"$unset": ["error"]}, TELL_PARENT])
+
+
+def item(number: int, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return what is to be made of one item, as the parent keeps it until the item's row is there."""
+    return {"n": number, "p": parameters, "k": key}
+
+
+# Rows of parts:
+
+
+def item_document(
+    parent: Mapping[str, Any], item: Mapping[str, Any], now: datetime, by: str, *, held: bool
+) -> dict[str, Any]:
+    """Return the row of an item of a fan-out. held: it waits for a slot."""
+    number: int = item["n"]
+    job = {name: value for name, value in as_job(parent).items() if name not in {"flow", "context"}}
+    job["parameters"] = json.dumps(item["p"], ensure_ascii=False, allow_nan=False)
+    document = _part(parent, job, f"{number:05}", now, by) | {
+        "number": number,
+        "part_name": str(number),
+        "part_key": item["k"],
+    }
+    if held:
+        document["held"] = SLOT
+        del document["send_at"]
+    return document
+
+
+def step_document(
+    parent: Mapping[str, Any],
+    step: Step,
+    number: int,
+    now: datetime,
+    by: str,
+    *,
+    context: str,
+    broken: str = "",
+    again: str = "",
+) -> dict[str, Any]:
+    """Return the row of a step that starts.
+
+    context: JSON of what its expressions take from. broken: why it can't run; the worker ends it with that. again: the
+    id of the execution of an earlier run, of a fan-out of which only what has not succeeded is done.
+    """
+    job = as_job(parent) | {
+        "target_service": step.target_service,
+        "target_method": step.target_method,
+        "parameters": json.dumps(step.parameters, ensure_ascii=False, allow_nan=False),
+    }
+    del job["flow"]
+    if step.queue:
+        job["queue"] = step.queue
+    if step.priority is not None:
+        job["priority"] = step.priority
+    if step.timeout is not None:
+        job["timeout"] = step.timeout.total_seconds()
+    if step.retry is not None:
+        job["retry"] = retry_policy_document(step.retry)
+    if step.fan_out is not None:
+        job["flow"] = flow_document(step.fan_out)
+    fields = _part(parent, job, step.name, now, by) | {
+        "number": number,
+        "part_name": step.name,
+        "context": context,
+    }
+    return fields | ({"broken": broken} if broken else {}) | ({"reuse": again} if again else {})
+
+
+def skipped_step_document(
+    parent: Mapping[str, Any], step: Step, number: int, now: datetime, by: str, reason: str
+) -> dict[str, Any]:
+    """Return the row of a step whose turn came, and that does not run."""
+    return {
+        "_id": part_id(parent["_id"], step.name),
+        "schema": SCHEMA,
+        **{name: parent[name] for name in ("job_id", "job_uid", "job_name", "nominal_time", "partition", "trace_id")},
+        "trigger": Trigger.PART.value,
+        "part": False,
+        "parent": parent["_id"],
+        "number": number,
+        "part_name": step.name,
+        "target_service": step.target_service,
+        "target_method": step.target_method,
+        "state": State.SKIPPED.value,
+        "reason": reason,
+        "decided_at": now,
+        "finished_at": now,
+        "transitions": [first_transition(State.SKIPPED, now, by, reason)],
+    }
+
+
+def _part(parent: Mapping[str, Any], job: Mapping[str, Any], name: str, now: datetime, by: str) -> dict[str, Any]:
+    execution_id = part_id(parent["_id"], name)
+    fields = pending_fields(job, execution_id, now, now, by, f"a part of {parent['_id']}")
+    del fields["run"]
+    policies = fields["policies"]
+    document = {
+        "_id": execution_id,
+        "schema": SCHEMA,
+        "job_id": parent["job_id"],
+        "job_uid": parent["job_uid"],
+        "job_name": parent["job_name"],
+        "trigger": Trigger.PART.value,
+        "state": State.PENDING.value,
+        "nominal_time": parent["nominal_time"],
+        "decided_at": now,
+        **fields,
+        "part": True,
+        "parent": parent["_id"],
+        "trace_id": parent["trace_id"],
+        # What its failures mean for the job is its parent's to say.
+        "policies": {name: value for name, value in policies.items() if name == "on_worker_lost"},
+    }
+    if "retry_until" in parent:
+        document["retry_until"] = parent["retry_until"]
+    return document
+
+
+# What a worker asks before it runs a part:
+
+
+def wanted_filter(parent_id: str) -> dict[str, Any]:
+    """Find a part's parent while it wants its parts: it waits for them, and nobody has stopped it."""
+    return {"_id": parent_id, "state": State.WAITING.value, "cancel": {"$exists": False}}
+
+
+# What beat looks for:
+
+
+def settled_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find parts that have ended, and whose parents have not been told."""
+    return {"settle": True, "partition": {"$in": sorted(partitions)}}
+
+
+def signal(parent_ids: Iterable[str]) -> Move:
+    """Tell parents that parts of theirs have ended."""
+    return Move(
+        {"_id": {"$in": list(parent_ids)}, "state": State.WAITING.value},
+        [{"$set": {"signals": {"$add": ["$signals", 1]}, "advance_at": NOW}}],
+    )
+
+
+def told(part_ids: Iterable[str]) -> Move:
+    """Take the mark off parts whose parents were told."""
+    return Move({"_id": {"$in": list(part_ids)}, "settle": True}, [{"$unset": ["settle"]}])
+
+
+def advance_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find what waits for its parts and has to be looked at."""
+    return {
+        **up_to(SCHEMA),
+        "partition": {"$in": sorted(partitions)},
+        "advance_at": {"$type": "date"},
+        "state": State.WAITING.value,
+    }
+
+
+def counts_pipeline(parent_id: str) -> list[dict[str, Any]]:
+    """Count the parts of an execution by state, and by whether they wait for a slot."""
+    return [
+        {"$match": {"parent": parent_id}},
+        {"$group": {"_id": {"state": "$state", "held": {"$eq": ["$held", SLOT]}}, "count": {"$sum": 1}}},
+    ]
+
+
+def parts_filter(parent_id: str) -> dict[str, Any]:
+    """Find all parts of an execution."""
+    return {"parent": parent_id}
+
+
+def unsuccessful_filter(parent_id: str) -> dict[str, Any]:
+    """Find the parts that have not succeeded."""
+    return {"parent": parent_id, "state": {"$ne": State.SUCCEEDED.value}}
+
+
+BY_NUMBER: Final = [("number", 1)]
+
+STEP_FIELDS: Final = dict.fromkeys(("state", "part_name", "flow.kind", "error"), 1)
+"""What it takes to find the next steps of a workflow."""
+
+
+def slot_filter(parent_id: str) -> dict[str, Any]:
+    """Find the items that wait for a slot."""
+    return {"parent": parent_id, "state": State.PENDING.value, "held": SLOT}
+
+
+# Moves of what waits:
+
+
+def expanded(parent: Mapping[str, Any], through: int) -> Move:
+    """Note how many of the items have their rows; when all have, what was kept of them goes."""
+    done: list[dict[str, Any]] = [{"$unset": ["items"]}] if through == parent["total"] else []
+    return Move(
+        {"_id": parent["_id"], "state": State.WAITING.value, "expanded": parent["expanded"]},
+        [{"$set": {"expanded": through}}, *done],
+    )
+
+
+def give_slots(part_ids: Sequence[str]) -> Move:
+    """Let items run that waited for a slot. The caller sends their messages; the relay does, if it can't."""
+    return Move(
+        {"_id": {"$in": list(part_ids)}, "state": State.PENDING.value, "held": SLOT},
+        [{"$set": {"send_at": from_now(OWN_PUBLISHER_GRACE), "released_at": NOW}}, {"$unset": ["held"]}],
+    )
+
+
+def rest(parent: Mapping[str, Any], counts: Mapping[str, int]) -> Move:
+    """Leave a parent alone until a part of it ends; not if one has since it was read."""
+    return Move(_unchanged(parent), [{"$set": {"parts": literal(dict(counts))}}, {"$unset": ["advance_at"]}])
+
+
+def end_whole(
+    parent: Mapping[str, Any], ending: Ending, by: str, counts: Mapping[str, int], result: Mapping[str, Any]
+) -> Move:
+    """End a parent whose parts have ended; not if it was stopped, or a part ended, since it was read."""
+    kept = {"parts": literal(dict(counts)), "result": literal(json.dumps(result, ensure_ascii=False))}
+    match ending.state:
+        case State.SUCCEEDED:
+            stages = [enter(State.SUCCEEDED, by, ending.reason, {**kept, "finished_at": NOW}), *LEAVE_OPEN]
+        case State.FAILED:
+            failure = Failure(PARTS_FAILED, ending.reason, retryable=False)
+            error = {"code": failure.code, "message": failure.message, "retryable": False}
+            stages = failed_for_good(by, "", {**kept, "error": literal(error)})
+        case _:
+            stages = [enter(State.CANCELLED, by, WHO_STOPPED, {**kept, "finished_at": NOW}), *LEAVE_OPEN]
+    return Move(_unchanged(parent), stages)
+
+
+def stop_parts(parent: Mapping[str, Any], by: str) -> Move:
+    """End the parts of a parent that somebody has stopped, as far as that asks for: see executions.stop."""
+    asked = parent["cancel"]
+    reason = f"the execution that it is a part of was stopped by {asked['by']}"
+    return stop({"open": True, "parent": parent["_id"]}, by, reason, calls=bool(asked["call"]))
+
+
+def _unchanged(parent: Mapping[str, Any]) -> dict[str, Any]:
+    return {"_id": parent["_id"], "state": State.WAITING.value, "signals": parent["signals"]}
