@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery.beat import Scheduler
 from pymongo.errors import PyMongoError
 
+from beat.advance import Advance
 from beat.calendars import Calendars
 from beat.consequences import Consequences
 from beat.fire import Fire
@@ -43,6 +44,10 @@ log = get_logger()
 OTHER_METRICS_PORTS: Final = 20
 HOUR: Final = 3600.0
 AFTER_FAILURE: Final = 10.0
+BUSY: Final = 0.02
+IDLE: Final = 0.2
+"""Seconds between two looks at what waits for its parts, when the last one found something, and at the most: how long
+after a step the next one starts. A look that finds nothing reads two empty indexes."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that messages which were handed over get when beat is stopped; the rest is the next beat's relay's."""
 
@@ -80,6 +85,7 @@ class DatabaseScheduler(Scheduler):
         zones = Zones(self._database, revise)
         calendars = Calendars(self._database, load_calendars(settings.config_dir), revise)
         self._revising = _Revising(zones, calendars)
+        self._advancing = _Advancing(Advance(self._database, partitions, self._relay.hand_over, name))
         self._partitions = partitions
         consequences = Consequences(self._database, partitions, name)
         self._housekeeping = _Housekeeping(partitions, rescue, consequences, settings.partition_lease / 4)
@@ -118,6 +124,7 @@ class DatabaseScheduler(Scheduler):
             return
         housekeeping.stop()
         self._revising.stop()
+        self._advancing.stop()
         if self._ready:
             self._relay.stop(CLOSE_TIMEOUT)
             try:
@@ -138,6 +145,7 @@ class DatabaseScheduler(Scheduler):
             self._housekeeping.start()
         self._revising.start()
         self._relay.start()
+        self._advancing.start()
         self._ready = True
         log.info("beat is ready", action="beat_ready")
 
@@ -177,6 +185,32 @@ class _Housekeeping(Thread):
         self._stopping.set()
         if self.is_alive():
             self.join(2 * self._interval)
+
+
+class _Advancing(Thread):
+    """Drives fan-outs and workflows, apart from firing: one of ten thousand items takes seconds."""
+
+    def __init__(self, advance: Advance) -> None:
+        super().__init__(name="advancing", daemon=True)
+        self._advance = advance
+        self._stopping = Event()
+
+    def run(self) -> None:
+        wait = IDLE
+        while not self._stopping.wait(wait):
+            try:
+                wait = BUSY if self._advance.run_once() else min(IDLE, 2 * wait)
+            except PyMongoError as error:
+                wait = AFTER_FAILURE / 10
+                log.warning("the store cannot be reached", action="advance_failed", error=str(error))
+            except Exception:  # a thread that ended unnoticed would leave all that waits for its parts
+                wait = AFTER_FAILURE
+                log.exception("advancing failed", action="advance_failed")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self.is_alive():
+            self.join(CLOSE_TIMEOUT)
 
 
 class _Revising(Thread):

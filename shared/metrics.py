@@ -39,6 +39,15 @@ BEAT_PARTITIONS: Final = Gauge("scheduler_beat_partitions", "Partitions that thi
 BEAT_CLOCK_SKEW: Final = Gauge("scheduler_beat_clock_skew_seconds", "This host's clock minus the database's.")
 BEAT_RELAYED: Final = Counter("scheduler_beat_relayed", "Messages sent by the relay.", ["why"])
 BEAT_RESCUED: Final = Counter("scheduler_beat_rescued", "Attempts taken from silent workers.", ["outcome"])
+BEAT_PARTS: Final = Counter(
+    "scheduler_beat_parts", "Parts of fan-outs and workflows that this beat started or skipped."
+)
+BEAT_WHOLES: Final = Counter(
+    "scheduler_beat_wholes", "Fan-outs and workflows that ended when their parts had.", ["outcome"]
+)
+BEAT_ADVANCE_FAILURES: Final = Counter(
+    "scheduler_beat_advance_failures", "Fan-outs and workflows that were ended because they cannot be read."
+)
 BEAT_REVISED: Final = Counter(
     "scheduler_beat_jobs_revised", "Jobs that were given new zone rules or new days of a calendar.", ["why"]
 )

@@ -15,7 +15,7 @@ from shared import metrics
 from shared.domain.errors import InvalidInput
 from shared.domain.execution import Failure, State, window_over
 from shared.log import get_logger
-from shared.store import executions, jobs
+from shared.store import executions, jobs, parts
 from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
@@ -117,18 +117,37 @@ class Ledger:
         """Return False, and end the execution, when it must not be called any more.
 
         Its job was deleted: whoever has not heard of that may insert a row after the deletion has cancelled what it
-        found. Or it is tried again, and its retry window has ended while the message waited.
+        found. Likewise, if it is a part, when its parent was stopped. Or it is tried again, and its retry window has
+        ended while the message waited.
         """
         claimed = lease.claimed
         execution = (claimed.execution_id, claimed.nonce, self._worker)
         if self._persist(lambda _: self._jobs.find_one(jobs.deleted_filter(claimed.job_id), {"_id": 1})) is not None:
             self.record(claimed, executions.drop(*execution, "the job was deleted"))
             return False
+        if claimed.parent and not self._is_wanted(claimed.parent):
+            self.record(claimed, executions.drop(*execution, "the execution that it is a part of was stopped"))
+            return False
         until = claimed.retry_until
         if until is not None and claimed.tries > 1 and lease.granted_at >= until:
             self.record(claimed, executions.give_up(*execution, window_over(until)))
             return False
         return True
+
+    def _is_wanted(self, parent_id: str) -> bool:
+        wanted = parts.wanted_filter(parent_id)
+        return self._persist(lambda _: self._executions.find_one(wanted, {"_id": 1})) is not None
+
+    def whole(self, execution_id: str) -> dict[str, Any] | None:
+        """Return an earlier execution that has parts, as far as a retry of it needs it; None if it is gone."""
+        return self._persist(lambda _: self._executions.find_one({"_id": execution_id}, parts.REUSED_FIELDS))
+
+    def parts(self, execution_id: str) -> list[dict[str, Any]]:
+        """Return the parts of an earlier execution, in their order, as far as a retry of it needs them."""
+        chosen = parts.parts_filter(execution_id)
+        return self._persist(
+            lambda _: self._executions.find(chosen, parts.REUSED_PART_FIELDS).sort(parts.BY_NUMBER).to_list()
+        )
 
     def why_unclaimable(self, execution_id: str) -> str:
         """Return, for the log, why an execution could not be claimed."""

@@ -38,8 +38,8 @@ class ResultCopy:
         self._next_try = 0.0
 
     def write(self, execution_id: str, outcome: Outcome, request: Any) -> None:
-        """Write the copy of one outcome; a stray message's is none, and while Redis is away most are left out."""
-        if outcome.state is None:
+        """Write the copy of one outcome, if it is one; while Redis is away most are left out."""
+        if outcome.state in {None, State.WAITING}:
             return
         if self._away:
             if monotonic() < self._next_try:

@@ -10,14 +10,18 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from shared import metrics
+from shared.domain.errors import SchedulerError
 from shared.domain.execution import Failure, State, after_failure
 from shared.log import bound, get_logger
 from shared.store import executions
+from shared.store.parts import wait_for_parts
+from worker.parts import Begun, Parts, rendered
 from worker.target import Cancellation, Succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shared.store.executions import Claimed
     from worker.keeper import Keeper
     from worker.ledger import Lease, Ledger
     from worker.target import TargetCaller
@@ -42,6 +46,7 @@ class Runner:
         self._ledger = ledger
         self._keeper = keeper
         self._caller = caller
+        self._parts = Parts(ledger, caller.call)
         self._worker = worker
 
     def run(self, execution_id: str) -> Outcome:
@@ -72,7 +77,7 @@ class Runner:
             if monotonic() >= held.until:
                 # The process stood still since the claim: the lease is renewed now, or the call is not made.
                 self._keeper.run_once()
-            answer = self._caller.call(claimed, cancellation)
+            answer = self._answer(claimed, cancellation)
             held.call_ended = True
             seconds = monotonic() - started
             metrics.WORKER_DURATION.labels(claimed.target_service).observe(seconds)
@@ -83,7 +88,7 @@ class Runner:
         if outcome.state is State.PENDING:
             metrics.WORKER_RETRIES.labels(claimed.target_service).inc()
         failed = log.error if outcome.state is State.FAILED else log.warning
-        level = log.info if outcome.state is State.SUCCEEDED else failed
+        level = log.info if outcome.state in {State.SUCCEEDED, State.WAITING} else failed
         level(
             "attempt ended",
             action="attempt_ended",
@@ -95,21 +100,43 @@ class Runner:
         )
         return outcome
 
-    def _record(self, lease: Lease, answer: Succeeded | Failure, cancellation: Cancellation) -> Outcome:
+    def _answer(self, claimed: Claimed, cancellation: Cancellation) -> Succeeded | Failure | Begun:
+        if claimed.broken:
+            return Failure("INVALID_ARGUMENT", claimed.broken, retryable=False)
+        if claimed.flow is not None:
+            return self._parts.begin(claimed, cancellation)
+        try:
+            claimed = rendered(claimed)
+        except SchedulerError as wrong:
+            return Failure("INVALID_ARGUMENT", str(wrong), retryable=False)
+        return self._caller.call(claimed, cancellation)
+
+    def _record(self, lease: Lease, answer: Succeeded | Failure | Begun, cancellation: Cancellation) -> Outcome:
         claimed = lease.claimed
-        if isinstance(answer, Succeeded):
+        result: Any = None
+        failure: Failure | None = None
+        if isinstance(answer, Begun):
+            move = wait_for_parts(
+                claimed.execution_id,
+                claimed.nonce,
+                self._worker,
+                total=answer.total,
+                items=answer.items,
+                carried=answer.carried,
+            )
+        elif isinstance(answer, Succeeded):
             text, truncated = executions.cut_result(answer.result)
             move = executions.succeed(claimed.execution_id, claimed.nonce, self._worker, text, truncated=truncated)
-            result, failure = json.loads(text), None
+            result = json.loads(text)
         elif cancellation.hands_back(answer):
             move = executions.hand_back(claimed.execution_id, claimed.nonce, self._worker, answer.message)
-            result, failure = None, answer
+            failure = answer
         else:
             # The database's time, since it decides whether the wait is over: this host's clock may be off.
             now = lease.granted_at + timedelta(seconds=monotonic() - lease.asked_at)
             after = after_failure(answer, claimed.tries, claimed.retry, now, random(), claimed.retry_until)
             move = executions.fail(claimed.execution_id, claimed.nonce, self._worker, answer, after)
-            result, failure = None, answer
+            failure = answer
         ended = self._ledger.record(claimed, move)
         if ended is None:
             return Outcome(None, failure=failure, reason="the outcome came after the lease had been lost")

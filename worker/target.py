@@ -7,7 +7,6 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import md5
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -15,7 +14,7 @@ from urllib.parse import quote
 import grpc
 
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable
-from shared.domain.execution import Failure
+from shared.domain.execution import Failure, rfc3339
 from shared.domain.retry import TARGET_UNKNOWN
 from shared.log import get_logger
 
@@ -248,7 +247,7 @@ def call_metadata(claimed: Claimed) -> tuple[tuple[str, str], ...]:
     return (
         (EXECUTION_ID, _ascii(claimed.execution_id)),
         (JOB_ID, _ascii(claimed.job_id)),
-        (NOMINAL_TIME, _rfc3339(claimed.nominal_time)),
+        (NOMINAL_TIME, rfc3339(claimed.nominal_time)),
         (ATTEMPT, str(claimed.attempt)),
         (TRACEPARENT, f"00-{claimed.trace_id}-{span_id_of(claimed.execution_id, claimed.attempt)}-01"),
     )
@@ -257,10 +256,6 @@ def call_metadata(claimed: Claimed) -> tuple[tuple[str, str], ...]:
 def span_id_of(execution_id: str, attempt: int) -> str:
     """Return the W3C span id (16 hex digits) of an attempt; derived, so that whoever asks later gets the same."""
     return md5(f"{execution_id}/{attempt}".encode(), usedforsecurity=False).hexdigest()[:16]
-
-
-def _rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _ascii(text: str) -> str:

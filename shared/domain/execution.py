@@ -84,6 +84,11 @@ def basic_iso(instant: datetime) -> str:
     return f"{utc:%Y%m%dT%H%M%S}{fraction}Z"
 
 
+def rfc3339(instant: datetime) -> str:
+    """Write an instant as RFC 3339, UTC."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def row_id(uid: str, epoch: int, first: datetime | None) -> str:
     """Return the id of the row whose first occurrence this is; None is the end of a chain without a further one."""
     return f"{uid}.{epoch}.{basic_iso(first) if first else 'end'}"

@@ -167,7 +167,7 @@ class ListPath:
         return kind.item
 
 
-def parse_template(value: JSON, where: str = "parameters") -> Template:
+def parse_template(value: object, where: str = "parameters") -> Template:
     """Parse all expressions in the strings of some JSON.
 
     Raises InvalidInput with a violation for every one that can't be parsed, named from `where` on, as

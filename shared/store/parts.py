@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.domain.execution import Failure, State, Trigger, part_id
+from shared.domain.execution import Failure, State, Trigger, part_id, rfc3339
 from shared.store.executions import (
     LEAVE_OPEN,
     LEAVE_RUNNING,
@@ -35,7 +35,6 @@ from shared.store.retry import retry_policy_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from shared.domain.flow import Ending, Step
 
@@ -81,17 +80,15 @@ def item(number: int, parameters: Mapping[str, Any], key: str) -> dict[str, Any]
     return {"n": number, "p": parameters, "k": key}
 
 
-# Rows of parts:
+# Rows of parts. A parent is its document, with the database's time as `now`:
 
 
-def item_document(
-    parent: Mapping[str, Any], item: Mapping[str, Any], now: datetime, by: str, *, held: bool
-) -> dict[str, Any]:
+def item_document(parent: Mapping[str, Any], item: Mapping[str, Any], by: str, *, held: bool) -> dict[str, Any]:
     """Return the row of an item of a fan-out. held: it waits for a slot."""
     number: int = item["n"]
     job = {name: value for name, value in as_job(parent).items() if name not in {"flow", "context"}}
     job["parameters"] = json.dumps(item["p"], ensure_ascii=False, allow_nan=False)
-    document = _part(parent, job, f"{number:05}", now, by) | {
+    document = _part(parent, job, f"{number:05}", by) | {
         "number": number,
         "part_name": str(number),
         "part_key": item["k"],
@@ -106,7 +103,6 @@ def step_document(
     parent: Mapping[str, Any],
     step: Step,
     number: int,
-    now: datetime,
     by: str,
     *,
     context: str,
@@ -134,7 +130,7 @@ def step_document(
         job["retry"] = retry_policy_document(step.retry)
     if step.fan_out is not None:
         job["flow"] = flow_document(step.fan_out)
-    fields = _part(parent, job, step.name, now, by) | {
+    fields = _part(parent, job, step.name, by) | {
         "number": number,
         "part_name": step.name,
         "context": context,
@@ -142,10 +138,9 @@ def step_document(
     return fields | ({"broken": broken} if broken else {}) | ({"reuse": again} if again else {})
 
 
-def skipped_step_document(
-    parent: Mapping[str, Any], step: Step, number: int, now: datetime, by: str, reason: str
-) -> dict[str, Any]:
+def skipped_step_document(parent: Mapping[str, Any], step: Step, number: int, by: str, reason: str) -> dict[str, Any]:
     """Return the row of a step whose turn came, and that does not run."""
+    now = parent["now"]
     return {
         "_id": part_id(parent["_id"], step.name),
         "schema": SCHEMA,
@@ -165,7 +160,8 @@ def skipped_step_document(
     }
 
 
-def _part(parent: Mapping[str, Any], job: Mapping[str, Any], name: str, now: datetime, by: str) -> dict[str, Any]:
+def _part(parent: Mapping[str, Any], job: Mapping[str, Any], name: str, by: str) -> dict[str, Any]:
+    now = parent["now"]
     execution_id = part_id(parent["_id"], name)
     fields = pending_fields(job, execution_id, now, now, by, f"a part of {parent['_id']}")
     del fields["run"]
@@ -198,6 +194,13 @@ def _part(parent: Mapping[str, Any], job: Mapping[str, Any], name: str, now: dat
 def wanted_filter(parent_id: str) -> dict[str, Any]:
     """Find a part's parent while it wants its parts: it waits for them, and nobody has stopped it."""
     return {"_id": parent_id, "state": State.WAITING.value, "cancel": {"$exists": False}}
+
+
+# What a worker asks that is to do only what an earlier execution has left:
+
+
+REUSED_FIELDS: Final = dict.fromkeys(("total", "expanded", "carried", "items"), 1)
+REUSED_PART_FIELDS: Final = dict.fromkeys(("state", "number", "part_name", "part_key", "parameters", "flow.kind"), 1)
 
 
 # What beat looks for:
@@ -244,15 +247,36 @@ def parts_filter(parent_id: str) -> dict[str, Any]:
     return {"parent": parent_id}
 
 
-def unsuccessful_filter(parent_id: str) -> dict[str, Any]:
-    """Find the parts that have not succeeded."""
-    return {"parent": parent_id, "state": {"$ne": State.SUCCEEDED.value}}
-
-
 BY_NUMBER: Final = [("number", 1)]
 
-STEP_FIELDS: Final = dict.fromkeys(("state", "part_name", "flow.kind", "error"), 1)
+WHOLE_FIELDS: Final = dict.fromkeys(
+    (
+        "job_id", "job_uid", "job_name", "job_revision", "job_type", "partition", "nominal_time", "target_service",
+        "target_method", "parameters", "queue", "priority", "timeout", "retry", "retry_until", "policies", "trace_id",
+        "flow", "total", "expanded", "carried", "signals", "cancel",
+    ),
+    1,
+)  # fmt: skip
+"""What it takes to advance what has parts; all but the items, which may be megabytes."""
+
+STEP_FIELDS: Final = dict.fromkeys(("state", "part_name"), 1)
 """What it takes to find the next steps of a workflow."""
+
+OUTCOME_FIELDS: Final = dict.fromkeys(("state", "result", "error", "reuse"), 1)
+
+
+def outcome(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a step has ended, as the expressions of later ones see it."""
+    return {
+        "state": row["state"],
+        "result": json.loads(row["result"]) if "result" in row else None,
+        "error": {"code": row["error"]["code"], "message": row["error"]["message"]} if "error" in row else None,
+    }
+
+
+def as_context(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what expressions see of the execution itself."""
+    return {"id": row["_id"], "job_id": row["job_id"], "nominal_time": rfc3339(row["nominal_time"])}
 
 
 def slot_filter(parent_id: str) -> dict[str, Any]:
@@ -300,6 +324,14 @@ def end_whole(
         case _:
             stages = [enter(State.CANCELLED, by, WHO_STOPPED, {**kept, "finished_at": NOW}), *LEAVE_OPEN]
     return Move(_unchanged(parent), stages)
+
+
+def park_whole(parent: Mapping[str, Any], by: str, why: str) -> Move:
+    """End a parent that can't be read: nobody else could, and it would wait for ever. Its parts find it ended."""
+    error = {"code": "INTERNAL", "message": why, "retryable": False}
+    return Move(
+        {"_id": parent["_id"], "state": State.WAITING.value}, failed_for_good(by, "", {"error": literal(error)})
+    )
 
 
 def stop_parts(parent: Mapping[str, Any], by: str) -> Move:

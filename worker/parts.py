@@ -1,0 +1,121 @@
+"""What an attempt does that has parts: it finds out what they are, and leaves the rest to beat."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.errors import SchedulerError
+from shared.domain.execution import Failure, State, rfc3339
+from shared.domain.flow import FanOut
+from shared.expressions import parse_template
+from shared.flow_expressions import Calls, as_items, found_items, written_items
+from shared.store import parts
+from worker.target import Succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shared.domain.flow import Source, Workflow
+    from shared.store.executions import Claimed
+    from worker.ledger import Ledger
+    from worker.target import Cancellation
+
+INVALID_RESULT: Final = "INVALID_RESULT"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The parts are known; see shared.store.parts.wait_for_parts."""
+
+    total: int
+    items: str | None = None
+    carried: Mapping[str, Any] = field(default_factory=dict)
+
+
+def rendered(claimed: Claimed) -> Claimed:
+    """Return the attempt of a step with the values of its expressions; raises ExpressionError."""
+    if claimed.context is None:
+        return claimed
+    parameters = parse_template(json.loads(claimed.parameters)).render(claimed.context)
+    return replace(claimed, parameters=json.dumps(parameters, ensure_ascii=False))
+
+
+class Parts:
+    """Begins fan-outs and workflows. `call` makes a call as for any other attempt."""
+
+    def __init__(self, ledger: Ledger, call: Callable[[Claimed, Cancellation], Any]) -> None:
+        self._ledger = ledger
+        self._call = call
+
+    def begin(self, claimed: Claimed, cancellation: Cancellation) -> Begun | Any:
+        """Find out what the parts are; return what came of a call that had to be made for it, if it was no success.
+
+        Raises StoppingError as Ledger does.
+        """
+        try:
+            if claimed.reuse and (again := self._again(claimed)) is not None:
+                return again
+            if isinstance(claimed.flow, FanOut):
+                return self._fan_out(claimed, claimed.flow, cancellation)
+        except SchedulerError as wrong:
+            return Failure(INVALID_RESULT, str(wrong), retryable=False)
+        workflow: Workflow = claimed.flow  # type: ignore[assignment]  # there are two kinds
+        return Begun(len(workflow.steps))
+
+    def _fan_out(self, claimed: Claimed, fan_out: FanOut, cancellation: Cancellation) -> Begun | Any:
+        context = claimed.context or {
+            "execution": {
+                "id": claimed.execution_id,
+                "job_id": claimed.job_id,
+                "nominal_time": rfc3339(claimed.nominal_time),
+            }
+        }
+        if fan_out.items is not None:
+            items = list(fan_out.items)
+        elif fan_out.source is not None:
+            answer = self._call(_call_of(claimed, fan_out.source, context), cancellation)
+            if not isinstance(answer, Succeeded):
+                return answer
+            items = found_items(fan_out.source, answer.result)
+        else:
+            template = parse_template(fan_out.items_from, "fan_out.items_from")
+            items = as_items(template.render(context), "fan_out.items_from")
+        calls = Calls.of(json.loads(claimed.parameters), fan_out)
+        made = [parts.item(number, *calls.make(number, item, context)) for number, item in enumerate(items)]
+        return Begun(len(made), written_items(made))
+
+    def _again(self, claimed: Claimed) -> Begun | None:
+        """Return what is left to do of an earlier execution; None when it never got as far as its parts."""
+        earlier = self._ledger.whole(claimed.reuse)
+        if earlier is None or "total" not in earlier:
+            return None
+        carried: Mapping[str, Any] = earlier["carried"]
+        rows = self._ledger.parts(claimed.reuse)
+        if isinstance(claimed.flow, FanOut):
+            left = [
+                parts.item(row["number"], json.loads(row["parameters"]), row["part_key"])
+                for row in rows
+                if row["state"] != State.SUCCEEDED
+            ]
+            left += json.loads(earlier["items"])[earlier["expanded"] :] if "items" in earlier else []
+            done = sum(row["state"] == State.SUCCEEDED for row in rows) + carried.get("succeeded", 0)
+            return Begun(len(left), written_items(left), {"succeeded": done})
+        steps = dict(carried.get("steps", {}))
+        steps |= {row["part_name"]: row["_id"] for row in rows if row["state"] == State.SUCCEEDED}
+        again = {row["part_name"]: row["_id"] for row in rows if row["state"] != State.SUCCEEDED and "flow" in row}
+        workflow: Workflow = claimed.flow  # type: ignore[assignment]  # there are two kinds
+        return Begun(len(workflow.steps), carried={"steps": steps, "again": again})
+
+
+def _call_of(claimed: Claimed, source: Source, context: Mapping[str, Any]) -> Claimed:
+    """Return the attempt as one that calls the source of a fan-out."""
+    template = parse_template(source.parameters, "fan_out.source.parameters")
+    return replace(
+        claimed,
+        target_service=source.target_service,
+        target_method=source.target_method,
+        parameters=json.dumps(template.render(context), ensure_ascii=False),
+        flow=None,
+    )
