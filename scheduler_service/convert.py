@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.domain.errors import Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN
+from shared.domain.flow import FanOut, Workflow
 from shared.domain.schedule import CronSchedule
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from shared.domain.exclusions import ExclusionTerms
     from shared.domain.job import JobDefinition
+    from shared.domain.retry import RetryPolicy
     from shared.domain.schedule import Schedule
     from shared.store.executions import StoredExecution
     from shared.store.jobs import StoredJob
@@ -71,6 +73,11 @@ def to_mapping(field: str, struct: Struct, found: list[Violation]) -> dict[str, 
     return {key: _to_plain(f"{field}.{excerpt(key)}", value, found) for key, value in sorted(struct.fields.items())}
 
 
+def to_list(field: str, values: ListValue, found: list[Violation]) -> list[object]:
+    """Read a ListValue as JSON's values; whole numbers become int."""
+    return [_to_plain(f"{field}[{n}]", item, found) for n, item in enumerate(values.values)]
+
+
 def _to_plain(field: str, value: Value, found: list[Violation]) -> object:
     match value.WhichOneof("kind"):
         case "null_value":
@@ -88,7 +95,7 @@ def _to_plain(field: str, value: Value, found: list[Violation]) -> object:
         case "struct_value":
             return to_mapping(field, value.struct_value, found)
         case "list_value":
-            return [_to_plain(f"{field}[{n}]", item, found) for n, item in enumerate(value.list_value.values)]
+            return to_list(field, value.list_value, found)
         case _:
             _refuse(found, field, "has no value; for JSON's null set null_value")
             return None
@@ -170,9 +177,11 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         queue=definition.queue,
         priority=definition.priority,
         timeout=duration(definition.timeout),
-        retry_policy=_retry_policy(definition),
+        retry_policy=_retry_policy(definition.retry),
         labels=definition.labels,
         policies=_policies(definition),
+        fan_out=_fan_out(definition.flow) if isinstance(definition.flow, FanOut) else None,
+        workflow=_workflow(definition.flow) if isinstance(definition.flow, Workflow) else None,
         state=f"STATE_{job.state}",
         next_fire_times=timestamps(next_fire_times),
         created_at=timestamp(job.created_at),
@@ -210,8 +219,53 @@ def _exclusions(terms: ExclusionTerms) -> pb.Exclusions:
     )
 
 
-def _retry_policy(definition: JobDefinition) -> pb.RetryPolicy:
-    retry = definition.retry
+def _fan_out(fan_out: FanOut) -> pb.FanOut:
+    source = fan_out.source
+    message = pb.FanOut(
+        max_parallel=fan_out.max_parallel,
+        failure_policy=f"FAILURE_POLICY_{fan_out.failure_policy}",
+        min_succeeded=fan_out.min_succeeded,
+        min_share=fan_out.min_share,
+        key=fan_out.key,
+        items_from=fan_out.items_from,
+    )
+    if fan_out.items is not None:
+        message.items.CopyFrom(ListValue(values=[_value(item) for item in fan_out.items]))
+    if source is not None:
+        message.source.CopyFrom(
+            pb.FanOut.Source(
+                target_service=source.target_service,
+                target_method=source.target_method,
+                parameters=struct(source.parameters),
+                path=source.path,
+            )
+        )
+    return message
+
+
+def _workflow(workflow: Workflow) -> pb.Workflow:
+    return pb.Workflow(
+        steps=[
+            pb.Workflow.Step(
+                name=step.name,
+                after=step.after,
+                target_service=step.target_service,
+                target_method=step.target_method,
+                parameters=struct(step.parameters),
+                fan_out=_fan_out(step.fan_out) if step.fan_out is not None else None,
+                retry_policy=_retry_policy(step.retry) if step.retry is not None else None,
+                timeout=duration(step.timeout) if step.timeout is not None else None,
+                queue=step.queue,
+                priority=step.priority,
+                when=step.when,
+                requires=f"REQUIRES_{step.requires}",
+            )
+            for step in workflow.steps
+        ]
+    )
+
+
+def _retry_policy(retry: RetryPolicy) -> pb.RetryPolicy:
     return pb.RetryPolicy(
         max_attempts=retry.max_attempts,
         initial_backoff=duration(retry.initial_backoff),
@@ -276,7 +330,12 @@ def execution_message(execution: StoredExecution) -> pb.Execution:
         tzdata_version=execution.tzdata,
         retry_of=execution.retry_of,
         held=execution.held,
+        parent_execution_id=execution.parent,
+        part_name=execution.part_name,
+        part_key=_text(execution.part_key),
     )
+    if execution.parts is not None:
+        message.parts.CopyFrom(pb.Execution.Parts(total=execution.parts.total, states=execution.parts.states))
     if execution.error is not None:
         error = execution.error
         message.error.CopyFrom(

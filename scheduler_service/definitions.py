@@ -80,7 +80,7 @@ class Definitions:
 
         Parameters that are refused as they are, as for their size, may be too many to be looked through.
         """
-        if not draft.target_service or not draft.target_method:
+        if draft.flow is not None or not draft.target_service or not draft.target_method:
             return
         if draft.target_service == TASK:
             # Also the parameters of one that is refused for them as they are: the name is asked first.

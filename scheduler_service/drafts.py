@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.convert import to_instant, to_mapping, to_span
+from scheduler_service.flow_drafts import FLOWS, read_flow
+from scheduler_service.policy_drafts import read_choice, read_retry
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.exclusions import ExclusionTerms, OnExcluded
+from shared.domain.flow import FanOut
 from shared.domain.job import JobDraft, ScheduleTerms
 from shared.domain.policies import Misfire, Overlap, WorkerLost
-from shared.domain.retry import Jitter, RetryWindow
 from shared.domain.schedule import CronSchedule, IntervalSchedule, Schedule
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
     from enum import StrEnum
-
-    from google.protobuf.message import Message
 
     from shared.domain.exclusions import Resolve
     from shared.domain.job import JobDefaults, JobDefinition
@@ -40,6 +40,8 @@ MUTABLE: Final = (
     "retry_policy",
     "labels",
     "policies",
+    "fan_out",
+    "workflow",
 )
 """The fields that a client decides; create requests have them under the same names as jobs."""
 
@@ -49,9 +51,11 @@ _MOST_PATHS: Final = 20
 Fields: TypeAlias = pb.CreateScheduledJobRequest | pb.ScheduledJob
 
 
-def new_draft(request: pb.CreateScheduledJobRequest, job_id: str, found: list[Violation]) -> JobDraft:
+def new_draft(
+    request: pb.CreateScheduledJobRequest, job_id: str, defaults: JobDefaults, found: list[Violation]
+) -> JobDraft:
     """Return the draft of a new job."""
-    return JobDraft(job_id=job_id, **_read(request, MUTABLE, found))
+    return JobDraft(job_id=job_id, **_read(request, MUTABLE, defaults, found))
 
 
 def changed_paths(request: pb.UpdateScheduledJobRequest, found: list[Violation]) -> frozenset[str]:
@@ -93,7 +97,11 @@ def changed_draft(
     A schedule of the same terms stays the very one that it was: also a `once` whose time has passed, and an interval
     with what it is counted from. An interval that keeps its period goes on counting from there too.
     """
-    values = _read(job, paths, found)
+    values = _read(job, paths, defaults, found)
+    if present.flow is not None and values.get("flow", present.flow) is None:
+        kind = "fan_out" if isinstance(present.flow, FanOut) else "workflow"
+        if kind not in paths:
+            del values["flow"]  # that there is none of the other kind is no change
     terms = values.get("schedule")
     if isinstance(terms, ScheduleTerms):
         values["schedule"] = _schedule(present, terms, defaults.resolve, now, found)
@@ -148,12 +156,14 @@ def _cut(instant: datetime | None) -> datetime | None:
     return instant and instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
-def _read(message: Fields, paths: Iterable[str], found: list[Violation]) -> dict[str, Any]:
+def _read(message: Fields, paths: Iterable[str], defaults: JobDefaults, found: list[Violation]) -> dict[str, Any]:
     """Return the values of these fields, by the names that they have in a draft."""
     values: dict[str, Any] = {}
-    for path in paths:
+    if FLOWS & frozenset(paths):
+        values["flow"] = read_flow(message, defaults.retry, found)
+    for path in frozenset(paths) - FLOWS:
         if path == "retry_policy":
-            values |= _retry(message.retry_policy, found)
+            values |= read_retry(message.retry_policy, found)
         elif path == "schedule_config":
             values["schedule"] = _terms(message, found)
         elif path in {"priority", "timeout"} and not message.HasField(path):
@@ -187,25 +197,12 @@ def _policies(given: pb.Policies, found: list[Violation]) -> Mapping[str, Any]:
     if given.HasField("delete_after_done"):
         values["delete_after_done"] = given.delete_after_done
     for name, kind in _POLICIES.items():
-        if (chosen := _chosen(given, "policies", name, kind, found)) is not None:
+        if (chosen := read_choice(given, "policies", name, kind, found)) is not None:
             values[name] = chosen
     return values
 
 
 _POLICIES: Final[Mapping[str, type[StrEnum]]] = {"misfire": Misfire, "overlap": Overlap, "on_worker_lost": WorkerLost}
-
-
-def _chosen(message: Message, of: str, name: str, kind: type[StrEnum], found: list[Violation]) -> Any:
-    """Return what a field of an enum's type says, in the domain's words; None when it is not set, or not right."""
-    enum: Any = message.DESCRIPTOR.fields_by_name[name].enum_type
-    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    known = enum.values_by_number
-    number = getattr(message, name)
-    if number not in known:
-        names = ", ".join(value.name for other, value in known.items() if other)
-        found.append(Violation(f"{of}.{name}", f"{number} is not the number of a policy ({names})"))
-        return None
-    return kind(known[number].name.removeprefix(prefix)) if number else None
 
 
 def _job_type(number: int) -> str:
@@ -249,21 +246,3 @@ def _exclusions(given: pb.Exclusions) -> ExclusionTerms:
         on_excluded=name if given.on_excluded else OnExcluded.SKIP.value,
         weekend=tuple(given.weekend),
     )
-
-
-def _retry(given: pb.RetryPolicy, found: list[Violation]) -> Mapping[str, Any]:
-    """Return the retry policy as a whole: what is not set in it has the defaults."""
-    return {
-        "max_attempts": given.max_attempts or None,
-        "initial_backoff": to_span("retry_policy.initial_backoff", given.initial_backoff, found)
-        if given.HasField("initial_backoff")
-        else None,
-        "max_backoff": to_span("retry_policy.max_backoff", given.max_backoff, found)
-        if given.HasField("max_backoff")
-        else None,
-        "multiplier": given.multiplier or None,
-        "jitter": _chosen(given, "retry_policy", "jitter", Jitter, found),
-        "retryable_codes": frozenset(given.retryable_codes),
-        "non_retryable_codes": frozenset(given.non_retryable_codes),
-        "retry_window": _chosen(given, "retry_policy", "retry_window", RetryWindow, found),
-    }

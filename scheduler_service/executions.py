@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from scheduler_service.refusals import NoSuch
 from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
-from shared.store import dead_letters, executions
+from shared.store import dead_letters, executions, parts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from shared.store.dead_letters import Ending
     from shared.store.executions import StoredExecution
 
-_SHOWN = {"run": {"$in": [True, False]}}
-"""Runs, and decisions not to run; a row that closes a chain is nobody's business."""
+_SHOWN = {"state": {"$ne": State.CLOSED.value}}
+"""Runs, parts, and decisions not to run; a row that closes a chain is nobody's business."""
 
 
 class Executions:
@@ -55,7 +55,7 @@ class Executions:
         """Return an execution's document. Raises as read does."""
         if not execution_id:
             raise InvalidInput([Violation("execution_id", "an execution_id is required")])
-        document = await self._executions.find_one({"_id": execution_id, **_SHOWN})
+        document = await self._executions.find_one({"_id": execution_id, **_SHOWN}, executions.NOT_SHOWN)
         if document is None:
             raise NoSuch("execution", execution_id)
         return document
@@ -65,7 +65,14 @@ class Executions:
     ) -> AsyncIterator[dict[str, Any]]:
         """Return the documents of a list from a position on, those of one job or of all."""
         chosen = executions.list_filter(uid, states, include_decisions=include_decisions, after=after)
-        return self._executions.find(chosen, sort=executions.NEWEST_FIRST, limit=limit)
+        return self._executions.find(chosen, executions.NOT_SHOWN, sort=executions.NEWEST_FIRST, limit=limit)
+
+    def parts(
+        self, chosen: Mapping[str, Any], states: frozenset[State], after: Position | None, limit: int
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Return the documents of a list of parts; chosen: those of an execution, or of items of one key."""
+        found = parts.list_filter(chosen, states, after)
+        return self._executions.find(found, executions.NOT_SHOWN, sort=executions.NEWEST_FIRST, limit=limit)
 
     async def newest(self, uid: str) -> StoredExecution | None:
         """Return a job's run with the newest nominal time."""

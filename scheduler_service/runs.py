@@ -18,6 +18,7 @@ from shared.store.dead_letters import Ending, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from scheduler_service.definitions import Definitions
     from scheduler_service.executions import Executions
@@ -55,10 +56,13 @@ class Runs:
             self._dispatcher.submit([stored])
         return stored
 
-    async def retry(self, execution_id: str, request_id: str, queue: str) -> Mapping[str, Any]:
+    async def retry(
+        self, execution_id: str, request_id: str, queue: str, *, from_start: bool = False
+    ) -> Mapping[str, Any]:
         """Run an execution that failed or was cancelled once more; return the document of the new one.
 
-        queue: empty for that of the execution. Raises NoSuch, FailedPrecondition, InvalidInput.
+        queue: empty for that of the execution. from_start: of one that has parts, run those too that have succeeded.
+        Raises NoSuch, FailedPrecondition, InvalidInput.
         """
         ended = await self._executions.document(execution_id)
         if (schema := ended.get("schema", 1)) > rows.SCHEMA:
@@ -71,19 +75,33 @@ class Runs:
                 f"the execution '{execution_id}' is {ended['state']}; only what has failed or was cancelled can"
                 " be retried"
             )
-        try:
-            job = await self._jobs.read(ended["job_id"])
-        except NoSuch as gone:
-            raise FailedPrecondition(f"the execution '{execution_id}' can't be retried: {gone}") from None
+        if "part" in ended:
+            raise FailedPrecondition(
+                f"the execution '{execution_id}' is a part of '{ended['parent']}': retry that, which runs again what"
+                " has not succeeded"
+            )
+        now = await self._now(ended)
         queue = queue or ended["queue"]
         refuse(self.queue_violations(queue))
         caller = current.get()
         token = request_token(f"{ended['_id']} {request_id}") if request_id else str(ULID())
-        stored = await self.start(rows.retry_document(ended, token, queue, caller.trace_id, job.now, caller.by))
+        document = rows.retry_document(
+            ended, token, queue, caller.trace_id, now, caller.by, reuse="flow" in ended and not from_start
+        )
+        stored = await self.start(document)
         if ended.get("letter"):
             # Last, so that a crash in between leaves a letter that was retried, and not one that is lost.
             await self._executions.end_letter(execution_id, Ending(Outcome.RETRIED, caller.by, retry=stored["_id"]))
         return stored
+
+    async def _now(self, ended: Mapping[str, Any]) -> datetime:
+        """Return the database's time; raise FailedPrecondition when the job of a row, if it has one, is deleted."""
+        if not ended["job_id"]:
+            return await self._jobs.now()
+        try:
+            return (await self._jobs.read(ended["job_id"])).now
+        except NoSuch as gone:
+            raise FailedPrecondition(f"the execution '{ended['_id']}' can't be retried: {gone}") from None
 
 
 def request_token(request_id: str) -> str:

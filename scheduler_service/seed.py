@@ -43,7 +43,7 @@ async def read_seed(folder: Path, definitions: Definitions) -> list[JobDraft]:
     drafts: list[JobDraft] = []
     for name, entry in entries:
         inside: list[Violation] = []
-        if draft := _draft(entry, inside):
+        if draft := _draft(entry, definitions, inside):
             if any(other.job_id == draft.job_id for other in drafts):
                 inside.append(Violation("job_id", f"'{draft.job_id}' is there twice"))
             drafts.append(draft)
@@ -102,7 +102,7 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(str(entry.get("job_id") or f"jobs[{index}]"), entry) for index, entry in enumerate(entries)]
 
 
-def _draft(entry: Mapping[str, Any], found: list[Violation]) -> JobDraft | None:
+def _draft(entry: Mapping[str, Any], definitions: Definitions, found: list[Violation]) -> JobDraft | None:
     """Read an entry as the create request that it describes."""
     if not entry.get("job_id"):
         found.append(Violation("job_id", "a job_id is required: by it the job is known at the next start"))
@@ -116,7 +116,7 @@ def _draft(entry: Mapping[str, Any], found: list[Violation]) -> JobDraft | None:
     except json_format.ParseError as error:
         found.append(Violation("", " ".join(str(error).split())))
         return None
-    return new_draft(request, request.job_id, found)
+    return new_draft(request, request.job_id, definitions.defaults, found)
 
 
 def _with_texts(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer
 from shared.store import executions as rows
+from shared.store import parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,9 @@ class SchedulerService(SchedulerServiceServicer):
         uid = new_uid()
         found: list[Violation] = []
         # In a thread: millions of values in parameters would hold up all other calls.
-        draft = await asyncio.to_thread(new_draft, request, request.job_id or f"job-{uid}", found)
+        draft = await asyncio.to_thread(
+            new_draft, request, request.job_id or f"job-{uid}", self._definitions.defaults, found
+        )
         now = await self._jobs.now()
         definition = await self._definitions.define(draft, now, found)
         job = await self._jobs.create(definition, uid, now, current.get().by)
@@ -169,7 +172,9 @@ class SchedulerService(SchedulerServiceServicer):
         if not request.execution_id:
             found.append(Violation("execution_id", "an execution_id is required"))
         refuse(found)
-        stored = await self._runs.retry(request.execution_id, request.request_id, request.queue)
+        stored = await self._runs.retry(
+            request.execution_id, request.request_id, request.queue, from_start=request.from_start
+        )
         execution = execution_message(rows.to_execution(stored))
         return pb.RetryExecutionResponse(execution_id=execution.execution_id, execution=execution)
 
@@ -209,12 +214,22 @@ class SchedulerService(SchedulerServiceServicer):
         found: list[Violation] = []
         states = _states(request.states, found)
         with_decisions = request.include_decisions or bool(states & DECISIONS_NOT_TO_RUN)
-        listing = f"executions {request.job_id} {','.join(sorted(states))} {with_decisions}"
+        parent, key = request.parent_execution_id, request.part_key
+        listing = f"executions {request.job_id} {','.join(sorted(states))} {with_decisions} {parent} {key}"
         size = page_size(request.page_size, found)
         after = read_token(listing, request.page_token, found)
+        if key and (parent or not request.job_id):
+            found.append(Violation("part_key", "needs a job_id, whose items are looked through, and no parent"))
         refuse(found)
         uid = (await self._jobs.read(request.job_id)).job.uid if request.job_id else None
-        documents = self._executions.newest_first(uid, states, after, size + 1, include_decisions=with_decisions)
+        if parent:
+            # Also says that there is no such execution.
+            await self._executions.read(parent)
+        if parent or key:
+            chosen = parts.parts_filter(parent) if parent else parts.of_key(str(uid), key)
+            documents = self._executions.parts(chosen, states, after, size + 1)
+        else:
+            documents = self._executions.newest_first(uid, states, after, size + 1, include_decisions=with_decisions)
         executions, last = await take_page(
             documents,
             size,

@@ -245,16 +245,22 @@ def _schedule(draft: JobDraft, resolve: Resolve, now: datetime, found: list[Viol
 
 def _retry(draft: JobDraft, default: RetryPolicy, found: list[Violation]) -> RetryPolicy | None:
     given = {name: value for name in _RETRY_FIELDS if (value := getattr(draft, name)) is not None}
+    try:
+        return merged_retry(given, default)
+    except InvalidInput as refused:
+        found.extend(refused.violations)
+        return None
+
+
+def merged_retry(given: Mapping[str, Any], default: RetryPolicy) -> RetryPolicy:
+    """Return a retry policy of the fields that a client gave, and a default's; raise InvalidInput."""
+    given = dict(given)
     if "initial_backoff" in given and "max_backoff" not in given:
         # Who only asks for a long first wait does not mean to be refused for the default's shorter longest one.
         given["max_backoff"] = max(default.max_backoff, given["initial_backoff"])
     if "max_backoff" in given and "initial_backoff" not in given:
         given["initial_backoff"] = min(default.initial_backoff, given["max_backoff"])
-    try:
-        return replace(default, **given)
-    except InvalidInput as refused:
-        found.extend(refused.violations)
-        return None
+    return replace(default, **given)
 
 
 def _policies(draft: JobDraft, default: Policies, found: list[Violation]) -> Policies | None:

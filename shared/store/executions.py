@@ -846,6 +846,12 @@ def list_filter(
     found: dict[str, Any] = {"run": {"$in": [True, False]} if decisions else True}
     if uid is not None:
         found["job_uid"] = uid
+    return found | page_filter(states, after)
+
+
+def page_filter(states: frozenset[State], after: tuple[datetime, str] | None) -> dict[str, Any]:
+    """Find rows in one of these states, or in any, from a position of a list on."""
+    found: dict[str, Any] = {}
     if states:
         found["state"] = _states(states)
     if after is not None:
@@ -857,6 +863,9 @@ def list_filter(
 
 
 NEWEST_FIRST: Final = [("nominal_time", -1), ("_id", -1)]
+
+NOT_SHOWN: Final = {"items": 0, "context": 0}
+"""What readers need not be sent: megabytes that a whole, or a step, keeps for what is still to be done."""
 
 
 def counts_pipeline(uid: str, since: datetime) -> list[dict[str, Any]]:

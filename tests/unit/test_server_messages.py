@@ -18,6 +18,7 @@ from scheduler_service.convert import duration, struct, timestamp, to_instant, t
 from scheduler_service.drafts import new_draft
 from scheduler_service.pages import read_token, write_token
 from shared.proto import scheduler_service_pb2 as pb
+from tests.builders import DEFAULTS
 
 if TYPE_CHECKING:
     from shared.domain.errors import Violation
@@ -91,7 +92,7 @@ def test_no_request_makes_reading_raise(data: bytes) -> None:
         request.MergeFromString(data)
     except Exception:  # noqa: BLE001 - not a message at all: gRPC refuses it before us
         return
-    new_draft(request, "mine", [])
+    new_draft(request, "mine", DEFAULTS, [])
 
 
 # Tokens

@@ -1,0 +1,112 @@
+"""What a request says about fan-outs and workflows, as values of the domain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from scheduler_service.convert import to_list, to_mapping, to_span
+from scheduler_service.policy_drafts import read_choice, read_retry
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.flow import MOST_STEPS, FailurePolicy, FanOut, Requires, Source, Step, Workflow
+from shared.domain.job import merged_retry
+
+if TYPE_CHECKING:
+    from shared.domain.flow import Flow
+    from shared.domain.retry import RetryPolicy
+    from shared.proto import scheduler_service_pb2 as pb
+
+FLOWS: Final = frozenset({"fan_out", "workflow"})
+"""The fields that are about what has parts."""
+
+
+def read_flow(
+    message: pb.CreateScheduledJobRequest | pb.ScheduledJob, retry: RetryPolicy, found: list[Violation]
+) -> Flow | None:
+    """Return the fan-out or the workflow of a job, if it has one.
+
+    retry: what a step's retry policy has that it does not say.
+    """
+    fans_out, flows = message.HasField("fan_out"), message.HasField("workflow")
+    if fans_out and flows:
+        found.append(Violation("workflow", "a job has a fan_out or a workflow, not both; a step may fan out"))
+        return None
+    if fans_out:
+        return _fan_out(message.fan_out, "", found)
+    return _workflow(message.workflow, retry, found) if flows else None
+
+
+def _fan_out(given: pb.FanOut, where: str, found: list[Violation]) -> FanOut | None:
+    """Read a fan-out; where: the path of what it belongs to, with a dot."""
+    inside: list[Violation] = []
+    source = given.source if given.HasField("source") else None
+    policy = read_choice(given, "fan_out", "failure_policy", FailurePolicy, inside)
+    fields: dict[str, Any] = {
+        "items": tuple(to_list("fan_out.items", given.items, inside)) if given.HasField("items") else None,
+        "source": Source(
+            source.target_service,
+            source.target_method,
+            to_mapping("fan_out.source.parameters", source.parameters, inside),
+            source.path,
+        )
+        if source
+        else None,
+        "items_from": given.items_from,
+        "max_parallel": given.max_parallel,
+        "failure_policy": policy or FailurePolicy.ALL,
+        "min_succeeded": given.min_succeeded,
+        "min_share": given.min_share,
+        "key": given.key,
+    }
+    fan_out = None
+    try:
+        fan_out = FanOut(**fields)
+    except InvalidInput as refused:
+        inside += refused.violations
+    if not where and given.items_from:
+        inside.append(Violation("fan_out.items_from", "only a step of a workflow can take its items from another one"))
+    found += [replace(wrong, field=f"{where}{wrong.field}") for wrong in inside]
+    return fan_out
+
+
+def _workflow(given: pb.Workflow, retry: RetryPolicy, found: list[Violation]) -> Workflow | None:
+    inside: list[Violation] = []
+    steps = tuple(
+        _step(step, f"workflow.steps[{number}].", retry, inside)
+        for number, step in enumerate(given.steps[: MOST_STEPS + 1])
+    )
+    workflow = None
+    try:
+        workflow = Workflow(steps)
+    except InvalidInput as refused:
+        inside += refused.violations
+    found += inside
+    return workflow if not inside else None
+
+
+def _step(given: pb.Workflow.Step, where: str, retry: RetryPolicy, found: list[Violation]) -> Step:
+    """Read a step, with what is wrong with it by itself."""
+    inside: list[Violation] = []
+    own_retry = None
+    if given.HasField("retry_policy"):
+        fields = {name: value for name, value in read_retry(given.retry_policy, inside).items() if value is not None}
+        try:
+            own_retry = merged_retry(fields, retry)
+        except InvalidInput as refused:
+            inside += refused.violations
+    step = Step(
+        name=given.name,
+        target_service=given.target_service,
+        target_method=given.target_method,
+        parameters=to_mapping("parameters", given.parameters, inside),
+        after=tuple(dict.fromkeys(given.after)),
+        requires=read_choice(given, "step", "requires", Requires, inside) or Requires.SUCCESS,
+        when=given.when,
+        queue=given.queue,
+        priority=given.priority if given.HasField("priority") else None,
+        timeout=to_span("timeout", given.timeout, inside) if given.HasField("timeout") else None,
+        retry=own_retry,
+    )
+    found += [replace(wrong, field=f"{where}{wrong.field}") for wrong in inside]
+    fan_out = _fan_out(given.fan_out, where, found) if given.HasField("fan_out") else None
+    return replace(step, fan_out=fan_out)
