@@ -50,6 +50,9 @@ def changes(name: str, year: int) -> tuple[datetime, ...]:
 
 def change_between(name: str, before: datetime, after: datetime) -> datetime:
     old = offset(name, before)
+    # Changes come at whole seconds. Between others the halving would end on the same middle again and again.
+    before = before.replace(microsecond=0)
+    after = after.replace(microsecond=0) + (SECOND if after.microsecond else timedelta())
     while after - before > SECOND:
         middle = before + (after - before) // 2
         middle = middle.replace(microsecond=0)
