@@ -9,7 +9,8 @@ from google.protobuf import json_format, message_factory
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import closest, excerpt
-from shared.targets.parameters import BY_VALUE, build_message
+from shared.targets.fields import BY_VALUE
+from shared.targets.parameters import build_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
