@@ -90,7 +90,9 @@ class Targets:
         return self._source(service).fit(build)
 
     def check(self, target_service: str, target_method: str, parameters: Mapping[str, object]) -> None:
-        """Check that a call fits its target's contract.
+        """Check that a call fits its target's contract, as far as it can be told when parameters are known only later.
+
+        `Template.check` puts placeholders where those will be.
 
         Raises InvalidInput with all violations, on `target_service`, `target_method` or fields of `parameters`;
         Unavailable when the contract must be read and the target does not answer; FailedPrecondition when it has no

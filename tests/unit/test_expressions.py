@@ -14,6 +14,8 @@ from shared.expressions import ExpressionError, parse_condition, parse_list_path
 from shared.expressions.expression import FUNCTIONS, MOST_CHARACTERS, Budget, json_problem, parse_expression
 from shared.expressions.template import LARGEST_RENDERED
 
+pytestmark = pytest.mark.filterwarnings("ignore:deprecated string literal:PendingDeprecationWarning")
+
 CONTEXT: dict[str, Any] = {
     "item": {"id": 7, "name": "Zürich", "note": None, "price": 3.0, "tags": ["a", "b"]},
     "index": 2,
@@ -149,7 +151,6 @@ def test_all_mistakes_are_told_at_once_with_the_paths_of_their_fields() -> None:
     ]
 
 
-@pytest.mark.filterwarnings("ignore:deprecated string literal:PendingDeprecationWarning")
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
