@@ -3,6 +3,8 @@
 protobuf's json_format stops at the first mistake, and lets some through (1.5 for an enum is 1, true for a double
 is 1.0). So this walks the JSON beside the descriptor and asks json_format about one value at a time; what it builds
 in the end is json_format's alone.
+
+A placeholder stands for a value that is known only later, as `${item.id}`; it fits where a value of its kind may.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import LONGEST_SHOWN, closest, excerpt
+from shared.expressions.placeholder import Placeholder
 from shared.targets.fields import BY_VALUE, WELL_KNOWN, WRAPPERS, a_field, a_message, article, field_names, is_map
+from shared.targets.misfits import field_misfit, message_misfit, value_misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +54,8 @@ _REFUSED: Final = (json_format.Error, ValueError, TypeError, KeyError, Attribute
 def build_message(kind: Descriptor, parameters: Mapping[str, object], pool: DescriptorPool) -> Message:
     """Build a message from its JSON form; types inside of an Any are looked up in the pool.
 
+    Placeholders are checked, and left out of the message.
+
     Raises InvalidInput with a violation for each field at fault, named from `parameters` on, as
     `parameters.items[2].price`.
     """
@@ -60,18 +66,23 @@ def build_message(kind: Descriptor, parameters: Mapping[str, object], pool: Desc
         if "value" not in document or len(document) > 1:
             walk.refuse("parameters", f'expected only "value", {a_message(kind)}')
         document = document.get("value")
+        if isinstance(document, Placeholder):
+            walk.placeholder(document, message_misfit(kind, document.kind), "parameters.value")
     elif kind.full_name not in WELL_KNOWN:
         with suppress(_EnoughError):
             walk.message(kind, document, "parameters", 1)
-    if not walk.found:
+    if not walk.found and not isinstance(document, Placeholder):
         try:
-            json_format.ParseDict(document, message, descriptor_pool=pool)
+            json_format.ParseDict(_known(document), message, descriptor_pool=pool)
         except _REFUSED as error:
             field = "parameters.value" if kind.full_name in BY_VALUE else "parameters"
             walk.refuse(field, f"{_shown(document)} is not {a_message(kind)}: {_one_line(error)}")
         else:
             # required fields of proto2; the method is there, only its stub is not
             missing: list[str] = message.FindInitializationErrors()  # type: ignore[attr-defined]
+            if walk.placeholders:
+                # they are missing too, and what is within them nobody knows
+                missing = [name for name in missing if "." not in name and name not in document]
             walk.found += [Violation(f"parameters.{name}", "it is required") for name in missing[:_MOST_VIOLATIONS]]
     if walk.found:
         raise InvalidInput(walk.found)
@@ -87,12 +98,19 @@ class _Walk:
 
     def __init__(self, pool: DescriptorPool) -> None:
         self.found: list[Violation] = []
+        self.placeholders = 0
         self._pool = pool
 
     def refuse(self, field: str, sentence: str) -> None:
         self.found.append(Violation(field, sentence))
         if len(self.found) >= _MOST_VIOLATIONS:
             raise _EnoughError
+
+    def placeholder(self, value: Placeholder, misfit: str, here: str) -> None:
+        """Take note of a value that is known only later; misfit: why its kind does not fit, if it does not."""
+        self.placeholders += 1
+        if misfit:
+            self.refuse(here, f"{value.text} is {misfit}")
 
     def message(self, kind: Descriptor, value: object, path: str, depth: int) -> None:
         """Check a message that has fields, and no JSON form of its own."""
@@ -134,7 +152,9 @@ class _Walk:
         # null leaves any field unset
         if value is None:
             return
-        if is_map(field):
+        if isinstance(value, Placeholder):
+            self.placeholder(value, field_misfit(field, value.kind), here)
+        elif is_map(field):
             self._map(field, value, here, depth)
         elif field.is_repeated:
             if not isinstance(value, list):
@@ -163,6 +183,9 @@ class _Walk:
     ) -> None:
         """Check one value of a field; wrapped is how the owner (the field, or the map) takes it."""
         kind = field.message_type
+        if isinstance(value, Placeholder):
+            self.placeholder(value, value_misfit(field, value.kind), here)
+            return
         if kind is not None and kind.full_name not in WELL_KNOWN:
             self.message(kind, value, here, depth + 1)
             return
@@ -186,10 +209,22 @@ class _Walk:
         assert field.containing_type is not None  # noqa: S101 - only extensions have none
         message = message_factory.GetMessageClass(field.containing_type)()
         try:
-            json_format.ParseDict({field.name: value}, message, descriptor_pool=self._pool)
+            json_format.ParseDict({field.name: _known(value)}, message, descriptor_pool=self._pool)
         except _REFUSED:
             return False
         return True
+
+
+def _known(value: Any) -> Any:
+    """Return some JSON without what is known only later; of an Any whose type is, nothing is known."""
+    match value:
+        case dict() if isinstance(value.get("@type"), Placeholder):
+            return None
+        case dict():
+            return {key: _known(item) for key, item in value.items() if not isinstance(item, Placeholder)}
+        case list():
+            return [_known(item) for item in value if not isinstance(item, Placeholder)]
+    return value
 
 
 def _map_key(field: FieldDescriptor, key: str) -> object:
