@@ -291,6 +291,12 @@ def test_no_expression_costs_more_than_the_budget_however_it_doubles(text: str) 
         parse_expression(text).evaluate("x", Budget(20_000))
 
 
+def test_joining_is_paid_for_before_it_is_done() -> None:
+    context = {"item": {"separator": "x" * 64_000, "list": ["y"] * 20_000}}
+    assert "takes too many steps" in failure("${join(item.separator, item.list)}", context)
+    assert render("${join('-', item.list[:3])}", context) == "y-y-y"
+
+
 def test_all_expressions_of_a_template_share_one_budget() -> None:
     context = {"item": ["x"] * 10_000}
     assert "takes too many steps" in failure(["${item}"] * 200, context)
