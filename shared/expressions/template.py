@@ -93,13 +93,21 @@ class Template:
             )
         return rendered
 
-    def check(self, schema: Kind | None) -> Any:
+    def check(self, schema: Kind | None) -> None:
+        """Raise InvalidInput with a violation for every expression that can't be right for a context of this kind."""
+        found: list[Violation] = []
+        self._placed(schema, found)
+        if found:
+            raise InvalidInput(found[:_MOST_VIOLATIONS])
+
+    def placeholders(self, schema: Kind | None) -> Any:
         """Return the JSON with placeholders, of the kinds that the expressions give for a context of this kind.
 
-        Raises InvalidInput with a violation for every expression that can't be right.
+        Where check would refuse one, it is of any kind, so that all else can be checked.
         """
-        found: list[Violation] = []
+        return self._placed(schema, [])
 
+    def _placed(self, schema: Kind | None, found: list[Violation]) -> Any:
         def kind(where: str, expression: Expression) -> Kind | None:
             try:
                 return infer(expression, schema)
@@ -114,14 +122,10 @@ class Template:
             shown = "".join(piece if isinstance(piece, str) else f"${{{piece.text}}}" for piece in part.parts)
             return Placeholder(excerpt(shown), TEXT)
 
-        checked = _mapped(
-            self._root,
-            lambda whole: Placeholder(quoted(whole.expression.text), kind(whole.field, whole.expression)),
-            text,
-        )
-        if found:
-            raise InvalidInput(found[:_MOST_VIOLATIONS])
-        return checked
+        def whole(part: _Whole) -> Placeholder:
+            return Placeholder(quoted(part.expression.text), kind(part.field, part.expression))
+
+        return _mapped(self._root, whole, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,9 +90,10 @@ class Targets:
         return self._source(service).fit(build)
 
     def check(self, target_service: str, target_method: str, parameters: Mapping[str, object]) -> None:
-        """Check that a call fits its target's contract, as far as it can be told when parameters are known only later.
+        """Check that a call fits its target's contract.
 
-        `Template.check` puts placeholders where those will be.
+        The parameters may have placeholders for values that are known only later, as `Template.placeholders` puts
+        them there; they are checked by their kinds.
 
         Raises InvalidInput with all violations, on `target_service`, `target_method` or fields of `parameters`;
         Unavailable when the contract must be read and the target does not answer; FailedPrecondition when it has no

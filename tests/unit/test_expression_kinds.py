@@ -145,7 +145,8 @@ def test_what_can_only_be_wrong_is_refused_with_a_sentence(text: str, sentence: 
 
 def test_a_template_is_checked_whole_and_says_what_it_will_have_where() -> None:
     template = parse_template({"a": ["${item.id}", "no. ${index}"], "b": {"c": "${parameters.x}"}, "d": 1})
-    assert template.check(SCHEMA) == {
+    template.check(SCHEMA)
+    assert template.placeholders(SCHEMA) == {
         "a": [Placeholder("${item.id}", TEXT), Placeholder("no. ${index}", TEXT)],
         "b": {"c": Placeholder("${parameters.x}", None)},
         "d": 1,
@@ -158,6 +159,7 @@ def test_a_template_is_checked_whole_and_says_what_it_will_have_where() -> None:
         "parameters.a[1]",
         "parameters.b",
     ]
+    assert wrong.placeholders(SCHEMA)["b"] == Placeholder("${index.x}", None)
 
 
 def test_a_condition_is_checked_and_a_path_says_what_its_items_are() -> None:

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf import empty_pb2, struct_pb2, timestamp_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import MessageToDict
 
 from shared.domain.errors import InvalidInput
+from shared.expressions import parse_template, roots
 from shared.expressions.kinds import BOOLEAN, NULL, NUMBER, TEXT, Kind, ListOf, MapOf, Record, described, kind_of
 from shared.expressions.placeholder import Placeholder
+from shared.targets import Method, Target, Targets
 from shared.targets.kinds import message_kind
 from shared.targets.parameters import build_message
 from tests.unit.test_targets_parameters import POOL, build, refusals
@@ -180,3 +183,63 @@ def test_an_empty_result_has_no_fields() -> None:
     kind = message_kind(empty_pb2.Empty.DESCRIPTOR)
     assert isinstance(kind, Record)
     assert not kind.fields
+
+
+def test_a_result_that_is_no_object_is_known_under_value() -> None:
+    pool = DescriptorPool()
+    for module in (struct_pb2, timestamp_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    timestamp = pool.FindMessageTypeByName("google.protobuf.Timestamp")
+    method = Method("Now", "shop.Clock", False, False, timestamp, timestamp, pool)
+    assert method.result_kind == Record("Timestamp", {"value": TEXT})
+    assert method.result(method.response_class(seconds=0)) == {"value": "1970-01-01T00:00:00Z"}
+
+
+# From a template to a call:
+
+TARGETS = Targets(
+    [
+        Target("scraper-service", "localhost:1", ("scraper.v1.ScraperService",)),
+        Target("pricing-service", "localhost:1", ("pricing.v1.PricingService",)),
+    ]
+)
+
+
+def check(parameters: dict[str, Any]) -> None:
+    """Check a call of pricing-service by a step that comes after one of scraper-service."""
+    scraped = TARGETS.method("scraper-service", "ScrapeCompetitorPrices").result_kind
+    schema = roots({"parameters": None}, {"collect": Record("step collect", {"result": scraped})})
+    template = parse_template(parameters)
+    template.check(schema)
+    TARGETS.check("pricing-service", "ComprehensivePriceAnalysis", template.placeholders(schema))
+
+
+def test_a_step_that_takes_what_the_one_before_it_gives_is_checked_without_calling_either() -> None:
+    complete = "steps.collect.result.competitors[?outcome == 'OUTCOME_COMPLETE'].competitor_id"
+    check({"competitor_ids": f"${{{complete}}}", "since": "${steps.collect.result.observed_at}"})
+    check({"competitor_ids": ["${steps.collect.result.competitors[0].competitor_id}", "${parameters.one}"]})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        (
+            "competitor_ids",
+            "${steps.collect.result.competitors}",
+            "is a list of which each is an object, and not a str",
+        ),
+        ("competitor_ids", "${steps.collect.result.competitors[*].id}", "CompetitorResult has no field id (its fields"),
+        ("since", "${steps.collect.result.observation_count}", "is a number, and not a Timestamp (RFC 3339, as"),
+        (
+            "sinse",
+            "${steps.collect.result.observed_at}",
+            "ComprehensivePriceAnalysisRequest has no such field; did you",
+        ),
+    ],
+)
+def test_a_step_that_can_not_take_it_is_refused(field: str, value: str, sentence: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check({field: value})
+    (violation,) = refused.value.violations
+    assert violation.field == f"parameters.{field}"
+    assert violation.description.removeprefix(value).lstrip(": ").startswith(sentence)
