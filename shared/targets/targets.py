@@ -101,6 +101,13 @@ class Targets:
         """
         self.build(target_service, target_method, parameters)
 
+    def renew(self, service: str) -> bool:
+        """Return whether the contract of a target has been read anew, for something that did not fit what it gives.
+
+        It is not when it was read just now, or is compiled in. Raises as method does.
+        """
+        return self._source(service).renew()
+
     def forget(self, service: str) -> None:
         """Read the contract of a target anew when it is next needed: what it said last has proved wrong."""
         self._source(service).forget()
@@ -139,6 +146,10 @@ class _Source:
             if newer is contract:
                 raise
         return use(newer)
+
+    def renew(self) -> bool:
+        contract = self._current()
+        return self._newer_than(contract) is not contract
 
     def forget(self) -> None:
         with self._lock:
