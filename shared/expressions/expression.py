@@ -22,10 +22,10 @@ from jmespath.exceptions import (
     LexerError,
     ParseError,
 )
-from jmespath.functions import Functions
+from jmespath.functions import Functions, signature
 from jmespath.lexer import Lexer
 from jmespath.parser import Parser
-from jmespath.visitor import TreeInterpreter
+from jmespath.visitor import Options, TreeInterpreter
 
 from shared.domain.errors import SchedulerError
 from shared.domain.text import closest, excerpt
@@ -219,7 +219,7 @@ class _Interpreter(TreeInterpreter):
     """jmespath's interpreter, which pays for what it does."""
 
     def __init__(self, budget: Budget) -> None:
-        super().__init__()
+        super().__init__(Options(custom_functions=_Functions(budget)))
         self._budget = budget
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
@@ -228,6 +228,18 @@ class _Interpreter(TreeInterpreter):
         if node["type"] in _BUILDERS:
             self._budget.spend_on(result)
         return result
+
+
+class _Functions(Functions):
+    """jmespath's functions; the one whose result may be far larger than what it is given is paid for before."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    @signature({"types": ["string"]}, {"types": ["array-string"]})
+    def _func_join(self, separator: str, strings: list[str]) -> str:
+        self._budget.spend(len(separator) * len(strings) // _CHARACTERS_A_STEP)
+        return separator.join(strings)
 
 
 def _token_problem(text: str) -> str:

@@ -220,7 +220,7 @@ class _Walk(Visitor):
 
     def visit_comparator(self, node: Node, at: _Known) -> _Known:
         left, right = (self.value(child, at) for child in node["children"])
-        if left.kind is not None and right.kind is not None and NULL not in {left.kind, right.kind}:
+        if left.kind is not None and right.kind is not None and NULL not in (left.kind, right.kind):
             self._comparable(left.kind, right.kind, ordered=node["value"] not in {"eq", "ne"})
         return _made(BOOLEAN)
 
@@ -291,7 +291,7 @@ class _Walk(Visitor):
         """Refuse a comparison that is never true, or fails."""
         if ordered:
             for side in (left, right):
-                if side not in {NUMBER, TEXT}:
+                if side not in (NUMBER, TEXT):
                     raise self._refusal(f"{described(side)} is not less or more than anything; numbers and strings are")
         if left != right and isinstance(left, Scalar) and isinstance(right, Scalar):
             hint = _NUMBERS_AS_TEXT if {left, right} == {NUMBER, TEXT} else ""
@@ -301,7 +301,7 @@ class _Walk(Visitor):
         """Refuse an argument of a kind that a function does not take; allowed: the types that it does, none for any."""
         if allowed and given.kind is not None and not any(_is_of(given.kind, name) for name in allowed):
             wanted = " or ".join(_NAMED_TYPES[name] for name in allowed)
-            texts = any("number" in name for name in allowed) and given.kind in {TEXT, ListOf(TEXT)}
+            texts = any("number" in name for name in allowed) and given.kind in (TEXT, ListOf(TEXT))
             hint = _NUMBERS_AS_TEXT if texts else ""
             items = given.kind.item if isinstance(given.kind, ListOf) else None
             what = f"a list of which each item is {described(items)}" if items else described(given.kind)
@@ -326,7 +326,7 @@ def _is_of(kind: Kind, type_: str) -> bool:
         case Scalar():
             return _TYPES.get(kind) == base
         case ListOf(of):
-            return base == "array" and (not item or of is None or _is_of(of, item))
+            return base == "array" and (not item or of is None or of is NULL or _is_of(of, item))
     return base == "object"
 
 

@@ -36,7 +36,7 @@ class MapOf:
     value: Kind | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Record:
     """An object with these fields and no others.
 

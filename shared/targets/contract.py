@@ -9,7 +9,10 @@ from google.protobuf import json_format, message_factory
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import closest, excerpt
-from shared.targets.parameters import BY_VALUE, build_message
+from shared.expressions.kinds import Record
+from shared.targets.fields import BY_VALUE
+from shared.targets.kinds import message_kind
+from shared.targets.parameters import build_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
     from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message import Message
+
+    from shared.expressions.kinds import Kind
 
 _MOST_NAMED: Final = 10
 """How many methods a refusal names: a status has room for about 4 KB of sentences in all."""
@@ -50,8 +55,17 @@ class Method:
         return message_factory.GetMessageClass(self.output)
 
     def request(self, parameters: Mapping[str, object]) -> Message:
-        """Build the request from its JSON form; raise InvalidInput with a violation for every field at fault."""
+        """Build the request from its JSON form; raise InvalidInput with a violation for every field at fault.
+
+        Placeholders for values that are known only later are checked, and left out of the request.
+        """
         return build_message(self.input, parameters, self.pool)
+
+    @property
+    def result_kind(self) -> Kind | None:
+        """What is known of a result, in its JSON form, before there is one."""
+        kind = message_kind(self.output)
+        return Record(self.output.name, {"value": kind}) if self.output.full_name in BY_VALUE else kind
 
     def result(self, response: Message) -> dict[str, Any]:
         """Return a response in its JSON form, by the names of the proto.

@@ -3,6 +3,8 @@
 protobuf's json_format stops at the first mistake, and lets some through (1.5 for an enum is 1, true for a double
 is 1.0). So this walks the JSON beside the descriptor and asks json_format about one value at a time; what it builds
 in the end is json_format's alone.
+
+A placeholder stands for a value that is known only later, as `${item.id}`; it fits where a value of its kind may.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import LONGEST_SHOWN, closest, excerpt
+from shared.expressions.placeholder import Placeholder
+from shared.targets.fields import BY_VALUE, WELL_KNOWN, WRAPPERS, a_field, a_message, article, field_names, is_map
+from shared.targets.misfits import field_misfit, message_misfit, value_misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,25 +31,6 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message import Message
 
-_EXPECTED: Final = {
-    "Timestamp": 'RFC 3339, as "2026-01-31T08:00:00Z"',
-    "Duration": 'seconds with an s, as "90s"',
-    "FieldMask": 'paths joined by commas, as "name,address.city"',
-    "Any": 'an object with "@type", a message type of the target',
-    "Struct": "an object",
-    "ListValue": "a list",
-    "Value": "any JSON, at most 100 levels deep",
-}
-"""The well-known types that have a JSON form of their own, beside the wrappers, and what that is."""
-
-_WRAPPERS: Final = frozenset(
-    f"{kind}Value" for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
-)
-_WELL_KNOWN: Final = frozenset(f"google.protobuf.{name}" for name in _WRAPPERS | _EXPECTED.keys())
-
-BY_VALUE: Final = _WELL_KNOWN - {"google.protobuf.Struct", "google.protobuf.Any"}
-"""Messages whose JSON form need not be an object; as a whole request or response they stand under `value`."""
-
 _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
@@ -52,23 +38,6 @@ _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
 _FLOATS: Final = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
-_SCALARS: Final = {
-    FieldDescriptor.TYPE_DOUBLE: "a double",
-    FieldDescriptor.TYPE_FLOAT: "a float",
-    FieldDescriptor.TYPE_INT64: "an int64",
-    FieldDescriptor.TYPE_UINT64: "a uint64",
-    FieldDescriptor.TYPE_INT32: "an int32",
-    FieldDescriptor.TYPE_FIXED64: "a fixed64",
-    FieldDescriptor.TYPE_FIXED32: "a fixed32",
-    FieldDescriptor.TYPE_BOOL: "a bool",
-    FieldDescriptor.TYPE_STRING: "a string",
-    FieldDescriptor.TYPE_BYTES: "bytes",
-    FieldDescriptor.TYPE_UINT32: "a uint32",
-    FieldDescriptor.TYPE_SFIXED32: "an sfixed32",
-    FieldDescriptor.TYPE_SFIXED64: "an sfixed64",
-    FieldDescriptor.TYPE_SINT32: "a sint32",
-    FieldDescriptor.TYPE_SINT64: "a sint64",
-}
 _FIRST_INEXACT: Final = 2**53
 """JSON numbers are doubles on their way here: this one may have been sent as the next, larger ones as others too."""
 
@@ -77,7 +46,6 @@ _MOST_VIOLATIONS: Final = 100
 
 _DEEPEST: Final = 50
 """Levels of messages. json_format stops at 100, and each of ours costs Python a few of its own."""
-_MOST_NAMED: Final = 20
 
 _REFUSED: Final = (json_format.Error, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 """What json_format raises for JSON that does not fit; not all of it is wrapped in its own error."""
@@ -85,6 +53,8 @@ _REFUSED: Final = (json_format.Error, ValueError, TypeError, KeyError, Attribute
 
 def build_message(kind: Descriptor, parameters: Mapping[str, object], pool: DescriptorPool) -> Message:
     """Build a message from its JSON form; types inside of an Any are looked up in the pool.
+
+    Placeholders are checked, and left out of the message.
 
     Raises InvalidInput with a violation for each field at fault, named from `parameters` on, as
     `parameters.items[2].price`.
@@ -94,20 +64,25 @@ def build_message(kind: Descriptor, parameters: Mapping[str, object], pool: Desc
     walk = _Walk(pool)
     if kind.full_name in BY_VALUE:
         if "value" not in document or len(document) > 1:
-            walk.refuse("parameters", f'expected only "value", {_a_message(kind)}')
+            walk.refuse("parameters", f'expected only "value", {a_message(kind)}')
         document = document.get("value")
-    elif kind.full_name not in _WELL_KNOWN:
+        if isinstance(document, Placeholder):
+            walk.placeholder(document, message_misfit(kind, document.kind), "parameters.value")
+    elif kind.full_name not in WELL_KNOWN:
         with suppress(_EnoughError):
             walk.message(kind, document, "parameters", 1)
-    if not walk.found:
+    if not walk.found and not isinstance(document, Placeholder):
         try:
-            json_format.ParseDict(document, message, descriptor_pool=pool)
+            json_format.ParseDict(_known(document), message, descriptor_pool=pool)
         except _REFUSED as error:
             field = "parameters.value" if kind.full_name in BY_VALUE else "parameters"
-            walk.refuse(field, f"{_shown(document)} is not {_a_message(kind)}: {_one_line(error)}")
+            walk.refuse(field, f"{_shown(document)} is not {a_message(kind)}: {_one_line(error)}")
         else:
             # required fields of proto2; the method is there, only its stub is not
             missing: list[str] = message.FindInitializationErrors()  # type: ignore[attr-defined]
+            if walk.placeholders:
+                # they are missing too, and what is within them nobody knows
+                missing = [name for name in missing if "." not in name and name not in document]
             walk.found += [Violation(f"parameters.{name}", "it is required") for name in missing[:_MOST_VIOLATIONS]]
     if walk.found:
         raise InvalidInput(walk.found)
@@ -123,6 +98,7 @@ class _Walk:
 
     def __init__(self, pool: DescriptorPool) -> None:
         self.found: list[Violation] = []
+        self.placeholders = 0
         self._pool = pool
 
     def refuse(self, field: str, sentence: str) -> None:
@@ -130,11 +106,17 @@ class _Walk:
         if len(self.found) >= _MOST_VIOLATIONS:
             raise _EnoughError
 
+    def placeholder(self, value: Placeholder, misfit: str, here: str) -> None:
+        """Take note of a value that is known only later; misfit: why its kind does not fit, if it does not."""
+        self.placeholders += 1
+        if misfit:
+            self.refuse(here, f"{value.text} is {misfit}")
+
     def message(self, kind: Descriptor, value: object, path: str, depth: int) -> None:
         """Check a message that has fields, and no JSON form of its own."""
         if not isinstance(value, dict):
             self.refuse(
-                path, f"{_shown(value)} is not an object (the fields of {_article(kind.name)}: {_field_names(kind)})"
+                path, f"{_shown(value)} is not an object (the fields of {article(kind.name)}: {field_names(kind)})"
             )
             return
         if depth > _DEEPEST:
@@ -164,17 +146,19 @@ class _Walk:
             return
         close = closest(key, [field.name for field in kind.fields])
         meant = f"; did you mean {close}?" if close else ""
-        self.refuse(here, f"{kind.name} has no such field{meant} (its fields: {_field_names(kind)})")
+        self.refuse(here, f"{kind.name} has no such field{meant} (its fields: {field_names(kind)})")
 
     def _field(self, field: FieldDescriptor, value: object, here: str, depth: int) -> None:
         # null leaves any field unset
         if value is None:
             return
-        if _is_map(field):
+        if isinstance(value, Placeholder):
+            self.placeholder(value, field_misfit(field, value.kind), here)
+        elif is_map(field):
             self._map(field, value, here, depth)
         elif field.is_repeated:
             if not isinstance(value, list):
-                self.refuse(here, f"{_shown(value)} is not a list (of which each is {_a(field)})")
+                self.refuse(here, f"{_shown(value)} is not a list (of which each is {a_field(field)})")
                 return
             for index, item in enumerate(value):
                 self._one(field, item, [item], field, f"{here}[{index}]", depth)
@@ -185,12 +169,12 @@ class _Walk:
         assert field.message_type is not None  # noqa: S101 - a map's entries are messages
         entry = field.message_type.fields_by_name
         if not isinstance(value, dict):
-            self.refuse(here, f"{_shown(value)} is not an object (of which each value is {_a(entry['value'])})")
+            self.refuse(here, f"{_shown(value)} is not an object (of which each value is {a_field(entry['value'])})")
             return
         for key, item in value.items():
             at = f"{here}[{excerpt(key)}]"
             if not self._parses(entry["key"], _map_key(entry["key"], key)):
-                self.refuse(at, f"the key {_shown(key)} is not {_a(entry['key'])}")
+                self.refuse(at, f"the key {_shown(key)} is not {a_field(entry['key'])}")
             else:
                 self._one(entry["value"], item, {key: item}, field, at, depth)
 
@@ -199,14 +183,17 @@ class _Walk:
     ) -> None:
         """Check one value of a field; wrapped is how the owner (the field, or the map) takes it."""
         kind = field.message_type
-        if kind is not None and kind.full_name not in _WELL_KNOWN:
+        if isinstance(value, Placeholder):
+            self.placeholder(value, value_misfit(field, value.kind), here)
+            return
+        if kind is not None and kind.full_name not in WELL_KNOWN:
             self.message(kind, value, here, depth + 1)
             return
-        scalar = kind.fields_by_name["value"] if kind is not None and kind.name in _WRAPPERS else field
+        scalar = kind.fields_by_name["value"] if kind is not None and kind.name in WRAPPERS else field
         if problem := _number_problem(scalar, value):
             self.refuse(here, problem)
         elif not self._fits(scalar, value, owner, wrapped):
-            self.refuse(here, f"{_shown(value)} is not {_a(field)}")
+            self.refuse(here, f"{_shown(value)} is not {a_field(field)}")
 
     def _fits(self, field: FieldDescriptor, value: object, owner: FieldDescriptor, wrapped: object) -> bool:
         """Return whether json_format takes a value, but for what it takes and should not."""
@@ -222,14 +209,22 @@ class _Walk:
         assert field.containing_type is not None  # noqa: S101 - only extensions have none
         message = message_factory.GetMessageClass(field.containing_type)()
         try:
-            json_format.ParseDict({field.name: value}, message, descriptor_pool=self._pool)
+            json_format.ParseDict({field.name: _known(value)}, message, descriptor_pool=self._pool)
         except _REFUSED:
             return False
         return True
 
 
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
+def _known(value: Any) -> Any:
+    """Return some JSON without what is known only later; of an Any whose type is, nothing is known."""
+    match value:
+        case dict() if isinstance(value.get("@type"), Placeholder):
+            return None
+        case dict():
+            return {key: _known(item) for key, item in value.items() if not isinstance(item, Placeholder)}
+        case list():
+            return [_known(item) for item in value if not isinstance(item, Placeholder)]
+    return value
 
 
 def _map_key(field: FieldDescriptor, key: str) -> object:
@@ -247,7 +242,7 @@ def _number_problem(field: FieldDescriptor, value: object) -> str:
         return ""
     lowest, highest = _INTEGERS[field.cpp_type]
     if not lowest <= value <= highest:
-        return f"{_shown(value)} is not {_a(field)} ({lowest} to {highest})"
+        return f"{_shown(value)} is not {a_field(field)} ({lowest} to {highest})"
     if abs(value) >= _FIRST_INEXACT:
         return f"{_shown(value)} is too large for a JSON number, which is exact below 2^53; write it as a string"
     return ""
@@ -270,42 +265,6 @@ def _is_base64(value: object) -> bool:
     except (binascii.Error, ValueError):
         return False
     return True
-
-
-def _a(field: FieldDescriptor) -> str:
-    """Say what a field takes, one value of it where it is repeated."""
-    if field.enum_type is not None:
-        return f"{_article(field.enum_type.name)} ({_capped([value.name for value in field.enum_type.values])})"
-    if field.message_type is not None:
-        return _a_message(field.message_type)
-    if field.type == FieldDescriptor.TYPE_BOOL:
-        return "a bool (true or false)"
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        return "bytes (in base64)"
-    return _SCALARS[field.type]
-
-
-def _a_message(kind: Descriptor) -> str:
-    if kind.full_name in _WELL_KNOWN:
-        if kind.name in _WRAPPERS:
-            return _a(kind.fields_by_name["value"])
-        if kind.name in {"Struct", "ListValue"}:
-            return _EXPECTED[kind.name]
-        return f"{_article(kind.name)} ({_EXPECTED[kind.name]})"
-    return f"{_article(kind.name)} (an object)"
-
-
-def _article(name: str) -> str:
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-
-
-def _field_names(kind: Descriptor) -> str:
-    return _capped([field.name for field in kind.fields]) or "none"
-
-
-def _capped(names: list[str]) -> str:
-    more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
-    return ", ".join(names[:_MOST_NAMED] + more)
 
 
 def _shown(value: object) -> str:

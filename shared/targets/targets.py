@@ -92,11 +92,21 @@ class Targets:
     def check(self, target_service: str, target_method: str, parameters: Mapping[str, object]) -> None:
         """Check that a call fits its target's contract.
 
+        The parameters may have placeholders for values that are known only later, as `Template.placeholders` puts
+        them there; they are checked by their kinds.
+
         Raises InvalidInput with all violations, on `target_service`, `target_method` or fields of `parameters`;
         Unavailable when the contract must be read and the target does not answer; FailedPrecondition when it has no
         reflection. Takes at most a few seconds.
         """
         self.build(target_service, target_method, parameters)
+
+    def renew(self, service: str) -> bool:
+        """Return whether the contract of a target has been read anew, for something that did not fit what it gives.
+
+        It is not when it was read just now, or is compiled in. Raises as method does.
+        """
+        return self._source(service).renew()
 
     def forget(self, service: str) -> None:
         """Read the contract of a target anew when it is next needed: what it said last has proved wrong."""
@@ -136,6 +146,10 @@ class _Source:
             if newer is contract:
                 raise
         return use(newer)
+
+    def renew(self) -> bool:
+        contract = self._current()
+        return self._newer_than(contract) is not contract
 
     def forget(self) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -20,8 +21,12 @@ from dev.run import system
 from examples.pricing_service.__main__ import PricingSettings
 from examples.scraper_service.__main__ import ScraperSettings
 from shared import metrics
+from shared.domain.errors import InvalidInput
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS
 from shared.domain.schedule import parse_schedule
+from shared.expressions import kind_of, parse_template, roots
+from shared.expressions.expression import DEEPEST, MOST_CHARACTERS, MOST_STEPS
+from shared.expressions.template import LARGEST_RENDERED
 from shared.proto import (
     admin_service_pb2,
     maintenance_service_pb2,
@@ -236,6 +241,54 @@ def test_the_examples_of_changing_clocks_are_right() -> None:
     assert "`*/30 * * * *` (interval-like) fires every half hour of elapsed time throughout both nights" in text
     assert len(fires_in_new_york("*/30 * * * *", 3, 8)) == 46
     assert len(fires_in_new_york("*/30 * * * *", 11, 1)) == 50
+
+
+# Expressions:
+
+
+EXPRESSIONS = DOCS / "expressions.md"
+
+
+def written(cell: str) -> str:
+    """Return the text of a cell that is code, also of one that has backticks in it."""
+    return cell[3:-3] if cell.startswith("`` ") else cell.strip("`")
+
+
+def examples(*headings: str) -> list[list[str]]:
+    """Return the rows of all tables of the page on expressions with these headings."""
+    lines = EXPRESSIONS.read_text().splitlines()
+    starts = [number for number, line in enumerate(lines) if line == f"| {' | '.join(headings)} |"]
+    return [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+        for start in starts
+        for line in takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    ]
+
+
+def test_every_expression_in_the_page_becomes_what_it_says() -> None:
+    context = json.loads(blocks(EXPRESSIONS, "json")[0])
+    rows = examples("written", "becomes")
+    assert len(rows) == 20
+    for template, value in rows:
+        assert parse_template(written(template)).render(context) == json.loads(written(value)), template
+
+
+@pytest.mark.filterwarnings("ignore:deprecated string literal:PendingDeprecationWarning")
+def test_every_refused_expression_in_the_page_is_refused_for_that_reason() -> None:
+    context = json.loads(blocks(EXPRESSIONS, "json")[0])
+    steps = {name: kind_of(step) for name, step in context.pop("steps").items()}
+    schema = roots({name: kind_of(value) for name, value in context.items()}, steps)
+    rows = examples("refused", "because")
+    assert len(rows) == 12
+    for template, reason in rows:
+        with pytest.raises(InvalidInput) as refused:
+            parse_template(written(template)).check(schema)
+        assert reason in str(refused.value), template
+
+
+def test_the_bounds_of_expressions_are_those_of_the_code() -> None:
+    bounds = [int(row[1].replace(",", "")) for row in table(EXPRESSIONS, "what")]
+    assert bounds == [MOST_CHARACTERS, DEEPEST, LARGEST_RENDERED, MOST_STEPS]
 
 
 # Commands:

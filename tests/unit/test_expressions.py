@@ -14,6 +14,8 @@ from shared.expressions import ExpressionError, parse_condition, parse_list_path
 from shared.expressions.expression import FUNCTIONS, MOST_CHARACTERS, Budget, json_problem, parse_expression
 from shared.expressions.template import LARGEST_RENDERED
 
+pytestmark = pytest.mark.filterwarnings("ignore:deprecated string literal:PendingDeprecationWarning")
+
 CONTEXT: dict[str, Any] = {
     "item": {"id": 7, "name": "Zürich", "note": None, "price": 3.0, "tags": ["a", "b"]},
     "index": 2,
@@ -149,7 +151,6 @@ def test_all_mistakes_are_told_at_once_with_the_paths_of_their_fields() -> None:
     ]
 
 
-@pytest.mark.filterwarnings("ignore:deprecated string literal:PendingDeprecationWarning")
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -288,6 +289,12 @@ def test_a_path_leads_to_a_list_within_any_result() -> None:
 def test_no_expression_costs_more_than_the_budget_however_it_doubles(text: str) -> None:
     with pytest.raises(ValueError, match="takes too many steps"):
         parse_expression(text).evaluate("x", Budget(20_000))
+
+
+def test_joining_is_paid_for_before_it_is_done() -> None:
+    context = {"item": {"separator": "x" * 64_000, "list": ["y"] * 20_000}}
+    assert "takes too many steps" in failure("${join(item.separator, item.list)}", context)
+    assert render("${join('-', item.list[:3])}", context) == "y-y-y"
 
 
 def test_all_expressions_of_a_template_share_one_budget() -> None:

@@ -124,6 +124,17 @@ def test_repeated_mistakes_do_not_make_us_read_each_time() -> None:
     assert read.reads == 2
 
 
+def test_a_contract_whose_results_do_not_fit_is_read_anew_unless_it_just_was() -> None:
+    now = [0.0]
+    read = Reflected(contract("a.Shop/Buy"), contract("a.Shop/Buy"))
+    shop = targets(read, now)
+    assert not shop.renew("shop")
+    now[0] = 60.0
+    assert shop.renew("shop")
+    assert not shop.renew("shop")
+    assert read.reads == 2
+
+
 def test_a_failure_to_read_is_not_kept() -> None:
     read = Reflected(Unavailable("away"), contract("a.Shop/Buy"))
     shop = targets(read, [0.0])
