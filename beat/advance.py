@@ -112,7 +112,8 @@ class Advance:
         counts[State.SUCCEEDED] += carried
         ending = fan_out_ending(fan_out, counts, whole["total"] + carried, stopped=stopped)
         states = {state.value: count for state, count in counts.items() if count}
-        result = {"total": whole["total"] + carried, **{state.lower(): count for state, count in states.items()}}
+        ended = {state.lower(): counts[state] for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED)}
+        result = {"total": whole["total"] + carried, **ended}
         self._conclude(whole, ending, states, result)
 
     def _expand(self, whole: Mapping[str, Any], fan_out: FanOut) -> None:

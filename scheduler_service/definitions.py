@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from scheduler_service.flow_checks import FlowChecks
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
 from shared.domain.job import TASK, JobDefaults, define
 from shared.domain.policies import Misfire, Overlap
@@ -13,11 +14,12 @@ from shared.domain.schedule import CronSchedule
 from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from shared.calendars import Calendars
     from shared.domain.job import JobDefinition, JobDraft
+    from shared.expressions import Kind
     from shared.messaging.queues import Queues
     from shared.settings import Settings
     from shared.targets import Targets
@@ -42,6 +44,7 @@ class Definitions:
         )
         self._targets = targets
         self._tasks = tasks or Tasks({})
+        self._flow_checks = FlowChecks(self._check_call, self._answer_kind)
         self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)
 
     async def define(
@@ -80,18 +83,26 @@ class Definitions:
 
         Parameters that are refused as they are, as for their size, may be too many to be looked through.
         """
-        if draft.flow is not None or not draft.target_service or not draft.target_method:
-            return
-        if draft.target_service == TASK:
-            # Also the parameters of one that is refused for them as they are: the name is asked first.
-            given = draft.parameters if with_parameters else None
-            await asyncio.to_thread(self._tasks.check, draft.target_method, given)
-            return
         # in a thread: a contract that is not compiled in is read over the network
-        if with_parameters:
-            await asyncio.to_thread(self._targets.check, draft.target_service, draft.target_method, draft.parameters)
+        if draft.flow is not None:
+            if violations := await asyncio.to_thread(self._flow_checks.violations, draft):
+                raise InvalidInput(violations)
+        elif draft.target_service and draft.target_method:
+            # Also of one whose parameters are refused as they are: the name is asked first.
+            parameters = draft.parameters if with_parameters else None
+            await asyncio.to_thread(self._check_call, draft.target_service, draft.target_method, parameters)
+
+    def _check_call(self, service: str, method: str, parameters: Mapping[str, object] | None) -> None:
+        if service == TASK:
+            self._tasks.check(method, parameters)
+        elif parameters is None:
+            self._targets.method(service, method)
         else:
-            await asyncio.to_thread(self._targets.method, draft.target_service, draft.target_method)
+            self._targets.check(service, method, parameters)
+
+    def _answer_kind(self, service: str, method: str) -> Kind | None:
+        """Return what is known of what a call answers, before it is made."""
+        return None if service == TASK else self._targets.method(service, method).result_kind
 
     def warnings(self, definition: JobDefinition) -> list[str]:
         """Return sentences on what is right, but may surprise."""

@@ -14,6 +14,7 @@ from ulid import ULID
 from scheduler_service.caller import current
 from scheduler_service.convert import duration, execution_message, job_message, timestamps
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
+from scheduler_service.flow_drafts import FLOWS
 from scheduler_service.jobs import read_job
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
 from scheduler_service.runs import Runs, request_token
@@ -102,7 +103,7 @@ class SchedulerService(SchedulerServiceServicer):
         """Change the fields that the mask names, or those that are set."""
         found: list[Violation] = []
         paths = changed_paths(request, found)
-        with_target = bool(paths & {"target_service", "target_method", "parameters"})
+        with_target = bool(paths & {"target_service", "target_method", "parameters", *FLOWS})
 
         async def redefine(job: StoredJob, now: datetime) -> JobDefinition:
             inside = list(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.errors import SchedulerError
 from shared.domain.execution import Failure, State, rfc3339
-from shared.domain.flow import FanOut
+from shared.domain.flow import LARGEST_ITEMS, FanOut
 from shared.expressions import parse_template
 from shared.flow_expressions import Calls, as_items, found_items, written_items
 from shared.store import parts
@@ -81,7 +81,7 @@ class Parts:
             items = found_items(fan_out.source, answer.result)
         else:
             template = parse_template(fan_out.items_from, "fan_out.items_from")
-            items = as_items(template.render(context), "fan_out.items_from")
+            items = as_items(template.render(context, LARGEST_ITEMS), "fan_out.items_from")
         calls = Calls.of(json.loads(claimed.parameters), fan_out)
         made = [parts.item(number, *calls.make(number, item, context)) for number, item in enumerate(items)]
         return Begun(len(made), written_items(made))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -202,6 +202,7 @@ def define(draft: JobDraft, defaults: JobDefaults, now: datetime) -> JobDefiniti
     if draft.queue not in defaults.queues:
         found.append(unknown_queue("queue", draft.queue or "", defaults.queues))
     found += _violations(draft)
+    found += _flow_violations(draft, defaults.queues)
     found += _unprintables(draft)
     schedule = _schedule(draft, defaults.resolve, now, found)
     retry = _retry(draft, defaults.retry, found)
@@ -293,10 +294,10 @@ def _violations(job: JobDefinition | JobDraft) -> list[Violation]:
     if len(job.description) > LONGEST_DESCRIPTION:
         refuse("description", f"{len(job.description):,} characters are too many (at most {LONGEST_DESCRIPTION:,})")
     found += _target_violations(job)
-    if job.priority is not None and not 0 <= job.priority <= HIGHEST_PRIORITY:
-        refuse("priority", f"{job.priority} is not a priority (0-{HIGHEST_PRIORITY})")
-    if job.timeout is not None and not timedelta(0) < job.timeout <= LONGEST_TIMEOUT:
-        refuse("timeout", f"{job.timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 24 h)")
+    if said := _bad_priority(job.priority):
+        refuse("priority", said)
+    if said := _bad_timeout(job.timeout):
+        refuse("timeout", said)
     found += _parameter_violations(job.parameters)
     found += _label_violations(job.labels)
     return found
@@ -314,6 +315,39 @@ def _target_violations(job: JobDefinition | JobDraft) -> list[Violation]:
     if not job.target_method:
         found.append(Violation("target_method", "a method is required, as ScrapeCompetitorPrices"))
     return found
+
+
+def _flow_violations(draft: JobDraft, queues: frozenset[str]) -> list[Violation]:
+    """Check what a flow says in the words of a job: its steps' queues, priorities and timeouts, and how large it is."""
+    if draft.flow is None:
+        return []
+    found = []
+    for number, step in enumerate(draft.flow.steps if isinstance(draft.flow, Workflow) else ()):
+        where = f"workflow.steps[{number}]"
+        if step.queue and step.queue not in queues:
+            found.append(unknown_queue(f"{where}.queue", step.queue, queues))
+        found += [
+            Violation(f"{where}.{name}", said)
+            for name, said in (("priority", _bad_priority(step.priority)), ("timeout", _bad_timeout(step.timeout)))
+            if said
+        ]
+    size = len(json.dumps(asdict(draft.flow), ensure_ascii=False, default=str).encode(errors="replace"))
+    if size > LARGEST_PARAMETERS:
+        field = "workflow" if isinstance(draft.flow, Workflow) else "fan_out"
+        found.append(Violation(field, f"{size:,} bytes of JSON are too many (at most {LARGEST_PARAMETERS:,})"))
+    return found
+
+
+def _bad_priority(priority: int | None) -> str:
+    if priority is None or 0 <= priority <= HIGHEST_PRIORITY:
+        return ""
+    return f"{priority} is not a priority (0-{HIGHEST_PRIORITY})"
+
+
+def _bad_timeout(timeout: timedelta | None) -> str:
+    if timeout is None or timedelta(0) < timeout <= LONGEST_TIMEOUT:
+        return ""
+    return f"{timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 24 h)"
 
 
 def _unprintables(draft: JobDraft) -> list[Violation]:

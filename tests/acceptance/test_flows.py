@@ -68,7 +68,7 @@ def test_a_fan_out_calls_its_target_once_for_each_item_and_ends_when_all_have(
     fans_out(stub, label, [{"name": "a"}, {"name": "b"}, {"name": "c"}])
     whole = ended(stub, run(stub, label))
     assert State.Name(whole.state) == "STATE_SUCCEEDED", whole
-    assert MessageToDict(whole.result) == {"total": 3, "succeeded": 3}
+    assert MessageToDict(whole.result) == {"total": 3, "succeeded": 3, "failed": 0, "cancelled": 0}
     assert (whole.parts.total, dict(whole.parts.states)) == (3, {"SUCCEEDED": 3})
     assert [len(recorder.calls(f"{label}-{name}")) for name in "abc"] == [1, 1, 1]
     found = parts(stub, whole.execution_id)

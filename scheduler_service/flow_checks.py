@@ -1,0 +1,197 @@
+"""Whether the calls of a fan-out or a workflow can be right: their targets, their expressions, and what fits where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.errors import InvalidInput, SchedulerError, Violation
+from shared.domain.flow import FanOut, Workflow
+from shared.expressions import (
+    NUMBER,
+    TEXT,
+    ListOf,
+    Placeholder,
+    Record,
+    kind_of,
+    parse_list_path,
+    parse_template,
+    roots,
+)
+from shared.flow_expressions import INDEX, ITEM, Calls, condition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from shared.domain.flow import Flow, Source, Step
+    from shared.domain.job import JobDraft
+    from shared.expressions import Kind
+
+    Check = Callable[[str, str, Mapping[str, object] | None], None]
+    """Asks whether a target has a method, and whether parameters, with placeholders, fit it; raises what it says."""
+
+    AnswerKind = Callable[[str, str], Kind | None]
+    """Returns what is known of a method's answer; raises as Check does."""
+
+_EXECUTION: Final = Record("execution", {"id": TEXT, "job_id": TEXT, "nominal_time": TEXT})
+_ERROR: Final = Record("error", {"code": TEXT, "message": TEXT})
+_MOST_ITEMS_SAID: Final = 5
+"""Items that are named with what is wrong with them; the others are mostly wrong in the same way."""
+
+
+class FlowChecks:
+    """Checks what is called, and with what. Blocks: a contract that is not known may have to be read."""
+
+    def __init__(self, check: Check, answer_kind: AnswerKind) -> None:
+        self._check = check
+        self._answer_kind = answer_kind
+
+    def violations(self, draft: JobDraft) -> list[Violation]:
+        """Return all that is wrong with a draft that has a flow.
+
+        Raises Unavailable or FailedPrecondition when a contract can't be read.
+        """
+        flow: Flow | None = draft.flow
+        if isinstance(flow, Workflow):
+            return [wrong for number, step in enumerate(flow.steps) for wrong in self._step(flow, number, step)]
+        known: dict[str, Kind | None] = {"execution": _EXECUTION}
+        return list(self._fan_out(draft, flow, known, None)) if isinstance(flow, FanOut) else []
+
+    # Steps:
+
+    def _step(self, workflow: Workflow, number: int, step: Step) -> Iterator[Violation]:
+        before = workflow.before(step.name)
+        steps = {earlier.name: self._outcome(earlier) for earlier in workflow.steps if earlier.name in before}
+        known: dict[str, Kind | None] = {"execution": _EXECUTION}
+        found: list[Violation] = []
+        try:
+            if (condition := condition_of(step)) is not None:
+                condition.check(roots(known, steps))
+        except InvalidInput as refused:
+            found += refused.violations
+        if step.fan_out is not None:
+            found += self._fan_out(step, step.fan_out, known, steps)
+        else:
+            found += self._call(step, roots(known, steps))
+        for wrong in found:
+            yield replace(wrong, field=f"workflow.steps[{number}].{wrong.field}")
+
+    def _outcome(self, step: Step) -> Kind:
+        """Return what later steps can know of one."""
+        answer = self._known_answer(step.target_service, step.target_method)
+        if step.fan_out is None:
+            return Record(f"step {step.name}", {"state": TEXT, "result": answer, "error": _ERROR})
+        counts = Record("result", {"total": NUMBER, "succeeded": NUMBER, "failed": NUMBER, "cancelled": NUMBER})
+        results = ListOf(answer)
+        return Record(f"step {step.name}", {"state": TEXT, "result": counts, "error": _ERROR, "results": results})
+
+    def _known_answer(self, service: str, method: str) -> Kind | None:
+        try:
+            return self._answer_kind(service, method)
+        except SchedulerError:
+            return None  # said where the call itself is checked
+
+    # Calls:
+
+    def _call(self, of: Step | Source | JobDraft, schema: Kind, where: str = "") -> Iterator[Violation]:
+        """Check one call whose parameters take from a context of this kind; where: the path of it, with a dot."""
+        found: list[Violation] = []
+        parameters: Any = None
+        try:
+            template = parse_template(of.parameters)
+            parameters = template.placeholders(schema)
+            template.check(schema)
+        except InvalidInput as refused:
+            found += refused.violations
+        found += self._fits(of.target_service, of.target_method, parameters)
+        yield from (replace(wrong, field=f"{where}{wrong.field}") for wrong in found)
+
+    def _fits(self, service: str, method: str, parameters: Mapping[str, object] | None) -> list[Violation]:
+        if not service or not method:
+            said = "a target and a method are required, as scraper-service and ScrapeCompetitorPrices"
+            return [Violation("target_method" if service else "target_service", said)]
+        try:
+            self._check(service, method, parameters)
+        except InvalidInput as refused:
+            return list(refused.violations)
+        return []
+
+    # Fan-outs:
+
+    def _fan_out(
+        self,
+        of: Step | JobDraft,
+        fan_out: FanOut,
+        known: dict[str, Kind | None],
+        steps: Mapping[str, Kind | None] | None,
+    ) -> Iterator[Violation]:
+        schema = roots(known, steps)
+        try:
+            calls = Calls.of(of.parameters, fan_out)
+            item = self._item_kind(fan_out, schema)
+        except InvalidInput as refused:
+            yield from refused.violations
+            yield from self._fits(of.target_service, of.target_method, None)
+            return
+        if fan_out.source is not None:
+            yield from self._call(fan_out.source, schema, "fan_out.source.")
+        of_item = roots({**known, ITEM: item, INDEX: NUMBER}, steps)
+        if fan_out.items is not None:
+            yield from self._given(of, fan_out.items, calls)
+            # What the items do not settle: expressions on steps, and names that are wrong whatever the item.
+        found: list[Violation] = []
+        for template in (calls.parameters, calls.key):
+            try:
+                if template is not None:
+                    template.check(of_item)
+            except InvalidInput as refused:
+                found += refused.violations
+        yield from found
+        if found or fan_out.items is not None:
+            return
+        parameters = calls.parameters.placeholders(of_item)
+        if calls.merges:
+            if not isinstance(item, Record):
+                yield from self._fits(of.target_service, of.target_method, None)
+                return  # its fields are added, and which it has is not known
+            parameters |= {name: Placeholder(f"${{item.{name}}}", kind) for name, kind in item.fields.items()}
+        yield from self._fits(of.target_service, of.target_method, parameters)
+
+    def _item_kind(self, fan_out: FanOut, schema: Kind) -> Kind | None:
+        """Return what is known of an item; raise InvalidInput when the items can't be a list."""
+        if fan_out.items is not None:
+            return None  # each of them is tried, which tells more
+        if fan_out.source is not None:
+            answer = self._known_answer(fan_out.source.target_service, fan_out.source.target_method)
+            if not fan_out.source.path:
+                return None
+            return parse_list_path(fan_out.source.path, "fan_out.source.path").check(answer)
+        template = parse_template({"items_from": fan_out.items_from}, "fan_out")
+        template.check(schema)
+        placed = template.placeholders(schema)["items_from"]
+        kind = placed.kind if isinstance(placed, Placeholder) else kind_of(placed)
+        if kind is not None and not isinstance(kind, ListOf):
+            raise InvalidInput([Violation("fan_out.items_from", "it does not give a list")])
+        return kind.item if isinstance(kind, ListOf) else None
+
+    def _given(self, of: Step | JobDraft, items: tuple[object, ...], calls: Calls) -> Iterator[Violation]:
+        """Check the calls of items that are known now, as far as nothing else has to be."""
+        if calls.parameters.references.steps:
+            return
+        execution = {"execution": {"id": "1", "job_id": "1", "nominal_time": "2030-01-01T00:00:00Z"}}
+        said = 0
+        for index, item in enumerate(items):
+            try:
+                parameters, _ = calls.make(index, item, execution)
+            except SchedulerError as wrong:
+                found = [Violation(f"fan_out.items[{index}]", str(wrong))]
+            else:
+                found = [
+                    replace(wrong, field=f"{wrong.field} of fan_out.items[{index}]")
+                    for wrong in self._fits(of.target_service, of.target_method, parameters)
+                ]
+            yield from found
+            said += bool(found)
+            if said == _MOST_ITEMS_SAID:
+                yield Violation("fan_out.items", f"those after {index} were not looked at")
+                return
