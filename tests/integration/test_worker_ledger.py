@@ -372,7 +372,7 @@ def test_what_a_newer_release_stored_is_left_to_newer_workers(database: Document
     before = database.executions.find_one({"_id": execution_id})
     assert ledger(database).claim(execution_id) is None
     assert database.executions.find_one({"_id": execution_id}) == before
-    assert "its schema is 3, and this one knows 2" in ledger(database).why_unclaimable(execution_id)
+    assert "its schema is 4, and this one knows 3" in ledger(database).why_unclaimable(execution_id)
 
 
 def test_what_an_older_release_stored_is_run_with_defaults_and_migrated(database: Documents):
