@@ -6,8 +6,9 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from shared.defaults import job_defaults
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
-from shared.domain.job import TASK, JobDefaults, define
+from shared.domain.job import TASK, define
 from shared.domain.policies import Misfire, Overlap
 from shared.domain.schedule import CronSchedule
 from shared.tasks.registry import Tasks
@@ -32,14 +33,7 @@ class Definitions:
         self, settings: Settings, queues: Queues, targets: Targets, calendars: Calendars, tasks: Tasks | None = None
     ) -> None:
         """Take what there is; without tasks, a job that names one is refused."""
-        self.defaults = JobDefaults(
-            queues.names,
-            queues.by_type,
-            timeout=timedelta(seconds=settings.job_timeout),
-            retry=settings.retry_policy,
-            policies=settings.policies,
-            resolve=calendars.resolve,
-        )
+        self.defaults = job_defaults(settings, queues, calendars)
         self._targets = targets
         self._tasks = tasks or Tasks({})
         self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)

@@ -35,6 +35,7 @@ LONGEST_LABEL: Final = 255
 LARGEST_PARAMETERS: Final = 256 * 1024
 """Bytes of JSON; every execution carries a copy."""
 LONGEST_TIMEOUT: Final = timedelta(days=1)
+LONGEST_EXPIRES: Final = timedelta(days=366)
 HIGHEST_PRIORITY: Final = 9
 TASK: Final = "task"
 """The target_service of jobs that run a function, whose name is their target_method. No target may have this name."""
@@ -139,6 +140,8 @@ class JobDefinition:
     policies: Policies
     labels: Mapping[str, str]
     flow: Flow | None = None
+    expires: timedelta | None = None
+    """How long after it was due an execution may still be started; None: at any time."""
 
     def __post_init__(self) -> None:
         if violations := _violations(self):
@@ -180,6 +183,7 @@ class JobDraft:
     """The fields of Policies that the client gave."""
     labels: Mapping[str, str] = field(default_factory=dict)
     flow: Flow | None = None
+    expires: timedelta | None = None
 
 
 _SAME_IN_DRAFT: Final = {f.name for f in fields(JobDefinition)} & {f.name for f in fields(JobDraft)} - {"policies"}
@@ -293,10 +297,7 @@ def _violations(job: JobDefinition | JobDraft) -> list[Violation]:
     if len(job.description) > LONGEST_DESCRIPTION:
         refuse("description", f"{len(job.description):,} characters are too many (at most {LONGEST_DESCRIPTION:,})")
     found += _target_violations(job)
-    if job.priority is not None and not 0 <= job.priority <= HIGHEST_PRIORITY:
-        refuse("priority", f"{job.priority} is not a priority (0-{HIGHEST_PRIORITY})")
-    if job.timeout is not None and not timedelta(0) < job.timeout <= LONGEST_TIMEOUT:
-        refuse("timeout", f"{job.timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 24 h)")
+    found += _number_violations(job)
     found += _parameter_violations(job.parameters)
     found += _label_violations(job.labels)
     return found
@@ -313,6 +314,21 @@ def _target_violations(job: JobDefinition | JobDraft) -> list[Violation]:
         found.append(Violation("target_service", "a target is required, as scraper-service"))
     if not job.target_method:
         found.append(Violation("target_method", "a method is required, as ScrapeCompetitorPrices"))
+    return found
+
+
+def _number_violations(job: JobDefinition | JobDraft) -> list[Violation]:
+    found = []
+    if job.priority is not None and not 0 <= job.priority <= HIGHEST_PRIORITY:
+        found.append(Violation("priority", f"{job.priority} is not a priority (0-{HIGHEST_PRIORITY})"))
+    if job.timeout is not None and not timedelta(0) < job.timeout <= LONGEST_TIMEOUT:
+        said = f"{job.timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 24 h)"
+        found.append(Violation("timeout", said))
+    if job.expires is not None and not timedelta(0) < job.expires <= LONGEST_EXPIRES:
+        allowed = f"more than 0 s, at most {LONGEST_EXPIRES.days} days"
+        found.append(
+            Violation("expires", f"{job.expires.total_seconds():g} s is not a time to expire after ({allowed})")
+        )
     return found
 
 
