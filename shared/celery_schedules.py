@@ -51,16 +51,17 @@ def zone_of(app: Celery) -> str:
     return _zone_name(given or UTC)
 
 
-def to_terms(given: object, timezone: str = UTC) -> ScheduleTerms:
+def to_terms(given: object, timezone: str = UTC, *, relative: bool = False) -> ScheduleTerms:
     """Return the terms that mean what one of Celery's schedules means: a crontab, an interval, or seconds.
 
-    timezone: the app's; a crontab that brings its own (`nowfun`, or `tz` as set by a subclass' owner) has that.
+    timezone: the app's; a crontab that brings its own (`nowfun`, or a `tz` that was set) has that. relative: as an
+    entry may say it of its timedelta or seconds.
     Raises InvalidInput, on the field `schedule`, for what can't be said exactly.
     """
     if isinstance(given, bool) or given is None:
         raise _refused("schedule", f"{given!r} is not a schedule; expected a crontab, a timedelta or seconds")
     if isinstance(given, int | float | timedelta):
-        return _interval(given)
+        return _every(given, timezone, relative=relative)
     if isinstance(given, solar):
         raise _refused(
             "schedule",
@@ -68,8 +69,7 @@ def to_terms(given: object, timezone: str = UTC) -> ScheduleTerms:
             " use a crontab at a fixed time, or one that runs often and lets the task decide",
         )
     if type(given) is schedule:
-        period = vars(given)["run_every"]
-        return _relative(period, timezone) if given.relative else _interval(period)
+        return _every(vars(given)["run_every"], timezone, relative=given.relative)
     if type(given) is crontab:
         return ScheduleTerms("cron", {"expression": _expression(given)}, _own_zone(given) or timezone)
     kind = f"{type(given).__module__}.{type(given).__qualname__}"
@@ -79,13 +79,17 @@ def to_terms(given: object, timezone: str = UTC) -> ScheduleTerms:
     raise _refused("schedule", f"{given!r:.80} ({kind}) is not a schedule; expected {known}")
 
 
-def _interval(every: float | timedelta | None) -> ScheduleTerms:
+def _every(every: float | timedelta | None, timezone: str, *, relative: bool) -> ScheduleTerms:
     try:
         period = every if isinstance(every, timedelta) else timedelta(seconds=every or 0)
     except (OverflowError, ValueError):
         raise _refused("schedule", f"{every} is not a number of seconds") from None
     if period < _SECOND or period % _SECOND:
         raise _refused("schedule", f"every {period.total_seconds():g} s: an interval is of whole seconds, at least one")
+    return _on_the_clock(period, timezone) if relative else _interval(period)
+
+
+def _interval(period: timedelta) -> ScheduleTerms:
     return ScheduleTerms("interval", {"every": _span(period // _SECOND)})
 
 
@@ -98,7 +102,7 @@ def _span(seconds: int) -> str:
     return text
 
 
-def _relative(period: timedelta, timezone: str) -> ScheduleTerms:
+def _on_the_clock(period: timedelta, timezone: str) -> ScheduleTerms:
     """Translate an interval that is rounded down to its own unit: it then fires on the clock, as cron does."""
     for size, turn, expression in ((86_400, 1, "0 0 {} * *"), (3_600, 24, "0 {} * * *"), (60, 60, "{} * * * *")):
         number, rest = divmod(period, timedelta(seconds=size))
