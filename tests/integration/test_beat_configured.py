@@ -268,6 +268,8 @@ class TestServer:
             assert refused.code == "FAILED_PRECONDITION"
             assert "managed by beat_schedule" in refused.message
             assert "TASK_MODULES" in refused.message
+        shown = await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="tick"))
+        assert shown.job.managed_by == BY
 
     async def test_it_is_paused_resumed_and_run_as_all_others(self, database: Db, server: Running) -> None:
         start(database, tick=NIGHTLY)
