@@ -27,8 +27,8 @@ _OF_MESSAGES: Final = frozenset({"serializer", "compression", "delivery_mode", "
 _INSTEAD: Final = {
     "countdown": "put the delay into the schedule",
     "eta": "put the time into the schedule",
-    "exchange": "name a queue",
-    "routing_key": "name a queue",
+    "exchange": "name a queue instead",
+    "routing_key": "name a queue instead",
     "soft_time_limit": "set it on the task",
     "ignore_result": "set it on the task",
     "task_id": "an execution's id is made from the job and its time",
@@ -48,11 +48,17 @@ class _Entry:
 
 
 def read_entry(
-    name: str, given: object, timezone: str, bind: Bind, defaults: Mapping[str, Any] = MappingProxyType({})
+    name: str,
+    given: object,
+    timezone: str,
+    bind: Bind,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    job_id: str = "",
 ) -> JobDraft:
     """Return an entry as the draft of a job. Raises InvalidInput with all that is wrong, in the entry's own words.
 
-    timezone: the one of the app's crontabs. defaults: options that hold where the entry has none.
+    timezone: the one of the app's crontabs. defaults: options that hold where the entry has none. job_id: left out, it
+    is made of the name.
     """
     entry = _Entry(name, given if isinstance(given, Mapping) else dict(vars(given)))
     found = [
@@ -65,7 +71,7 @@ def read_entry(
         **{key: value for key, value in entry.options.items() if value is not None},
     }
     draft = JobDraft(
-        job_id=_job_id(name, found),
+        job_id=job_id or _job_id(name, found),
         name=name,
         job_type=JobType.CUSTOM.value,
         target_service=TASK,
@@ -77,7 +83,7 @@ def read_entry(
         expires=_span("expires", options.get("expires"), found),
         timeout=_span("time_limit", options.get("time_limit"), found),
     )
-    for key in options.keys() - {*_OPTIONS, *_OF_MESSAGES}:
+    for key in sorted(options.keys() - {*_OPTIONS, *_OF_MESSAGES}):
         said = _INSTEAD.get(key, f"it is not an option of a job ({', '.join(_OPTIONS)})")
         found.append(Violation(f"options.{key}", said))
     if found:
@@ -109,6 +115,8 @@ def _task(entry: _Entry, found: list[Violation]) -> str:
 
 def _schedule(entry: _Entry, timezone: str, found: list[Violation]) -> ScheduleTerms | None:
     given = entry.values.get("schedule")
+    if isinstance(given, ScheduleTerms):
+        return given
     try:
         return to_terms(given, timezone, relative=bool(entry.values.get("relative")))
     except InvalidInput as refused:

@@ -63,11 +63,7 @@ def to_terms(given: object, timezone: str = UTC, *, relative: bool = False) -> S
     if isinstance(given, int | float | timedelta):
         return _every(given, timezone, relative=relative)
     if isinstance(given, solar):
-        raise _refused(
-            "schedule",
-            f"solar schedules are not supported: {given.event!r} comes at another time each day, by the place's sun;"
-            " use a crontab at a fixed time, or one that runs often and lets the task decide",
-        )
+        raise no_solar(given.event)
     if type(given) is schedule:
         return _every(vars(given)["run_every"], timezone, relative=given.relative)
     if type(given) is crontab:
@@ -77,6 +73,15 @@ def to_terms(given: object, timezone: str = UTC, *, relative: bool = False) -> S
     if isinstance(given, BaseSchedule):
         raise _refused("schedule", f"{kind} is a class of its own, whose times only it knows; expected {known}")
     raise _refused("schedule", f"{given!r:.80} ({kind}) is not a schedule; expected {known}")
+
+
+def no_solar(event: str) -> InvalidInput:
+    """Return the refusal of a solar schedule."""
+    return _refused(
+        "schedule",
+        f"solar schedules are not supported: {event!r} comes at another time each day, by the place's sun; use a"
+        " crontab at a fixed time, or one that runs often and lets the task decide",
+    )
 
 
 def _every(every: float | timedelta | None, timezone: str, *, relative: bool) -> ScheduleTerms:
