@@ -236,8 +236,14 @@ class Fire:
         change = install.change
         if change.spec.mode is Mode.DELETED:
             # Before the change is in force, so that a crash in between repeats it. Behind the closing row no further
-            # execution of this job can come.
-            end = executions.end_open(job["uid"], self._by, "the job was deleted", running=change.cancel_running)
+            # execution of this life of the job can come.
+            end = executions.end_open(
+                job["uid"],
+                self._by,
+                "the job was deleted",
+                running=change.cancel_running,
+                epoch=planned.chain.epoch,
+            )
             self._executions.update_many(end.filter, end.update)
         history = jobs.revision_document(
             job["uid"], install.epoch, change.spec, install.reached, change.by, change.reason, install.fired

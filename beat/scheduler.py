@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 
 from beat.advance import Advance
 from beat.calendars import Calendars
+from beat.configured import Configured, read_entries, report_left
 from beat.consequences import Consequences
 from beat.fire import Fire
 from beat.partitions import Partitions
@@ -26,13 +27,16 @@ from beat.zones import Zones
 from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
+from shared.defaults import job_defaults
+from shared.domain.errors import InvalidInput
 from shared.log import get_logger
 from shared.messaging.dispatcher import Sender
 from shared.messaging.publisher import Publisher
 from shared.messaging.queues import load_queues
-from shared.settings import load_settings
+from shared.settings import load_settings, stop
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
+from shared.tasks.registry import load_tasks
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -83,9 +87,17 @@ class DatabaseScheduler(Scheduler):
         self._zone_rules = ZoneRules(self._database)
         revise = Revise(self._database)
         zones = Zones(self._database, revise)
-        calendars = Calendars(self._database, load_calendars(settings.config_dir), revise)
-        self._revising = _Revising(zones, calendars)
+        known_calendars = load_calendars(settings.config_dir)
+        self._revising = _Revising(zones, Calendars(self._database, known_calendars, revise))
         self._advancing = _Advancing(Advance(self._database, partitions, self._relay.hand_over, name))
+        self._configured: Configured | None = None
+        if settings.task_modules:
+            defaults = job_defaults(settings, queues, known_calendars)
+            try:
+                entries = read_entries(self.app, load_tasks(self.app, settings.task_modules, queues), defaults)
+            except InvalidInput as refused:
+                stop(str(refused))
+            self._configured = Configured(self._database, entries, defaults)
         self._partitions = partitions
         consequences = Consequences(self._database, partitions, name)
         self._housekeeping = _Housekeeping(partitions, rescue, consequences, settings.partition_lease / 4)
@@ -135,10 +147,14 @@ class DatabaseScheduler(Scheduler):
         log.info("beat stopped", action="beat_stopped")
 
     def _prepare(self) -> None:
-        """Make sure of the indexes, the zone rules and the partitions, then start the threads."""
+        """Make sure of the indexes, the zone rules, the jobs of beat_schedule and the partitions; start the threads."""
         for collection, indexes in INDEXES.items():
             self._database[collection].create_indexes(indexes)
         self._zone_rules.keep()
+        if self._configured is not None:
+            self._configured.run_once()
+        else:
+            report_left(self._database)
         self._partitions.prepare()
         self._partitions.run_once()
         if self._housekeeping is not None:

@@ -191,6 +191,8 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         revision=job.revision,
         etag=job.etag,
         status_message=job.status_message,
+        expires=None if definition.expires is None else duration(definition.expires),
+        managed_by=job.managed_by,
     )
 
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from scheduler_service.flow_checks import FlowChecks
+from shared.defaults import job_defaults
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
-from shared.domain.job import TASK, JobDefaults, define
+from shared.domain.job import TASK, define
 from shared.domain.policies import Misfire, Overlap
 from shared.domain.schedule import CronSchedule
 from shared.tasks.registry import Tasks
@@ -34,14 +35,7 @@ class Definitions:
         self, settings: Settings, queues: Queues, targets: Targets, calendars: Calendars, tasks: Tasks | None = None
     ) -> None:
         """Take what there is; without tasks, a job that names one is refused."""
-        self.defaults = JobDefaults(
-            queues.names,
-            queues.by_type,
-            timeout=timedelta(seconds=settings.job_timeout),
-            retry=settings.retry_policy,
-            policies=settings.policies,
-            resolve=calendars.resolve,
-        )
+        self.defaults = job_defaults(settings, queues, calendars)
         self._targets = targets
         self._tasks = tasks or Tasks({})
         self._flow_checks = FlowChecks(self._check_call, self._answer_kind)

@@ -42,6 +42,7 @@ MUTABLE: Final = (
     "policies",
     "fan_out",
     "workflow",
+    "expires",
 )
 """The fields that a client decides; create requests have them under the same names as jobs."""
 
@@ -166,7 +167,7 @@ def _read(message: Fields, paths: Iterable[str], defaults: JobDefaults, found: l
             values |= read_retry(message.retry_policy, found)
         elif path == "schedule_config":
             values["schedule"] = _terms(message, found)
-        elif path in {"priority", "timeout"} and not message.HasField(path):
+        elif path in {"priority", "timeout", "expires"} and not message.HasField(path):
             values[path] = None
         else:
             read = _READERS.get(path)
@@ -179,6 +180,7 @@ _READERS: Final[Mapping[str, Callable[[Fields, list[Violation]], Any]]] = {
     "parameters": lambda message, found: to_mapping("parameters", message.parameters, found),
     "queue": lambda message, _: message.queue or None,
     "timeout": lambda message, found: to_span("timeout", message.timeout, found),
+    "expires": lambda message, found: to_span("expires", message.expires, found),
     "labels": lambda message, _: dict(message.labels),
     "policies": lambda message, found: _policies(message.policies, found),
 }

@@ -142,11 +142,13 @@ class Jobs:
     async def update(self, job_id: str, etag: str, redefine: Redefine, by: str) -> jobs.StoredJob:
         """Give a job a new definition; a changed schedule is queued for a beat. etag: as it has to be, or empty.
 
-        Raises what redefine raises; Conflict when the etag is another; ResourceExhausted.
+        Raises what redefine raises; Conflict when the etag is another; FailedPrecondition for a managed job;
+        ResourceExhausted.
         """
 
         async def decide(found: Found, tries: int) -> _Edit:
             job = found.job
+            _refuse_managed(job, "changed")
             if etag and etag != job.etag:
                 raise Conflict(
                     f"the job has changed since it had the etag '{etag[:80]}': it is '{job.etag}' now; read it again"
@@ -196,9 +198,13 @@ class Jobs:
         return await self._edit(job_id, by, decide)
 
     async def delete(self, job_id: str, by: str, reason: str, *, cancel_running: bool = False) -> jobs.StoredJob:
-        """Delete a job; its id stays taken. What to do with its executions is the caller's, and beat's after it."""
+        """Delete a job; its id stays taken. What to do with its executions is the caller's, and beat's after it.
+
+        Raises FailedPrecondition for a managed job.
+        """
 
         async def decide(found: Found, _tries: int) -> _Edit:
+            _refuse_managed(found.job, "deleted")
             change = replace(_same_schedule(found, by, reason or "deleted"), cancel_running=cancel_running)
             return _Edit(JobState.DELETED, reason, change=change)
 
@@ -251,6 +257,15 @@ def _refuse_newer(document: Mapping[str, Any]) -> None:
 
 def _same_schedule(found: Found, by: str, reason: str) -> jobs.Queued:
     return jobs.Queued(found.job.definition.schedule, by, reason)
+
+
+def _refuse_managed(job: jobs.StoredJob, what: str) -> None:
+    """Refuse what beat would undo at its next start."""
+    if job.managed_by:
+        raise FailedPrecondition(
+            f"the job '{job.definition.job_id}' is managed by {job.managed_by} and can't be {what} here; change its"
+            f" entry '{job.definition.name}' in the module of TASK_MODULES that has it, and restart beat"
+        )
 
 
 def _refuse_completed(job: jobs.StoredJob, what: str) -> None:

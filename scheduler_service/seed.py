@@ -10,10 +10,10 @@ from google.protobuf import json_format
 
 from scheduler_service.drafts import new_draft
 from scheduler_service.refusals import Taken
-from scheduler_service.service import new_uid
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
 from shared.log import get_logger
 from shared.proto import scheduler_service_pb2 as pb
+from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

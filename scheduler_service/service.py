@@ -28,6 +28,7 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer
 from shared.store import executions as rows
 from shared.store import parts
+from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -238,11 +239,6 @@ class SchedulerService(SchedulerServiceServicer):
             lambda document: (document["nominal_time"], document["_id"]),
         )
         return pb.ListExecutionsResponse(executions=executions, next_page_token=_next_token(listing, last))
-
-
-def new_uid() -> str:
-    """Return a name for a job that is never used again."""
-    return str(ULID()).lower()
 
 
 def _request_id_violations(request_id: str) -> list[Violation]:

@@ -35,6 +35,7 @@ LONGEST_LABEL: Final = 255
 LARGEST_PARAMETERS: Final = 256 * 1024
 """Bytes of JSON; every execution carries a copy."""
 LONGEST_TIMEOUT: Final = timedelta(days=1)
+LONGEST_EXPIRES: Final = timedelta(days=366)
 HIGHEST_PRIORITY: Final = 9
 TASK: Final = "task"
 """The target_service of jobs that run a function, whose name is their target_method. No target may have this name."""
@@ -139,6 +140,8 @@ class JobDefinition:
     policies: Policies
     labels: Mapping[str, str]
     flow: Flow | None = None
+    expires: timedelta | None = None
+    """How long after it was due an execution may still be started; None: at any time."""
 
     def __post_init__(self) -> None:
         if violations := _violations(self):
@@ -180,6 +183,7 @@ class JobDraft:
     """The fields of Policies that the client gave."""
     labels: Mapping[str, str] = field(default_factory=dict)
     flow: Flow | None = None
+    expires: timedelta | None = None
 
 
 _SAME_IN_DRAFT: Final = {f.name for f in fields(JobDefinition)} & {f.name for f in fields(JobDraft)} - {"policies"}
@@ -294,10 +298,7 @@ def _violations(job: JobDefinition | JobDraft) -> list[Violation]:
     if len(job.description) > LONGEST_DESCRIPTION:
         refuse("description", f"{len(job.description):,} characters are too many (at most {LONGEST_DESCRIPTION:,})")
     found += _target_violations(job)
-    if said := _bad_priority(job.priority):
-        refuse("priority", said)
-    if said := _bad_timeout(job.timeout):
-        refuse("timeout", said)
+    found += _number_violations(job)
     found += _parameter_violations(job.parameters)
     found += _label_violations(job.labels)
     return found
@@ -348,6 +349,20 @@ def _bad_timeout(timeout: timedelta | None) -> str:
     if timeout is None or timedelta(0) < timeout <= LONGEST_TIMEOUT:
         return ""
     return f"{timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 24 h)"
+
+
+def _number_violations(job: JobDefinition | JobDraft) -> list[Violation]:
+    found = []
+    if said := _bad_priority(job.priority):
+        found.append(Violation("priority", said))
+    if said := _bad_timeout(job.timeout):
+        found.append(Violation("timeout", said))
+    if job.expires is not None and not timedelta(0) < job.expires <= LONGEST_EXPIRES:
+        allowed = f"more than 0 s, at most {LONGEST_EXPIRES.days} days"
+        found.append(
+            Violation("expires", f"{job.expires.total_seconds():g} s is not a time to expire after ({allowed})")
+        )
+    return found
 
 
 def _unprintables(draft: JobDraft) -> list[Violation]:

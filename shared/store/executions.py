@@ -158,11 +158,13 @@ def pending_fields(
     job: Mapping[str, Any], execution_id: str, due_at: datetime, now: datetime, by: str, reason: str
 ) -> dict[str, Any]:
     """Return the fields that only a row that runs has: all that its run needs, as it was when it was decided."""
+    expires = job.get("expires")
     fields = {
         "run": True,
         "open": True,
         "partition": job["partition"],
         "due_at": due_at,
+        **({} if expires is None else {"expires_at": due_at + timedelta(seconds=expires)}),
         # Of what is due only later nobody else will send the message.
         "send_at": due_at if due_at > now else now + OWN_PUBLISHER_GRACE,
         "sent": 0,
@@ -477,12 +479,15 @@ def cancel_earlier(uid: str, before: datetime, by: str, reason: str) -> Move:
     return stop(chosen, by, reason, calls=True)
 
 
-def end_open(uid: str, by: str, reason: str, *, running: bool = False) -> Move:
+def end_open(uid: str, by: str, reason: str, *, running: bool = False, epoch: int | None = None) -> Move:
     """End what a deleted job has in flight: cancel what no worker runs, and let the running attempts be the last.
 
-    running: cancel those too.
+    running: cancel those too. epoch: the last of the life that ends; a job may have been revived when this is done.
     """
-    return stop({"open": True, "job_uid": uid}, by, reason, calls=running)
+    chosen: dict[str, Any] = {"open": True, "job_uid": uid}
+    if epoch is not None:
+        chosen["$nor"] = [{"epoch": {"$gt": epoch}}]
+    return stop(chosen, by, reason, calls=running)
 
 
 def stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Move:

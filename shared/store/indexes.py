@@ -31,6 +31,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [(jobs.DAYS_SOURCE, ASCENDING), ("state", ASCENDING)], name="calendars", **_where(**jobs.HAS_NAMED_DAYS)
         ),
+        # beat: what it manages by its configuration
+        IndexModel([(jobs.MANAGED_BY, ASCENDING)], name="managed", **_where(**jobs.IS_MANAGED)),
     ],
     executions.COLLECTION: [
         # relay: what has to be sent now

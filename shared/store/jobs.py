@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
+from ulid import ULID
+
 from shared.domain.job import JobDefinition, JobState, JobType
 from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
@@ -39,8 +41,8 @@ MOST_CHANGES: Final = 100
 PLANNING_FIELDS: Final = dict.fromkeys(
     (
         "uid", "name", "job_type", "target_service", "target_method", "parameters", "queue", "priority", "timeout",
-        "retry", "policies", "flow", "state", "revision", "partition", "epoch", "covered", "next_nominal", "fired",
-        "installed", "changes",
+        "retry", "policies", "expires", "flow", "state", "revision", "partition", "epoch", "covered", "next_nominal",
+        "fired", "installed", "changes",
     ),
     1,
 )  # fmt: skip
@@ -65,11 +67,18 @@ class StoredJob:
     fired: int
     """How many runs were made of those that max_runs allows."""
     waiting_changes: int
+    managed_by: str = ""
+    """What defines the job and alone may change or delete it, as `beat_schedule`; empty for clients."""
 
     @property
     def etag(self) -> str:
         """A mark that changes when a client changes the job."""
         return f"{self.uid[-6:]}-{self.edits}"
+
+
+def new_uid() -> str:
+    """Return a name for a job that is never used again."""
+    return str(ULID()).lower()
 
 
 def partition_of(uid: str) -> int:
@@ -122,6 +131,7 @@ def definition_fields(definition: JobDefinition) -> dict[str, Any]:
         "queue": definition.queue,
         "priority": definition.priority,
         "timeout": definition.timeout.total_seconds(),
+        "expires": definition.expires.total_seconds() if definition.expires is not None else None,
         "retry": retry_policy_document(definition.retry),
         "policies": policies_document(definition.policies),
         "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
@@ -184,6 +194,7 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         policies=to_policies(document),
         labels={label["key"]: label["value"] for label in document["labels"]},
         flow=to_flow(document["flow"]) if document.get("flow") else None,
+        expires=None if (expires := document.get("expires")) is None else timedelta(seconds=expires),
     )
     return StoredJob(
         definition=definition,
@@ -200,6 +211,7 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         epoch=document["epoch"],
         fired=0 if any(change.get("counts_anew") for change in document["changes"]) else document.get("fired", 0),
         waiting_changes=len(document["changes"]),
+        managed_by=document.get("managed", {}).get("by", ""),
     )
 
 
@@ -334,6 +346,23 @@ def revision_document(
 def history_spec(entry: Mapping[str, Any]) -> Spec:
     """Read what an entry of the revision history says was in force; raises InvalidInput when that can't be read."""
     return _spec(entry)
+
+
+# What a process does that manages jobs by its configuration:
+
+MANAGED_BY: Final = "managed.by"
+IS_MANAGED: Final = {MANAGED_BY: {"$gt": ""}}
+"""The index of managed jobs has this condition."""
+
+
+def managed(by: str, fingerprint: str) -> dict[str, Any]:
+    """Return the fields of a job that is managed: by what, and what tells whether it is as that says."""
+    return {"managed": {"by": by, "hash": fingerprint}}
+
+
+def managed_filter(by: str) -> dict[str, Any]:
+    """Find the jobs that something manages, without those that it has deleted."""
+    return {**up_to(SCHEMA), MANAGED_BY: by, "state": {"$ne": JobState.DELETED.value}}
 
 
 # What a worker asks:

@@ -20,7 +20,7 @@ from dev.server import free_port
 from shared.messaging.app import make_app
 from shared.messaging.queues import load_queues
 from shared.settings import Settings, load_settings
-from shared.store.jobs import PARTITIONS
+from shared.store.jobs import PARTITIONS, to_job
 from shared.store.mongo import connect
 from tests.builders import every, job_document, own_vhost
 
@@ -35,6 +35,26 @@ if TYPE_CHECKING:
 Db: TypeAlias = "Database[dict[str, Any]]"
 
 ROOT = Path(__file__).parents[2]
+
+TASK = """
+from worker.app import celery_app, AsyncTask
+from celery.schedules import crontab
+
+@celery_app.task(bind=True, base=AsyncTask)
+async def my_custom_task(self, param1: str, param2: int):
+    return {"success": True, "data": "processed"}
+
+"""
+ENTRY = """
+celery_app.conf.beat_schedule.update({
+    'my-custom-schedule': {
+        'task': 'app.tasks.my_custom_task',
+        'schedule': crontab(hour=14, minute=30),
+        'args': ('param_value', 42),
+        'options': {'queue': 'custom'}
+    }
+})
+"""
 
 
 @pytest.fixture
@@ -174,3 +194,43 @@ def test_a_real_beat_fires_and_ends_well_when_it_is_asked_to(
     assert beat.returncode == 0, log.decode()
     assert "Traceback" not in log.decode()
     assert database.partitions.count_documents({"holder": {"$exists": True}}) == 0
+
+
+class TestTaskModules:
+    """With a module of a user's."""
+
+    @pytest.fixture
+    def module(self, environment: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        (tmp_path / "app").mkdir()
+        environment.setenv("PYTHONPATH", str(tmp_path))
+        environment.setenv("TASK_MODULES", "app.tasks")
+        environment.setenv("EXTRA_QUEUES", "custom")
+        return tmp_path / "app" / "tasks.py"
+
+    def test_a_wrong_entry_stops_the_start_with_a_sentence_that_names_it(
+        self, module: Path, environment: pytest.MonkeyPatch
+    ) -> None:
+        environment.setenv("MONGODB_URL", f"mongodb://127.0.0.1:{free_port()}/x")
+        module.write_text(TASK + "celery_app.conf.beat_schedule = {'a': {'task': 'nowhere', 'schedule': 0.5}}\n")
+        ended = subprocess.run(
+            [sys.executable, "-m", "beat"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == 1
+        assert "error: beat_schedule['a'].schedule: every 0.5 s: an interval is of whole seconds" in ended.stderr
+        assert "beat_schedule['a'].task: 'nowhere' is not a task" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    def test_its_entries_are_jobs_once_beat_is_there(
+        self, module: Path, environment: pytest.MonkeyPatch, database: Db, database_url: str
+    ) -> None:
+        environment.setenv("MONGODB_URL", database_url)
+        module.write_text(TASK + ENTRY)
+        with subprocess.Popen([sys.executable, "-m", "beat"], cwd=ROOT, stderr=subprocess.DEVNULL) as beat:
+            try:
+                wait_until(lambda: database.jobs.count_documents({}) == 1)
+            finally:
+                beat.terminate()
+            assert beat.wait(30) == 0
+        found = to_job(database.jobs.find_one({"_id": "my-custom-schedule"}) or {})
+        assert (found.definition.queue, found.definition.schedule.config) == ("custom", {"expression": "30 14 * * *"})
+        assert found.definition.parameters == {"param1": "param_value", "param2": 42}

@@ -228,6 +228,17 @@ async def test_a_job_of_an_older_release_is_migrated_by_the_next_edit(server: Ru
     assert after["failures_since"] >= now["failures_since"]
 
 
+async def test_when_an_execution_expires_is_set_changed_and_taken_back(server: Running) -> None:
+    job = await server.create(job_id="mine", expires={"seconds": 90})
+    assert (job.expires.seconds, job.managed_by) == (90, "")
+    assert (await update(server, "mine", description="other")).job.expires.seconds == 90
+    assert (await update(server, "mine", expires={"seconds": 5})).job.expires.seconds == 5
+    request = pb.UpdateScheduledJobRequest(job_id="mine", job={}, update_mask={"paths": ["expires"]})
+    assert not (await server.stub.UpdateScheduledJob(request)).job.HasField("expires")
+    refused = await refusal(server.create(job_id="other", expires={"seconds": 0}))
+    assert refused.violations == [("expires", "0 s is not a time to expire after (more than 0 s, at most 366 days)")]
+
+
 async def test_a_job_from_before_there_were_such_policies_has_their_defaults(server: Running) -> None:
     await server.create(job_id="mine")
     gone = {f"retry.{name}": "" for name in ("jitter", "retryable_codes", "non_retryable_codes", "retry_window")}

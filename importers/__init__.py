@@ -1,0 +1,1 @@
+"""`python -m importers`: what other beats keep, as jobs to be read, edited and created; see docs/migration.md."""
