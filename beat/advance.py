@@ -10,7 +10,7 @@ from pymongo import InsertOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from shared import metrics
-from shared.domain.errors import SchedulerError
+from shared.domain.errors import FailedPrecondition, SchedulerError
 from shared.domain.execution import OPEN, State, part_id
 from shared.domain.flow import FanOut, fan_out_ending, free_slots, next_steps, workflow_ending
 from shared.flow_expressions import condition_of, steps_taken_from
@@ -182,7 +182,7 @@ class Advance:
         """Return how a step has ended, as later ones see it."""
         row = self._executions.find_one({"_id": execution_id}, parts.OUTCOME_FIELDS)
         if row is None:
-            return {"state": None, "result": None, "error": None}
+            raise FailedPrecondition(f"the record of the step {step.name} ({execution_id}) was removed")
         found = parts.outcome(row)
         if step.fan_out is not None:
             found["results"] = [result for _, result in sorted(self._item_results(row).items())]
@@ -194,8 +194,15 @@ class Advance:
         if "reuse" in fan_out:
             earlier = self._executions.find_one({"_id": fan_out["reuse"]}, parts.OUTCOME_FIELDS)
             found = self._item_results(earlier) if earlier else {}
-        for row in self._executions.find(parts.parts_filter(fan_out["_id"]), {"number": 1, "result": 1}):
-            found[row["number"]] = json.loads(row["result"]) if "result" in row else None
+        size = 0
+        for row in self._executions.find(parts.parts_filter(fan_out["_id"]), parts.ITEM_FIELDS):
+            found[row["number"]] = parts.outcome(row)["result"]
+            size += len(row.get("result", ""))
+            if size > LARGEST_CONTEXT:
+                raise FailedPrecondition(
+                    f"the results of the parts of {fan_out['_id']} are too large to take from (more than"
+                    f" {LARGEST_CONTEXT:,} bytes of JSON)"
+                )
         return found
 
     # Both:

@@ -125,7 +125,7 @@ class Runner:
                 carried=answer.carried,
             )
         elif isinstance(answer, Succeeded):
-            text, truncated = executions.cut_result(answer.result)
+            text, truncated = executions.cut_result(answer.result, handed_on=bool(claimed.parent))
             move = executions.succeed(claimed.execution_id, claimed.nonce, self._worker, text, truncated=truncated)
             result = json.loads(text)
         elif cancellation.hands_back(answer):

@@ -46,6 +46,8 @@ OWN_PUBLISHER_GRACE: Final = timedelta(seconds=2)
 
 LARGEST_RESULT: Final = 64 * 1024
 """Bytes of JSON."""
+LARGEST_HANDED_ON: Final = 1024 * 1024
+"""Bytes of JSON, of a result that others may take from: a part's."""
 LONGEST_ERROR: Final = 4 * 1024
 """Characters."""
 
@@ -828,11 +830,14 @@ def to_claimed(document: Mapping[str, Any]) -> Claimed:
     )
 
 
-def cut_result(result: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return a result as JSON, and whether it was cut: of a larger one only the beginning of its text is kept."""
+def cut_result(result: Mapping[str, Any], *, handed_on: bool = False) -> tuple[str, bool]:
+    """Return a result as JSON, and whether it was cut: of a larger one only the beginning of its text is kept.
+
+    handed_on: whether others take from it, for whom a part of it would be worse than none; then more is kept.
+    """
     text = json.dumps(result, ensure_ascii=False)
     encoded = text.encode()
-    if len(encoded) <= LARGEST_RESULT:
+    if len(encoded) <= (LARGEST_HANDED_ON if handed_on else LARGEST_RESULT):
         return text, False
     kept = encoded[:LARGEST_RESULT].decode(errors="ignore")
     while len((cut := json.dumps({"truncated": kept}, ensure_ascii=False)).encode()) > LARGEST_RESULT:

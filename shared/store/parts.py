@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.domain.errors import FailedPrecondition
 from shared.domain.execution import Failure, State, Trigger, part_id, rfc3339
 from shared.store.executions import (
+    LARGEST_HANDED_ON,
     LEAVE_OPEN,
     LEAVE_RUNNING,
     OWN_PUBLISHER_GRACE,
@@ -279,11 +281,15 @@ WHOLE_FIELDS: Final = dict.fromkeys(
 STEP_FIELDS: Final = dict.fromkeys(("state", "part_name"), 1)
 """What it takes to find the next steps of a workflow."""
 
-OUTCOME_FIELDS: Final = dict.fromkeys(("state", "result", "error", "reuse"), 1)
+OUTCOME_FIELDS: Final = dict.fromkeys(("state", "result", "result_truncated", "error", "reuse"), 1)
+ITEM_FIELDS: Final = dict.fromkeys(("state", "number", "result", "result_truncated", "error"), 1)
 
 
 def outcome(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a step has ended, as the expressions of later ones see it."""
+    """Return how a part has ended, as expressions see it. Raises FailedPrecondition when its result was cut."""
+    if row.get("result_truncated"):
+        limit = f"{LARGEST_HANDED_ON:,} bytes of JSON"
+        raise FailedPrecondition(f"the result of {row['_id']} is too large to take from (more than {limit})")
     return {
         "state": row["state"],
         "result": json.loads(row["result"]) if "result" in row else None,
