@@ -174,5 +174,5 @@ class Rescue:
 
 
 _FIELDS: Final = dict.fromkeys(
-    ("job_id", "attempt", "handed_back", "lease", "retry", "retry_until", "policies", "trace_id"), 1
+    ("job_id", "attempt", "handed_back", "retries", "lease", "retry", "retry_until", "policies", "trace_id"), 1
 )

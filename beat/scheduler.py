@@ -17,6 +17,7 @@ from beat.advance import Advance
 from beat.calendars import Calendars
 from beat.configured import Configured, read_entries, report_left
 from beat.consequences import Consequences
+from beat.expire import Expire
 from beat.fire import Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
@@ -100,7 +101,8 @@ class DatabaseScheduler(Scheduler):
             self._configured = Configured(self._database, entries, defaults)
         self._partitions = partitions
         consequences = Consequences(self._database, partitions, name)
-        self._housekeeping = _Housekeeping(partitions, rescue, consequences, settings.partition_lease / 4)
+        expire = Expire(self._database, partitions, name)
+        self._housekeeping = _Housekeeping(partitions, rescue, expire, consequences, settings.partition_lease / 4)
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
         # Celery's handlers close the scheduler inside the signal handler, where locks of the MongoDB client may be
         # held by the very frame that was interrupted.
@@ -176,12 +178,15 @@ class DatabaseScheduler(Scheduler):
 
 
 class _Housekeeping(Thread):
-    """Renews the partitions, rescues attempts and draws the consequences, apart from firing: neither waits for it."""
+    """Renews the partitions, rescues, expires and draws the consequences, apart from firing: neither waits for it."""
 
-    def __init__(self, partitions: Partitions, rescue: Rescue, consequences: Consequences, interval: float) -> None:
+    def __init__(
+        self, partitions: Partitions, rescue: Rescue, expire: Expire, consequences: Consequences, interval: float
+    ) -> None:
         super().__init__(name="housekeeping", daemon=True)
         self._partitions = partitions
         self._rescue = rescue
+        self._expire = expire
         self._consequences = consequences
         self._interval = interval
         self._stopping = Event()
@@ -191,6 +196,7 @@ class _Housekeeping(Thread):
             try:
                 self._partitions.run_once()
                 self._rescue.run_once()
+                self._expire.run_once()
                 self._consequences.run_once()
             except PyMongoError as error:
                 log.warning("the store cannot be reached", action="housekeeping_failed", error=str(error))

@@ -18,7 +18,7 @@ from structlog.contextvars import bound_contextvars as bound
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
-__all__ = ["bound", "configure", "get_logger"]
+__all__ = ["bound", "configure", "get_logger", "leave_to_host"]
 
 _PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^\s:/@]*):[^\s/]*@")
 """Up to the last @ before a slash: in a password that was not quoted there may be others."""
@@ -70,6 +70,28 @@ def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+
+
+def leave_to_host() -> None:
+    """Send logs to the standard library's logging, as whoever runs this process has set it up, or will.
+
+    For processes that are not ours and use our code: without it, all would go to their standard output. What is
+    configured already stays.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            _drop_absent,
+            _mask,
+            structlog.processors.KeyValueRenderer(key_order=["event", "action"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
 

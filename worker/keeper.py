@@ -7,7 +7,7 @@ the worker stops and their grace is over.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -16,12 +16,14 @@ from pymongo.errors import PyMongoError
 
 from shared import metrics
 from shared.log import get_logger
+from worker.progress import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import timedelta
 
     from shared.store.executions import Claimed
+    from shared.tasks.execution import Progress
     from worker.ledger import Lease, Ledger
     from worker.stopping import Stopping
     from worker.target import Cancellation
@@ -40,6 +42,8 @@ class Held:
     cancellation: Cancellation
     until: float
     """When the lease ends, by this process's monotonic clock, unless it is renewed."""
+    said: Said = field(default_factory=Said)
+    """What the attempt said of its progress."""
     call_ended: bool = False
     """Set by whoever runs the attempt before the outcome is written, which ends the lease as well."""
 
@@ -47,11 +51,15 @@ class Held:
 class Keeper(Thread):
     """One thread a process, whatever the pool."""
 
-    def __init__(self, ledger: Ledger, lease: timedelta, stopping: Stopping) -> None:
+    def __init__(
+        self, ledger: Ledger, lease: timedelta, stopping: Stopping, tell: Callable[[str, Progress], None] | None = None
+    ) -> None:
+        """Take who else is told of progress, about once a second."""
         super().__init__(name="keeper", daemon=True)
         self._ledger = ledger
         self._lease = lease.total_seconds()
         self._worker_stops = stopping
+        self._tell = tell
         self._held: dict[str, Held] = {}
         self._lock = Lock()
         self._store_away = False
@@ -117,6 +125,7 @@ class Keeper(Thread):
                 self._lose(each, "it was given to another worker" if ours is not None else "it could not be renewed")
         if ours is not None:
             self._cancel(held, ours)
+            self._note_progress(held)
 
     def look_once(self) -> None:
         """Cancel the calls of executions that somebody has cancelled."""
@@ -132,6 +141,20 @@ class Keeper(Thread):
             self._next_look = self._next_renewal  # which tells whether the store is back
         else:
             self._cancel(held, found)
+        self._note_progress(held)
+
+    def _note_progress(self, held: list[Held]) -> None:
+        """Write what attempts said of their progress; where that fails, the next word, or the outcome, makes up."""
+        said = [(each.claimed, progress) for each in held if (progress := each.said.take()) is not None]
+        if not said:
+            return
+        for claimed, progress in said:
+            if self._tell is not None:
+                self._tell(claimed.execution_id, progress)
+        try:
+            self._ledger.note_progress(said, min(LOOK, self._lease / 3))
+        except PyMongoError as error:
+            log.warning("progress could not be noted", action="progress_failed", count=len(said), error=str(error))
 
     def hand_back(self) -> None:
         """End the calls that still run, so that other workers make them."""

@@ -15,16 +15,17 @@ from shared import metrics
 from shared.domain.errors import InvalidInput
 from shared.domain.execution import Failure, State, window_over
 from shared.log import get_logger
-from shared.store import executions, jobs, parts
+from shared.store import executions, jobs, parts, submitted, task_attempts
 from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from pymongo.database import Database
 
     from shared.store.executions import Claimed, Move
+    from shared.tasks.execution import Progress
     from worker.stopping import Stopping
 
 log = get_logger()
@@ -97,6 +98,10 @@ class Ledger:
         early = executions.return_early(execution_id, self._worker)
         if self._persist(lambda _: self._executions.update_one(early.filter, early.update)).matched_count:
             return None
+        late = submitted.expire_one(execution_id, self._worker)
+        if self._persist(lambda _: self._executions.update_one(late.filter, late.update)).matched_count:
+            log.info("it was not started in time", action="execution_expired", execution_id=execution_id)
+            return None
         # It may have become due between the two; its message is the one that is being handled here.
         lease = self._persist(lambda _: claim_once())
         return lease if lease is not None and self._may_run(lease) else None
@@ -129,7 +134,7 @@ class Ledger:
             self.record(claimed, executions.drop(*execution, "the execution that it is a part of was stopped"))
             return False
         until = claimed.retry_until
-        if until is not None and claimed.tries > 1 and lease.granted_at >= until:
+        if until is not None and claimed.tries + claimed.retries > 1 and lease.granted_at >= until:
             self.record(claimed, executions.give_up(*execution, window_over(until)))
             return False
         return True
@@ -182,6 +187,17 @@ class Ledger:
         """Return those of the attempts that are still ours, and why, of those to be cancelled. Raises as renew does."""
         with pymongo.timeout(within):
             return self._look(held)
+
+    def note_progress(self, said: Sequence[tuple[Claimed, Progress]], within: float) -> None:
+        """Write how far attempts say that they have got. Raises as renew does."""
+        with pymongo.timeout(within):
+            self._executions.bulk_write(
+                task_attempts.note_progress(
+                    (claimed.execution_id, claimed.nonce, (progress.done, progress.total, progress.message))
+                    for claimed, progress in said
+                ),
+                ordered=False,
+            )
 
     def _look(self, held: Mapping[str, str]) -> dict[str, str | None]:
         rows = self._executions.find(executions.kept_filter(held), executions.KEEPER_FIELDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shared.domain.errors import SchedulerError
 from shared.domain.execution import Failure, State, rfc3339
@@ -12,7 +12,7 @@ from shared.domain.flow import LARGEST_ITEMS, FanOut
 from shared.expressions import parse_template
 from shared.flow_expressions import Calls, as_items, found_items, written_items
 from shared.store import parts
-from worker.target import Succeeded
+from worker.answers import INVALID_RESULT, Succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from shared.store.executions import Claimed
     from worker.ledger import Ledger
     from worker.target import Cancellation
-
-INVALID_RESULT: Final = "INVALID_RESULT"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.app.task import Task
 from celery.concurrency.prefork import TaskPool as PreforkPool
@@ -32,10 +33,13 @@ from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 from worker.keeper import Keeper
 from worker.ledger import Ledger, StoppingError
+from worker.progress import ProgressEvents
+from worker.rates import RateLimits
 from worker.results import ExecutionFailed, ResultCopy, describe
 from worker.run import Runner
 from worker.stopping import Stopping
 from worker.target import TargetCaller
+from worker.tasks import TaskCaller
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -68,12 +72,20 @@ def runner(worker: str) -> Runner:
 
 def _build(worker: str) -> Runner:
     lease = timedelta(seconds=settings.execution_lease)
-    ledger = Ledger(connect(settings.mongodb_url), worker, lease, _stopping)
-    keeper = Keeper(ledger, lease, _stopping)
+    database = connect(settings.mongodb_url)
+    ledger = Ledger(database, worker, lease, _stopping)
+    keeper = Keeper(ledger, lease, _stopping, ProgressEvents(celery_app, worker).send)
     keeper.start()
     metrics.serve(settings.bind_host, settings.worker_metrics_port, alternatives=OTHER_METRICS_PORTS)
     caller = TargetCaller(_targets, settings.retryable_codes)
-    return Runner(ledger, keeper, caller, worker)
+    tasks = TaskCaller(
+        _tasks,
+        RateLimits(database, worker),
+        settings.retryable_codes,
+        worker,
+        limits_by_signal=current_process().daemon,
+    )
+    return Runner(ledger, keeper, caller, worker, tasks)
 
 
 class _StopStep(bootsteps.StartStopStep):

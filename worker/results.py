@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from shared.domain.execution import State
 from shared.log import get_logger
+from worker.answers import Raised
 
 if TYPE_CHECKING:
     from celery.backends.base import Backend
@@ -38,16 +39,16 @@ class ResultCopy:
         self._next_try = 0.0
 
     def write(self, execution_id: str, outcome: Outcome, request: Any) -> None:
-        """Write the copy of one outcome, if it is one; while Redis is away most are left out."""
-        if outcome.state in {None, State.WAITING}:
+        """Write the copy of one outcome, if it is one that is kept; while Redis is away most are left out."""
+        if outcome.state in {None, State.WAITING} or not outcome.kept:
             return
         if self._away:
             if monotonic() < self._next_try:
                 return
             self._next_try = monotonic() + PAUSE  # this is the try; the other threads pass by meanwhile
-        state, value = _copy(outcome)
+        state, value, trace = _copy(outcome)
         try:
-            self._backend.store_result(execution_id, value, state, request=request)
+            self._backend.store_result(execution_id, value, state, traceback=trace, request=request)
         except (RedisError, OperationalError, BackendError, OSError) as error:
             if not self._away:
                 log.warning("results are not copied to Redis for now", action="results_away", error=str(error))
@@ -59,13 +60,17 @@ class ResultCopy:
             self._away = False
 
 
-def _copy(outcome: Outcome) -> tuple[str, Any]:
+def _copy(outcome: Outcome) -> tuple[str, Any, str | None]:
+    """Return the state, the result or error, and the traceback, as Celery has them."""
     if outcome.state is State.SUCCEEDED:
-        return states.SUCCESS, outcome.result
+        return states.SUCCESS, outcome.result, None
     error = ExecutionFailed(describe(outcome))
     if outcome.state is State.PENDING:
-        return states.RETRY, error
-    return (states.REVOKED if outcome.state is State.CANCELLED else states.FAILURE), error
+        return states.RETRY, error, None
+    if outcome.state is State.FAILED and isinstance(outcome.failure, Raised):
+        # What the task raised is what AsyncResult.get() raises.
+        return states.FAILURE, outcome.failure.exception, outcome.failure.traceback
+    return (states.REVOKED if outcome.state is State.CANCELLED else states.FAILURE), error, None
 
 
 def describe(outcome: Outcome) -> str:

@@ -11,20 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 from shared import metrics
 from shared.domain.errors import SchedulerError
-from shared.domain.execution import Failure, State, after_failure
+from shared.domain.execution import AfterFailure, Failure, State, after_failure, window_over
+from shared.domain.job import TASK
 from shared.log import bound, get_logger
-from shared.store import executions
+from shared.store import executions, task_attempts
 from shared.store.parts import wait_for_parts
+from worker.answers import AskedAgain, Ignored, NotYet, Succeeded
 from worker.parts import Begun, Parts, rendered
-from worker.target import Cancellation, Succeeded
+from worker.target import Cancellation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+    from datetime import datetime
 
-    from shared.store.executions import Claimed
-    from worker.keeper import Keeper
+    from shared.store.executions import Claimed, Move
+    from shared.tasks.execution import Progress
+    from shared.tasks.retry import Again
+    from worker.answers import Answer
+    from worker.keeper import Held, Keeper
     from worker.ledger import Lease, Ledger
     from worker.target import TargetCaller
+    from worker.tasks import TaskCaller
 
 log = get_logger()
 
@@ -34,19 +41,24 @@ class Outcome:
     """What came of a message. state is what the attempt led to; None: there was nothing to do, or it came too late."""
 
     state: State | None
-    result: Mapping[str, Any] | None = None
+    result: Any = None
     failure: Failure | None = None
     reason: str = ""
+    kept: bool = True
+    """Whether its result is, in the ledger and in Celery's copy."""
 
 
 class Runner:
     """What running takes, for one process."""
 
-    def __init__(self, ledger: Ledger, keeper: Keeper, caller: TargetCaller, worker: str) -> None:
+    def __init__(
+        self, ledger: Ledger, keeper: Keeper, caller: TargetCaller, worker: str, tasks: TaskCaller | None = None
+    ) -> None:
         self._ledger = ledger
         self._keeper = keeper
         self._caller = caller
-        self._parts = Parts(ledger, caller.call)
+        self._tasks = tasks
+        self._parts = Parts(ledger, self._call)
         self._worker = worker
 
     def run(self, execution_id: str) -> Outcome:
@@ -77,12 +89,12 @@ class Runner:
             if monotonic() >= held.until:
                 # The process stood still since the claim: the lease is renewed now, or the call is not made.
                 self._keeper.run_once()
-            answer = self._answer(claimed, cancellation)
+            answer = self._answer(claimed, cancellation, held)
             held.call_ended = True
             seconds = monotonic() - started
             metrics.WORKER_DURATION.labels(claimed.target_service).observe(seconds)
             # Still holding: the lease is kept until the outcome is written, however long the store takes.
-            outcome = self._record(lease, answer, cancellation)
+            outcome = self._record(held, lease, answer, cancellation)
         state = outcome.state.value if outcome.state else "REFUSED"
         metrics.WORKER_EXECUTIONS.labels(claimed.queue, claimed.target_service, state).inc()
         if outcome.state is State.PENDING:
@@ -100,7 +112,7 @@ class Runner:
         )
         return outcome
 
-    def _answer(self, claimed: Claimed, cancellation: Cancellation) -> Succeeded | Failure | Begun:
+    def _answer(self, claimed: Claimed, cancellation: Cancellation, held: Held) -> Answer | Begun:
         if claimed.broken:
             return Failure("INVALID_ARGUMENT", claimed.broken, retryable=False)
         if claimed.flow is not None:
@@ -109,35 +121,69 @@ class Runner:
             claimed = rendered(claimed)
         except SchedulerError as wrong:
             return Failure("INVALID_ARGUMENT", str(wrong), retryable=False)
+        return self._call(claimed, cancellation, held.said.put)
+
+    def _call(
+        self, claimed: Claimed, cancellation: Cancellation, report: Callable[[Progress], None] = lambda _: None
+    ) -> Answer:
+        if claimed.target_service == TASK and self._tasks is not None:
+            return self._tasks.call(claimed, cancellation, report)
         return self._caller.call(claimed, cancellation)
 
-    def _record(self, lease: Lease, answer: Succeeded | Failure | Begun, cancellation: Cancellation) -> Outcome:
+    def _record(self, held: Held, lease: Lease, answer: Answer | Begun, cancellation: Cancellation) -> Outcome:
         claimed = lease.claimed
-        result: Any = None
-        failure: Failure | None = None
-        if isinstance(answer, Begun):
-            move = wait_for_parts(
-                claimed.execution_id,
-                claimed.nonce,
-                self._worker,
-                total=answer.total,
-                items=answer.items,
-                carried=answer.carried,
-            )
-        elif isinstance(answer, Succeeded):
-            text, truncated = executions.cut_result(answer.result, handed_on=bool(claimed.parent))
-            move = executions.succeed(claimed.execution_id, claimed.nonce, self._worker, text, truncated=truncated)
-            result = json.loads(text)
-        elif cancellation.hands_back(answer):
-            move = executions.hand_back(claimed.execution_id, claimed.nonce, self._worker, answer.message)
-            failure = answer
-        else:
-            # The database's time, since it decides whether the wait is over: this host's clock may be off.
-            now = lease.granted_at + timedelta(seconds=monotonic() - lease.asked_at)
-            after = after_failure(answer, claimed.tries, claimed.retry, now, random(), claimed.retry_until)
-            move = executions.fail(claimed.execution_id, claimed.nonce, self._worker, answer, after)
-            failure = answer
+        move = self._move(lease, answer, cancellation)
+        if (last := held.said.take()) is not None:
+            move = task_attempts.with_progress(move, last.done, last.total, last.message)
+        failure = answer.failure if isinstance(answer, AskedAgain) else answer if isinstance(answer, Failure) else None
         ended = self._ledger.record(claimed, move)
         if ended is None:
             return Outcome(None, failure=failure, reason="the outcome came after the lease had been lost")
-        return Outcome(ended.state, result, failure, ended.reason)
+        if not isinstance(answer, Succeeded):
+            return Outcome(ended.state, None, failure, ended.reason)
+        text, _ = executions.cut_result(answer.result, handed_on=claimed.hands_on)
+        return Outcome(ended.state, json.loads(text), None, ended.reason, answer.kept)
+
+    def _move(self, lease: Lease, answer: Answer | Begun, cancellation: Cancellation) -> Move:
+        """Return what is written of an attempt that has ended in this way."""
+        claimed = lease.claimed
+        attempt = (claimed.execution_id, claimed.nonce, self._worker)
+        match answer:
+            case Begun(total, items, carried):
+                return wait_for_parts(*attempt, total=total, items=items, carried=carried)
+            case Succeeded(result, kept):
+                text, truncated = executions.cut_result(result, handed_on=claimed.hands_on)
+                return executions.succeed(*attempt, text if kept or claimed.hands_on else None, truncated=truncated)
+            case Ignored(reason):
+                return executions.drop(*attempt, reason)
+            case NotYet(reason, due, slot):
+                return task_attempts.wait_for_turn(*attempt, reason, due, slot)
+            case AskedAgain(failure, again):
+                return self._try_again(lease, failure, again)
+            case Failure() if cancellation.hands_back(answer):
+                return executions.hand_back(*attempt, answer.message)
+            case Failure():
+                now = _database_time(lease)
+                after = after_failure(answer, claimed.tries, claimed.retry, now, random(), claimed.retry_until)
+                return executions.fail(*attempt, answer, after)
+
+    def _try_again(self, lease: Lease, failure: Failure, again: Again) -> Move:
+        """Return what follows when a task asked for a retry: that, unless its job's retry window ends before."""
+        claimed = lease.claimed
+        attempt = (claimed.execution_id, claimed.nonce, self._worker)
+        due = _database_time(lease) + again.due if isinstance(again.due, timedelta) else again.due
+        if claimed.retry_until is not None and due >= claimed.retry_until:
+            over = AfterFailure(State.FAILED, None, f"{failure.code}; {window_over(claimed.retry_until)}")
+            return executions.fail(*attempt, failure, over)
+        changed = {"queue": again.queue, "priority": again.priority, "parameters": again.parameters}
+        given = {name: value for name, value in changed.items() if value is not None}
+        if again.parameters is not None:
+            given["parameters"] = json.dumps(again.parameters, ensure_ascii=False, allow_nan=False)
+        wait = max(0.0, (due - _database_time(lease)).total_seconds())
+        reason = f"the task asked for a retry; trying again in {wait:.1f} s"
+        return task_attempts.try_again(*attempt, failure, reason, again.due, given)
+
+
+def _database_time(lease: Lease) -> datetime:
+    """Return the database's time, since it decides whether a wait is over: this host's clock may be off."""
+    return lease.granted_at + timedelta(seconds=monotonic() - lease.asked_at)

@@ -6,9 +6,8 @@ import json
 import threading
 import time
 import uuid
-from dataclasses import dataclass
 from hashlib import md5
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import grpc
@@ -17,9 +16,10 @@ from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable
 from shared.domain.execution import Failure, rfc3339
 from shared.domain.retry import TARGET_UNKNOWN
 from shared.log import get_logger
+from worker.answers import Succeeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from google.protobuf.message import Message
 
@@ -58,13 +58,6 @@ _CODE_OF_FIELD: Final = {"target_service": TARGET_UNKNOWN, "target_method": "UNI
 
 TARGET_UNKNOWN is no status of gRPC: it is this worker, not the target, that says so.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Succeeded:
-    """The target answered. result is its response in JSON form."""
-
-    result: Mapping[str, Any]
 
 
 class Cancellation:

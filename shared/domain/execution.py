@@ -123,7 +123,7 @@ def trace_id_of(execution_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed. code is a gRPC status code's name, or WORKER_LOST."""
+    """Why an attempt failed. code is a gRPC status code's name, or one of ours, as WORKER_LOST or TASK_FAILED."""
 
     code: str
     message: str

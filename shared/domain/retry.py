@@ -28,7 +28,13 @@ TARGET_UNKNOWN: Final = "TARGET_UNKNOWN"
 In a rolling restart another worker, or this one a moment later, has the list that the job was created with.
 """
 
-CODES: Final = (*GRPC_CODES, TARGET_UNKNOWN)
+TASK_FAILED: Final = "TASK_FAILED"
+"""The code of an attempt whose task raised an exception.
+
+Tried again only where a policy names it: tasks have retries of their own.
+"""
+
+CODES: Final = (*GRPC_CODES, TARGET_UNKNOWN, TASK_FAILED)
 """What a policy's lists may name. A lost worker is not among them: that is the policy on_worker_lost."""
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 RUN_EXECUTION: Final = "scheduler.run_execution"
 """The one task that messages name; its argument is an execution id."""
 
+OURS: Final = ("celery.", "scheduler.")
+"""How the names of tasks begin that are not users': Celery's own, and the one that messages name."""
+
 
 @signals.setup_logging.connect
 def _keep_our_logs(**_: object) -> None:

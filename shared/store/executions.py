@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +58,14 @@ RELAY_FIELDS: Final = dict.fromkeys(
     ("state", "queue", "priority", "job_id", "job_name", "attempt", "due_at", "trace_id"), 1
 )
 """What it takes to send a row's message."""
+
+
+CALL_FIELDS: Final = ("time_limit", "soft_time_limit", "ignore_result", "headers", "root_id", "parent_id")
+"""What a row of a task may say of its call.
+
+Limits in seconds; whether its result is not kept; what its caller attached; and which executions it was called in, the
+first of them and the last.
+"""
 
 
 # New rows:
@@ -184,6 +192,7 @@ def pending_fields(
         "policies": {name: value for name, value in job.get("policies", {}).items() if name in ROW_POLICIES},
         "trace_id": trace_id_of(execution_id),
         "transitions": [first_transition(State.PENDING, now, by, reason)],
+        **{name: job[name] for name in CALL_FIELDS if name in job},
     }
     if job.get("flow"):
         fields["flow"] = job["flow"]
@@ -271,7 +280,11 @@ LEAVE_OPEN: Final = ({"$unset": ["open", "lease", "send_at", "held", "advance_at
 
 
 def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
-    """Start an attempt: only of a row that is due, by the database's clock, and neither held nor run by anybody."""
+    """Start an attempt: only of a row that is due, by the database's clock, and neither held nor run by anybody.
+
+    Nor expired, unless it was started before that.
+    """
+    in_time = {"$or": [{"$not": [is_past("expires_at")]}, {"$gt": ["$attempt", {"$ifNull": ["$handed_back", 0]}]}]}
     return Move(
         {
             "_id": execution_id,
@@ -279,6 +292,7 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
             "state": _states(predecessors(State.RUNNING)),
             "held": {"$exists": False},
             "$expr": is_past("due_at"),
+            "$and": [{"$expr": in_time}],
         },
         [
             {"$set": {"schema": SCHEMA, "retry": WITH_RETRY_DEFAULTS, "policies": {"$ifNull": ["$policies", {}]}}},
@@ -299,7 +313,7 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
                     },
                 },
             ),
-            {"$unset": ["send_at"]},
+            {"$unset": ["send_at", "progress"]},
         ],
     )
 
@@ -348,9 +362,11 @@ def _lost(execution_id: str, nonce: str) -> dict[str, Any]:
     return held_attempt(execution_id, nonce) | {"$expr": has_ended("lease.expires_at", "lease.length")}
 
 
-def succeed(execution_id: str, nonce: str, by: str, result: str, *, truncated: bool) -> Move:
-    """End a held attempt well. result is JSON."""
-    fields = {"result": literal(result), "result_truncated": literal(truncated), "finished_at": NOW}
+def succeed(execution_id: str, nonce: str, by: str, result: str | None, *, truncated: bool) -> Move:
+    """End a held attempt well. result is JSON; None: it is not kept."""
+    fields: dict[str, Any] = {"finished_at": NOW}
+    if result is not None:
+        fields |= {"result": literal(result), "result_truncated": literal(truncated)}
     return Move(held_attempt(execution_id, nonce), [enter(State.SUCCEEDED, by, "", fields), *LEAVE_OPEN])
 
 
@@ -400,7 +416,7 @@ def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, An
         "retryable": failure.retryable,
     }
     if after.due_at is not None:
-        return _wait_again(by, after.reason, literal(after.due_at), {"error": literal(error)})
+        return wait_again(by, after.reason, literal(after.due_at), {"error": literal(error)})
     return failed_for_good(by, after.reason, {"error": literal(error)})
 
 
@@ -433,13 +449,14 @@ def failed_for_good(by: str, reason: str, fields: Mapping[str, Any]) -> list[dic
 def hand_back(execution_id: str, nonce: str, by: str, reason: str) -> Move:
     """Give a held attempt that was ended without its fault to another worker, at once; it does not count as one."""
     fields = {"handed_back": {"$add": [{"$ifNull": ["$handed_back", 0]}, 1]}}
-    return Move(held_attempt(execution_id, nonce), _wait_again(by, reason, NOW, fields))
+    return Move(held_attempt(execution_id, nonce), wait_again(by, reason, NOW, fields))
 
 
-def _wait_again(by: str, reason: str, due_at: object, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Leave RUNNING for PENDING; for CANCELLED, when the execution was cancelled, or its job deleted, meanwhile.
+def wait_again(by: str, reason: str, due_at: object, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the stages that leave RUNNING for PENDING.
 
-    Decided in the write itself, so that no cancel and no deletion is missed.
+    For CANCELLED, when the execution was cancelled, or its job deleted, meanwhile. Decided in the write itself, so that
+    no cancel and no deletion is missed.
     """
     stopped = {"$gt": ["$cancel", None]}
     return [
@@ -679,6 +696,16 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredProgress:
+    """How far an execution said that it had got, and when; total 0 is not known."""
+
+    done: float
+    total: float
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StoredExecution:
     """A row as its readers see it: a run, or a decision on a range of occurrences not to run."""
 
@@ -714,6 +741,8 @@ class StoredExecution:
     part_key: str
     parts: Parts | None
     transitions: tuple[Transition, ...]
+    progress: StoredProgress | None = None
+    expires_at: datetime | None = None
 
 
 def to_execution(document: Mapping[str, Any]) -> StoredExecution:
@@ -733,13 +762,13 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         started_at=get("started_at"),
         finished_at=get("finished_at"),
         attempt=get("attempt", 0),
-        max_attempts=get("retry", {}).get("max_attempts", 0) + get("handed_back", 0),
+        max_attempts=get("retry", {}).get("max_attempts", 0) + get("handed_back", 0) + get("retries", 0),
         workers_lost=get("workers_lost", 0),
         queue=get("queue", ""),
         worker=get("worker", ""),
         target_service=get("target_service", ""),
         target_method=get("target_method", ""),
-        result=json.loads(document["result"]) if "result" in document else None,
+        result=_shown_result(document["result"]) if "result" in document else None,
         result_truncated=get("result_truncated", False),
         error=Failure(**document["error"]) if "error" in document else None,
         trace_id=get("trace_id", ""),
@@ -754,6 +783,8 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         transitions=tuple(
             Transition(t["number"], State(t["state"]), t["at"], t["by"], t["reason"]) for t in get("transitions", ())
         ),
+        progress=StoredProgress(**document["progress"]) if "progress" in document else None,
+        expires_at=get("expires_at"),
     )
 
 
@@ -763,15 +794,22 @@ def _parts(document: Mapping[str, Any]) -> Parts | None:
     return Parts(document.get("total", 0) + document.get("carried", {}).get("succeeded", 0), document.get("parts", {}))
 
 
+def _shown_result(text: str) -> Mapping[str, Any] | None:
+    """Return a result as the API shows it, whose results are objects: another value under `value`, and null as none."""
+    result = json.loads(text)
+    return result if isinstance(result, dict) or result is None else {"value": result}
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """An attempt that this process holds: all that its call needs. parameters is JSON.
 
-    tries is the number of the attempt without those that were handed back: what its retry policy counts.
+    tries is the number of the attempt without those that were handed back, and without those that ended in a retry that
+    its task asked for: what its retry policy counts. The limits, in seconds, are those of its caller.
 
     flow: what it starts, if it has parts. reuse: the id of an earlier execution of which only what has not succeeded is
     done. context: what the expressions in its parameters take from, if it is a step; broken: why it can't be run at
-    all. parent: the id of the execution that it is a part of.
+    all. parent: the id of the execution that it is a part of; parent_id: of the one that called it, if code did.
     """
 
     execution_id: str
@@ -795,11 +833,30 @@ class Claimed:
     context: Mapping[str, Any] | None = None
     broken: str = ""
     parent: str = ""
+    priority: int = 5
+    retries: int = 0
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    ignore_result: bool | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    root_id: str = ""
+    parent_id: str = ""
+    expires_at: datetime | None = None
+    rate_slot: Mapping[str, Any] | None = None
+    canvas: bool = False
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether others may take from its result: the steps after it, what follows it in a canvas."""
+        return bool(self.parent) or self.canvas
 
 
 def tries(document: Mapping[str, Any]) -> int:
-    """Return how many of a row's attempts count for its retry policy: not those that were handed back."""
-    count: int = document["attempt"] - document.get("handed_back", 0)
+    """Return how many of a row's attempts count for its retry policy.
+
+    Not those that were handed back, nor those after which its task asked for a retry: these the task counts.
+    """
+    count: int = document["attempt"] - document.get("handed_back", 0) - document.get("retries", 0)
     return count
 
 
@@ -827,10 +884,21 @@ def to_claimed(document: Mapping[str, Any]) -> Claimed:
         context=json.loads(document["context"]) if "context" in document else None,
         broken=document.get("broken", ""),
         parent=document["parent"] if "part" in document else "",
+        priority=document["priority"],
+        retries=document.get("retries", 0),
+        time_limit=document.get("time_limit"),
+        soft_time_limit=document.get("soft_time_limit"),
+        ignore_result=document.get("ignore_result"),
+        canvas="canvas" in document or "group" in document,
+        headers=document.get("headers", {}),
+        root_id=document.get("root_id", ""),
+        parent_id=document.get("parent_id", ""),
+        expires_at=document.get("expires_at"),
+        rate_slot=document.get("rate_slot"),
     )
 
 
-def cut_result(result: Mapping[str, Any], *, handed_on: bool = False) -> tuple[str, bool]:
+def cut_result(result: Any, *, handed_on: bool = False) -> tuple[str, bool]:
     """Return a result as JSON, and whether it was cut: of a larger one only the beginning of its text is kept.
 
     handed_on: whether others take from it, for whom a part of it would be worse than none; then more is kept.

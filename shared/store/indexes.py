@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import executions, jobs
+from shared.store import executions, jobs, rate_limits
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -97,8 +97,16 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             name="part_key",
             **_where(part_key={"$type": "string"}),
         ),
+        # expire: what was not started in time
+        IndexModel(
+            [("partition", ASCENDING), ("expires_at", ASCENDING)],
+            name="expires",
+            **_where(open=True, expires_at={"$type": "date"}),
+        ),
         # cleanup
         IndexModel([("finished_at", ASCENDING)], name="finished", **_where(finished_at={"$type": "date"})),
     ],
+    # what was handed out long ago
+    rate_limits.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
     jobs.REVISIONS: [IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job")],
 }

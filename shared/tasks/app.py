@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from celery import Celery
 
-from shared.messaging.app import make_app
+from shared import log as logs
+from shared.domain.errors import InvalidInput, Violation
+from shared.messaging.app import OURS, make_app
 from shared.messaging.queues import load_queues
 from shared.settings import load_settings
+from shared.tasks.options import read_options
+from shared.tasks.submit import Submitter, ThisProcess
 from shared.tasks.task import LedgeredTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from celery.result import AsyncResult
 
 
 class LedgeredCelery(Celery):
@@ -17,9 +27,40 @@ class LedgeredCelery(Celery):
 
     task_cls = LedgeredTask  # type: ignore[assignment]  # celery's stubs know the name of a class only
 
+    def submit(self, task: str, parameters: Mapping[str, Any], options: Mapping[str, Any]) -> AsyncResult[Any]:
+        """Make an execution that calls a task, with parameters in JSON that fit it, and apply_async's options.
 
+        Raises as LedgeredTask.apply_async does.
+        """
+        read = read_options(options, queues.names)
+        execution_id = read.task_id or str(uuid4())
+        _this_process.submitter().submit(execution_id, task, parameters, read)
+        return self.AsyncResult(execution_id, task_name=task)
+
+    def send_task(  # type: ignore[override]  # the names of the options are apply_async's
+        self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Make an execution of a task by its name, as its apply_async does.
+
+        What is unknown to this process can't be checked against its signature, so it takes keyword arguments only; a
+        worker that does not know it either fails it.
+        """
+        if name.startswith(OURS):
+            return super().send_task(name, args, dict(kwargs or {}), **options)
+        task = self.tasks.get(name)
+        if isinstance(task, LedgeredTask):
+            return task.apply_async(args, kwargs, **options)
+        if args:
+            sentence = f"{name} is not known to this process, so it takes keyword arguments only"
+            raise InvalidInput([Violation("args", sentence)])
+        return self.submit(name, kwargs or {}, options)
+
+
+logs.leave_to_host()
 settings: Final = load_settings()
 queues: Final = load_queues(settings.config_dir, settings.extra_queues)
 celery_app: Final = make_app(settings, queues, LedgeredCelery)
 # For every thread: a web application asks for results in others than the one that imported this.
 celery_app.set_default()
+
+_this_process: Final = ThisProcess(lambda: Submitter(settings, queues, celery_app))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from structlog.typing import FilteringBoundLogger
+
+    from shared.tasks.retry import AskedAgain
 
 
 class NoExecutionError(RuntimeError):
@@ -43,8 +45,15 @@ class CurrentExecution:
     attempt: int
     retries: int
     deadline: datetime
+    root_id: str = ""
+    """The execution that it was called in, directly or through others; its own when there is none."""
+    trace_id: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What it was called with, in JSON."""
     log: FilteringBoundLogger = field(default_factory=get_logger, repr=False)
     """Bound to the ids."""
+    asked_again: list[AskedAgain] = field(default_factory=list, repr=False)
+    """The retries that the task has asked for; the last one counts, whatever the function returns."""
     _ends_at: float = field(default=0.0, repr=False)
     """The deadline, by the monotonic clock."""
     _is_cancelled: Callable[[], bool] = field(default=lambda: False, repr=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import closest, excerpt
+from shared.messaging.app import OURS
 from shared.settings import stop
 from shared.tasks.signature import SignatureError
 from shared.tasks.task import LedgeredTask
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from shared.messaging.queues import Queues
-
-_OURS: Final = ("celery.", "scheduler.")
-"""How the names of tasks begin that are not users': Celery's own, and the one that messages name."""
 
 _MOST_NAMED: Final = 20
 
@@ -68,7 +66,7 @@ def load_tasks(app: Celery, modules: Sequence[str], queues: Queues) -> Tasks:
             importlib.import_module(module)
         except Exception as error:  # noqa: BLE001 - whatever a user's module raises
             stop(f"TASK_MODULES: {module} can't be imported: {_said(error)}")
-    registered: dict[str, Any] = {name: task for name, task in app.tasks.items() if not name.startswith(_OURS)}
+    registered: dict[str, Any] = {name: task for name, task in app.tasks.items() if not name.startswith(OURS)}
     if wrong := [*_mistakes(registered, queues), *_unknown_queues(app.conf.beat_schedule, queues)]:
         stop("; ".join(wrong))
     return Tasks(registered)

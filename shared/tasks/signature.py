@@ -47,8 +47,13 @@ class Signature:
         self._extra = self._named(inspect.Parameter.VAR_KEYWORD)
         self._known = [name for name in self._parameters if name != self._extra]
 
-    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters, in JSON, of a call with these arguments; raises InvalidInput when they do not fit."""
+    def bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], others: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the parameters, in JSON, of a call with these arguments; raises InvalidInput when they do not fit.
+
+        others: parameters that stay as they are unless an argument takes their place.
+        """
         try:
             bound = self._signature.bind_partial(*args, **kwargs)
         except TypeError as error:
@@ -61,6 +66,7 @@ class Signature:
             parameters: dict[str, Any] = to_jsonable_python({**arguments, **extra}, inf_nan_mode="constants")
         except (PydanticSerializationError, ValueError) as error:
             raise InvalidInput([Violation("parameters", f"they can't be written as JSON: {error}")]) from error
+        parameters = {**(others or {}), **parameters}
         self.read(parameters)
         return parameters
 
@@ -83,6 +89,14 @@ class Signature:
             raise InvalidInput(found[:_MOST_VIOLATIONS])
         bound = inspect.BoundArguments(self._signature, OrderedDict(arguments))
         bound.apply_defaults()  # also those in the middle: what follows them may go by position only
+        return list(bound.args), bound.kwargs
+
+    def split(self, parameters: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return parameters as the arguments of a call, in JSON as they are."""
+        arguments = {name: parameters[name] for name in self._known if name in parameters}
+        if self._extra is not None:
+            arguments[self._extra] = {name: parameters[name] for name in parameters.keys() - set(self._known)}
+        bound = inspect.BoundArguments(self._signature, OrderedDict(arguments))
         return list(bound.args), bound.kwargs
 
     def _value(self, name: str, given: Any, found: list[Violation]) -> Any:

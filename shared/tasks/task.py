@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Task
 
+from shared.tasks.execution import running
+from shared.tasks.request import RequestStack
+from shared.tasks.retry import Again, AskedAgain, due_of
 from shared.tasks.signature import Signature
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
-class LedgeredTask(Task):  # type: ignore[type-arg]  # celery's stubs: what it takes and returns is the function's
-    """A task, of a plain function or a coroutine function."""
+    from celery import Celery
+    from celery.result import AsyncResult
+
+
+_Task: Any = Task  # celery's stubs know too little of it
+
+
+class LedgeredTask(_Task):  # type: ignore[misc]
+    """A task, of a plain function or a coroutine function.
+
+    `delay` and `apply_async` make executions; `apply` and a plain call run the function here and now, as with Celery.
+    """
 
     abstract = True
 
@@ -18,3 +35,91 @@ class LedgeredTask(Task):  # type: ignore[type-arg]  # celery's stubs: what it t
     def accepts(self) -> Signature:
         """What the function can be called with. Raises SignatureError when that can't be told."""
         return Signature(self.run)
+
+    @classmethod
+    def on_bound(cls, app: Celery) -> None:  # noqa: ARG003 - Celery's hook
+        """Keep the requests apart of coroutines that run in one thread."""
+        if not isinstance(cls.request_stack, RequestStack):
+            cls.request_stack = RequestStack()
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: str | None = None,
+        **options: Any,
+    ) -> AsyncResult[Any]:
+        """Make an execution that calls this task; it is in the ledger when this returns, and its message on its way.
+
+        docs/tasks.md lists the options. One of the same task_id that is there already stands for it. Raises
+        InvalidInput when the arguments do not fit the function's signature or an option is wrong, Unavailable when
+        MongoDB can't be reached, NotImplementedError for options of Celery's canvas. Blocks for a few milliseconds.
+        """
+        args, kwargs = args or (), kwargs or {}
+        given = {"task_id": task_id, "link": link, "link_error": link_error} | options
+        if self.app.conf.task_always_eager:
+            local: AsyncResult[Any]
+            local = super().apply_async(args, kwargs, task_id, producer, link, link_error, shadow, **options)
+            return local
+        own = {name: value for name, value in self._get_exec_options().items() if value is not None}
+        given["shadow"] = shadow or self.shadow_name(args, kwargs, options)
+        submitted: AsyncResult[Any] = self.app.submit(self.name, self.accepts.bind(args, kwargs), own | _given(given))
+        return submitted
+
+    def retry(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: Exception | None = None,
+        throw: bool = True,
+        eta: datetime | None = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        **options: Any,
+    ) -> AskedAgain:
+        """Ask to be called again, as Celery's Task.retry; `raise self.retry(...)` makes plain that nothing follows.
+
+        The wait, default_retry_delay (180 s) if neither countdown nor eta is given, is kept in MongoDB: it survives
+        restarts and holds no worker. After max_retries retries it raises exc, or MaxRetriesExceededError.
+        """
+        if running.get(None) is None or self.request.called_directly or self.request.is_eager:
+            again: AskedAgain = super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
+            return again
+        most = self.max_retries if max_retries is None else max_retries
+        if most is not None and self.request.retries >= most:
+            if exc is not None:
+                raise exc
+            raise self.MaxRetriesExceededError(f"{self.name} was retried {most} times, and failed again")
+        if eta is None and countdown is None:
+            countdown = self.default_retry_delay
+        asked = AskedAgain(
+            Again(
+                due_of(countdown, eta),
+                self._parameters_of_retry(args, kwargs),
+                getattr(options.get("queue"), "name", options.get("queue")),
+                options.get("priority"),
+            ),
+            exc,
+        )
+        running.get().asked_again.append(asked)
+        if throw:
+            raise asked
+        return asked
+
+    def _parameters_of_retry(
+        self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
+    ) -> dict[str, Any] | None:
+        """Return what the retry is called with, None for the same. What is not given anew stays as it was."""
+        if args is None and kwargs is None:
+            return None
+        if args is not None and kwargs is not None:
+            return self.accepts.bind(args, kwargs)
+        return self.accepts.bind(args or (), kwargs or {}, running.get().parameters)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

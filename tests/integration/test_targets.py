@@ -25,7 +25,8 @@ from shared.domain.retry import RetryPolicy
 from shared.store.executions import Claimed
 from shared.targets import Target, Targets
 from shared.targets.reflection import read_contract
-from worker.target import Cancellation, Succeeded, TargetCaller
+from worker.answers import Succeeded
+from worker.target import Cancellation, TargetCaller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

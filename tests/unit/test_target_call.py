@@ -18,7 +18,8 @@ from shared.proto import scraper_service_pb2 as pb
 from shared.store.executions import Claimed
 from shared.targets import Target, Targets
 from shared.targets.contract import Contract
-from worker.target import Cancellation, Succeeded, TargetCaller, call_metadata
+from worker.answers import Succeeded
+from worker.target import Cancellation, TargetCaller, call_metadata
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ScraperService"]
 METHOD = SERVICE.methods_by_name["ScrapeCompetitorPrices"]

@@ -1,0 +1,144 @@
+"""The options of `apply_async`: which there are, what they mean here, and which are refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.job import HIGHEST_PRIORITY, LONGEST_TIMEOUT, unknown_queue
+from shared.store.submitted import EXECUTION_ID
+from shared.tasks.retry import due_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOT_YET: Final = ("link", "link_error", "chain", "chord", "group_id", "group_index")
+"""Celery's canvas; `callbacks` is the one place that says what becomes of these."""
+
+_ROUTING: Final = ("exchange", "routing_key", "router", "route_name", "exchange_type")
+_HARMLESS: Final = frozenset(
+    {"connection", "producer", "publisher", "retry", "retry_policy", "compression", "add_to_parent", "delivery_mode"}
+    | {"mandatory", "immediate", "result_cls", "task_type", "reply_to", "utc", "retries", "replaced_task_nesting"}
+    | {"parent_id", "root_id", "stamped_headers"}
+)
+"""About the message, which is not theirs here, or what is known better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a call is to be run. expires: a span from now on, or an instant; limits are in seconds."""
+
+    task_id: str | None = None
+    queue: str | None = None
+    priority: int | None = None
+    due: timedelta | datetime = field(default_factory=timedelta)
+    expires: timedelta | datetime | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    ignore_result: bool | None = None
+    shadow: str | None = None
+    headers: Mapping[str, Any] | None = None
+
+
+def read_options(given: Mapping[str, Any], queues: frozenset[str]) -> Options:
+    """Check and read options; an option that is None is one that was not given.
+
+    Raises NotImplementedError for those of Celery's canvas, and InvalidInput with all that is wrong.
+    """
+    options = {name: value for name, value in given.items() if value is not None}
+    callbacks(options)
+    found = [_routing(name) for name in _ROUTING if name in options]
+    read: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in _READERS:
+            try:
+                read[name] = _READERS[name](value)
+            except (TypeError, ValueError, OverflowError) as error:
+                found.append(Violation(name, str(error)))
+        elif name not in _HARMLESS and name not in _ROUTING and name not in {"countdown", "eta"}:
+            found.append(Violation(name, "there is no such option"))
+    if "queue" in read and read["queue"] not in queues:
+        found.append(unknown_queue("queue", read["queue"], queues))
+    if read.get("soft_time_limit", 0) > read.get("time_limit", LONGEST_TIMEOUT.total_seconds()):
+        found.append(Violation("soft_time_limit", "it has to be less than time_limit"))
+    try:
+        read["due"] = due_of(options.get("countdown"), options.get("eta") if not options.get("countdown") else None)
+    except ValueError as error:
+        found.append(Violation("", str(error)))
+    if found:
+        raise InvalidInput(found)
+    read.pop("serializer", None)
+    return Options(**read)
+
+
+def callbacks(options: Mapping[str, Any]) -> None:
+    """Take the options of Celery's canvas: what is to be called afterwards, and what a call is a part of."""
+    for name in _NOT_YET:
+        if options.get(name):
+            raise NotImplementedError(f"{name}: chains, chords, groups and links of tasks are not supported yet")
+
+
+def _routing(name: str) -> Violation:
+    return Violation(name, "tasks are routed by their queue alone; give queue, one of those that are declared")
+
+
+def _task_id(value: Any) -> str:
+    if not isinstance(value, str) or not EXECUTION_ID.fullmatch(value):
+        raise ValueError(f"{value!r} is not an id (letters, digits, _ : -, at most 128, a letter or digit in front)")
+    return value
+
+
+def _queue(value: Any) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _priority(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= HIGHEST_PRIORITY:
+        raise ValueError(f"{value!r} is not a priority (0-{HIGHEST_PRIORITY})")
+    return value
+
+
+def _limit(value: Any) -> float:
+    seconds = float(value)
+    if not 0 < seconds <= LONGEST_TIMEOUT.total_seconds():
+        raise ValueError(f"{seconds:g} s is not a limit (more than 0 s, at most 24 h)")
+    return seconds
+
+
+def expiry(value: Any) -> timedelta | datetime:
+    """Read `expires`: seconds from now on, a span, or an instant, which is UTC without a zone. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, str):
+        return expiry(datetime.fromisoformat(value))
+    return timedelta(seconds=float(value))
+
+
+def _headers(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is not a map")
+    return value
+
+
+def _serializer(value: Any) -> str:
+    if value != "json":
+        raise ValueError(f"{value!r}: arguments are kept as JSON; leave it out")
+    return "json"
+
+
+_READERS: Final[dict[str, Any]] = {
+    "task_id": _task_id,
+    "queue": _queue,
+    "priority": _priority,
+    "expires": expiry,
+    "time_limit": _limit,
+    "soft_time_limit": _limit,
+    "ignore_result": bool,
+    "shadow": str,
+    "headers": _headers,
+    "serializer": _serializer,
+}

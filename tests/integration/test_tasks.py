@@ -1,0 +1,401 @@
+"""Tasks in Python on real workers: called by code, by jobs and by each other; seen in the ledger and in Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from celery.result import AsyncResult
+
+from dev.run import ROOT
+from dev.server import free_port
+from shared.domain.execution import State, Trigger
+from shared.messaging.app import make_app
+from shared.messaging.publisher import Publisher
+from shared.messaging.queues import load_queues
+from shared.settings import Settings
+from shared.store import executions
+from shared.store.indexes import INDEXES
+from shared.store.mongo import connect
+from tests.acceptance.system import wait_until
+from tests.builders import own_vhost
+from tests.integration.test_worker_ledger import stored
+from tests.integration.test_worker_process import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dev.servers import Servers
+
+TASKS = "tests.integration.tasks_to_run"
+
+
+class Office:
+    """A site with a beat, whose other processes call tasks."""
+
+    def __init__(self, site: Site, folder: Path) -> None:
+        self.site = site
+        self._folder = folder
+        with (folder / "beat.log").open("wb") as log:
+            environment = {**os.environ, **site.environment, "BEAT_METRICS_PORT": str(free_port())}
+            self._beat = subprocess.Popen(
+                [sys.executable, "-m", "beat"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def run(self, code: str, **environment: str) -> str:
+        """Run code that has the tasks, in a process of its own; return what it prints."""
+        done = self.begin(code, **environment)
+        output, error = done.communicate(timeout=60)
+        assert done.returncode == 0, error
+        return output.strip()
+
+    def begin(self, code: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", f"import {TASKS} as tasks\n{code}"],
+            cwd=ROOT,
+            env={**os.environ, **self.site.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, call: str) -> str:
+        """Make a call such as `add.delay(1)`; return the id of the execution."""
+        return self.run(f"print(tasks.{call}.id)")
+
+    def ended(self, execution_id: str) -> executions.StoredExecution:
+        self.site.ended(execution_id)
+        return stored(self.site.database, execution_id)
+
+    def result(self, execution_id: str) -> AsyncResult[Any]:
+        return AsyncResult(execution_id, app=self.site.app)
+
+    def raw(self, execution_id: str) -> dict[str, Any]:
+        row: dict[str, Any] | None = self.site.database.executions.find_one({"_id": execution_id})
+        assert row is not None
+        return row
+
+    def close(self) -> None:
+        self._beat.kill()
+        self._beat.wait()
+        for worker in self.site.workers:
+            worker.kill()
+        self.site.publisher.close()
+        self.site.app.close()
+        self.site.database.client.close()
+
+
+@pytest.fixture(scope="module")
+def open_office(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[Callable[[], Office]]:
+    offices: list[Office] = []
+
+    def open_one() -> Office:
+        folder = tmp_path_factory.mktemp("office")
+        environment = {
+            "MONGODB_URL": servers.mongodb.url.replace("/scheduler", f"/tasks{len(offices)}"),
+            "CELERY_BROKER_URL": own_vhost(servers.rabbitmq),
+            "CELERY_RESULT_BACKEND": servers.redis.url,
+            "LOG_FORMAT": "json",
+            "EXECUTION_LEASE": "2",
+            "PARTITION_LEASE": "0.5",
+            "WORKER_METRICS_PORT": str(free_port()),
+            "TASK_MODULES": TASKS,
+        }
+        settings = Settings(
+            mongodb_url=environment["MONGODB_URL"],
+            celery_broker_url=environment["CELERY_BROKER_URL"],
+            celery_result_backend=environment["CELERY_RESULT_BACKEND"],
+        )
+        database = connect(settings.mongodb_url)
+        for collection, indexes in INDEXES.items():
+            database[collection].create_indexes(indexes)
+        queues = load_queues(ROOT / "config")
+        app = make_app(settings, queues)
+        site = Site(folder, environment, database, app, Publisher(app, queues), [])
+        offices.append(Office(site, folder))
+        return offices[-1]
+
+    yield open_one
+    for office in offices:
+        office.close()
+
+
+@pytest.fixture(scope="module")
+def office(open_office: Callable[[], Office]) -> Office:
+    """One with a worker of threads, for all tests that need nothing else."""
+    opened = open_office()
+    opened.site.start("--concurrency", "8")
+    return opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "marks"
+    made.mkdir()
+    return made
+
+
+def test_a_call_is_an_execution_whose_result_is_the_raw_value(office: Office):
+    execution_id = office.call("add.delay(1, y=2)")
+    assert office.result(execution_id).get(timeout=30) == 3
+    row = office.ended(execution_id)
+    assert (row.state, row.trigger, row.job_id, row.job_name) == (State.SUCCEEDED, Trigger.API, "", f"{TASKS}.add")
+    assert row.result == {"value": 3}, "the API's results are objects"
+
+
+def test_a_coroutine_knows_its_execution(office: Office):
+    execution_id = office.call("describe.delay('x', '2026-01-31T08:00:00Z', 1, 2, more=True)")
+    row = office.ended(execution_id)
+    assert row.result is not None, row
+    assert row.result["thread"] == "tasks"
+    assert (row.result["when"], row.result["rest"], row.result["extra"]) == (2026, [1, 2], {"more": True})
+    request, execution = row.result["request"], row.result["execution"]
+    assert request["id"] == request["root_id"] == execution["execution_id"] == execution_id
+    assert (request["called_directly"], request["is_eager"], request["parent_id"]) == (False, False, None)
+    assert (execution["trigger"], execution["attempt"], execution["retries"]) == ("API", 1, 0)
+    assert 0 < execution["remaining"] <= 1800
+    (line,) = [json.loads(line) for line in office.site.workers[0].lines("task_said") if execution_id in line]
+    assert (line["label"], line["trace_id"]) == ("x", row.trace_id)
+
+
+def test_many_coroutines_run_at_a_time_in_one_process(open_office: Callable[[], Office], folder: Path):
+    office = open_office()
+    office.site.start("--concurrency", "300")
+    code = f"for each in [tasks.meet.delay({str(folder)!r}, 200) for _ in range(200)]: print(each.get(timeout=120))"
+    assert office.run(code).split() == ["1"] * 200
+
+
+def test_a_retry_waits_in_the_ledger_and_counts_for_the_task(office: Office):
+    execution_id = office.call("again.delay(2)")
+    assert office.result(execution_id).get(timeout=30) == 2
+    row = office.ended(execution_id)
+    assert (row.attempt, office.raw(execution_id)["retries"]) == (3, 2)
+    assert [step.state for step in row.transitions if step.state is State.PENDING][1:] == [State.PENDING] * 2
+    assert any("the task asked for a retry" in step.reason for step in row.transitions)
+
+
+def test_after_max_retries_the_exception_is_what_get_raises(office: Office):
+    execution_id = office.call("again.delay(9)")
+    with pytest.raises(ValueError, match="failed 3 times"):
+        office.result(execution_id).get(timeout=30)
+    row = office.ended(execution_id)
+    assert row.error is not None
+    assert (row.state, row.error.code, row.error.message) == (State.FAILED, "TASK_FAILED", "ValueError: failed 3 times")
+
+
+@pytest.mark.parametrize(
+    ("call", "state", "retries"),
+    [
+        ("auto.delay(1)", State.SUCCEEDED, 1),
+        ("auto.delay(1, 'index')", State.FAILED, 0),
+        ("auto.delay(1, 'other')", State.FAILED, 0),
+        ("auto_plain.delay(1)", State.SUCCEEDED, 1),
+        ("auto_plain.delay(2)", State.FAILED, 1),
+    ],
+)
+def test_exceptions_are_retried_as_the_options_say(office: Office, call: str, state: State, retries: int):
+    execution_id = office.call(call)
+    assert office.ended(execution_id).state is state
+    assert office.raw(execution_id).get("retries", 0) == retries
+
+
+def test_a_retry_may_change_the_arguments(office: Office):
+    assert office.result(office.call("changed.delay(4, 0)")).get(timeout=30) == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "said"),
+    [
+        ("ignore", State.CANCELLED, ""),
+        ("reject", State.FAILED, "TASK_FAILED: Reject: no good"),
+        ("exit", State.FAILED, "TASK_FAILED: SystemExit: 3"),
+        ("other", State.FAILED, "TASK_FAILED: ValueError: other"),
+    ],
+)
+def test_what_a_task_raises_ends_its_execution(office: Office, kind: str, state: State, said: str):
+    row = office.ended(office.call(f"fail.delay({kind!r})"))
+    assert row.state is state
+    assert (f"{row.error.code}: {row.error.message}" if row.error else "") == said
+    if kind == "ignore":
+        assert row.transitions[-1].reason == "the task raised Ignore: nothing to be done"
+
+
+def test_exceptions_are_logged_with_a_traceback_unless_they_are_expected(office: Office):
+    unexpected, expected = office.call("fail.delay('other')"), office.call("fail.delay('expected')")
+    for execution_id in (unexpected, expected):
+        office.ended(execution_id)
+    lines = [json.loads(line) for line in office.site.workers[0].lines("task_raised")]
+    (line,) = [line for line in lines if line["execution_id"] == unexpected]
+    assert "raise ValueError(kind)" in line["exception"]
+    (line,) = [line for line in lines if line["execution_id"] == expected]
+    assert (line["level"], "exception" in line) == ("info", False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("object", "the result is of the type object, which JSON does not have"),
+        ("nan", "the result.a[1] is nan, and JSON has finite numbers only"),
+        ("key", "the result has the key 1, and JSON's keys are strings"),
+    ],
+)
+def test_a_result_that_is_not_json_is_a_failure_that_says_where(office: Office, kind: str, said: str):
+    row = office.ended(office.call(f"returns.delay({kind!r})"))
+    assert row.error is not None
+    assert (row.state, row.error.code, row.error.message) == (State.FAILED, "INVALID_RESULT", said)
+
+
+def test_a_result_that_is_ignored_is_kept_nowhere(office: Office, folder: Path):
+    execution_id = office.call(f"unheard.delay({str(folder)!r})")
+    row = office.ended(execution_id)
+    assert (row.state, row.result) == (State.SUCCEEDED, None)
+    assert office.result(execution_id).state == "PENDING", "Celery's word for: nothing is known"
+    kept = office.call(f"unheard.apply_async(({str(folder)!r},), ignore_result=False)")
+    assert office.result(kept).get(timeout=30) == "nobody wants to know"
+
+
+@pytest.mark.parametrize("task", ["wait_for_cancel", "ask_for_cancel"])
+def test_a_cancelled_task_is_told(office: Office, folder: Path, task: str):
+    execution_id = office.call(f"{task}.delay({str(folder)!r})")
+    wait_until((folder / execution_id).exists, "it runs")
+    move = executions.cancel(execution_id, "tester", "no longer needed")
+    office.site.database.executions.update_one(move.filter, move.update)
+    row = office.ended(execution_id)
+    assert (row.state, row.transitions[-1].reason) == (State.CANCELLED, "cancelled by tester: no longer needed")
+    assert (folder / f"{execution_id}.cancelled").exists()
+
+
+@pytest.mark.parametrize("call", ["soft_async.delay()", "soft_plain.delay()"])
+def test_a_soft_limit_is_an_exception_that_the_task_can_catch(office: Office, call: str):
+    assert office.result(office.call(call)).get(timeout=30) == "in time"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("soft_plain.delay(False)", "it did not end within its soft_time_limit of 0.3 s"),
+        ("hard_async.delay()", "it did not end within its time_limit of 0.3 s"),
+        ("hard_plain.delay()", "it did not end within its time_limit of 0.3 s"),
+        ("hard_plain.apply_async(time_limit=0.1)", "it did not end within its time_limit of 0.1 s"),
+    ],
+)
+def test_what_exceeds_its_limit_has_failed(office: Office, call: str, said: str):
+    row = office.ended(office.call(call))
+    assert row.error is not None
+    assert (row.state, row.error.code, row.error.message) == (State.FAILED, "DEADLINE_EXCEEDED", said)
+
+
+def test_a_rate_limit_spaces_the_starts_and_costs_no_attempts(office: Office, folder: Path):
+    code = f"calls = [tasks.limited.delay({str(folder)!r}) for _ in range(6)]\n"
+    times = sorted(map(float, office.run(code + "for each in calls: print(each.get(timeout=60))").split()))
+    assert times[-1] - times[0] >= 2.0, "two a second: the sixth starts no sooner than two and a half seconds later"
+    slow = office.run("for each in [tasks.slow_limited.delay() for _ in range(2)]: print(each.id)").split()
+    rows = [office.ended(each) for each in slow]
+    assert sorted(row.attempt for row in rows) == [1, 2]
+    (later,) = [row for row in rows if row.attempt == 2]
+    assert office.raw(later.execution_id)["handed_back"] == 1
+    assert any("the rate limit of" in step.reason for step in later.transitions)
+
+
+def test_a_countdown_is_kept_in_the_ledger(office: Office):
+    execution_id = office.call("add.apply_async((1,), countdown=1.5)")
+    row = office.ended(execution_id)
+    assert row.due_at is not None
+    assert row.started_at is not None
+    assert (row.due_at - row.transitions[0].at).total_seconds() == 1.5
+    assert row.started_at >= row.due_at
+
+
+def test_what_expires_before_it_is_started_is_cancelled(office: Office):
+    execution_id = office.call("add.apply_async((1,), countdown=60, expires=0.5)")
+    row = office.ended(execution_id)
+    assert row.state is State.CANCELLED
+    assert row.transitions[-1].reason.startswith("it expired at ")
+    assert row.started_at is None
+
+
+def test_the_same_id_is_the_same_execution(office: Office):
+    given = f"order-{uuid4().hex[:8]}:1"
+    assert office.run(f"for _ in range(2): print(tasks.add.apply_async((1,), task_id={given!r}).get(timeout=30))") == (
+        "2\n2"
+    )
+    assert office.ended(given).attempt == 1
+
+
+def test_a_task_that_calls_another_is_its_parent(office: Office):
+    execution_id = office.call("outer.delay()")
+    inner = office.result(execution_id).get(timeout=30)
+    row = office.raw(inner)
+    office.ended(inner)
+    assert (row["parent_id"], row["root_id"]) == (execution_id, execution_id)
+    assert row["trace_id"] == office.raw(execution_id)["trace_id"]
+
+
+def test_progress_is_seen_while_it_runs_and_when_it_has_ended(office: Office, folder: Path):
+    execution_id = office.call(f"says.delay({str(folder)!r})")
+    progress = wait_until(lambda: stored(office.site.database, execution_id).progress, "its progress is noted")
+    assert (progress.done, progress.total, progress.message) == (1, 10, "begun")
+    (folder / "go").touch()
+    last = office.ended(execution_id).progress
+    assert last is not None
+    assert (last.done, last.total, last.message) == (10, 10, "all done")
+
+
+def test_a_task_that_is_not_known_here_can_be_sent_by_its_name(office: Office):
+    code = "from worker.app import celery_app\nprint(celery_app.send_task({!r}, kwargs={{'x': 4}}).get(timeout=30))"
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(f"{TASKS}.add")],
+        cwd=ROOT,
+        env={**os.environ, **office.site.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "5"
+
+
+def test_calls_are_durable_while_the_broker_is_away(office: Office):
+    nowhere = f"amqp://guest:guest@127.0.0.1:{free_port()}//"
+    execution_id = office.run("print(tasks.add.delay(1).id)", CELERY_BROKER_URL=nowhere)
+    assert office.ended(execution_id).state is State.SUCCEEDED, "the relay sent it"
+
+
+def test_a_call_says_that_the_ledger_is_away(office: Office):
+    url = f"mongodb://127.0.0.1:{free_port()}/x?serverSelectionTimeoutMS=200"
+    code = "try: tasks.add.delay(1)\nexcept Exception as error: print(type(error).__name__, error)"
+    said = office.run(code, MONGODB_URL=url)
+    assert said.startswith(f"Unavailable {TASKS}.add was not called: the ledger (MongoDB) can't be reached")
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("add.delay('one')", "parameters.x: 'one' does not fit: expected a valid integer"),
+        ("add.delay()", "parameters.x: it is required"),
+        ("add.delay(1, 2, 3)", "parameters: too many positional arguments"),
+        ("add.apply_async((1,), queue='nowhere')", "queue: 'nowhere' is not a configured queue (analysis, "),
+        ("add.apply_async((1,), routing_key='x')", "routing_key: tasks are routed by their queue alone"),
+        ("add.apply_async((1,), task_id='a.b')", "task_id: 'a.b' is not an id"),
+        ("add.apply_async((1,), priority=10)", "priority: 10 is not a priority (0-9)"),
+        ("add.apply_async((1,), countdwn=10)", "countdwn: there is no such option"),
+        ("add.apply_async((1,), link=tasks.add.s(1))", "link: chains, chords, groups and links of tasks are not"),
+    ],
+)
+def test_what_is_wrong_with_a_call_is_said_to_the_caller(office: Office, call: str, said: str):
+    code = f"try: tasks.{call}\nexcept Exception as error: print(error)"
+    assert office.run(code).startswith(said)
+
+
+def test_called_directly_it_is_a_function(office: Office):
+    assert office.run("print(tasks.add(1, 2), tasks.add.apply((1,)).get())") == "3 2"
+    said = office.run(
+        "from worker.app import current_execution\ntry: current_execution()\nexcept RuntimeError as e: print(e)"
+    )
+    assert said.startswith("there is no current execution")
