@@ -19,6 +19,7 @@ from beat.configured import Configured, read_entries, report_left
 from beat.consequences import Consequences
 from beat.expire import Expire
 from beat.fire import Fire
+from beat.follow import Follow
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
@@ -29,7 +30,7 @@ from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
 from shared.defaults import job_defaults
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, Unavailable
 from shared.log import get_logger
 from shared.messaging.dispatcher import Sender
 from shared.messaging.publisher import Publisher
@@ -90,7 +91,10 @@ class DatabaseScheduler(Scheduler):
         zones = Zones(self._database, revise)
         known_calendars = load_calendars(settings.config_dir)
         self._revising = _Revising(zones, Calendars(self._database, known_calendars, revise))
-        self._advancing = _Advancing(Advance(self._database, partitions, self._relay.hand_over, name))
+        self._advancing = _Advancing(
+            Advance(self._database, partitions, self._relay.hand_over, name),
+            Follow(self._database, partitions, self.app),
+        )
         self._configured: Configured | None = None
         if settings.task_modules:
             defaults = job_defaults(settings, queues, known_calendars)
@@ -210,19 +214,20 @@ class _Housekeeping(Thread):
 
 
 class _Advancing(Thread):
-    """Drives fan-outs and workflows, apart from firing: one of ten thousand items takes seconds."""
+    """Goes on with what has ended a part, apart from firing: a fan-out of ten thousand items takes seconds."""
 
-    def __init__(self, advance: Advance) -> None:
+    def __init__(self, *duties: Advance | Follow) -> None:
         super().__init__(name="advancing", daemon=True)
-        self._advance = advance
+        self._duties = duties
         self._stopping = Event()
 
     def run(self) -> None:
         wait = IDLE
         while not self._stopping.wait(wait):
             try:
-                wait = BUSY if self._advance.run_once() else min(IDLE, 2 * wait)
-            except PyMongoError as error:
+                busy = [duty.run_once() for duty in self._duties]
+                wait = BUSY if any(busy) else min(IDLE, 2 * wait)
+            except (PyMongoError, Unavailable) as error:
                 wait = AFTER_FAILURE / 10
                 log.warning("the store cannot be reached", action="advance_failed", error=str(error))
             except Exception:  # a thread that ended unnoticed would leave all that waits for its parts

@@ -333,9 +333,16 @@ def execution_message(execution: StoredExecution) -> pb.Execution:
         retry_of=execution.retry_of,
         held=execution.held,
         parent_execution_id=execution.parent,
+        group_id=execution.group,
         part_name=execution.part_name,
         part_key=_text(execution.part_key),
     )
+    if (progress := execution.progress) is not None:
+        message.progress.CopyFrom(
+            pb.Execution.Progress(
+                done=progress.done, total=progress.total, message=_text(progress.message), time=timestamp(progress.at)
+            )
+        )
     if execution.parts is not None:
         message.parts.CopyFrom(pb.Execution.Parts(total=execution.parts.total, states=execution.parts.states))
     if execution.error is not None:

@@ -60,11 +60,11 @@ RELAY_FIELDS: Final = dict.fromkeys(
 """What it takes to send a row's message."""
 
 
-CALL_FIELDS: Final = ("time_limit", "soft_time_limit", "ignore_result", "headers", "root_id", "parent_id")
+CALL_FIELDS: Final = ("time_limit", "soft_time_limit", "ignore_result", "headers", "root_id", "parent_id", "canvas")
 """What a row of a task may say of its call.
 
-Limits in seconds; whether its result is not kept; what its caller attached; and which executions it was called in, the
-first of them and the last.
+Limits in seconds; whether its result is not kept; what its caller attached; which executions it was called in, the
+first of them and the last; and what follows it in Celery's canvas, as JSON.
 """
 
 
@@ -270,12 +270,16 @@ def enter(state: State | dict[str, Any], by: str, reason: object, fields: Mappin
 
 LEAVE_RUNNING: Final = {"$unset": ["lease"]}
 
-TELL_PARENT: Final = {
-    "$set": {"settle": {"$cond": [{"$and": [{"$gt": ["$parent", None]}, {"$ne": ["$open", True]}]}, True, "$$REMOVE"]}}
-}
-"""Marks a part that has ended, in the very write that ends it: what follows for its parent is beat's to find."""
 
-LEAVE_OPEN: Final = ({"$unset": ["open", "lease", "send_at", "held", "advance_at"]}, TELL_PARENT)
+def _mark_if_ended(has: str) -> dict[str, Any]:
+    return {"$cond": [{"$and": [{"$gt": [has, None]}, {"$ne": ["$open", True]}]}, True, "$$REMOVE"]}
+
+
+TELL_OTHERS: Final = {"$set": {"settle": _mark_if_ended("$parent"), "follow": _mark_if_ended("$canvas")}}
+"""Marks what has ended, in the very write that ends it, where others wait for that: its parent, or what follows it in a
+canvas. What that means for them is beat's to find."""
+
+LEAVE_OPEN: Final = ({"$unset": ["open", "lease", "send_at", "held", "advance_at"]}, TELL_OTHERS)
 """The last stages of each move that ends an execution, whatever it was."""
 
 
@@ -473,7 +477,7 @@ def wait_again(by: str, reason: str, due_at: object, fields: Mapping[str, Any]) 
             },
         ),
         LEAVE_RUNNING,
-        TELL_PARENT,
+        TELL_OTHERS,
     ]
 
 
@@ -532,7 +536,7 @@ def stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Mov
         "advance_at": {"$cond": [waiting, NOW, "$$REMOVE"]},
         "signals": {"$cond": [waiting, {"$add": ["$signals", 1]}, "$$REMOVE"]},
     }
-    return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}, TELL_PARENT])
+    return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}, TELL_OTHERS])
 
 
 def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
@@ -737,6 +741,8 @@ class StoredExecution:
     retry_of: str
     held: bool
     parent: str
+    """What it is a part of; of a call of a task, the execution that it follows, or was made in."""
+    group: str
     part_name: str
     part_key: str
     parts: Parts | None
@@ -776,7 +782,8 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         cancel_requested=get("cancel", {}).get("call", False),
         tzdata=get("tzdata", ""),
         held="held" in document,
-        parent=get("parent", ""),
+        parent=get("parent") or get("parent_id", ""),
+        group=get("group", ""),
         part_name=get("part_name", ""),
         part_key=get("part_key", ""),
         parts=_parts(document),
@@ -942,7 +949,7 @@ def page_filter(states: frozenset[State], after: tuple[datetime, str] | None) ->
 
 NEWEST_FIRST: Final = [("nominal_time", -1), ("_id", -1)]
 
-NOT_SHOWN: Final = {"items": 0, "context": 0}
+NOT_SHOWN: Final = {"items": 0, "context": 0, "canvas": 0}
 """What readers need not be sent: megabytes that a whole, or a step, keeps for what is still to be done."""
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import executions, jobs, rate_limits
+from shared.store import canvas, executions, jobs, rate_limits
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -103,10 +103,19 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             name="expires",
             **_where(open=True, expires_at={"$type": "date"}),
         ),
+        # follow: what has ended that something may follow
+        IndexModel([("follow", ASCENDING)], name="follow", **_where(follow=True)),
+        # follow: the members of a group
+        IndexModel(
+            [("group", ASCENDING), ("group_index", ASCENDING)], name="group", **_where(group={"$type": "string"})
+        ),
         # cleanup
         IndexModel([("finished_at", ASCENDING)], name="finished", **_where(finished_at={"$type": "date"})),
     ],
     # what was handed out long ago
     rate_limits.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    canvas.GROUPS: [
+        IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(canvas.KEPT.total_seconds())),
+    ],
     jobs.REVISIONS: [IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job")],
 }

@@ -20,7 +20,7 @@ from shared.store.executions import (
     LEAVE_RUNNING,
     OWN_PUBLISHER_GRACE,
     SCHEMA,
-    TELL_PARENT,
+    TELL_OTHERS,
     WHO_STOPPED,
     Move,
     as_job,
@@ -76,7 +76,7 @@ def wait_for_parts(
         fields["items"] = literal(items)
     state = {"$cond": [stopped, literal(State.CANCELLED.value), literal(State.WAITING.value)]}
     entered = enter(state, by, {"$cond": [stopped, WHO_STOPPED, literal("waits for its parts")]}, fields)
-    return Move(held_attempt(execution_id, nonce), [entered, LEAVE_RUNNING, {"$unset": ["error"]}, TELL_PARENT])
+    return Move(held_attempt(execution_id, nonce), [entered, LEAVE_RUNNING, {"$unset": ["error"]}, TELL_OTHERS])
 
 
 def item(number: int, parameters: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -38,10 +38,14 @@ def submitted_document(
     trace_id: str = "",
     expires_at: datetime | None = None,
     call: Mapping[str, Any] | None = None,
+    group: tuple[str, int] | None = None,
+    broken: str = "",
 ) -> dict[str, Any]:
     """Return the row of a task that was called at `now`, the database's time. It belongs to no job.
 
     parameters: JSON. shown_as: what people read instead of the task's name. call: those of CALL_FIELDS that there are.
+    group: the group of Celery's canvas that it is in, and its place there. broken: why it can't be run; a worker ends
+    it with that.
     """
     stand_in = {
         "revision": 0,
@@ -70,6 +74,8 @@ def submitted_document(
         **pending,
         **({"trace_id": trace_id} if trace_id else {}),
         **({"expires_at": expires_at} if expires_at is not None else {}),
+        **({"group": group[0], "group_index": group[1]} if group else {}),
+        **({"broken": broken} if broken else {}),
     }
 
 

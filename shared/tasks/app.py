@@ -12,6 +12,8 @@ from shared.domain.errors import InvalidInput, Violation
 from shared.messaging.app import OURS, make_app
 from shared.messaging.queues import load_queues
 from shared.settings import load_settings
+from shared.tasks.backend import LedgerBackend
+from shared.tasks.canvas import written
 from shared.tasks.options import read_options
 from shared.tasks.submit import Submitter, ThisProcess
 from shared.tasks.task import LedgeredTask
@@ -34,7 +36,7 @@ class LedgeredCelery(Celery):
         """
         read = read_options(options, queues.names)
         execution_id = read.task_id or str(uuid4())
-        _this_process.submitter().submit(execution_id, task, parameters, read)
+        _this_process.submitter().submit(execution_id, task, parameters, read, written(options, self))
         return self.AsyncResult(execution_id, task_name=task)
 
     def send_task(  # type: ignore[override]  # the names of the options are apply_async's
@@ -54,6 +56,14 @@ class LedgeredCelery(Celery):
             sentence = f"{name} is not known to this process, so it takes keyword arguments only"
             raise InvalidInput([Violation("args", sentence)])
         return self.submit(name, kwargs or {}, options)
+
+    def _get_backend(self) -> LedgerBackend:
+        # What the settings name, with chords that the ledger completes.
+        return LedgerBackend(app=self, url=self.conf.result_backend, note_group=_note_group)
+
+
+def _note_group(group: str, size: int) -> None:
+    _this_process.submitter().note_group(group, size)
 
 
 logs.leave_to_host()

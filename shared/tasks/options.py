@@ -14,14 +14,16 @@ from shared.tasks.retry import due_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NOT_YET: Final = ("link", "link_error", "chain", "chord", "group_id", "group_index")
-"""Celery's canvas; `callbacks` is the one place that says what becomes of these."""
+FOLLOWERS: Final = frozenset({"link", "link_error", "chain", "chord"})
+"""The options by which Celery hands over what is to follow a call."""
+BROKEN: Final = "broken"
+"""Our own: why a call can't be made. Its execution is there all the same, and fails with that."""
 
 _ROUTING: Final = ("exchange", "routing_key", "router", "route_name", "exchange_type")
 _HARMLESS: Final = frozenset(
     {"connection", "producer", "publisher", "retry", "retry_policy", "compression", "add_to_parent", "delivery_mode"}
     | {"mandatory", "immediate", "result_cls", "task_type", "reply_to", "utc", "retries", "replaced_task_nesting"}
-    | {"parent_id", "root_id", "stamped_headers"}
+    | {"stamped_headers"}
 )
 """About the message, which is not theirs here, or what is known better."""
 
@@ -40,15 +42,20 @@ class Options:
     ignore_result: bool | None = None
     shadow: str | None = None
     headers: Mapping[str, Any] | None = None
+    group: tuple[str, int] | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    broken: str = ""
 
 
 def read_options(given: Mapping[str, Any], queues: frozenset[str]) -> Options:
     """Check and read options; an option that is None is one that was not given.
 
-    Raises NotImplementedError for those of Celery's canvas, and InvalidInput with all that is wrong.
+    Those of Celery's canvas that say what follows are not looked at; see shared.tasks.canvas. Raises InvalidInput with
+    all that is wrong.
     """
-    options = {name: value for name, value in given.items() if value is not None}
-    callbacks(options)
+    options = {name: value for name, value in given.items() if value is not None and name not in FOLLOWERS}
+    group_id, group_index = options.pop("group_id", None), options.pop("group_index", None)
     found = [_routing(name) for name in _ROUTING if name in options]
     read: dict[str, Any] = {}
     for name, value in options.items():
@@ -70,14 +77,9 @@ def read_options(given: Mapping[str, Any], queues: frozenset[str]) -> Options:
     if found:
         raise InvalidInput(found)
     read.pop("serializer", None)
+    if group_id is not None:
+        read["group"] = (str(group_id), int(group_index or 0))
     return Options(**read)
-
-
-def callbacks(options: Mapping[str, Any]) -> None:
-    """Take the options of Celery's canvas: what is to be called afterwards, and what a call is a part of."""
-    for name in _NOT_YET:
-        if options.get(name):
-            raise NotImplementedError(f"{name}: chains, chords, groups and links of tasks are not supported yet")
 
 
 def _routing(name: str) -> Violation:
@@ -141,4 +143,7 @@ _READERS: Final[dict[str, Any]] = {
     "shadow": str,
     "headers": _headers,
     "serializer": _serializer,
+    "parent_id": str,
+    "root_id": str,
+    BROKEN: str,
 }

@@ -47,6 +47,12 @@ class Signature:
         self._extra = self._named(inspect.Parameter.VAR_KEYWORD)
         self._known = [name for name in self._parameters if name != self._extra]
 
+    @property
+    def positional(self) -> int:
+        """How many parameters may be given by their places."""
+        by_place = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        return sum(parameter.kind in by_place for parameter in self._parameters.values())
+
     def bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], others: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:

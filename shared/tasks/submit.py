@@ -19,6 +19,7 @@ from shared.log import get_logger
 from shared.messaging.dispatcher import Dispatcher, Sender
 from shared.messaging.publisher import Publisher
 from shared.store import executions
+from shared.store.canvas import GROUPS, size_of
 from shared.store.mongo import connect
 from shared.store.submitted import submitted_document
 from shared.tasks.execution import running
@@ -59,11 +60,14 @@ class Submitter:
         self._dispatcher = Dispatcher(Sender(self._database, publisher, self._by), publisher)
         self._dispatcher.start()
 
-    def submit(self, execution_id: str, task: str, parameters: Mapping[str, Any], options: Options) -> None:
+    def submit(
+        self, execution_id: str, task: str, parameters: Mapping[str, Any], options: Options, canvas: str | None = None
+    ) -> None:
         """Make an execution that calls a task; one of the same id that is there already stands for it.
 
         It is durable when this returns. Raises Unavailable when MongoDB can't be reached, and InvalidInput for
         parameters that are too large. That RabbitMQ is away changes nothing: beat's relay sends the message later.
+        canvas: JSON of what follows it.
         """
         text = json.dumps(parameters, ensure_ascii=False, allow_nan=False)
         if (size := len(text.encode())) > LARGEST_PARAMETERS:
@@ -71,7 +75,7 @@ class Submitter:
             raise InvalidInput([Violation("parameters", sentence)])
         try:
             now: datetime = self._database.command("hello")["localTime"]
-            document = self._document(execution_id, task, text, options, now)
+            document = self._document(execution_id, task, text, options, now, canvas)
             try:
                 self._executions.insert_one(document)
             except DuplicateKeyError:
@@ -81,15 +85,26 @@ class Submitter:
         if document["due_at"] <= now:
             self._dispatcher.submit([document])
 
-    def _document(self, execution_id: str, task: str, text: str, options: Options, now: datetime) -> dict[str, Any]:
+    def note_group(self, group: str, size: int) -> None:
+        """Note how many executions the header of a chord has. Raises Unavailable when MongoDB can't be reached."""
+        chosen, noted = size_of(group, size)
+        try:
+            self._database[GROUPS].update_one(chosen, noted, upsert=True)
+        except PyMongoError as error:
+            raise Unavailable(f"a chord was not called: the ledger (MongoDB) can't be reached: {error}") from error
+
+    def _document(
+        self, execution_id: str, task: str, text: str, options: Options, now: datetime, canvas: str | None
+    ) -> dict[str, Any]:
         caller = running.get(None)
         call = {
             "time_limit": options.time_limit,
             "soft_time_limit": options.soft_time_limit,
             "ignore_result": options.ignore_result,
             "headers": options.headers,
-            "parent_id": caller.execution_id if caller else None,
-            "root_id": caller.root_id if caller else execution_id,
+            "parent_id": options.parent_id or (caller.execution_id if caller else None),
+            "root_id": options.root_id or (caller.root_id if caller else execution_id),
+            "canvas": canvas,
         }
         expires = options.expires
         defaults = self._settings.retry_policy
@@ -116,6 +131,8 @@ class Submitter:
             trace_id=caller.trace_id if caller else "",
             expires_at=now + expires if isinstance(expires, timedelta) else expires,
             call={name: value for name, value in call.items() if value is not None},
+            group=options.group,
+            broken=options.broken,
         )
 
     def close(self) -> None:

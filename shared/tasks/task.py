@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from celery.app.task import Task
 
 from shared.tasks.execution import running
+from shared.tasks.options import BROKEN
 from shared.tasks.request import RequestStack
 from shared.tasks.retry import Again, AskedAgain, due_of
 from shared.tasks.signature import Signature
@@ -57,7 +58,7 @@ class LedgeredTask(_Task):  # type: ignore[misc]
 
         docs/tasks.md lists the options. One of the same task_id that is there already stands for it. Raises
         InvalidInput when the arguments do not fit the function's signature or an option is wrong, Unavailable when
-        MongoDB can't be reached, NotImplementedError for options of Celery's canvas. Blocks for a few milliseconds.
+        MongoDB can't be reached. Blocks for a few milliseconds.
         """
         args, kwargs = args or (), kwargs or {}
         given = {"task_id": task_id, "link": link, "link_error": link_error} | options
@@ -67,8 +68,15 @@ class LedgeredTask(_Task):  # type: ignore[misc]
             return local
         own = {name: value for name, value in self._get_exec_options().items() if value is not None}
         given["shadow"] = shadow or self.shadow_name(args, kwargs, options)
-        submitted: AsyncResult[Any] = self.app.submit(self.name, self.accepts.bind(args, kwargs), own | _given(given))
+        parameters = {} if given.get(BROKEN) else self.accepts.bind(args, kwargs)
+        submitted: AsyncResult[Any] = self.app.submit(self.name, parameters, own | _given(given))
         return submitted
+
+    def replace(self, sig: Any) -> Any:
+        """Refuse: an execution is what it was decided to be. Call the other task, and return its id."""
+        raise NotImplementedError(f"{self.name}: replace() is not supported; make a chain, a group or a chord")
+
+    add_to_chord = replace
 
     def retry(
         self,

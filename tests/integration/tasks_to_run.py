@@ -24,6 +24,21 @@ def add(x: int, y: int = 1) -> int:
     return x + y
 
 
+@celery_app.task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@celery_app.task
+def read(path: str) -> int:
+    return int(Path(path).read_text())
+
+
+@celery_app.task
+def note(given: Any, what: str) -> dict[str, str]:
+    return {"about": f"{what} {given}"}
+
+
 @celery_app.task(bind=True, base=AsyncTask)
 async def describe(self: AsyncTask, label: str, when: datetime | None = None, *rest: int, **extra: bool) -> Any:
     """Answer what a task can know."""

@@ -42,11 +42,18 @@ class Office:
     def __init__(self, site: Site, folder: Path) -> None:
         self.site = site
         self._folder = folder
-        with (folder / "beat.log").open("wb") as log:
-            environment = {**os.environ, **site.environment, "BEAT_METRICS_PORT": str(free_port())}
+        self.start_beat()
+
+    def start_beat(self) -> None:
+        with (self._folder / "beat.log").open("ab") as log:
+            environment = {**os.environ, **self.site.environment, "BEAT_METRICS_PORT": str(free_port())}
             self._beat = subprocess.Popen(
                 [sys.executable, "-m", "beat"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def kill_beat(self) -> None:
+        self._beat.kill()
+        self._beat.wait()
 
     def run(self, code: str, **environment: str) -> str:
         """Run code that has the tasks, in a process of its own; return what it prints."""
@@ -82,8 +89,7 @@ class Office:
         return row
 
     def close(self) -> None:
-        self._beat.kill()
-        self._beat.wait()
+        self.kill_beat()
         for worker in self.site.workers:
             worker.kill()
         self.site.publisher.close()

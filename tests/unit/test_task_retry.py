@@ -82,12 +82,6 @@ def test_options_are_read_as_celery_means_them():
     assert (options.queue, options.priority, options.time_limit) == ("custom", 9, 10)
 
 
-@pytest.mark.parametrize("name", ["link", "link_error", "chain", "chord", "group_id"])
-def test_options_of_the_canvas_are_refused_for_now(name: str):
-    with pytest.raises(NotImplementedError, match=f"{name}: "):
-        read_options({name: ["something"]}, QUEUES)
-
-
 def test_all_that_is_wrong_with_options_is_said_at_once():
     with pytest.raises(InvalidInput) as refused:
         read_options(

@@ -1,0 +1,48 @@
+"""Celery's canvas in the store: the collection `groups`, and the marks of executions that something follows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.execution import TERMINAL
+from shared.store.executions import Move
+from shared.store.pipeline import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+GROUPS: Final = "groups"
+"""How many executions the header of a chord has: `_id` is the group's id."""
+
+KEPT: Final = timedelta(days=90)
+"""How long that is known; a chord whose header takes longer is never completed."""
+
+
+def size_of(group: str, size: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the upsert that notes the size of a group."""
+    return {"_id": group}, [{"$set": {"size": size, "at": NOW}}]
+
+
+def followed_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find executions that have ended, and that something may follow."""
+    return {"follow": True, "partition": {"$in": sorted(partitions)}}
+
+
+FOLLOWED_FIELDS: Final = dict.fromkeys(
+    ("state", "result", "result_truncated", "error", "canvas", "group", "root_id", "target_method", "parameters"), 1
+)
+
+
+def followed(execution_id: str) -> Move:
+    """Take the mark off an execution whose followers are there."""
+    return Move({"_id": execution_id, "follow": True}, [{"$unset": ["follow"]}])
+
+
+def members_filter(group: str) -> dict[str, Any]:
+    """Find the executions of a group that have ended."""
+    return {"group": group, "state": {"$in": sorted(state.value for state in TERMINAL)}}
+
+
+MEMBER_FIELDS: Final = dict.fromkeys(("state", "result", "result_truncated", "error", "group_index"), 1)
+BY_INDEX: Final = [("group_index", 1), ("_id", 1)]

@@ -1,0 +1,64 @@
+"""Celery's canvas: what is to follow a call, as its row keeps it, and what follows when it has ended.
+
+The signatures that Celery hands over with a call (the rest of its chain, its callbacks, the body of its chord) are kept
+with the row as JSON. Each has its task's id by then, so that a call that is made twice, after a crash, is made once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celery.canvas import Signature, maybe_signature
+from kombu.utils import json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from celery import Celery
+
+
+class NotCalledError(Exception):
+    """The call will not be made: what comes before it in its chain has not succeeded; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What follows a call. chain: what is left of it, the next one last, as Celery has it."""
+
+    links: Sequence[Any] = ()
+    errbacks: Sequence[Any] = ()
+    chain: Sequence[Any] = ()
+    body: Any = None
+    """Of the chord that the call is a part of the header of."""
+
+
+def written(options: Mapping[str, Any], app: Celery) -> str | None:
+    """Return what follows a call that is made with these options, as JSON; None when nothing does."""
+    canvas = {
+        "links": [_named(each, app) for each in _listed(options.get("link"))],
+        "errbacks": [_named(each, app) for each in _listed(options.get("link_error"))],
+        "chain": list(options.get("chain") or ()),
+        "body": options.get("chord"),
+    }
+    return json.dumps(canvas) if any(canvas.values()) else None
+
+
+def read(text: str) -> Canvas:
+    """Read what follows a call."""
+    return Canvas(**json.loads(text))
+
+
+def _listed(given: Any) -> list[Any]:
+    if not given:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _named(given: Any, app: Celery) -> Signature:
+    """Return a signature whose tasks have ids."""
+    known: Any = maybe_signature(given, app=app)
+    signature: Signature = known.clone()
+    if not signature.options.get("task_id"):
+        signature.freeze()
+    return signature

@@ -1,0 +1,123 @@
+"""Celery's canvas of ledgered tasks: each call is an execution, and what follows it is made by beat, whatever dies."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shared.domain.execution import State
+from shared.store import executions
+from tests.acceptance.system import wait_until
+
+# Fixtures:
+from tests.integration.test_tasks import folder, office, open_office  # noqa: F401
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.test_tasks import Office
+
+IMPORTS = "import json\nfrom celery import chain, chord, group\nadd, fail = tasks.add, tasks.fail\n"
+
+
+def said(office: Office, code: str) -> Any:  # noqa: F811
+    """Run code with the tasks; return what it prints as JSON."""
+    return json.loads(office.run(IMPORTS + code))
+
+
+def called(office: Office, execution_id: str) -> None:  # noqa: F811
+    """Wait until what follows another call is there."""
+    there = {"_id": execution_id}
+    wait_until(lambda: office.site.database.executions.count_documents(there), f"{execution_id} was called")
+
+
+def test_a_chain_gives_its_last_result_and_each_call_names_the_one_before(office: Office):  # noqa: F811
+    last, ids = said(
+        office,
+        "r = (add.s(1, 2) | add.s(10) | add.s(100)).apply_async()\n"
+        "print(json.dumps([r.get(timeout=30), [r.parent.parent.id, r.parent.id, r.id]]))",
+    )
+    assert last == 113
+    first, second, third = (office.ended(each) for each in ids)
+    assert [each.state for each in (first, second, third)] == [State.SUCCEEDED] * 3
+    assert (second.parent, third.parent) == (first.execution_id, second.execution_id)
+
+
+def test_a_group_gives_all_results(office: Office):  # noqa: F811
+    results, group_id, ids = said(
+        office,
+        "r = group(add.s(n, n) for n in range(10))()\n"
+        "print(json.dumps([r.get(timeout=30), r.id, [each.id for each in r]]))",
+    )
+    assert results == [2 * n for n in range(10)]
+    assert {office.ended(each).group for each in ids} == {group_id}
+
+
+def test_a_chord_calls_its_body_with_all_results_once(office: Office):  # noqa: F811
+    result, body = said(
+        office,
+        "r = chord([add.s(n, n) for n in range(5)])(tasks.total.s())\nprint(json.dumps([r.get(timeout=30), r.id]))",
+    )
+    assert result == 20
+    assert office.ended(body).parent
+
+
+def test_a_group_within_a_chain_is_a_chord(office: Office):  # noqa: F811
+    code = "r = chain(add.s(1, 1), group(add.s(n) for n in range(3)), tasks.total.s(), add.s(1000))()\n"
+    assert said(office, code + "print(r.get(timeout=60))") == 2 + 3 + 4 + 1000
+
+
+def test_the_rest_of_a_chain_is_not_called_when_one_fails_and_a_retry_goes_on_with_it(
+    office: Office,  # noqa: F811
+    folder: Path,  # noqa: F811
+):
+    key = folder / "key"
+    error, ids = said(
+        office,
+        f"r = (tasks.read.s({str(key)!r}) | add.s(5)).apply_async()\n"
+        "try: r.get(timeout=30)\n"
+        "except Exception as e: print(json.dumps([type(e).__name__, [r.parent.id, r.id]]))",
+    )
+    assert error == "FileNotFoundError"
+    failed = office.ended(ids[0])
+    assert failed.state is State.FAILED
+    assert office.site.database.executions.count_documents({"_id": ids[1]}) == 0
+    assert office.result(ids[1]).state == "FAILURE"
+    key.write_text("37")
+    retry = executions.retry_document(office.raw(ids[0]), "token", "default_queue", "", datetime.now(UTC), "test")
+    office.site.database.executions.insert_one(retry)
+    called(office, ids[1])
+    assert json.loads(office.raw(office.ended(ids[1]).execution_id)["result"]) == 42
+
+
+def test_a_header_that_fails_fails_the_body_which_says_so(office: Office):  # noqa: F811
+    body = office.run(IMPORTS + "print(chord([add.s(1), fail.s('value')])(tasks.total.s()).id)")
+    ended = office.ended(body)
+    assert ended.state is State.FAILED
+    assert ended.error is not None
+    assert "a task of its header, is FAILED" in ended.error.message
+
+
+def test_callbacks_are_called_with_the_result_and_errors_with_the_id(office: Office):  # noqa: F811
+    office.run(IMPORTS + "add.apply_async((1, 2), link=tasks.note.s('linked'), task_id='linked-call')")
+    office.run(IMPORTS + "fail.apply_async(('value',), link_error=tasks.note.s('failed'), task_id='failed-call')")
+
+    def noted() -> bool:
+        rows = list(office.site.database.executions.find({"target_method": {"$regex": "note$"}, "state": "SUCCEEDED"}))
+        return {json.loads(row["result"])["about"] for row in rows} == {"linked 3", "failed failed-call"}
+
+    wait_until(noted, "both callbacks were called")
+
+
+def test_what_follows_is_made_by_the_next_beat_when_one_dies_in_between(office: Office):  # noqa: F811
+    office.kill_beat()
+    try:
+        ids = said(office, "r = (add.s(1, 2) | add.s(10)).apply_async()\nprint(json.dumps([r.parent.id, r.id]))")
+        assert office.ended(ids[0]).state is State.SUCCEEDED
+        assert office.site.database.executions.count_documents({"_id": ids[1]}) == 0
+    finally:
+        office.start_beat()
+    called(office, ids[1])
+    assert office.ended(ids[1]).state is State.SUCCEEDED
+    assert json.loads(office.raw(ids[1])["result"]) == 13
