@@ -393,6 +393,18 @@ def test_what_is_wrong_with_a_call_is_said_to_the_caller(office: Office, call: s
     assert office.run(code).startswith(said)
 
 
+def test_a_worker_stops_although_a_function_does_not(open_office: Callable[[], Office], folder: Path):
+    office = open_office()
+    worker = office.site.start("--concurrency", "1", SHUTDOWN_GRACE="0.5", EXECUTION_LEASE="600")
+    execution_id = office.call(f"sleep.delay({str(folder)!r})")
+    wait_until((folder / execution_id).exists, "it runs")
+    worker.process.terminate()
+    assert worker.wait(60) == 0, worker.log
+    row = stored(office.site.database, execution_id)
+    assert "handed back: the worker stops, and the task did not" in [step.reason for step in row.transitions]
+    assert row.state in {State.PENDING, State.QUEUED}
+
+
 def test_called_directly_it_is_a_function(office: Office):
     assert office.run("print(tasks.add(1, 2), tasks.add.apply((1,)).get())") == "3 2"
     said = office.run(
