@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
+_FEW: Final = 64
+
 
 class Alarm:
     """Something to be called; off once it has been, or was cancelled."""
 
     def __init__(self, action: Callable[[], object]) -> None:
         self._action: Callable[[], object] | None = action
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is to be called any more."""
+        return self._action is None
 
     def cancel(self) -> None:
         """Call nothing; one that goes off this moment may still."""
@@ -43,6 +50,8 @@ class Alarms:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, int, Alarm]] = []
+        self._look_at = _FEW
+        """How many may wait before those that are cancelled are removed."""
         self._numbers = count()
         self._thread: threading.Thread | None = None
 
@@ -53,6 +62,11 @@ class Alarms:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
                 self._thread.start()
+            if len(self._waiting) >= self._look_at:
+                # Most are cancelled long before their time: those of half an hour would be thousands.
+                self._waiting = [waiting for waiting in self._waiting if not waiting[2].off]
+                heapq.heapify(self._waiting)
+                self._look_at = max(_FEW, 2 * len(self._waiting))
             heapq.heappush(self._waiting, (monotonic() + seconds, next(self._numbers), alarm))
             self._changed.notify()
         return alarm

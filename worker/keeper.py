@@ -6,7 +6,9 @@ the worker stops and their grace is over.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import logging
+import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -16,6 +18,7 @@ from pymongo.errors import PyMongoError
 
 from shared import metrics
 from shared.log import get_logger
+from worker.ledger import StoppingError
 from worker.progress import Said
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ log = get_logger()
 
 LOOK: Final = 1.0
 """Seconds between two looks for what was cancelled, while anything runs; a target sees a cancel not much later."""
+
+OVERSTAY: Final = 5.0
+"""Seconds that calls get to end when they are handed back. A function in a thread may take no notice, for hours."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +108,7 @@ class Keeper(Thread):
             try:
                 if self._worker_stops.grace_over():
                     self.hand_back()
+                    self._leave()
                 if monotonic() >= self._renewal_due():
                     self.run_once()
                 elif monotonic() >= self._next_look:
@@ -168,6 +175,22 @@ class Keeper(Thread):
                     attempt=each.claimed.attempt,
                     trace_id=each.claimed.trace_id,
                 )
+
+    def _leave(self) -> None:
+        """End the process when calls take no notice of being handed back: nothing else ends a thread.
+
+        What has ended is recorded first. Where the store is away, the leases tell that the attempts are over.
+        """
+        ends_at = self._worker_stops.ends_at
+        held = self._all()
+        if ends_at is None or monotonic() < ends_at + OVERSTAY or not held or any(each.call_ended for each in held):
+            return
+        for each in held:
+            with suppress(StoppingError):
+                self._ledger.hand_back(each.claimed, "handed back: the worker stops, and the task did not")
+        log.warning("tasks take no notice of being stopped", action="worker_left", count=len(held))
+        logging.shutdown()
+        os._exit(0)
 
     def stop(self) -> None:
         """End the thread."""

@@ -173,6 +173,10 @@ class Ledger:
 
         return self._persist(lambda tried: write(tried=tried), until=self._stopping.grace_over)
 
+    def hand_back(self, claimed: Claimed, reason: str) -> Ended | None:
+        """Give an attempt to another worker; see record."""
+        return self.record(claimed, executions.hand_back(claimed.execution_id, claimed.nonce, self._worker, reason))
+
     def renew(self, held: Mapping[str, str], within: float) -> dict[str, str | None]:
         """Prolong the leases of attempts, given as execution id to nonce, and look at them as look does.
 

@@ -48,11 +48,13 @@ class Tasks:
     def check(self, name: str, parameters: Mapping[str, Any] | None) -> None:
         """Check that a call fits the task's signature; without parameters, that there is the task.
 
+        The parameters may have placeholders, which fit everywhere.
+
         Raises InvalidInput with all violations, on `target_method` or fields of `parameters`.
         """
         task = self.get(name)
         if parameters is not None:
-            task.accepts.read(parameters)
+            task.accepts.check(parameters)
 
     def bind(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters, in JSON, of a call with these arguments. Raises InvalidInput as check does."""

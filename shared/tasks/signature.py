@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -13,9 +14,10 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import closest, excerpt
+from shared.expressions import Placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _MOST_VIOLATIONS: Final = 100
 """More are not looked for: a status has room for fewer."""
@@ -76,11 +78,22 @@ class Signature:
         self.read(parameters)
         return parameters
 
-    def read(self, parameters: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments that the function is called with; raises InvalidInput with all violations."""
+    def check(self, parameters: Mapping[str, Any]) -> None:
+        """Check parameters as read does, but those that are known only later: of these only that there are such."""
+        self.read(parameters, frozenset(name for name, value in parameters.items() if _is_known_later(value)))
+
+    def read(
+        self, parameters: Mapping[str, Any], later: frozenset[str] = frozenset()
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments that the function is called with; raises InvalidInput with all violations.
+
+        later: names of parameters that are not looked at.
+        """
         found: list[Violation] = []
         arguments: dict[str, Any] = {}
         for name, parameter in self._parameters.items():
+            if name in later:
+                continue
             if name in parameters and name != self._extra:
                 arguments[name] = self._value(name, parameters[name], found)
             elif parameter.default is parameter.empty and name not in {self._rest, self._extra}:
@@ -88,6 +101,8 @@ class Signature:
         for name in sorted(parameters.keys() - set(self._known)):
             if self._extra is None:
                 found.append(Violation(f"parameters.{excerpt(name)}", self._no_such(name)))
+                continue
+            if name in later:
                 continue
             value = _read(self._adapters[self._extra], parameters[name], f"parameters.{excerpt(name)}", found)
             arguments.setdefault(self._extra, {})[name] = value
@@ -125,6 +140,12 @@ class Signature:
     def _names(self) -> str:
         more = len(self._known) - _MOST_NAMED
         return ", ".join([*self._known[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]) or "none"
+
+
+def _is_known_later(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_is_known_later, value.values()))
+    return isinstance(value, Placeholder) or (isinstance(value, list) and any(map(_is_known_later, value)))
 
 
 def _adapter(name: str, hint: Any) -> TypeAdapter[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from shared.domain.execution import State
-from shared.store import dead_letters, executions, jobs
+from shared.store import dead_letters, executions, jobs, submitted
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -36,7 +36,7 @@ def row(number: int) -> dict[str, Any]:
     ended = fired(job, nominal) | {"state": State.SUCCEEDED.value, "finished_at": NOW}
     del ended["open"], ended["send_at"]
     if kind == 0:
-        return fired(job, nominal, send_at=NOW - HOUR)
+        return fired(job, nominal, send_at=NOW - HOUR) | ({"expires_at": NOW + HOUR} if number % 40 == 0 else {})
     if kind == 1:
         return fired(job, nominal, state="QUEUED", queued_at=NOW - HOUR, send_at=NOW + HOUR)
     if kind == 2:
@@ -111,6 +111,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "executions", {"filter": executions.ahead_filter(ALL, timedelta(seconds=15)), "limit": 500}, "lease",
     ),
     "leases that have ended": ("executions", {"filter": executions.expired_filter(ALL), "limit": 500}, "lease"),
+    "executions that have expired": ("executions", {"filter": submitted.expire_all(ALL, "").filter}, "expires"),
     "executions in flight": (
         "executions", {"filter": executions.in_flight_filter(["uid-job-0", "uid-job-20"])}, "open",
     ),

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -82,6 +84,21 @@ class Office:
 
     def result(self, execution_id: str) -> AsyncResult[Any]:
         return AsyncResult(execution_id, app=self.site.app)
+
+    @contextmanager
+    def watching(self) -> Iterator[Any]:
+        """Give the state of all tasks as Flower has it, kept while the block runs."""
+        state: Any = self.site.app.events.State()
+        with self.site.app.connection_for_read() as connection:
+            receiver: Any = self.site.app.events.Receiver(connection, handlers={"*": state.event})
+            thread = threading.Thread(target=receiver.capture)
+            thread.start()
+            try:
+                wait_until(lambda: state.workers, "events come")
+                yield state
+            finally:
+                receiver.should_stop = True
+                thread.join()
 
     def raw(self, execution_id: str) -> dict[str, Any]:
         row: dict[str, Any] | None = self.site.database.executions.find_one({"_id": execution_id})
@@ -344,7 +361,11 @@ def test_a_task_that_calls_another_is_its_parent(office: Office):
 
 
 def test_progress_is_seen_while_it_runs_and_when_it_has_ended(office: Office, folder: Path):
-    execution_id = office.call(f"says.delay({str(folder)!r})")
+    with office.watching() as monitor:
+        execution_id = office.call(f"says.delay({str(folder)!r})")
+        wait_until(lambda: getattr(monitor.tasks.get(execution_id), "state", "") == "PROGRESS", "Flower shows it")
+        seen = monitor.tasks[execution_id]
+    assert (seen.done, seen.total, seen.message) == (1, 10, "begun")
     progress = wait_until(lambda: stored(office.site.database, execution_id).progress, "its progress is noted")
     assert (progress.done, progress.total, progress.message) == (1, 10, "begun")
     (folder / "go").touch()
@@ -397,6 +418,18 @@ def test_a_call_says_that_the_ledger_is_away(office: Office):
 def test_what_is_wrong_with_a_call_is_said_to_the_caller(office: Office, call: str, said: str):
     code = f"try: tasks.{call}\nexcept Exception as error: print(error)"
     assert office.run(code).startswith(said)
+
+
+def test_a_worker_stops_although_a_function_does_not(open_office: Callable[[], Office], folder: Path):
+    office = open_office()
+    worker = office.site.start("--concurrency", "1", SHUTDOWN_GRACE="0.5", EXECUTION_LEASE="600")
+    execution_id = office.call(f"sleep.delay({str(folder)!r})")
+    wait_until((folder / execution_id).exists, "it runs")
+    worker.process.terminate()
+    assert worker.wait(60) == 0, worker.log
+    row = stored(office.site.database, execution_id)
+    assert "handed back: the worker stops, and the task did not" in [step.reason for step in row.transitions]
+    assert row.state in {State.PENDING, State.QUEUED}
 
 
 def test_called_directly_it_is_a_function(office: Office):

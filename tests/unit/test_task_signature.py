@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from shared.domain.errors import InvalidInput
+from shared.expressions import Placeholder
 from shared.tasks.signature import Signature, SignatureError, what_is_not_json
 
 
@@ -88,6 +89,15 @@ def test_all_that_is_wrong_is_said_at_once():
         "parameters.when: 'soon' does not fit: expected a valid datetime or date, input is too short",
     ]
     assert said(Signature(everything), {"a": 1, "rest": 2, "z": "z"})[0] == "parameters.rest: 2 is not a list"
+
+
+def test_what_is_known_only_later_fits_any_parameter_that_there_is():
+    later = Placeholder("${item.id}")
+    Signature(plain).check({"param1": later, "param2": 1})
+    Signature(rich).check({"customer": {"id": later}, "when": later, "tags": [later]})
+    with pytest.raises(InvalidInput) as refused:
+        Signature(plain).check({"param1": later, "param2": "x", "param3": later})
+    assert [violation.field for violation in refused.value.violations] == ["parameters.param2", "parameters.param3"]
 
 
 @pytest.mark.parametrize(
