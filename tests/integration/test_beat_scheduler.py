@@ -41,6 +41,11 @@ ROOT = Path(__file__).parents[2]
     r"^```python\n(.*?)^```$", (ROOT / "docs" / "beat-schedule.md").read_text(), re.MULTILINE | re.DOTALL
 )
 """The module that the documentation shows."""
+HOOK = """
+@celery_app.on_after_finalize.connect
+def add(sender, **_):
+    sender.add_periodic_task(60.0, report.s("us"), name="added")
+"""
 
 
 @pytest.fixture
@@ -212,13 +217,14 @@ class TestTaskModules:
         self, module: Path, environment: pytest.MonkeyPatch, database: Db, database_url: str
     ) -> None:
         environment.setenv("MONGODB_URL", database_url)
-        module.write_text(EXAMPLE)
+        module.write_text(EXAMPLE + HOOK)
         with subprocess.Popen([sys.executable, "-m", "beat"], cwd=ROOT, stderr=subprocess.DEVNULL) as beat:
             try:
-                wait_until(lambda: database.jobs.count_documents({}) == 1)
+                wait_until(lambda: database.jobs.count_documents({}) == 2)
             finally:
                 beat.terminate()
             assert beat.wait(30) == 0
+        assert to_job(database.jobs.find_one({"_id": "added"}) or {}).definition.parameters == {"region": "us"}
         found = to_job(database.jobs.find_one({"_id": "nightly-report"}) or {})
         definition = found.definition
         assert (definition.name, definition.queue, definition.priority) == ("Nightly report", "maintenance", 8)
