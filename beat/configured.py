@@ -249,8 +249,9 @@ def _persist(job_id: str, step: Callable[[], bool]) -> None:
             raise RuntimeError(said)  # noqa: TRY301 - told as the others
     except PyMongoError:
         raise
-    except Exception:
-        log.exception("a job of beat_schedule is left as it is", action="configured_failed", job_id=job_id)
+    except Exception as error:  # noqa: BLE001 - see the docstring
+        said = f"{type(error).__name__}: {error}"
+        log.error("a job of beat_schedule is left as it is", action="configured_failed", job_id=job_id, error=said)  # noqa: TRY400
 
 
 def _kept(present: Schedule, terms: Schedule | ScheduleTerms | None) -> Schedule | ScheduleTerms | None:

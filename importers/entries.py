@@ -103,7 +103,7 @@ def collect(entries: Iterable[Entry | Left], bind: Bind, now: datetime) -> Found
 def job_id(name: str, taken: Iterable[str] = ()) -> str:
     """Return the id of a job that is made from a name: its slug, with a hash of the name where that is no id, or taken.
 
-    The same name makes the same id each time, so that an import can be repeated.
+    The same names in the same order make the same ids, so that an import can be repeated.
     """
     made = slug(name)
     if JOB_ID.fullmatch(made) and made not in taken:

@@ -29,5 +29,5 @@ def entries_of(path: str) -> Iterator[Entry]:
     if "entries" not in kept:
         raise SourceError(f"{path}: it has no entries; is it the file of a beat with Celery's own scheduler?")
     timezone = str(kept.get("tz") or UTC)
-    for name, made in kept["entries"].items():
+    for name, made in sorted(kept["entries"].items()):
         yield to_entry(name, made, timezone)

@@ -28,7 +28,7 @@ REVISIONS: Final = "job_revisions"
 
 SCHEMA: Final = 3
 """Of documents that are written. Those of 1 lack `policies`, `fired`, `failures_since`, and the last four of `retry`;
-those of 2 have neither fan-outs nor workflows.
+those of 2 have neither fan-outs nor workflows, no `expires`, and nothing that manages them.
 
 Older ones are read with defaults, and migrated by the next edit. Newer ones are left alone: neither planned nor edited.
 """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
+from random import Random
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -253,6 +256,46 @@ class TestBack:
             install(database)
         assert job(database)["epoch"] == 7
         assert database.executions.count_documents({"state": "CLOSED"}) == 7
+
+    async def test_whatever_beats_start_with_while_others_fire_the_ledger_is_whole(
+        self, database: Db, server: Running
+    ) -> None:
+        random = Random(7)
+        entries = {"a": SECONDLY, "b": SECONDLY | {"schedule": 2}, "c": NIGHTLY}
+        schedules = [
+            {
+                name: entry | {"args": (random.randint(1, 3),), "kwargs": {}}
+                for name, entry in entries.items()
+                if random.random() < 0.6
+            }
+            for _ in range(60)
+        ]
+        stopped = Event()
+
+        def fire_on(name: str) -> None:
+            beat = fire(database, name=name)
+            while not stopped.is_set():
+                beat.run_once()
+
+        def start_all(mine: list[dict[str, Any]]) -> None:
+            for schedule in mine:
+                start(database, **schedule)
+
+        with ThreadPoolExecutor(5) as pool:
+            firing = [pool.submit(fire_on, name) for name in ("beat-1", "beat-2")]
+            starting = [pool.submit(start_all, schedules[number::3]) for number in range(3)]
+            await asyncio.to_thread(wait, starting)
+            stopped.set()
+        assert [task.exception() for task in (*firing, *starting)] == [None] * 5
+        start(database, **entries)
+        for _ in range(jobs.MOST_CHANGES):
+            install(database)
+            if not database.jobs.count_documents({"changes": {"$ne": []}}):
+                break
+        assert {found["_id"]: found["state"] for found in database.jobs.find()} == dict.fromkeys(entries, "ACTIVE")
+        assert {found["installed"]["mode"] for found in database.jobs.find()} == {"ACTIVE"}
+        assert max(found["epoch"] for found in database.jobs.find()) > 5
+        assert (await audit(server)).findings == []
 
 
 class TestServer:

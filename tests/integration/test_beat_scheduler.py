@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,24 +37,14 @@ Db: TypeAlias = "Database[dict[str, Any]]"
 
 ROOT = Path(__file__).parents[2]
 
-TASK = """
-from worker.app import celery_app, AsyncTask
-from celery.schedules import crontab
-
-@celery_app.task(bind=True, base=AsyncTask)
-async def my_custom_task(self, param1: str, param2: int):
-    return {"success": True, "data": "processed"}
-
-"""
-ENTRY = """
-celery_app.conf.beat_schedule.update({
-    'my-custom-schedule': {
-        'task': 'app.tasks.my_custom_task',
-        'schedule': crontab(hour=14, minute=30),
-        'args': ('param_value', 42),
-        'options': {'queue': 'custom'}
-    }
-})
+(EXAMPLE,) = re.findall(
+    r"^```python\n(.*?)^```$", (ROOT / "docs" / "beat-schedule.md").read_text(), re.MULTILINE | re.DOTALL
+)
+"""The module that the documentation shows."""
+HOOK = """
+@celery_app.on_after_finalize.connect
+def add(sender, **_):
+    sender.add_periodic_task(60.0, report.s("us"), name="added")
 """
 
 
@@ -204,14 +195,16 @@ class TestTaskModules:
         (tmp_path / "app").mkdir()
         environment.setenv("PYTHONPATH", str(tmp_path))
         environment.setenv("TASK_MODULES", "app.tasks")
-        environment.setenv("EXTRA_QUEUES", "custom")
         return tmp_path / "app" / "tasks.py"
 
     def test_a_wrong_entry_stops_the_start_with_a_sentence_that_names_it(
         self, module: Path, environment: pytest.MonkeyPatch
     ) -> None:
         environment.setenv("MONGODB_URL", f"mongodb://127.0.0.1:{free_port()}/x")
-        module.write_text(TASK + "celery_app.conf.beat_schedule = {'a': {'task': 'nowhere', 'schedule': 0.5}}\n")
+        module.write_text(
+            "from worker.app import celery_app\n"
+            "celery_app.conf.beat_schedule = {'a': {'task': 'nowhere', 'schedule': 0.5}}\n"
+        )
         ended = subprocess.run(
             [sys.executable, "-m", "beat"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
         )
@@ -224,13 +217,16 @@ class TestTaskModules:
         self, module: Path, environment: pytest.MonkeyPatch, database: Db, database_url: str
     ) -> None:
         environment.setenv("MONGODB_URL", database_url)
-        module.write_text(TASK + ENTRY)
+        module.write_text(EXAMPLE + HOOK)
         with subprocess.Popen([sys.executable, "-m", "beat"], cwd=ROOT, stderr=subprocess.DEVNULL) as beat:
             try:
-                wait_until(lambda: database.jobs.count_documents({}) == 1)
+                wait_until(lambda: database.jobs.count_documents({}) == 2)
             finally:
                 beat.terminate()
             assert beat.wait(30) == 0
-        found = to_job(database.jobs.find_one({"_id": "my-custom-schedule"}) or {})
-        assert (found.definition.queue, found.definition.schedule.config) == ("custom", {"expression": "30 14 * * *"})
-        assert found.definition.parameters == {"param1": "param_value", "param2": 42}
+        assert to_job(database.jobs.find_one({"_id": "added"}) or {}).definition.parameters == {"region": "us"}
+        found = to_job(database.jobs.find_one({"_id": "nightly-report"}) or {})
+        definition = found.definition
+        assert (definition.name, definition.queue, definition.priority) == ("Nightly report", "maintenance", 8)
+        assert definition.schedule.config == {"expression": "0 3 * * MON-FRI"}
+        assert (definition.parameters, definition.expires) == ({"region": "eu", "days": 7}, timedelta(minutes=15))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -60,6 +62,16 @@ def report(region, days=1): ...
 def project(tmp_path: Path) -> Path:
     (tmp_path / "proj.py").write_text(APP)
     return tmp_path
+
+
+@pytest.fixture
+def kept(project: Path) -> str:
+    """The name of the file that Celery's own beat has made of the project's entries, but for the one it can't read."""
+    name = "celerybeat-schedule"
+    make = "import proj; from celery.beat import PersistentScheduler; del proj.app.conf.beat_schedule['wrong'];"
+    make += f" PersistentScheduler(proj.app, schedule_filename='{name}').close()"
+    subprocess.run([sys.executable, "-c", make], cwd=project, check=True, timeout=60)
+    return name
 
 
 def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -124,15 +136,12 @@ class TestCelery:
         assert left["wrong"].startswith("Celery itself can't read it")
         assert ended.returncode == 1
 
-    def test_the_file_of_a_beat_is_read_and_the_app_names_its_arguments(self, project: Path) -> None:
-        make = "import proj; from celery.beat import PersistentScheduler as S\n"
-        make += "del proj.app.conf.beat_schedule['wrong']; s = S(proj.app, schedule_filename='kept'); s.close()"
-        subprocess.run([sys.executable, "-c", make], cwd=project, check=True, timeout=60)
-        ended = run("celery", "--file", "kept", "--app", "proj:app", folder=project)
+    def test_the_file_of_a_beat_is_read_and_the_app_names_its_arguments(self, project: Path, kept: str) -> None:
+        ended = run("celery", "--file", kept, "--app", "proj:app", folder=project)
         assert list(jobs_in(ended)) == ["nightly-report", "often"]
         assert schedule_of(jobs_in(ended)["nightly-report"])["timezone"] == "Europe/Berlin"
         assert jobs_in(ended)["nightly-report"]["parameters"] == {"region": "eu"}
-        alone = run("celery", "--file", "kept", folder=project)
+        alone = run("celery", "--file", kept, folder=project)
         assert list(jobs_in(alone)) == ["often"]
         assert "only the task knows their names; give the app that has it, by --app" in left_in(alone)["Nightly report"]
 
@@ -423,6 +432,32 @@ async def server(database: Db, database_url: str) -> AsyncIterator[Running]:  # 
     async with serving(database_url) as running:
         running.definitions._tasks = Tasks({"app.tasks.report": Report()})
         yield running
+
+
+def documented() -> list[list[str]]:
+    """The commands of docs/migration.md, without the interpreter."""
+    page = (ROOT / "docs" / "migration.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [shlex.split(line)[3:] for block in blocks for line in block.splitlines()]
+
+
+class TestDocumentation:
+    async def test_the_commands_of_the_migration_notes_work(
+        self, server: Running, servers: Servers, project: Path, kept: str
+    ) -> None:
+        assert kept == "celerybeat-schedule"
+        (project / "beat.json").write_text("[]")
+        with closing(sqlite3.connect(project / "db.sqlite3")) as connection, connection:
+            connection.executescript(TABLES)
+        places = {"localhost:50054": server.address, "redis://localhost:6379/1": servers.redis.url}
+        commands = documented()
+        assert len(commands) == 6
+        for command in commands:
+            ended = await asyncio.to_thread(run, *(places.get(word, word) for word in command), folder=project)
+            assert ended.returncode in {0, 1}, (command, ended.stderr)
+            assert "Traceback" not in ended.stderr
+        found = server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest())
+        assert {job.job_id for job in (await found).jobs} == {"nightly-report", "often"}
 
 
 class TestApply:

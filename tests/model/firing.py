@@ -27,7 +27,7 @@ class Size(NamedTuple):
     ends: int
     edits: int = 0
     edit_to: tuple[str, ...] = ("odd", "until 2", "paused", "deleted")
-    """Schedules and modes; or overlap policies."""
+    """Schedules and modes; or overlap policies. With `every` among them, a deleted job may live again."""
     misfire: str = "FIRE_LATEST"
     overlap: str = ""
     """Empty: runs end as soon as they are decided, and are not followed."""
@@ -46,6 +46,9 @@ class Rule(NamedTuple):
 OVERLAPS: Final = ("SKIP", "BUFFER_ONE", "BUFFER_ALL", "CANCEL_PREVIOUS", "ALLOW")
 MOST_FIRED_LATE = 2
 MOST_CONCURRENT = 2
+
+
+REVIVED: Final = ("deleted", "every")
 
 
 def edited(ends: int, to: str = "odd", spec: str = "every") -> Size:
@@ -69,6 +72,10 @@ RULES: Final = {
     "end behind": Rule("what a deleted job has in flight is ended when its chain is closed", edited(2, "deleted")),
     "end before": Rule("that is ended before the deletion is in force", edited(2, "deleted")),
     "last attempt": Rule("an attempt that runs when its job is deleted is the last", edited(2, "deleted")),
+    "this life": Rule(
+        "a deletion ends what the job has in flight of the life that it ends, and nothing of a later one",
+        Size(2, edits=2, edit_to=REVIVED, overlap="SKIP"),
+    ),
 }
 
 
@@ -257,9 +264,11 @@ class Firing:
         """The server: one compare-and-set, with the reading of a clock that may be late."""
         job, size = world.job, self._size
         standing = job.changes[-1][0] if job.changes else job.spec
-        if job.revision >= size.edits * 2 or len(job.past) + len(job.changes) >= size.edits or standing == "deleted":
+        if job.revision >= size.edits * 2 or len(job.past) + len(job.changes) >= size.edits:
             return
         for to in size.edit_to:
+            if standing == "deleted" and to != "every":
+                continue
             if to in OVERLAPS:
                 if to != job.overlap and job.revision < size.edits:
                     after = job._replace(revision=job.revision + 1, overlap=to)
@@ -310,7 +319,7 @@ class Firing:
         deletes = beat.install and beat.read.job.changes[0][0] == "deleted"
         all_in = beat.done == len(beat.rows)
         if deletes and not beat.ended and (all_in or broken == "end behind") and broken != "end before":
-            rows = frozenset(self._deleted(row) for row in world.rows)
+            rows = self._ended(world.rows, beat.read.job.epoch)
             yield "ends what is in flight", world._replace(rows=rows), beat._replace(ended=True)
         elif not all_in:
             yield self._insert(world, beat)
@@ -324,7 +333,7 @@ class Firing:
             becomes = beat._replace(ended=True, install=False, rows=(), done=-1) if deletes and not beat.ended else None
             yield f"advances to {after.covered}", world._replace(job=after), becomes
         elif beat.done < 0:
-            rows = frozenset(self._deleted(row) for row in world.rows)
+            rows = self._ended(world.rows, beat.read.job.epoch)
             yield "ends what is in flight", world._replace(rows=rows), None
         else:
             yield "lost the race to advance", world, None
@@ -340,6 +349,11 @@ class Firing:
         if same or loose or broken == "abandon":
             return f"finds {show((there,))}", world, inserted
         return f"meets {show((there,))}", world, None if beat.read.follow else beat.read._replace(follow=True)
+
+    def _ended(self, rows: frozenset[Row], epoch: int) -> frozenset[Row]:
+        """What a deletion makes of the rows; epoch: the last of the life that it ends."""
+        every = self._size.broken == "this life"
+        return frozenset(self._deleted(row) if every or row.epoch <= epoch else row for row in rows)
 
     def _deleted(self, row: Row) -> Row:
         if row.run == "running" and self._size.broken != "last attempt":
@@ -467,6 +481,10 @@ def ran_wrongly(world: World, old: World) -> str:
         return f"{fired[-1].first} was cancelled for one that is not later"
     if world.job.spec == "deleted" and any(row.run in {"held", "due", "waiting"} for row in fired):
         return "the job is deleted, and something waits to run"
+    epochs = [*(spec for spec, _ in world.job.past), world.job.spec, *(spec for spec, _ in world.job.changes)]
+    for row in fired:
+        if row.run in {"cancelled", "last"} and "deleted" not in epochs[row.epoch + 1 :]:
+            return f"{row.first} was ended, and its job was not deleted since"
     for row in old.rows - world.rows:
         if row.run not in OPEN:
             return f"the row {show((row,))} was ended, and changed"

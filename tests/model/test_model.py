@@ -23,6 +23,8 @@ FIRINGS = [
     firing.Size(3, overlap="CANCEL_PREVIOUS", beats=1),
     firing.Size(2, edits=1, overlap="SKIP", edit_to=("deleted",), beats=1),
     firing.Size(1, edits=1, overlap="SKIP", edit_to=("deleted",)),
+    firing.Size(1, edits=2, overlap="SKIP", edit_to=firing.REVIVED),
+    firing.Size(2, edits=3, edit_to=firing.REVIVED),
     firing.Size(2, edits=1, overlap="ALLOW", edit_to=("BUFFER_ONE",), beats=1),
 ]
 RUNNINGS = [running.Size(), running.Size(lost="FAIL", cancels=0)]

@@ -108,6 +108,8 @@ def test_a_job_without_a_schedule_is_told_to_have_one(schedule: ScheduleTerms | 
         ({"job_id": "ok\n"}, "job_id"),
         ({"name": "n" * 201}, "name"),
         ({"timeout": timedelta(days=1, seconds=1)}, "timeout"),
+        ({"expires": timedelta(0)}, "expires"),
+        ({"expires": timedelta(days=367)}, "expires"),
         ({"priority": -1}, "priority"),
         ({"labels": {str(n): "" for n in range(65)}}, "labels"),
         ({"labels": {"k": "v" * 256}}, "labels"),
