@@ -103,6 +103,9 @@ class FanOut:
         if self.failure_policy is FailurePolicy.AT_LEAST and not 0 < self.min_succeeded <= MOST_ITEMS:
             said = f"{self.min_succeeded} is not a number of items (1-{MOST_ITEMS:,}), as AT_LEAST needs it"
             yield Violation("fan_out.min_succeeded", said)
+        if self.items is not None and len(self.items) < self.min_succeeded <= MOST_ITEMS:
+            said = f"of {len(self.items):,} items {self.min_succeeded:,} can't succeed"
+            yield Violation("fan_out.min_succeeded", said)
         if self.failure_policy is FailurePolicy.SHARE and not 0 < self.min_share <= 1:
             said = f"{self.min_share:g} is not a share (more than 0, at most 1), as SHARE needs it"
             yield Violation("fan_out.min_share", said)
@@ -115,7 +118,8 @@ class FanOut:
             case FailurePolicy.AT_LEAST:
                 return succeeded >= self.min_succeeded
             case FailurePolicy.SHARE:
-                return succeeded >= self.min_share * total
+                # Divided, since both sides are then the doubles next to what was meant: 0.07 * 100 is more than 7.
+                return total == 0 or succeeded / total >= self.min_share
             case FailurePolicy.IGNORE:
                 return True
 
