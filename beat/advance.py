@@ -11,8 +11,8 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from shared import metrics
 from shared.domain.errors import FailedPrecondition, SchedulerError
-from shared.domain.execution import OPEN, State, part_id
-from shared.domain.flow import FanOut, fan_out_ending, free_slots, next_steps, workflow_ending
+from shared.domain.execution import State, part_id
+from shared.domain.flow import FanOut, fan_out_ending, next_steps, workflow_ending
 from shared.flow_expressions import condition_of, steps_taken_from
 from shared.log import get_logger
 from shared.store import executions, parts
@@ -73,6 +73,7 @@ class Advance:
             except Exception as error:  # one that can't be read must not keep the others from going on
                 metrics.BEAT_ADVANCE_FAILURES.inc()
                 log.exception("an execution cannot be advanced", action="advance_failed", execution_id=whole["_id"])
+                self._do(parts.park_parts(whole, self._by))
                 self._do(parts.park_whole(whole, self._by, f"the execution's document can't be read: {error!r}"))
         return bool(told or found)
 
@@ -87,6 +88,7 @@ class Advance:
     def _advance(self, whole: Mapping[str, Any]) -> None:
         flow = to_flow(whole["flow"])
         if "cancel" in whole:
+            # At each look: the last one of a fan-out that was stopped while it got its rows is behind them all.
             self._do(parts.stop_parts(whole, self._by))
         if isinstance(flow, FanOut):
             self._advance_fan_out(whole, flow)
@@ -97,7 +99,7 @@ class Advance:
 
     def _advance_fan_out(self, whole: Mapping[str, Any], fan_out: FanOut) -> None:
         stopped = "cancel" in whole
-        if whole["expanded"] < whole["total"] and not stopped:
+        if whole["expanded"] < whole["total"]:
             self._expand(whole, fan_out)
             return
         counts: Counter[State] = Counter()
@@ -106,8 +108,7 @@ class Advance:
             counts[State(group["_id"]["state"])] += group["count"]
             waiting += group["count"] if group["_id"]["held"] else 0
         if waiting and not stopped:
-            running = sum(counts[state] for state in OPEN) - waiting
-            self._give_slots(whole["_id"], free_slots(fan_out, running, waiting))
+            self._give_slots(whole["_id"], fan_out.max_parallel)
         carried = whole["carried"].get("succeeded", 0)
         counts[State.SUCCEEDED] += carried
         ending = fan_out_ending(fan_out, counts, whole["total"] + carried, stopped=stopped)
@@ -123,25 +124,27 @@ class Advance:
         if stored is None or "items" not in stored:
             return  # another beat has been faster
         items = json.loads(stored["items"])[begin : begin + ITEMS]
-        documents = [
-            parts.item_document(whole, item, self._by, held=0 < fan_out.max_parallel <= place)
-            for place, item in enumerate(items, start=begin)
-        ]
+        if "cancel" in whole:
+            documents = [parts.stopped_item_document(whole, item, self._by) for item in items]
+        else:
+            documents = [
+                parts.item_document(whole, item, self._by, held=0 < fan_out.max_parallel <= place)
+                for place, item in enumerate(items, start=begin)
+            ]
         self._start(documents)
         self._do(parts.expanded(whole, begin + len(items)))
 
-    def _give_slots(self, parent_id: str, free: int) -> None:
-        if not free:
-            return
-        found = self._executions.find(parts.slot_filter(parent_id), executions.RELAY_FIELDS)
-        rows = list(found.sort(parts.BY_NUMBER).limit(free))
-        self._do(parts.give_slots([row["_id"] for row in rows]))
-        self._hand_over(rows)
+    def _give_slots(self, parent_id: str, slots: int) -> None:
+        first = self._executions.find(parts.open_filter(parent_id), parts.SLOT_FIELDS).sort(parts.BY_NUMBER)
+        rows = [row for row in first.limit(slots) if "held" in row]
+        if rows:
+            self._do(parts.give_slots([row["_id"] for row in rows]))
+            self._hand_over(rows)
 
     # Workflows:
 
     def _advance_workflow(self, whole: Mapping[str, Any], workflow: Workflow) -> None:
-        stopped = "cancel" in whole
+        stopped = f"the workflow was stopped by {whole['cancel']['by']}" if "cancel" in whole else ""
         carried: Mapping[str, str] = whole["carried"].get("steps", {})
         ids = {step.name: carried.get(step.name) or part_id(whole["_id"], step.name) for step in workflow.steps}
         states = dict.fromkeys(carried, State.SUCCEEDED)
@@ -149,10 +152,10 @@ class Advance:
             states[row["part_name"]] = State(row["state"])
         while turns := next_steps(workflow, states, stopped=stopped):
             documents = [self._step(whole, workflow, turn, ids) for turn in turns]
-            self._start(documents)
-            # Where another beat has decided otherwise, what it said stands; the next look sees it.
+            if self._start(documents) < len(documents):
+                return  # another beat was faster, and may have decided otherwise: the next look, at once, sees what
             states |= {document["part_name"]: State(document["state"]) for document in documents}
-        ending = workflow_ending(workflow, states, stopped=stopped)
+        ending = workflow_ending(workflow, states, stopped=bool(stopped))
         counts = Counter(state.value for state in states.values())
         steps = {name: {"state": state.value, "execution_id": ids[name]} for name, state in states.items()}
         self._conclude(whole, ending, counts, {"steps": steps})
@@ -207,10 +210,10 @@ class Advance:
 
     # Both:
 
-    def _start(self, documents: Sequence[dict[str, Any]]) -> None:
-        """Insert rows that are not there, and have the messages sent of those that run."""
+    def _start(self, documents: Sequence[dict[str, Any]]) -> int:
+        """Insert rows that are not there, and have the messages sent of those that run; return how many were not."""
         if not documents:
-            return
+            return 0
         there: set[str] = set()
         try:
             self._executions.bulk_write([InsertOne(document) for document in documents], ordered=False)
@@ -228,6 +231,7 @@ class Advance:
             by_parent[document["parent"]] += 1
         for parent_id, count in by_parent.items():
             log.info("parts start", action="parts_started", execution_id=parent_id, count=count)
+        return len(inserted)
 
     def _conclude(
         self, whole: Mapping[str, Any], ending: Ending | None, counts: Mapping[str, int], result: Mapping[str, Any]

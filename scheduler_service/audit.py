@@ -222,7 +222,7 @@ class Audit:
         return self._found(present, present.judge.take(row))
 
     def _finish(self, present: _Present) -> list[Found]:
-        self.counts.jobs += 1
+        self.counts.jobs += bool(present.job_id)  # what code asks for on its own has none
         return self._found(present, [*present.found, *present.judge.finish()])
 
     def _found(self, present: _Present, findings: list[Finding]) -> list[Found]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 500
 
-_FIELDS: Final = dict.fromkeys(("job_uid", "epoch", "trigger", "state", "nominal_time", "finished_at"), 1)
+_FIELDS: Final = dict.fromkeys(("job_uid", "epoch", "trigger", "state", "nominal_time", "finished_at", "parent"), 1)
 
 
 class Cleanup:
@@ -31,7 +31,8 @@ class Cleanup:
         """Remove the rows that ended before an instant, the oldest first; return how many.
 
         Rows of a chain that beat may still have to follow stay, whatever their age: without them their occurrences
-        would be decided again.
+        would be decided again. So do parts, until what they are parts of goes: it would wait for them for ever, or not
+        know what is left to do again.
         """
         # First, so that whoever misses a row finds out that it may have been removed.
         await self._retention.update_one(retention.EXECUTIONS_FILTER, retention.note_removal(cutoff), upsert=True)
@@ -42,7 +43,7 @@ class Cleanup:
             batch = await self._oldest(cutoff, since, kept)
             if not batch:
                 return removed
-            followed = await self._followed(batch)
+            followed = await self._followed(batch) | await self._needed(batch, cutoff)
             gone = [row["_id"] for row in batch if row["_id"] not in followed]
             if gone:
                 deleted = await self._executions.delete_many({"_id": {"$in": gone}, **executions.ended_filter(cutoff)})
@@ -75,6 +76,17 @@ class Cleanup:
             and (stand := standing.get(row["job_uid"])) is not None
             and _may_be_followed(row, *stand)
         }
+
+    async def _needed(self, rows: Sequence[Mapping[str, Any]], cutoff: datetime) -> set[str]:
+        """Return the ids of the parts of what has not ended before the cutoff; itself a part, perhaps."""
+        parents = {row["parent"] for row in rows if "parent" in row}
+        if not parents:
+            return set()
+        found = self._executions.find({"_id": {"$in": list(parents)}}, _FIELDS)
+        wholes = [whole async for whole in found]
+        staying = {whole["_id"] for whole in wholes if whole.get("finished_at", cutoff) >= cutoff}
+        staying |= await self._needed(wholes, cutoff)
+        return {row["_id"] for row in rows if row.get("parent") in staying}
 
 
 def _may_be_followed(row: Mapping[str, Any], epoch: int, covered: datetime) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.domain.errors import SchedulerError
 from shared.domain.execution import Failure, State, rfc3339
-from shared.domain.flow import LARGEST_ITEMS, FanOut
+from shared.domain.flow import LARGEST_ITEMS, FanOut, undisturbed_steps
 from shared.expressions import parse_template
 from shared.flow_expressions import Calls, as_items, found_items, written_items
 from shared.store import parts
@@ -87,24 +87,47 @@ class Parts:
     def _again(self, claimed: Claimed) -> Begun | None:
         """Return what is left to do of an earlier execution; None when it never got as far as its parts."""
         earlier = self._ledger.whole(claimed.reuse)
-        if earlier is None or "total" not in earlier:
+        while earlier is not None and "total" not in earlier:
+            # It ended before it had parts; if it was a retry itself, what that one was to do is left to do.
+            earlier = self._ledger.whole(earlier["reuse"]) if "reuse" in earlier else None
+        if earlier is None:
             return None
-        carried: Mapping[str, Any] = earlier["carried"]
-        rows = self._ledger.parts(claimed.reuse)
+        rows = self._ledger.parts(earlier["_id"])
         if isinstance(claimed.flow, FanOut):
-            left = [
-                parts.item(row["number"], json.loads(row["parameters"]), row["part_key"])
-                for row in rows
-                if row["state"] != State.SUCCEEDED
-            ]
-            left += json.loads(earlier["items"])[earlier["expanded"] :] if "items" in earlier else []
-            done = sum(row["state"] == State.SUCCEEDED for row in rows) + carried.get("succeeded", 0)
-            return Begun(len(left), written_items(left), {"succeeded": done})
-        steps = dict(carried.get("steps", {}))
-        steps |= {row["part_name"]: row["_id"] for row in rows if row["state"] == State.SUCCEEDED}
-        again = {row["part_name"]: row["_id"] for row in rows if row["state"] != State.SUCCEEDED and "flow" in row}
+            return _items_left(earlier, rows)
         workflow: Workflow = claimed.flow  # type: ignore[assignment]  # there are two kinds
-        return Begun(len(workflow.steps), carried={"steps": steps, "again": again})
+        return _steps_left(workflow, earlier, rows)
+
+
+def _items_left(earlier: Mapping[str, Any], rows: list[dict[str, Any]]) -> Begun:
+    """Return the items of an earlier fan-out that have not succeeded, those included that never got a row."""
+    kept = json.loads(earlier["items"]) if "items" in earlier else []
+    left = {item["n"]: item for item in kept}  # and of some the rows may be there
+    for row in rows:
+        left.pop(row["number"], None)
+        if row["state"] != State.SUCCEEDED:
+            left[row["number"]] = parts.item(row["number"], json.loads(row["parameters"]), row["part_key"])
+    done = sum(row["state"] == State.SUCCEEDED for row in rows) + earlier["carried"].get("succeeded", 0)
+    items = [item for _, item in sorted(left.items())]
+    return Begun(len(items), written_items(items), {"succeeded": done})
+
+
+def _steps_left(workflow: Workflow, earlier: Mapping[str, Any], rows: list[dict[str, Any]]) -> Begun:
+    """Return a workflow's parts, and what of an earlier run of it stands: whatever comes after nothing that failed."""
+    carried: Mapping[str, Any] = earlier["carried"]
+    states = dict.fromkeys(carried.get("steps", {}), State.SUCCEEDED)
+    states |= {row["part_name"]: State(row["state"]) for row in rows}
+    undisturbed = undisturbed_steps(workflow, states)
+    done = carried.get("steps", {}) | {row["part_name"]: row["_id"] for row in rows if row["state"] == State.SUCCEEDED}
+    # A fan-out that was never begun again is left as an earlier run has left it.
+    fan_outs = carried.get("again", {}) | {row["part_name"]: row["_id"] for row in rows if "flow" in row}
+    return Begun(
+        len(workflow.steps),
+        carried={
+            "steps": {name: ran for name, ran in done.items() if name in undisturbed},
+            "again": {name: ran for name, ran in fan_outs.items() if name in undisturbed - done.keys()},
+        },
+    )
 
 
 def _call_of(claimed: Claimed, source: Source, context: Mapping[str, Any]) -> Claimed:

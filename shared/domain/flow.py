@@ -103,6 +103,9 @@ class FanOut:
         if self.failure_policy is FailurePolicy.AT_LEAST and not 0 < self.min_succeeded <= MOST_ITEMS:
             said = f"{self.min_succeeded} is not a number of items (1-{MOST_ITEMS:,}), as AT_LEAST needs it"
             yield Violation("fan_out.min_succeeded", said)
+        if self.items is not None and len(self.items) < self.min_succeeded <= MOST_ITEMS:
+            said = f"of {len(self.items):,} items {self.min_succeeded:,} can't succeed"
+            yield Violation("fan_out.min_succeeded", said)
         if self.failure_policy is FailurePolicy.SHARE and not 0 < self.min_share <= 1:
             said = f"{self.min_share:g} is not a share (more than 0, at most 1), as SHARE needs it"
             yield Violation("fan_out.min_share", said)
@@ -115,7 +118,8 @@ class FanOut:
             case FailurePolicy.AT_LEAST:
                 return succeeded >= self.min_succeeded
             case FailurePolicy.SHARE:
-                return succeeded >= self.min_share * total
+                # Divided, since both sides are then the doubles next to what was meant: 0.07 * 100 is more than 7.
+                return total == 0 or succeeded / total >= self.min_share
             case FailurePolicy.IGNORE:
                 return True
 
@@ -207,16 +211,17 @@ class Next:
     skipped: str = ""
 
 
-def next_steps(workflow: Workflow, states: Mapping[str, State], *, stopped: bool = False) -> list[Next]:
+def next_steps(workflow: Workflow, states: Mapping[str, State], *, stopped: str = "") -> list[Next]:
     """Return the steps whose turn it is, of which there is no row yet; conditions (`when`) are the caller's to ask.
 
-    states: of the steps that have a row. stopped: the workflow is cancelled, and nothing more starts.
+    states: of the steps that have a row. stopped: why nothing more starts; then all others are skipped with that, so
+    that each has its row, and nobody with an old snapshot can start it any more.
     """
     if stopped:
-        return []
+        return [Next(step, skipped=stopped) for step in workflow.steps if step.name not in states]
     found = []
     for step in workflow.steps:
-        if step.name in states or not all(states.get(name, State.PENDING) not in OPEN for name in step.after):
+        if step.name in states or any(states.get(name, State.PENDING) in OPEN for name in step.after):
             continue
         missed = [name for name in step.after if states[name] is not State.SUCCEEDED]
         if missed and step.requires is Requires.SUCCESS:
@@ -241,12 +246,10 @@ def workflow_ending(workflow: Workflow, states: Mapping[str, State], *, stopped:
     It has failed when a step has, also when a later one looked after it; a step that was cancelled for itself fails it
     as well, since its work was not done.
     """
-    if any(state in OPEN for state in states.values()):
+    if len(states) < len(workflow.steps) or any(state in OPEN for state in states.values()):
         return None
     if stopped:
         return Ending(State.CANCELLED)
-    if len(states) < len(workflow.steps):
-        return None
     bad = [step.name for step in workflow.steps if states[step.name] in {State.FAILED, State.CANCELLED}]
     if bad:
         said = ", ".join(f"the step {name} is {states[name]}" for name in bad)
@@ -256,12 +259,10 @@ def workflow_ending(workflow: Workflow, states: Mapping[str, State], *, stopped:
 
 def fan_out_ending(fan_out: FanOut, counts: Mapping[State, int], total: int, *, stopped: bool) -> Ending | None:
     """Return how a fan-out ends, from the number of its parts in each state; None while it goes on."""
-    if any(count for state, count in counts.items() if state in OPEN):
+    if sum(counts.values()) < total or any(count for state, count in counts.items() if state in OPEN):
         return None
     if stopped:
         return Ending(State.CANCELLED)
-    if sum(counts.values()) < total:
-        return None
     succeeded = counts.get(State.SUCCEEDED, 0)
     if fan_out.suffices(succeeded, total):
         return Ending(State.SUCCEEDED)
@@ -269,9 +270,13 @@ def fan_out_ending(fan_out: FanOut, counts: Mapping[State, int], total: int, *, 
     return Ending(State.FAILED, said)
 
 
-def free_slots(fan_out: FanOut, running: int, waiting: int) -> int:
-    """Return how many of the items that wait for a slot may start, when so many run."""
-    return min(waiting, max(0, fan_out.max_parallel - running)) if fan_out.max_parallel else waiting
+def undisturbed_steps(workflow: Workflow, states: Mapping[str, State]) -> frozenset[str]:
+    """Return the steps before which no other has failed or was cancelled: what they did stands when those run again.
+
+    The others run again as well, also those that have succeeded: they have looked at what is done anew.
+    """
+    again = {name for name, state in states.items() if state in {State.FAILED, State.CANCELLED}}
+    return frozenset(step.name for step in workflow.steps if not workflow.before(step.name) & again)
 
 
 Flow = FanOut | Workflow

@@ -83,19 +83,19 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [("parent", ASCENDING), ("state", ASCENDING), ("held", ASCENDING), ("number", ASCENDING)],
             name="parent",
-            **_where(parent={"$type": "string"}),
+            **_where(parent={"$exists": True}),
         ),
         # lists of the parts of one execution
         IndexModel(
             [("parent", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
             name="parts",
-            **_where(parent={"$type": "string"}),
+            **_where(parent={"$exists": True}),
         ),
         # lists of the items of a job's fan-outs that are known by one key
         IndexModel(
             [("job_uid", ASCENDING), ("part_key", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
             name="part_key",
-            **_where(part_key={"$type": "string"}),
+            **_where(part_key={"$exists": True}),
         ),
         # expire: what was not started in time
         IndexModel(

@@ -13,12 +13,13 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.errors import FailedPrecondition
-from shared.domain.execution import Failure, State, Trigger, part_id, rfc3339
+from shared.domain.execution import OPEN, Failure, State, Trigger, part_id, rfc3339
 from shared.store.executions import (
     LARGEST_HANDED_ON,
     LEAVE_OPEN,
     LEAVE_RUNNING,
     OWN_PUBLISHER_GRACE,
+    RELAY_FIELDS,
     SCHEMA,
     TELL_OTHERS,
     WHO_STOPPED,
@@ -101,6 +102,24 @@ def item_document(parent: Mapping[str, Any], item: Mapping[str, Any], by: str, *
         document["held"] = SLOT
         del document["send_at"]
     return document
+
+
+def stopped_item_document(parent: Mapping[str, Any], item: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """Return the row of an item whose row was not there yet when its fan-out was stopped: it ends as those that were.
+
+    It has to have one, or a beat with an old snapshot might still insert it, and nobody would end it.
+    """
+    document = item_document(parent, item, by, held=False)
+    now, asked = parent["now"], parent["cancel"]
+    ended = {**first_transition(State.CANCELLED, now, by, _stopped_with_parent(parent)), "number": 2}
+    for name in ("open", "send_at"):
+        del document[name]
+    return document | {
+        "state": State.CANCELLED.value,
+        "finished_at": now,
+        "cancel": {"by": by, "reason": _stopped_with_parent(parent), "at": now, "call": asked["call"]},
+        "transitions": [*document["transitions"], ended],
+    }
 
 
 def step_document(
@@ -203,7 +222,7 @@ def wanted_filter(parent_id: str) -> dict[str, Any]:
 # What a worker asks that is to do only what an earlier execution has left:
 
 
-REUSED_FIELDS: Final = dict.fromkeys(("total", "expanded", "carried", "items"), 1)
+REUSED_FIELDS: Final = dict.fromkeys(("total", "expanded", "carried", "items", "reuse"), 1)
 REUSED_PART_FIELDS: Final = dict.fromkeys(("state", "number", "part_name", "part_key", "parameters", "flow.kind"), 1)
 
 
@@ -302,9 +321,17 @@ def as_context(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": row["_id"], "job_id": row["job_id"], "nominal_time": rfc3339(row["nominal_time"])}
 
 
-def slot_filter(parent_id: str) -> dict[str, Any]:
-    """Find the items that wait for a slot."""
-    return {"parent": parent_id, "state": State.PENDING.value, "held": SLOT}
+def open_filter(parent_id: str) -> dict[str, Any]:
+    """Find the items that have not ended, by their numbers read from an index.
+
+    The first so many of them are those that may run: then no two beats let more run, however old what they have read.
+    An item that was among the first stays so, since items only end; and none is given a slot before all have rows.
+    """
+    states = {"$in": sorted(state.value for state in OPEN)}
+    return {"parent": parent_id, "state": states, "held": {"$in": [None, SLOT]}}
+
+
+SLOT_FIELDS: Final = {**RELAY_FIELDS, "held": 1}
 
 
 # Moves of what waits:
@@ -349,8 +376,17 @@ def end_whole(
     return Move(_unchanged(parent), stages)
 
 
+def park_parts(parent: Mapping[str, Any], by: str) -> Move:
+    """End the parts of a parent that can't be read, and let those that run do so for the last time.
+
+    Before the parent itself: behind it nobody would look at them any more.
+    """
+    reason = f"the execution that it is a part of can't be read: {parent['_id']}"
+    return stop({"open": True, "parent": parent["_id"]}, by, reason, calls=False)
+
+
 def park_whole(parent: Mapping[str, Any], by: str, why: str) -> Move:
-    """End a parent that can't be read: nobody else could, and it would wait for ever. Its parts find it ended."""
+    """End a parent that can't be read: nobody else could, and it would wait for ever."""
     error = {"code": "INTERNAL", "message": why, "retryable": False}
     return Move(
         {"_id": parent["_id"], "state": State.WAITING.value}, failed_for_good(by, "", {"error": literal(error)})
@@ -360,8 +396,11 @@ def park_whole(parent: Mapping[str, Any], by: str, why: str) -> Move:
 def stop_parts(parent: Mapping[str, Any], by: str) -> Move:
     """End the parts of a parent that somebody has stopped, as far as that asks for: see executions.stop."""
     asked = parent["cancel"]
-    reason = f"the execution that it is a part of was stopped by {asked['by']}"
-    return stop({"open": True, "parent": parent["_id"]}, by, reason, calls=bool(asked["call"]))
+    return stop({"open": True, "parent": parent["_id"]}, by, _stopped_with_parent(parent), calls=bool(asked["call"]))
+
+
+def _stopped_with_parent(parent: Mapping[str, Any]) -> str:
+    return f"the execution that it is a part of was stopped by {parent['cancel']['by']}"
 
 
 def _unchanged(parent: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from shared.domain.execution import State
-from shared.store import dead_letters, executions, jobs, submitted
+from shared.store import dead_letters, executions, jobs, parts, submitted
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -48,7 +48,21 @@ def row(number: int) -> dict[str, Any]:
         return fired(job, nominal, held=True)
     if kind == 5:
         return ended | {"withdraw": True}
+    if kind == 6:
+        return fired(job, nominal, state="WAITING") | ({"advance_at": NOW} if number % 40 == 6 else {})
+    if kind in {7, 8, 9, 10}:
+        return part(ended if kind == 7 else fired(job, nominal), number)
     return ended | ({"dead_letter": True, "letter": True, "may_pause": True} if kind == 3 else {})
+
+
+def part(document: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a part of one of five wholes: most have ended, of some nobody has been told, some wait for a slot."""
+    del document["run"]
+    of = {"job_uid": "uid-job-8", "part": True, "parent": f"whole-{number // 20 % 5}"}
+    fields = {**of, "number": number, "part_key": f"customer-{number % 7}"}
+    if "finished_at" in document:
+        return document | fields | ({"settle": True} if number % 40 == 7 else {})
+    return document | fields | ({"held": parts.SLOT} if number % 20 == 10 else {})
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +167,36 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "what was cancelled of what a worker runs": ("executions", {"filter": executions.kept_filter({"a": "n"})}, "_id_"),
     "rows that ended long ago": ("executions", {"filter": executions.ended_filter(NOW - HOUR)}, "finished"),
+    "what waits for its parts and has to be looked at": (
+        "executions", {"filter": parts.advance_filter(ALL), "sort": {"advance_at": 1}, "limit": 100}, "advance",
+    ),
+    "parts whose parents have not been told": (
+        "executions", {"filter": parts.settled_filter(ALL), "limit": 1000}, "settle",
+    ),
+    "the first items that have not ended": (
+        "executions", {"filter": parts.open_filter("whole-1"), "sort": dict(parts.BY_NUMBER), "limit": 3}, "parent",
+    ),
+    "parts to stop": (
+        "executions",
+        {"filter": parts.stop_parts({"_id": "whole-1", "cancel": {"by": "", "call": True}}, "").filter},
+        "parent",
+    ),
+    "a list of the parts of one execution": (
+        "executions",
+        {
+            "filter": parts.list_filter(parts.parts_filter("whole-1"), frozenset(), (NOW, "x")),
+            "sort": dict(NEWEST_FIRST), "limit": 10,
+        },
+        "parts",
+    ),
+    "a list of what is known by a key": (
+        "executions",
+        {
+            "filter": parts.list_filter(parts.of_key("uid-job-8", "customer-1"), frozenset(), None),
+            "sort": dict(NEWEST_FIRST), "limit": 10,
+        },
+        "part_key",
+    ),
     "a list of one job": (
         "executions",
         {
@@ -198,7 +242,16 @@ def test_a_question_is_answered_by_its_index(filled: Db, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["jobs that are due", "rows to send", "leases that have ended", "executions in flight", "dead letters"]
+    "name",
+    [
+        "jobs that are due",
+        "rows to send",
+        "leases that have ended",
+        "executions in flight",
+        "dead letters",
+        "what waits for its parts and has to be looked at",
+        "parts whose parents have not been told",
+    ],
 )
 def test_beats_questions_cost_what_they_find(filled: Db, name: str) -> None:
     collection, find, _ = QUESTIONS[name]
@@ -213,6 +266,13 @@ def test_a_list_reads_no_more_than_its_page(filled: Db, name: str) -> None:
     collection, find, _ = QUESTIONS[name]
     stats = explain(filled, collection, **find)[2]
     assert stats["totalDocsExamined"] <= 12
+
+
+def test_slots_are_found_without_reading_what_has_ended(filled: Db) -> None:
+    collection, find, _ = QUESTIONS["the first items that have not ended"]
+    stats = explain(filled, collection, **find)[2]
+    assert stats["nReturned"] == 3
+    assert stats["totalDocsExamined"] <= 6
 
 
 @pytest.mark.parametrize("uid", [None, "uid-job-1"])

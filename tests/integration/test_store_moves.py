@@ -48,6 +48,9 @@ def row(state: State, **changes: Any) -> dict[str, Any]:
         lease = {"holder": "worker-1", "nonce": "n1", "expires_at": now(-1)}
         document |= {"attempt": 1, "lease": lease, "worker": "worker-1", "started_at": now(-9)}
         del document["send_at"]
+    if state is State.WAITING:
+        document |= {"attempt": 1, "started_at": now(-9), "signals": 0}
+        del document["send_at"]
     if not SUCCESSORS[state]:
         document |= {"finished_at": now(-1)}
         for field in ("open", "send_at"):
@@ -166,7 +169,7 @@ def test_what_is_to_stop_is_cancelled_at_once_or_marked_while_it_runs(database: 
             # Beat has to look at what waits for its parts.
             assert ("advance_at" in after) == (state is State.WAITING)
             after.pop("advance_at", None)
-            after.pop("signals", None)
+            assert after.pop("signals", None) == (before.pop("signals") + 1 if state is State.WAITING else None)
             assert (asked["by"], asked["reason"], asked["call"]) == ("$anna", TEXT, calls)
             assert after == before
             assert executions.asked_to_cancel({"cancel": asked}) == (f"cancelled by $anna: {TEXT}" if calls else None)
