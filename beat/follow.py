@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import states
 from celery.canvas import maybe_signature
-from celery.exceptions import BackendError, NotRegistered
-from kombu.exceptions import OperationalError
+from celery.exceptions import NotRegistered
 from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 
 from shared import metrics
 from shared.domain.errors import InvalidInput, Unavailable
@@ -20,6 +18,7 @@ from shared.store import canvas as store
 from shared.store import executions
 from shared.tasks import canvas
 from shared.tasks.options import BROKEN
+from shared.tasks.results import ExecutionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from beat.partitions import Partitions
+    from shared.tasks.results import ResultCopy
 
 log = get_logger()
 
@@ -39,11 +39,14 @@ _WITH_ERROR: Final = 3
 class Follow:
     """One duty of beat. Any number may run at once: each call has its id since before the one that it follows."""
 
-    def __init__(self, database: Database[dict[str, Any]], partitions: Partitions, app: Celery) -> None:
+    def __init__(
+        self, database: Database[dict[str, Any]], partitions: Partitions, app: Celery, results: ResultCopy
+    ) -> None:
         self._executions = database[executions.COLLECTION]
         self._groups = database[store.GROUPS]
         self._partitions = partitions
         self._app = app
+        self._results = results
 
     def run_once(self) -> bool:
         """Look at what has ended that something may follow; return whether there was any."""
@@ -82,12 +85,9 @@ class Follow:
         """Let those who wait for the rest of a chain know that it will not be called; a retry goes on with it."""
         why = f"{row['_id']}, before it in its chain, is {row['state']}"
         rest = [self._signature(each) for each in chain]
-        try:
-            for signature in rest:
-                if task_id := signature.options.get("task_id"):
-                    self._app.backend.store_result(task_id, canvas.NotCalledError(why), states.FAILURE)
-        except (RedisError, OperationalError, BackendError, OSError) as error:
-            log.warning("a result is not copied to Redis", action="results_away", error=str(error))
+        for signature in rest:
+            if task_id := signature.options.get("task_id"):
+                self._results.write(task_id, states.FAILURE, ExecutionFailed(why))
         # The last of a chain in the header of a chord has its body: without it the header is never complete.
         if (body := rest[0].options.get("chord")) is not None:
             self._call(body, [], row, why)

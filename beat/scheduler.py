@@ -17,6 +17,7 @@ from beat.advance import Advance
 from beat.calendars import Calendars
 from beat.configured import Configured, read_entries, report_left
 from beat.consequences import Consequences
+from beat.copies import Copies
 from beat.expire import Expire
 from beat.fire import Fire
 from beat.follow import Follow
@@ -39,6 +40,7 @@ from shared.settings import load_settings, stop
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
 from shared.tasks.registry import load_tasks
+from shared.tasks.results import ResultCopy
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -91,9 +93,11 @@ class DatabaseScheduler(Scheduler):
         zones = Zones(self._database, revise)
         known_calendars = load_calendars(settings.config_dir)
         self._revising = _Revising(zones, Calendars(self._database, known_calendars, revise))
+        results = ResultCopy(self.app.backend)
         self._advancing = _Advancing(
             Advance(self._database, partitions, self._relay.hand_over, name),
-            Follow(self._database, partitions, self.app),
+            Follow(self._database, partitions, self.app, results),
+            Copies(self._database, partitions, results),
         )
         self._configured: Configured | None = None
         if settings.task_modules:
@@ -216,7 +220,7 @@ class _Housekeeping(Thread):
 class _Advancing(Thread):
     """Goes on with what has ended a part, apart from firing: a fan-out of ten thousand items takes seconds."""
 
-    def __init__(self, *duties: Advance | Follow) -> None:
+    def __init__(self, *duties: Advance | Follow | Copies) -> None:
         super().__init__(name="advancing", daemon=True)
         self._duties = duties
         self._stopping = Event()

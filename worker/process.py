@@ -31,11 +31,12 @@ from shared.store.mongo import connect
 from shared.targets import RegistryError, load_targets
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
+from shared.tasks.results import ExecutionFailed, ResultCopy
 from worker.keeper import Keeper
 from worker.ledger import Ledger, StoppingError
 from worker.progress import ProgressEvents
 from worker.rates import RateLimits
-from worker.results import ExecutionFailed, ResultCopy, describe
+from worker.results import copy_of, describe, has_copy
 from worker.run import Runner
 from worker.stopping import Stopping
 from worker.target import TargetCaller
@@ -137,7 +138,8 @@ def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
         outcome = runner(self.request.hostname or "worker").run(execution_id)
     except StoppingError as stopping:
         raise Reject(str(stopping), requeue=True) from stopping
-    _results.write(execution_id, outcome, self.request)
+    if has_copy(outcome):
+        _results.write(execution_id, *copy_of(outcome), request=self.request)
     if outcome.state is State.SUCCEEDED:
         return outcome.result
     if outcome.state is State.FAILED:

@@ -1,66 +1,25 @@
-"""Celery's copy of the outcomes, in Redis: for AsyncResult and its like. The ledger does without it."""
+"""What Celery's copy of an attempt's outcome says."""
 
 from __future__ import annotations
 
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from celery import states
-from celery.exceptions import BackendError
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from shared.domain.execution import State
-from shared.log import get_logger
+from shared.tasks.results import ExecutionFailed
 from worker.answers import Raised
 
 if TYPE_CHECKING:
-    from celery.backends.base import Backend
-
     from worker.run import Outcome
 
-log = get_logger()
+
+def has_copy(outcome: Outcome) -> bool:
+    """Return whether there is a copy: not of a stray message, nor of what waits for its parts, or is not kept."""
+    return outcome.state not in {None, State.WAITING} and outcome.kept
 
 
-class ExecutionFailed(Exception):  # noqa: N818 - what happened, as Celery and Flower show it
-    """The execution failed, or was cancelled; the text says why."""
-
-
-PAUSE: Final = 5.0
-"""Seconds without a try after one that failed: a Redis that hangs must not hold the worker's slots."""
-
-
-class ResultCopy:
-    """Writes outcomes to Celery's result backend. That being away is logged once, and changes nothing else."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._away = False
-        self._next_try = 0.0
-
-    def write(self, execution_id: str, outcome: Outcome, request: Any) -> None:
-        """Write the copy of one outcome, if it is one that is kept; while Redis is away most are left out."""
-        if outcome.state in {None, State.WAITING} or not outcome.kept:
-            return
-        if self._away:
-            if monotonic() < self._next_try:
-                return
-            self._next_try = monotonic() + PAUSE  # this is the try; the other threads pass by meanwhile
-        state, value, trace = _copy(outcome)
-        try:
-            self._backend.store_result(execution_id, value, state, traceback=trace, request=request)
-        except (RedisError, OperationalError, BackendError, OSError) as error:
-            if not self._away:
-                log.warning("results are not copied to Redis for now", action="results_away", error=str(error))
-            self._away = True
-            self._next_try = monotonic() + PAUSE
-        else:
-            if self._away:
-                log.info("results are copied to Redis again", action="results_back")
-            self._away = False
-
-
-def _copy(outcome: Outcome) -> tuple[str, Any, str | None]:
+def copy_of(outcome: Outcome) -> tuple[str, Any, str | None]:
     """Return the state, the result or error, and the traceback, as Celery has them."""
     if outcome.state is State.SUCCEEDED:
         return states.SUCCESS, outcome.result, None

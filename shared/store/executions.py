@@ -275,6 +275,15 @@ def _mark_if_ended(has: str) -> dict[str, Any]:
     return {"$cond": [{"$and": [{"$gt": [has, None]}, {"$ne": ["$open", True]}]}, True, "$$REMOVE"]}
 
 
+COPY_OUTCOME: Final = {
+    "$set": {
+        "uncopied": {
+            "$cond": [{"$and": [{"$eq": ["$trigger", Trigger.API.value]}, {"$ne": ["$open", True]}]}, True, "$$REMOVE"]
+        }
+    }
+}
+"""Marks what others than a worker's attempt have ended, and code may wait for: Redis has no copy of that yet."""
+
 TELL_OTHERS: Final = {"$set": {"settle": _mark_if_ended("$parent"), "follow": _mark_if_ended("$canvas")}}
 """Marks what has ended, in the very write that ends it, where others wait for that: its parent, or what follows it in a
 canvas. What that means for them is beat's to find."""
@@ -385,14 +394,13 @@ def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
 
 def park_lost(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     """End an attempt as park does, whose holder's lease has ended, by the database's clock."""
-    return Move(_lost(execution_id, nonce), park(execution_id, nonce, by, failure).update)
+    return Move(_lost(execution_id, nonce), [*park(execution_id, nonce, by, failure).update, COPY_OUTCOME])
 
 
 def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
     """Cancel what was claimed, but must not be called."""
-    return Move(
-        held_attempt(execution_id, nonce), [enter(State.CANCELLED, by, reason, {"finished_at": NOW}), *LEAVE_OPEN]
-    )
+    cancelled = enter(State.CANCELLED, by, reason, {"finished_at": NOW})
+    return Move(held_attempt(execution_id, nonce), [cancelled, *LEAVE_OPEN, COPY_OUTCOME])
 
 
 def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
@@ -409,7 +417,7 @@ def rescue(execution_id: str, nonce: str, by: str, failure: Failure, after: Afte
     """Take an attempt from a holder whose lease has ended, by the database's clock."""
     return Move(
         _lost(execution_id, nonce),
-        [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after)],
+        [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after), COPY_OUTCOME],
     )
 
 
@@ -536,7 +544,7 @@ def stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Mov
         "advance_at": {"$cond": [waiting, NOW, "$$REMOVE"]},
         "signals": {"$cond": [waiting, {"$add": ["$signals", 1]}, "$$REMOVE"]},
     }
-    return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}, TELL_OTHERS])
+    return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}, TELL_OTHERS, COPY_OUTCOME])
 
 
 def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
@@ -964,3 +972,19 @@ def counts_pipeline(uid: str, since: datetime) -> list[dict[str, Any]]:
 def ended_filter(cutoff: datetime) -> dict[str, Any]:
     """Find rows that ended before an instant. The type is what lets the partial index be used."""
     return {"finished_at": {"$type": "date", "$lt": cutoff}}
+
+
+# Celery's copies of what no worker has ended:
+
+
+def uncopied_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find what has ended without a copy in Redis."""
+    return {"uncopied": True, "partition": {"$in": sorted(partitions)}}
+
+
+UNCOPIED_FIELDS: Final = {"state": 1, "error": 1, "transitions": {"$slice": -1}}
+
+
+def copied(execution_id: str) -> Move:
+    """Take the mark off what has its copy."""
+    return Move({"_id": execution_id, "uncopied": True}, [{"$unset": ["uncopied"]}])

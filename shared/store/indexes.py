@@ -103,6 +103,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             name="expires",
             **_where(open=True, expires_at={"$type": "date"}),
         ),
+        # copies: what has ended without a copy of its outcome in Redis
+        IndexModel([("uncopied", ASCENDING)], name="uncopied", **_where(uncopied=True)),
         # follow: what has ended that something may follow
         IndexModel([("follow", ASCENDING)], name="follow", **_where(follow=True)),
         # follow: the members of a group

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
 
-class NotCalledError(Exception):
-    """The call will not be made: what comes before it in its chain has not succeeded; the text says what."""
-
-
 @dataclass(frozen=True, slots=True)
 class Canvas:
     """What follows a call. chain: what is left of it, the next one last, as Celery has it."""

@@ -27,11 +27,11 @@ from shared.domain.policies import Overlap
 from shared.store import executions, jobs, parts
 from shared.store.mongo import connect_async
 from tests.builders import every, fired, job_document
+from worker.answers import Succeeded
 from worker.keeper import Keeper
 from worker.ledger import Ledger
 from worker.run import Runner
 from worker.stopping import Stopping
-from worker.target import Succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -121,3 +121,12 @@ def test_what_follows_is_made_by_the_next_beat_when_one_dies_in_between(office: 
     called(office, ids[1])
     assert office.ended(ids[1]).state is State.SUCCEEDED
     assert json.loads(office.raw(ids[1])["result"]) == 13
+
+
+def test_code_that_waits_hears_of_what_was_cancelled_before_it_ran(office: Office):  # noqa: F811
+    execution_id = office.run(IMPORTS + "print(add.apply_async((1,), countdown=600).id)")
+    cancel = executions.cancel(execution_id, "anna", "not needed")
+    office.site.database.executions.update_one(cancel.filter, cancel.update)
+    result: Any = office.result(execution_id)
+    wait_until(lambda: result.state == "REVOKED", "Redis has a copy")
+    assert "not needed" in str(result.result)

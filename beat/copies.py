@@ -1,0 +1,51 @@
+"""Copies: tell Celery's result backend of executions that no worker's attempt has ended: cancelled, expired, lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import states
+
+from shared.domain.execution import State
+from shared.store import executions
+from shared.tasks.results import ExecutionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pymongo.database import Database
+
+    from beat.partitions import Partitions
+    from shared.tasks.results import ResultCopy
+
+BATCH: Final = 100
+
+
+class Copies:
+    """One duty of beat: without it, code that waits for such an execution by AsyncResult would wait for ever."""
+
+    def __init__(self, database: Database[dict[str, Any]], partitions: Partitions, results: ResultCopy) -> None:
+        self._executions = database[executions.COLLECTION]
+        self._partitions = partitions
+        self._results = results
+
+    def run_once(self) -> bool:
+        """Write the copies that are missing; return whether there was one. Those that Redis does not take wait."""
+        missing = executions.uncopied_filter(self._partitions.held)
+        copied = False
+        for row in self._executions.find(missing, executions.UNCOPIED_FIELDS).limit(BATCH):
+            if not self._results.write(row["_id"], *_copy_of(row)):
+                break
+            done = executions.copied(row["_id"])
+            self._executions.update_one(done.filter, done.update)
+            copied = True
+        return copied
+
+
+def _copy_of(row: Mapping[str, Any]) -> tuple[str, ExecutionFailed]:
+    """Return the state and the error, as Celery has them, of what has ended badly."""
+    error = row.get("error")
+    reasons = [step["reason"] for step in row["transitions"] if step["reason"]]
+    said = [f"{error['code']}: {error['message']}"] if error else []
+    state = states.FAILURE if row["state"] == State.FAILED else states.REVOKED
+    return state, ExecutionFailed(" ".join([*said, *(f"({reason})" for reason in reasons)]))

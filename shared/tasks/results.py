@@ -1,0 +1,58 @@
+"""Celery's copies of outcomes, in Redis: for AsyncResult and its like. The ledger does without them."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from celery.exceptions import BackendError
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from shared.log import get_logger
+
+if TYPE_CHECKING:
+    from celery.backends.base import Backend
+
+log = get_logger()
+
+
+class ExecutionFailed(Exception):  # noqa: N818 - what happened, as Celery and Flower show it
+    """The execution failed, or was cancelled; the text says why."""
+
+
+PAUSE: Final = 5.0
+"""Seconds without a try after one that failed: a Redis that hangs must not hold a worker's slots."""
+
+
+class ResultCopy:
+    """Writes to Celery's result backend. That being away is logged once, and changes nothing else."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._away = False
+        self._next_try = 0.0
+
+    def write(
+        self, execution_id: str, state: str, value: Any, traceback: str | None = None, request: Any = None
+    ) -> bool:
+        """Write a copy, of a state and a result or an exception as Celery has them; return whether it is there.
+
+        While Redis is away most are not tried.
+        """
+        if self._away:
+            if monotonic() < self._next_try:
+                return False
+            self._next_try = monotonic() + PAUSE  # this is the try; the other threads pass by meanwhile
+        try:
+            self._backend.store_result(execution_id, value, state, traceback=traceback, request=request)
+        except (RedisError, OperationalError, BackendError, OSError) as error:
+            if not self._away:
+                log.warning("results are not copied to Redis for now", action="results_away", error=str(error))
+            self._away = True
+            self._next_try = monotonic() + PAUSE
+            return False
+        if self._away:
+            log.info("results are copied to Redis again", action="results_back")
+        self._away = False
+        return True
