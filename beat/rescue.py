@@ -12,8 +12,7 @@ from pymongo.monitoring import TopologyListener
 from pymongo.topology_description import TOPOLOGY_TYPE
 
 from shared import metrics
-from shared.domain.execution import Failure, after_lost_worker
-from shared.domain.policies import WorkerLost
+from shared.domain.execution import WORKER_LOST, Failure
 from shared.log import get_logger
 from shared.store import executions
 from shared.store.pipeline import SMALL_STEP
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 log = get_logger()
 
 BATCH: Final = 500
-WORKER_LOST: Final = "WORKER_LOST"
 
 
 class StoreReturns(TopologyListener):
@@ -130,17 +128,7 @@ class Rescue:
 
     def _rescue(self, row: Mapping[str, Any]) -> bool:
         worker = row["lease"]["holder"]
-        policy = WorkerLost(row.get("policies", {}).get("on_worker_lost", WorkerLost.RETRY))
-        after = after_lost_worker(
-            worker,
-            executions.tries(row),
-            row["retry"]["max_attempts"],
-            row["now"],
-            retry_until=row.get("retry_until"),
-            on_worker_lost=policy,
-        )
-        said = f"worker {worker} fell silent during attempt {row['attempt']}"
-        lost = Failure(WORKER_LOST, said, retryable=policy is WorkerLost.RETRY)
+        lost, after = executions.after_loss(row, f"worker {worker} fell silent", row["now"])
         move = executions.rescue(row["_id"], row["lease"]["nonce"], self._by, lost, after)
         # The state is read from the row: the write itself may have cancelled what was to be tried again.
         written = self._executions.find_one_and_update(
@@ -173,6 +161,4 @@ class Rescue:
         return [row for found in filters for row in self._executions.find(found, fields).limit(BATCH)]
 
 
-_FIELDS: Final = dict.fromkeys(
-    ("job_id", "attempt", "handed_back", "retries", "lease", "retry", "retry_until", "policies", "trace_id"), 1
-)
+_FIELDS: Final = {**executions.LOSS_FIELDS, **dict.fromkeys(("job_id", "lease", "trace_id"), 1)}

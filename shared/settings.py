@@ -155,6 +155,10 @@ class Settings(BaseSettings):
     )
     worker_concurrency: int = Field(8, ge=1, description="Executions that one worker runs at a time.")
     worker_pool: Literal["threads", "prefork", "solo"] = Field("threads", description="Celery's pool in the worker.")
+    worker_max_tasks_per_child: int = Field(
+        50, ge=1, description="Attempts after which a process of the `prefork` pool is replaced, with all the memory "
+        "that it has come to hold."
+    )  # fmt: skip
     shutdown_grace: Seconds = Field(
         10,
         description="Seconds that calls in progress get when the gRPC server or a worker is stopped; a worker then "

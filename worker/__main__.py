@@ -19,12 +19,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-P", "--pool")
     parser.add_argument("-n", "--hostname")
+    parser.add_argument("--autoscale")
     parser.add_argument("-Q", "--queues", type=str_to_list, default=[])
+    parser.add_argument("-X", "--exclude-queues", type=str_to_list, default=[])
     given, _ = parser.parse_known_args()
-    configured = [queue.name for queue in celery_app.conf.task_queues]
-    if unknown := sorted(set(given.queues) - set(configured)):
-        are = "is not a configured queue" if len(unknown) == 1 else "are not configured queues"
-        stop(f"-Q: {', '.join(unknown)} {are} (queues.yaml in CONFIG_DIR has {', '.join(sorted(configured))})")
+    configured = sorted(queue.name for queue in celery_app.conf.task_queues)
+    for option, named in (("-Q", given.queues), ("-X", given.exclude_queues)):
+        if unknown := sorted(set(named) - set(configured)):
+            are = "is not a configured queue" if len(unknown) == 1 else "are not configured queues"
+            stop(f"{option}: {', '.join(unknown)} {are} (queues.yaml in CONFIG_DIR has {', '.join(configured)})")
+    if given.autoscale and (pool := given.pool or settings.worker_pool) != "prefork":
+        stop(f"--autoscale: only the prefork pool grows and shrinks, and this is {pool}; add --pool prefork")
     arguments = ["worker", f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"]
     if not given.hostname:
         # Several workers on one host need names that differ, or remote control takes them for one.

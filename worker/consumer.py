@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.worker import consumer as celery_consumer
@@ -66,6 +67,8 @@ def what_is_wrong(message: Message) -> str | None:
         return f"its content type is {excerpt(repr(message.content_type))}"
     if headers.get("eta") is not None or headers.get("expires") is not None:
         return "it has a time of its own"
+    if not _are_time_limits(headers.get("timelimit")):
+        return f"its time limits are {excerpt(repr(headers.get('timelimit')))}"
     try:
         body = message.decode()
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises for what anybody may have sent
@@ -75,3 +78,14 @@ def what_is_wrong(message: Message) -> str | None:
             return None
         case _:
             return "its body does not name the execution that its headers name"
+
+
+def _are_time_limits(value: Any) -> bool:
+    """Return whether the prefork pool can go by them; it would end the worker over others when it sets its timers."""
+    match value:
+        case None:
+            return True
+        case [_, _]:
+            return all(each is None or (type(each) in {int, float} and 0 < each < math.inf) for each in value)
+        case _:
+            return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -53,6 +54,17 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """An attempt that a dead process left behind, as it was found."""
+
+    claimed: Claimed
+    row: Mapping[str, Any]
+    started_at: datetime
+    now: datetime
+    """The database's time, as `started_at`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """How an attempt left its execution, and why."""
 
@@ -84,7 +96,8 @@ class Ledger:
             # still be on its way, even till this attempt has ended, and must not pass for it then.
             moves = [executions.confirm(execution_id, nonces, self._lease)] if nonces else []
             nonces.append(uuid4().hex)
-            for move in (executions.claim(execution_id, self._worker, nonces[-1], self._lease), *moves):
+            start = executions.claim(execution_id, self._worker, nonces[-1], self._lease, os.getpid())
+            for move in (start, *moves):
                 asked_at = monotonic()
                 if document := self._apply(move):
                     granted_at = document["lease"]["expires_at"] - self._lease
@@ -176,6 +189,28 @@ class Ledger:
     def hand_back(self, claimed: Claimed, reason: str) -> Ended | None:
         """Give an attempt to another worker; see record."""
         return self.record(claimed, executions.hand_back(claimed.execution_id, claimed.nonce, self._worker, reason))
+
+    def left_by(self, execution_id: str, pid: int) -> Left | None:
+        """Return the attempt that a dead process of this worker left behind; None when it left none, or none readable.
+
+        Never one that another process has begun since: the lease says whose it is.
+        """
+        pipeline = executions.left_pipeline(execution_id, self._worker, pid)
+
+        def look(_tried: bool) -> Mapping[str, Any] | None:
+            return next(iter(self._executions.aggregate(pipeline)), None)
+
+        row = self._persist(look, until=self._stopping.grace_over)
+        claimed = self._read(row) if row is not None else None
+        return Left(claimed, row, row["started_at"], row["now"]) if row is not None and claimed is not None else None
+
+    def drop_waiting(self, execution_id: str, reason: str) -> bool:
+        """Cancel an execution that waits for a worker; return whether it did."""
+        move = executions.drop_waiting(execution_id, self._worker, reason)
+        written = self._persist(
+            lambda _: self._executions.update_one(move.filter, move.update), until=self._stopping.grace_over
+        )
+        return written.modified_count > 0
 
     def renew(self, held: Mapping[str, str], within: float) -> dict[str, str | None]:
         """Prolong the leases of attempts, given as execution id to nonce, and look at them as look does.

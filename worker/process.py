@@ -13,7 +13,6 @@ from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.app.task import Task
 from celery.concurrency.prefork import TaskPool as PreforkPool
@@ -32,8 +31,11 @@ from shared.targets import RegistryError, load_targets
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ExecutionFailed, ResultCopy
+from worker import interrupts
 from worker.keeper import Keeper
 from worker.ledger import Ledger, StoppingError
+from worker.orphans import Orphans
+from worker.pool import Pool
 from worker.progress import ProgressEvents
 from worker.rates import RateLimits
 from worker.results import copy_of, describe, has_copy
@@ -57,6 +59,7 @@ _tasks = load_tasks(celery_app, settings.task_modules, queues)
 
 _lock = Lock()
 _runners: dict[int, Runner] = {}
+_orphans: dict[str, Orphans] = {}
 _results = ResultCopy(celery_app.backend)
 _stopping = Stopping(settings.shutdown_grace)
 
@@ -84,9 +87,19 @@ def _build(worker: str) -> Runner:
         RateLimits(database, worker),
         settings.retryable_codes,
         worker,
-        limits_by_signal=current_process().daemon,
+        limits_by_signal=interrupts.in_pool_process(),
     )
     return Runner(ledger, keeper, caller, worker, tasks)
+
+
+def orphans(worker: str) -> Orphans:
+    """Return what the process that holds a prefork pool ends the attempts of dead children with."""
+    if worker not in _orphans:
+        lease = timedelta(seconds=settings.execution_lease)
+        _orphans[worker] = Orphans(
+            lambda: connect(settings.mongodb_url), worker, lease, _stopping, _results, settings.retryable_codes
+        )
+    return _orphans[worker]
 
 
 class _StopStep(bootsteps.StartStopStep):
@@ -94,13 +107,16 @@ class _StopStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
-    def stop(self, _worker: object) -> None:
+    def stop(self, worker: Any) -> None:
         _stopping.begin()
+        if isinstance(worker.pool, PreforkPool):
+            vars(worker.pool)["_pool"].kill_after_grace(_stopping)
         log.info("worker stops", action="worker_stopping", grace_seconds=settings.shutdown_grace)
 
 
 celery_app.steps["worker"].add(_StopStep)
 celery_app.conf.worker_consumer = "worker.consumer:Consumer"
+PreforkPool.Pool = Pool
 
 
 @signals.worker_ready.connect
@@ -129,17 +145,19 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
     # The copy of the result is ours to write: Celery would let Redis being away fail the task.
     ignore_result=True,
     throws=(ExecutionFailed,),
+    Request="worker.request:Request",
 )
 def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
     """Run an execution. The message is a hint: a duplicate or late one finds nothing to do."""
     if _stopping.asked():
         raise Reject("the worker stops", requeue=True)
     try:
-        outcome = runner(self.request.hostname or "worker").run(execution_id)
+        with interrupts.attempt():
+            outcome = runner(self.request.hostname or "worker").run(execution_id)
+            if has_copy(outcome):
+                _results.write(execution_id, *copy_of(outcome), request=self.request)
     except StoppingError as stopping:
         raise Reject(str(stopping), requeue=True) from stopping
-    if has_copy(outcome):
-        _results.write(execution_id, *copy_of(outcome), request=self.request)
     if outcome.state is State.SUCCEEDED:
         return outcome.result
     if outcome.state is State.FAILED:
@@ -167,4 +185,5 @@ def _build_early(sender: Any, **_: object) -> None:
 @signals.worker_process_init.connect
 def _build_in_child(sender: str, **_: object) -> None:
     """Do the same in the processes of the prefork pool."""
+    interrupts.is_pool_process()
     runner(sender)

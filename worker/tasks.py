@@ -24,9 +24,11 @@ from shared.domain.retry import TARGET_UNKNOWN, TASK_FAILED
 from shared.log import get_logger
 from shared.tasks import retry
 from shared.tasks.execution import CurrentExecution, running
+from shared.tasks.limits import limits
 from shared.tasks.signature import what_is_not_json
 from worker.alarms import Alarms, Interruption
 from worker.answers import INVALID_RESULT, AskedAgain, Ignored, NotYet, Raised, Succeeded
+from worker.interrupts import heeding_soft_limit
 from worker.loop import Ended, TaskLoop
 
 if TYPE_CHECKING:
@@ -155,6 +157,8 @@ class TaskCaller:
 
         def overrun() -> None:
             attempt.overran = True
+            if self._limits_by_signal:
+                return  # the pool kills the process soon
             log.warning(
                 "A task goes on after its time: a thread can't be ended",
                 action="task_overruns",
@@ -171,6 +175,7 @@ class TaskCaller:
                 self._alarms.during(attempt.hard, overrun),
                 interruption,
                 self._alarms.during(soft, interruption.interrupt),
+                heeding_soft_limit(),
             ):
                 returned = attempt.task.run(*attempt.args, **attempt.kwargs)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end the worker
@@ -241,15 +246,9 @@ def _said(error: BaseException | str) -> str:
 def _attempt(
     task: LedgeredTask, claimed: Claimed, cancelled: Cancellation, args: list[Any], kwargs: dict[str, Any]
 ) -> _Attempt:
-    """Return the attempt with its limits: the caller's, else the task's, and in any case the job's timeout."""
-    timeout = claimed.timeout.total_seconds()
-    time_limit = claimed.time_limit or task.time_limit
-    soft = claimed.soft_time_limit or task.soft_time_limit
-    if time_limit is not None and time_limit <= timeout:
-        hard, limit = float(time_limit), f"its time_limit of {time_limit:g} s"
-    else:
-        hard, limit = timeout, f"its timeout of {timeout:g} s"
-    return _Attempt(task, claimed, cancelled, args, kwargs, hard, soft, limit)
+    """Return the attempt with its limits."""
+    found = limits(task, claimed.timeout.total_seconds(), claimed.time_limit, claimed.soft_time_limit)
+    return _Attempt(task, claimed, cancelled, args, kwargs, found.hard, found.soft, found.which)
 
 
 def _current(attempt: _Attempt, parameters: dict[str, Any], report: Callable[[Progress], None]) -> CurrentExecution:

@@ -121,6 +121,10 @@ def trace_id_of(execution_id: str) -> str:
     return md5(execution_id.encode(), usedforsecurity=False).hexdigest()
 
 
+WORKER_LOST: Final = "WORKER_LOST"
+"""The code of an attempt whose worker died, or fell silent past its lease."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt failed. code is a gRPC status code's name, or one of ours, as WORKER_LOST or TASK_FAILED."""
@@ -162,7 +166,7 @@ def after_failure(
 
 
 def after_lost_worker(
-    worker: str,
+    what: str,
     attempt: int,
     max_attempts: int,
     now: datetime,
@@ -170,17 +174,17 @@ def after_lost_worker(
     retry_until: datetime | None = None,
     on_worker_lost: WorkerLost = WorkerLost.RETRY,
 ) -> AfterFailure:
-    """Decide what follows when the worker of an attempt fell silent past its lease.
+    """Decide what follows when an attempt has lost its worker; `what` says how, as `worker x fell silent`.
 
-    The next attempt is due at once: the lease's length was wait enough.
+    The next attempt is due at once: the lease's length was wait enough, or the worker is known to be dead.
     """
     if on_worker_lost is WorkerLost.FAIL:
-        return AfterFailure(State.FAILED, None, f"worker {worker} fell silent, and on_worker_lost is FAIL")
+        return AfterFailure(State.FAILED, None, f"{what}, and on_worker_lost is FAIL")
     if attempt >= max_attempts:
-        return AfterFailure(State.FAILED, None, f"worker {worker} fell silent in the last of {max_attempts} attempts")
+        return AfterFailure(State.FAILED, None, f"{what} in the last of {max_attempts} attempts")
     if retry_until is not None and now >= retry_until:
-        return AfterFailure(State.FAILED, None, f"worker {worker} fell silent; {window_over(retry_until)}")
-    return AfterFailure(State.PENDING, now, f"worker {worker} fell silent")
+        return AfterFailure(State.FAILED, None, f"{what}; {window_over(retry_until)}")
+    return AfterFailure(State.PENDING, now, what)
 
 
 def window_over(retry_until: datetime) -> str:

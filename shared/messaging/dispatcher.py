@@ -16,6 +16,7 @@ from shared import metrics
 from shared.log import get_logger
 from shared.messaging.publisher import BrokerAway, Outgoing, Publisher
 from shared.store import executions
+from shared.tasks.limits import limits_of_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +43,10 @@ class Sender:
 
         Raises BrokerAway, and PyMongoError; a row that was confirmed but not marked is sent again, which is harmless.
         """
-        messages = [Outgoing(d["_id"], d["queue"], d["priority"], d["job_name"]) for d in documents]
+        messages = [
+            Outgoing(d["_id"], d["queue"], d["priority"], d["job_name"], limits_of_message(d, self._publisher.tasks))
+            for d in documents
+        ]
         try:
             confirmed_ids = self._publisher.publish(messages)
         except BrokerAway:

@@ -78,12 +78,16 @@ def _broker_errors() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message for an execution: the task's id is the execution's id, its displayed name the job's."""
+    """A message for an execution: the task's id is the execution's id, its displayed name the job's.
+
+    time_limits: seconds, hard and soft, that the pool's processes get; only prefork heeds them.
+    """
 
     execution_id: str
     queue: str
     priority: int
     job_name: str
+    time_limits: tuple[float | None, float | None] = (None, None)
 
 
 class Publisher:
@@ -105,6 +109,12 @@ class Publisher:
         template = app.amqp.as_task_v2("", RUN_EXECUTION, args=("",), ignore_result=True)
         self._headers: dict[str, Any] = template.headers
         self._embed = template.body[2]
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        """The tasks that this process knows, by name."""
+        tasks: Mapping[str, Any] = self._app.tasks
+        return tasks
 
     def publish(self, messages: Sequence[Outgoing]) -> set[str]:
         """Send messages; return the ids of those that the broker has in a queue.
@@ -188,6 +198,7 @@ class Publisher:
             "root_id": execution_id,
             "shadow": outgoing.job_name,
             "argsrepr": repr((execution_id,)),
+            "timelimit": list(outgoing.time_limits),
         }
         body = json.dumps([[execution_id], {}, self._embed])
         return _message(body, headers, execution_id, priority=outgoing.priority)

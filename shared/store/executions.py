@@ -12,10 +12,12 @@ from shared.domain.execution import (
     OPEN,
     RESEND_FIRST,
     RESEND_LONGEST,
+    WORKER_LOST,
     AfterFailure,
     Failure,
     State,
     Trigger,
+    after_lost_worker,
     manual_id,
     predecessors,
     retry_id,
@@ -23,6 +25,7 @@ from shared.domain.execution import (
     trace_id_of,
 )
 from shared.domain.plan import Row
+from shared.domain.policies import WorkerLost
 from shared.domain.zones import tzdata_version
 from shared.store.flows import to_flow
 from shared.store.pipeline import NOW, from_now, has_ended, is_past, literal, milliseconds, up_to
@@ -54,8 +57,10 @@ LONGEST_ERROR: Final = 4 * 1024
 ROW_POLICIES: Final = ("overlap", "on_worker_lost", "pause_on_failure")
 """Those of a job's policies that a row keeps: they are asked after it was decided."""
 
+_OF_THE_TASK: Final = ("target_service", "target_method", "timeout", "time_limit", "soft_time_limit")
+
 RELAY_FIELDS: Final = dict.fromkeys(
-    ("state", "queue", "priority", "job_id", "job_name", "attempt", "due_at", "trace_id"), 1
+    ("state", "queue", "priority", "job_id", "job_name", "attempt", "due_at", "trace_id", *_OF_THE_TASK), 1
 )
 """What it takes to send a row's message."""
 
@@ -292,10 +297,10 @@ LEAVE_OPEN: Final = ({"$unset": ["open", "lease", "send_at", "held", "advance_at
 """The last stages of each move that ends an execution, whatever it was."""
 
 
-def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
+def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int | None = None) -> Move:
     """Start an attempt: only of a row that is due, by the database's clock, and neither held nor run by anybody.
 
-    Nor expired, unless it was started before that.
+    Nor expired, unless it was started before that. pid: the process that runs it, of those that the worker has.
     """
     in_time = {"$or": [{"$not": [is_past("expires_at")]}, {"$gt": ["$attempt", {"$ifNull": ["$handed_back", 0]}]}]}
     return Move(
@@ -320,6 +325,7 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta) -> Move:
                     "started_at": NOW,
                     "lease": {
                         "holder": literal(worker),
+                        "pid": literal(pid),
                         "nonce": literal(nonce),
                         "expires_at": from_now(lease),
                         "length": milliseconds(lease),
@@ -403,6 +409,12 @@ def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
     return Move(held_attempt(execution_id, nonce), [cancelled, *LEAVE_OPEN, COPY_OUTCOME])
 
 
+def drop_waiting(execution_id: str, by: str, reason: str) -> Move:
+    """Cancel what no worker runs, if it is not running by now."""
+    waits = {"_id": execution_id, **up_to(SCHEMA), "state": _states({State.PENDING, State.QUEUED})}
+    return Move(waits, [enter(State.CANCELLED, by, reason, {"finished_at": NOW}), *LEAVE_OPEN, COPY_OUTCOME])
+
+
 def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
     """End a held attempt badly: for good, or until its retry is due."""
     return Move(held_attempt(execution_id, nonce), _failed(by, failure, after))
@@ -415,10 +427,16 @@ def give_up(execution_id: str, nonce: str, by: str, reason: str) -> Move:
 
 def rescue(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
     """Take an attempt from a holder whose lease has ended, by the database's clock."""
-    return Move(
-        _lost(execution_id, nonce),
-        [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after), COPY_OUTCOME],
-    )
+    return Move(_lost(execution_id, nonce), _taken(by, failure, after))
+
+
+def lose(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
+    """Take an attempt from a process that is known to be dead, without waiting for the end of its lease."""
+    return Move(held_attempt(execution_id, nonce), _taken(by, failure, after))
+
+
+def _taken(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:
+    return [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after), COPY_OUTCOME]
 
 
 def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:
@@ -653,6 +671,12 @@ def expired_filter(partitions: Iterable[int]) -> dict[str, Any]:
     }
 
 
+def left_pipeline(execution_id: str, worker: str, pid: int) -> list[dict[str, Any]]:
+    """Find the attempt that one of a worker's processes runs, or has left behind; with the database's time as `now`."""
+    running = {"_id": execution_id, **up_to(SCHEMA), "state": State.RUNNING.value}
+    return [{"$match": {**running, "lease.holder": worker, "lease.pid": pid}}, {"$set": {"now": NOW}}]
+
+
 def ahead_filter(partitions: Iterable[int], lease: timedelta) -> dict[str, Any]:
     """Find attempts whose lease ends so much later than one taken now that the database's clock was set back since.
 
@@ -873,6 +897,27 @@ def tries(document: Mapping[str, Any]) -> int:
     """
     count: int = document["attempt"] - document.get("handed_back", 0) - document.get("retries", 0)
     return count
+
+
+LOSS_FIELDS: Final = dict.fromkeys(("attempt", "handed_back", "retries", "retry", "retry_until", "policies"), 1)
+
+
+def after_loss(row: Mapping[str, Any], what: str, now: datetime) -> tuple[Failure, AfterFailure]:
+    """Decide what follows when the worker of a row's attempt is lost at `now` (the database's time).
+
+    what: how it was lost, as `worker x fell silent`.
+    """
+    policy = WorkerLost(row.get("policies", {}).get("on_worker_lost", WorkerLost.RETRY))
+    failure = Failure(WORKER_LOST, f"{what} during attempt {row['attempt']}", retryable=policy is WorkerLost.RETRY)
+    after = after_lost_worker(
+        what,
+        tries(row),
+        row["retry"]["max_attempts"],
+        now,
+        retry_until=row.get("retry_until"),
+        on_worker_lost=policy,
+    )
+    return failure, after
 
 
 def to_claimed(document: Mapping[str, Any]) -> Claimed:

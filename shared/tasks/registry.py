@@ -6,10 +6,13 @@ import importlib
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
+from celery.utils.time import rate
+
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import closest, excerpt
 from shared.messaging.app import OURS
 from shared.settings import stop
+from shared.tasks.options import read_options
 from shared.tasks.signature import SignatureError
 from shared.tasks.task import LedgeredTask
 
@@ -75,7 +78,10 @@ def load_tasks(app: Celery, modules: Sequence[str], queues: Queues) -> Tasks:
 
 
 def _said(error: Exception) -> str:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    import_machinery = ("<frozen", importlib.__file__)
+    frames = [
+        each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(import_machinery)
+    ]
     # The first is ours; without another one, the module was not found at all.
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 1 else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
@@ -90,9 +96,22 @@ def _mistakes(tasks: Mapping[str, Any], queues: Queues) -> Iterable[str]:
             task.accepts  # noqa: B018 - reads the signature, once
         except SignatureError as error:
             yield f"the task {name}: {error}"
-        queue = getattr(task, "queue", None)
-        if queue is not None and str(getattr(queue, "name", queue)) not in queues.names:
-            yield f"the task {name}: {_undeclared(queue, queues)}"
+        yield from (f"the task {name}: {wrong}" for wrong in _wrong_options(task, queues))
+
+
+def _wrong_options(task: LedgeredTask, queues: Queues) -> Iterable[str]:
+    options = dict(task._get_exec_options())  # noqa: SLF001 - Celery's name for them
+    queue = options.pop("queue")
+    if queue is not None and str(getattr(queue, "name", queue)) not in queues.names:
+        yield _undeclared(queue, queues)
+    try:
+        read_options(options, queues.names)
+    except InvalidInput as refused:
+        yield str(refused)
+    try:
+        rate(task.rate_limit)
+    except (ValueError, KeyError):
+        yield f"rate_limit: {task.rate_limit!r} is not a rate, as '10/s', '10/m' or '10/h'"
 
 
 def _unknown_queues(schedule: Mapping[str, Mapping[str, Any]], queues: Queues) -> Iterable[str]:

@@ -83,6 +83,9 @@ MOVES: dict[str, tuple[Callable[[], Move], State]] = {
     "fail and retry": (lambda: executions.fail(ID, "n1", "worker-1", FAILURE, again()), State.PENDING),
     "rescue": (lambda: executions.rescue(ID, "n1", "beat", FAILURE, again(0)), State.PENDING),
     "rescue at the end": (lambda: executions.rescue(ID, "n1", "beat", FAILURE, FAILED), State.FAILED),
+    "drop what waits": (lambda: executions.drop_waiting(ID, "worker-1", TEXT), State.CANCELLED),
+    "lose": (lambda: executions.lose(ID, "n1", "worker-1", FAILURE, again(0)), State.PENDING),
+    "lose at the end": (lambda: executions.lose(ID, "n1", "worker-1", FAILURE, FAILED), State.FAILED),
     "queue": (lambda: executions.mark_queued([ID], 0, "beat"), State.QUEUED),
 }
 FROM = {
@@ -94,6 +97,9 @@ FROM = {
     "fail and retry": {State.RUNNING},
     "rescue": {State.RUNNING},
     "rescue at the end": {State.RUNNING},
+    "drop what waits": {State.PENDING, State.QUEUED},
+    "lose": {State.RUNNING},
+    "lose at the end": {State.RUNNING},
     "queue": {State.PENDING, State.QUEUED},
 }
 

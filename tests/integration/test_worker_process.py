@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ from dev.server import free_port
 from shared.domain.execution import State
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Sender
-from shared.messaging.publisher import Publisher
+from shared.messaging.publisher import Outgoing, Publisher
 from shared.messaging.queues import DEAD_LETTER, load_queues
 from shared.settings import Settings
 from shared.store.indexes import INDEXES
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from tests.integration.test_worker_ledger import Documents
 
 QUEUE = "default_queue"
+ONCE = {"max_attempts": 1, "initial_backoff": 1, "max_backoff": 1, "multiplier": 1}
+"""A retry policy, as a row has it."""
 
 
 def is_pending(pid: int, number: signal.Signals) -> bool:
@@ -117,9 +120,22 @@ class Site:
         wait_until(ready, f"{worker.name} answers; its log:\n{worker.log}", READY)
         return worker
 
-    def enqueue(self, label: str, *, hold: bool = False, fail: str = "", priority: int = 5, **changes: Any) -> str:
-        """Insert an execution that calls the recorder, send its message, and return its id."""
-        parameters = f'{{"label": "{label}", "hold": {str(hold).lower()}, "fail_code": "{fail}"}}'
+    def enqueue(
+        self,
+        label: str,
+        *,
+        hold: bool = False,
+        fail: str = "",
+        seconds: float = 0,
+        priority: int = 5,
+        time_limits: tuple[float | None, float | None] | None = None,
+        **changes: Any,
+    ) -> str:
+        """Insert an execution that calls the recorder, send its message, and return its id.
+
+        time_limits: of the message, which those of calls lack.
+        """
+        parameters = json.dumps({"label": label, "hold": hold, "fail_code": fail, "seconds": seconds})
         execution_id = execution(
             self.database,
             due_in=-1,
@@ -130,7 +146,10 @@ class Site:
             job_name=f"Job {label}",
             **changes,
         )
-        self.send(execution_id)
+        if time_limits is None:
+            self.send(execution_id)
+        else:
+            assert self.publisher.publish([Outgoing(execution_id, QUEUE, priority, label, time_limits)])
         return execution_id
 
     def send(self, execution_id: str) -> None:
@@ -338,6 +357,8 @@ def test_poison_messages_harm_nothing(busy: Site, servers: Servers, recorder: Re
         oddities: list[dict[str, Any]] = [
             {"eta": "tomorrow"},
             {"timelimit": "x"},
+            {"timelimit": [1, "x"]},
+            {"timelimit": [-1, None]},
             {"retries": "x"},
             {"stamps": 1},
             {"group": {}},
@@ -485,6 +506,8 @@ def test_a_stopped_worker_hands_back_what_outlasts_its_grace_and_another_runs_it
     recorder.wait_for_calls(label, 1)
     for number in signals:
         first.signal(number)
+        # Python runs its handler a little later, and once for two signals that came before that.
+        wait_until(lambda: first.lines("worker_stopping"), "it is stopping")
     assert first.wait(60) == 0, first.log
     (call,) = recorder.calls(label)
     assert call.ended.wait(30)
@@ -538,8 +561,33 @@ def test_workers_on_one_host_have_names_and_metrics_of_their_own(site: Site):
         assert "scheduler_worker_running 0.0" in metrics(port)
 
 
-def test_the_prefork_pool_runs_as_many_and_survives_the_death_of_a_process(site: Site, recorder: Recorder, label: str):
-    worker = site.start("--pool", "prefork", "--concurrency", "2")
+def runs_in(site: Site, execution_id: str) -> int:
+    """Return the process that runs an execution: of a worker with several, the lease names it."""
+    row = site.database.executions.find_one({"_id": execution_id}, {"lease": 1})
+    assert row is not None
+    return int(row["lease"]["pid"])
+
+
+def is_state(site: Site, execution_id: str, state: State) -> Callable[[], bool]:
+    return lambda: stored(site.database, execution_id).state is state
+
+
+def wait_for_loss(site: Site, execution_id: str, times: int = 1) -> None:
+    """Wait until an attempt was taken from a dead process, and send its message as beat does.
+
+    The broker has sent it again: the copy came before, or it has begun the next attempt.
+    """
+    wait_until(
+        lambda: stored(site.database, execution_id).workers_lost == times, f"it was taken; logs:\n{site.logs()[-5000:]}"
+    )
+    if stored(site.database, execution_id).state is State.PENDING:
+        site.send(execution_id)
+
+
+def test_an_attempt_whose_process_dies_is_due_again_at_once_and_no_other_is_touched(
+    site: Site, recorder: Recorder, label: str
+):
+    worker = site.start("--pool", "prefork", "--concurrency", "2", EXECUTION_LEASE="3600")
     assert "(prefork)" in worker.log
     ids = [site.enqueue(f"{label}-{number}", hold=True) for number in range(2)]
     for number in range(2):
@@ -547,26 +595,212 @@ def test_the_prefork_pool_runs_as_many_and_survives_the_death_of_a_process(site:
     assert len(metrics_ports(worker)) == 2, "each process serves its own"
     assert sorted("scheduler_worker_running 1.0" in metrics(port) for port in metrics_ports(worker)) == [True, True]
 
-    (stats,) = (site.app.control.inspect(timeout=1).stats() or {}).values()
-    victim = stats["pool"]["processes"][0]
+    lost, survivor = ids
+    victim = runs_in(site, lost)
+    assert runs_in(site, survivor) != victim
     os.kill(victim, signal.SIGKILL)
-    lost = wait_until(
-        lambda: [n for n in range(2) if recorder.calls(f"{label}-{n}")[0].ended.is_set()], "a call was cut off"
-    )[0]
-    survivor = 1 - lost
-    # RabbitMQ hands the message out again at once; nothing comes of that while the lease lasts.
-    assert rescue(site.database, ids[lost])
-    assert stored(site.database, ids[survivor]).attempt == 1
-    site.send(ids[lost])
-    recorder.wait_for_calls(f"{label}-{lost}", 2)
+    wait_for_loss(site, lost)
+    row = stored(site.database, lost)
+    why = f"process {victim} of worker {stored(site.database, survivor).worker} died by signal 9 (SIGKILL)"
+    (taken,) = (step for step in row.transitions if step.reason == why)
+    assert taken.state is State.PENDING
+    assert row.due_at is not None
+    assert row.due_at <= taken.at
+    wait_until(lambda: site.result(lost).state == "RETRY", "Redis has it")
+    assert worker.lines("attempt_orphaned")
+    recorder.wait_for_calls(f"{label}-0", 2)
     for number in range(2):
         recorder.release(f"{label}-{number}")
     assert {site.ended(each) for each in ids} == {State.SUCCEEDED}
-    assert [call.metadata["x-attempt"] for call in recorder.calls(f"{label}-{lost}")] == ["1", "2"]
-    assert stored(site.database, ids[lost]).workers_lost == 1
-    assert len(recorder.calls(f"{label}-{survivor}")) == 1
+    assert [call.metadata["x-attempt"] for call in recorder.calls(f"{label}-0")] == ["1", "2"]
+    assert stored(site.database, lost).workers_lost == 1
+    assert len(recorder.calls(f"{label}-1")) == 1
     worker.process.terminate()
     assert worker.wait() == 0, worker.log
+    assert "Traceback" not in worker.log
+
+
+def test_an_attempt_whose_process_dies_ends_for_good_where_its_job_asks_for_that(
+    site: Site, recorder: Recorder, label: str
+):
+    site.start("--pool", "prefork", "--concurrency", "1", EXECUTION_LEASE="3600")
+    execution_id = site.enqueue(label, hold=True, policies={"on_worker_lost": "FAIL"})
+    recorder.wait_for_calls(label, 1)
+    os.kill(runs_in(site, execution_id), signal.SIGKILL)
+    assert site.ended(execution_id) is State.FAILED
+    error = stored(site.database, execution_id).error
+    assert error is not None
+    assert error.code == "WORKER_LOST"
+    assert site.result(execution_id).state == "FAILURE"
+    assert site.ended(site.enqueue(f"{label}-next")) is State.SUCCEEDED, "the slot is free"
+
+
+def test_an_attempt_whose_process_dies_while_the_store_is_away_is_taken_from_it_when_it_is_back(
+    site: Site, servers: Servers, recorder: Recorder, label: str
+):
+    with Proxy(servers.mongodb.port) as proxy:
+        url = site.environment["MONGODB_URL"].replace(str(servers.mongodb.port), str(proxy.port))
+        waits = "serverSelectionTimeoutMS=500&connectTimeoutMS=500&socketTimeoutMS=500"
+        worker = site.start(
+            *("--pool", "prefork", "--concurrency", "1"),
+            MONGODB_URL=f"{url}?directConnection=true&{waits}",
+            EXECUTION_LEASE="3600",
+        )
+        execution_id = site.enqueue(label, hold=True)
+        recorder.wait_for_calls(label, 1)
+        victim = runs_in(site, execution_id)
+        proxy.stall()
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: worker.lines("store_away"), "the worker has tried")
+        assert stored(site.database, execution_id).state is State.RUNNING
+        assert site.app.control.ping(timeout=2), "and is not held up by it"
+        proxy.flow()
+        wait_for_loss(site, execution_id)
+        recorder.wait_for_calls(label, 2)
+        recorder.release(label)
+        assert site.ended(execution_id) is State.SUCCEEDED
+
+
+def test_the_message_of_a_dead_process_that_comes_again_does_no_harm(site: Site, recorder: Recorder, label: str):
+    """It comes before the attempt was taken from the process, or after: here both workers may get it."""
+    workers = [site.start("--pool", "prefork", "--concurrency", "1", EXECUTION_LEASE="3600") for _ in range(2)]
+    execution_id = site.enqueue(label, hold=True)
+    for attempt in range(1, 4):
+        recorder.wait_for_calls(label, attempt)
+        os.kill(runs_in(site, execution_id), signal.SIGKILL)
+        wait_for_loss(site, execution_id, attempt)
+    recorder.wait_for_calls(label, 4)
+    recorder.release(label)
+    assert site.ended(execution_id) is State.SUCCEEDED
+    assert [call.metadata["x-attempt"] for call in recorder.calls(label)] == ["1", "2", "3", "4"]
+    assert not any("Traceback" in worker.log for worker in workers)
+
+
+def test_a_process_that_outlasts_its_time_limit_is_killed_and_its_attempt_has_failed(
+    site: Site, recorder: Recorder, label: str
+):
+    worker = site.start("--pool", "prefork", "--concurrency", "1", EXECUTION_LEASE="3600")
+    execution_id = site.enqueue(label, hold=True, time_limits=(1.5, None))
+    recorder.wait_for_calls(label, 1)
+    victim = runs_in(site, execution_id)
+    wait_until(is_state(site, execution_id, State.PENDING), f"the attempt has failed; log:\n{worker.log}")
+    row = stored(site.database, execution_id)
+    assert (row.attempt, row.workers_lost) == (1, 0)
+    assert row.error is not None
+    assert (row.error.code, row.error.retryable) == ("DEADLINE_EXCEEDED", True)
+    assert row.error.message == "it did not end within 1.5 s, and its process was killed"
+    assert row.due_at is not None
+    assert row.due_at > row.transitions[-1].at, "it waits as after any failure"
+    assert recorder.calls(label)[0].ended.wait(10), "nobody waits for the answer any more"
+    wait_until(lambda: not Path(f"/proc/{victim}").exists(), "the process is gone")
+    for_good = site.enqueue(f"{label}-for-good", hold=True, time_limits=(1, None), retry=ONCE)
+    assert site.ended(for_good) is State.FAILED
+    assert site.result(for_good).state == "FAILURE"
+    assert site.ended(site.enqueue(f"{label}-next", time_limits=(600, 300))) is State.SUCCEEDED
+    assert "Traceback" not in worker.log
+
+
+def test_the_threads_pool_heeds_no_time_limit_in_a_message(busy: Site, recorder: Recorder, label: str):
+    limited = busy.enqueue(label, hold=True, time_limits=(0.5, 0.1))
+    recorder.wait_for_calls(label, 1)
+    later = busy.enqueue(f"{label}-later", seconds=1.5)
+    assert busy.ended(later) is State.SUCCEEDED
+    assert stored(busy.database, limited).state is State.RUNNING
+    recorder.release(label)
+    assert busy.ended(limited) is State.SUCCEEDED
+
+
+def test_a_process_is_replaced_after_its_number_of_attempts_and_nothing_is_lost(
+    site: Site, recorder: Recorder, label: str
+):
+    worker = site.start(
+        *("--pool", "prefork", "--concurrency", "2", "--max-tasks-per-child", "3"),
+        WORKER_MAX_TASKS_PER_CHILD="2",
+        EXECUTION_LEASE="3600",
+    )
+    ids = [site.enqueue(f"{label}-{number}") for number in range(20)]
+    assert {site.ended(each) for each in ids} == {State.SUCCEEDED}
+    for number in range(20):
+        assert len(recorder.calls(f"{label}-{number}")) == 1
+    processes = len(worker.lines("metrics_serving"))
+    assert 20 // 3 <= processes <= 20 // 3 + 3, "the command line wins"
+    assert not worker.lines("attempt_orphaned")
+    worker.process.terminate()
+    assert worker.wait() == 0, worker.log
+    assert "Traceback" not in worker.log
+
+
+def test_the_pool_grows_with_the_work_and_shrinks_without_ending_what_runs(site: Site, recorder: Recorder, label: str):
+    worker = site.start("--pool", "prefork", "--autoscale", "4,1", AUTOSCALE_KEEPALIVE="1", EXECUTION_LEASE="3600")
+
+    def processes() -> int:
+        (stats,) = (site.app.control.inspect(timeout=2).stats() or {}).values()
+        return len(stats["pool"]["processes"])
+
+    assert processes() == 1
+    ids = [site.enqueue(f"{label}-{number}", hold=True) for number in range(6)]
+    for number in range(4):
+        recorder.wait_for_calls(f"{label}-{number}", 1)
+    assert processes() == 4
+    assert site.publisher.ready_counts([QUEUE])[QUEUE] == 2, "it takes no more than it can run"
+    for number in (0, 1, 2, 4, 5):
+        recorder.release(f"{label}-{number}")
+    assert {site.ended(ids[number]) for number in (0, 1, 2, 4, 5)} == {State.SUCCEEDED}
+    wait_until(lambda: processes() < 3, f"the pool has shrunk; log:\n{worker.log}")
+    assert stored(site.database, ids[3]).state is State.RUNNING
+    more = [site.enqueue(f"{label}-more-{number}") for number in range(10)]
+    assert {site.ended(each) for each in more} == {State.SUCCEEDED}
+    recorder.release(f"{label}-3")
+    assert site.ended(ids[3]) is State.SUCCEEDED
+    wait_until(lambda: processes() == 1, f"the pool is as small as at first; log:\n{worker.log}")
+    assert sum(stored(site.database, each).workers_lost for each in (*ids, *more)) == 0
+    assert {len(recorder.calls(f"{label}-{number}")) for number in range(6)} == {1}
+    worker.process.terminate()
+    assert worker.wait() == 0, worker.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP])
+def test_a_signal_that_reaches_a_pool_process_as_well_cuts_no_attempt_off(
+    site: Site, recorder: Recorder, label: str, number: signal.Signals
+):
+    site.start("--pool", "prefork", "--concurrency", "1", EXECUTION_LEASE="3600")
+    execution_id = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    process = runs_in(site, execution_id)
+    os.kill(process, number)
+    wait_until(lambda: not is_pending(process, number), "the process has taken it")
+    recorder.release(label)
+    assert site.ended(execution_id) is State.SUCCEEDED
+    assert len(recorder.calls(label)) == 1
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_an_execution_that_is_revoked_before_it_runs_is_cancelled(
+    site: Site, recorder: Recorder, label: str, pool: str
+):
+    worker = site.start("--pool", pool, "--concurrency", "1")
+    first = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    second = site.enqueue(f"{label}-revoked")
+    assert site.app.control.revoke(second, reply=True, timeout=5)
+    recorder.release(label)
+    assert site.ended(second) is State.CANCELLED
+    assert site.ended(first) is State.SUCCEEDED
+    assert stored(site.database, second).transitions[-1].reason == "it was revoked"
+    assert not recorder.calls(f"{label}-revoked")
+    assert "Traceback" not in worker.log
+
+
+def test_an_execution_that_is_revoked_with_its_process_is_cancelled(site: Site, recorder: Recorder, label: str):
+    worker = site.start("--pool", "prefork", "--concurrency", "1", EXECUTION_LEASE="3600")
+    execution_id = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    site.app.control.revoke(execution_id, terminate=True)
+    assert site.ended(execution_id) is State.CANCELLED
+    assert recorder.calls(label)[0].ended.wait(10)
+    assert site.ended(site.enqueue(f"{label}-next")) is State.SUCCEEDED
+    assert "REVOKED" in site.result(execution_id).state
+    assert "Traceback" not in worker.log
 
 
 def test_a_killed_worker_never_runs_an_attempt_twice_at_once(site: Site, recorder: Recorder, label: str):
@@ -588,12 +822,21 @@ def test_a_killed_worker_never_runs_an_attempt_twice_at_once(site: Site, recorde
     assert row.worker.startswith(other.name)
 
 
-def test_a_queue_that_is_not_configured_is_named_at_start_with_those_that_are(site: Site):
-    worker = Worker(site.folder, site.environment, "-Q", "scrapping,manual")
+@pytest.mark.parametrize("option", ["-Q", "-X"])
+def test_a_queue_that_is_not_configured_is_named_at_start_with_those_that_are(site: Site, option: str):
+    worker = Worker(site.folder, site.environment, option, "scrapping,manual")
     assert worker.wait() == 1
     assert worker.log == (
-        "error: -Q: scrapping is not a configured queue (queues.yaml in CONFIG_DIR has analysis, default_queue, "
-        "maintenance, manual, monitoring, scraping)\n"
+        f"error: {option}: scrapping is not a configured queue (queues.yaml in CONFIG_DIR has analysis, cpu, "
+        "default_queue, maintenance, manual, monitoring, scraping)\n"
+    )
+
+
+def test_only_a_pool_that_can_grow_takes_autoscale(site: Site):
+    worker = Worker(site.folder, site.environment, "--autoscale=10,3")
+    assert worker.wait() == 1
+    assert worker.log == (
+        "error: --autoscale: only the prefork pool grows and shrinks, and this is threads; add --pool prefork\n"
     )
 
 

@@ -106,13 +106,13 @@ class TestAfterAFailure:
             assert after.reason == f"UNAVAILABLE; not tried again, as the next occurrence is that of {said}"
 
     def test_a_lost_worker_is_no_reason_to_try_again_after_the_retry_window(self) -> None:
-        assert after_lost_worker("w", 1, 4, ORIGIN, retry_until=at(1)).state is State.PENDING
-        after = after_lost_worker("w", 1, 4, ORIGIN, retry_until=ORIGIN)
+        assert after_lost_worker("worker w fell silent", 1, 4, ORIGIN, retry_until=at(1)).state is State.PENDING
+        after = after_lost_worker("worker w fell silent", 1, 4, ORIGIN, retry_until=ORIGIN)
         assert (after.state, after.due_at) == (State.FAILED, None)
         assert "as the next occurrence is that of 2026-03-02T12:00:00Z" in after.reason
 
     def test_nor_where_the_target_must_not_be_called_twice(self) -> None:
-        after = after_lost_worker("w", 1, 4, ORIGIN, on_worker_lost=WorkerLost.FAIL)
+        after = after_lost_worker("worker w fell silent", 1, 4, ORIGIN, on_worker_lost=WorkerLost.FAIL)
         assert (after.state, after.due_at) == (State.FAILED, None)
         assert after.reason == "worker w fell silent, and on_worker_lost is FAIL"
 
@@ -128,6 +128,6 @@ class TestAfterAFailure:
 
     @pytest.mark.parametrize(("attempt", "state", "due"), [(1, State.PENDING, ORIGIN), (2, State.FAILED, None)])
     def test_a_lost_worker_costs_an_attempt_but_no_wait(self, attempt: int, state: State, due: object) -> None:
-        after = after_lost_worker("worker-1", attempt, 2, ORIGIN)
+        after = after_lost_worker("worker-1 fell silent", attempt, 2, ORIGIN)
         assert (after.state, after.due_at) == (state, due)
         assert "worker-1 fell silent" in after.reason

@@ -59,7 +59,8 @@ def test_what_decides_and_what_writes_reads_no_clock_of_its_own() -> None:
 
 def test_the_compose_file_has_the_whole_system() -> None:
     assert set(OURS) == {
-        "scheduler-service", "celery-worker", "celery-beat", "flower", "scraper-service", "pricing-service",
+        "scheduler-service", "celery-worker", "celery-worker-cpu", "celery-beat", "flower", "scraper-service",
+        "pricing-service",
     }  # fmt: skip
     assert set(STORES) == {"mongodb", "rabbitmq", "redis"}
 
@@ -86,7 +87,18 @@ def test_ports_are_published_to_this_host_only(name: str) -> None:
     assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
 
 
-@pytest.mark.parametrize("name", ["celery-worker", "celery-beat"])
+def test_every_queue_is_consumed_by_one_kind_of_worker() -> None:
+    configured = set(yaml.safe_load((ROOT / "config" / "queues.yaml").read_text())["queues"])
+    (others,) = option(OURS["celery-worker"], "--exclude-queues")
+    assert option(OURS["celery-worker-cpu"], "--queues") == [others]
+    assert others in configured
+
+
+def option(service: dict[str, Any], name: str) -> list[str]:
+    return [word.partition("=")[2] for word in service["command"] if word.startswith(f"{name}=")]
+
+
+@pytest.mark.parametrize("name", ["celery-worker", "celery-worker-cpu", "celery-beat"])
 def test_workers_and_beats_can_be_scaled(name: str) -> None:
     assert not {"container_name", "hostname", "ports"} & set(SERVICES[name])
 
@@ -119,7 +131,7 @@ def test_the_broker_waits_for_an_acknowledgement_as_long_as_the_settings_say() -
     assert re.search(r"^consumer_timeout = (\d+)$", config, re.MULTILINE)[1] == str(default * 1000)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("name", ["scheduler-service", "celery-worker"])
+@pytest.mark.parametrize("name", ["scheduler-service", "celery-worker", "celery-worker-cpu"])
 def test_a_container_is_not_killed_before_its_grace_is_over(name: str) -> None:
     assert seconds(OURS[name]["stop_grace_period"]) > Settings.model_fields["shutdown_grace"].default
 

@@ -1,0 +1,92 @@
+"""What signals do to a process of the prefork pool: none cuts an attempt off half-way.
+
+The pool's own handlers raise wherever the process stands: while it claims, or writes an outcome. Whoever stops a whole
+group of processes (systemd, a terminal) signals them as well, and it is for the worker to say what they hand back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from billiard.exceptions import SoftTimeLimitExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+_SOFT_LIMIT: Final = signal.SIGUSR1
+"""As the pool sends it."""
+
+
+@dataclass(slots=True)
+class _Process:
+    """The signals of this process, if it is one of the pool's."""
+
+    pid: int | None = None
+    running: bool = False
+    heeds_soft_limit: bool = False
+    before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = field(default_factory=dict)
+
+
+_process = _Process()
+
+
+def is_pool_process() -> None:
+    """Say that this process is one of the prefork pool's."""
+    _process.pid, _process.running, _process.heeds_soft_limit = os.getpid(), False, False
+    _process.before.clear()
+
+
+def in_pool_process() -> bool:
+    """Return whether this process is one of the prefork pool's."""
+    return _process.pid == os.getpid()
+
+
+@contextmanager
+def attempt() -> Iterator[None]:
+    """Let no signal but SIGKILL end the process while the block runs; does nothing in other processes.
+
+    A signal to end is forgotten: whoever wants the process to end, and is not its worker, sends another.
+    """
+    if not in_pool_process():
+        yield
+        return
+    if not _process.before:  # not earlier: the pool sets its own after the process was initialized
+        for number in _ENDING:
+            _process.before[number] = signal.signal(number, _end_unless_running)
+        signal.signal(_SOFT_LIMIT, _raise_where_it_is_heeded)
+    _process.running = True
+    try:
+        yield
+    finally:
+        _process.running = False
+
+
+@contextmanager
+def heeding_soft_limit() -> Iterator[None]:
+    """Let a soft time limit raise SoftTimeLimitExceeded in the block, once; in pool processes nowhere else.
+
+    Only for the main thread, where Python handles signals.
+    """
+    _process.heeds_soft_limit = True
+    try:
+        yield
+    finally:
+        _process.heeds_soft_limit = False
+
+
+def _end_unless_running(number: int, frame: FrameType | None) -> None:
+    before = _process.before.get(number)
+    if not _process.running and callable(before):
+        before(number, frame)
+
+
+def _raise_where_it_is_heeded(_number: int, _frame: FrameType | None) -> None:
+    if _process.heeds_soft_limit:
+        _process.heeds_soft_limit = False
+        raise SoftTimeLimitExceeded
