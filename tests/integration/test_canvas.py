@@ -123,6 +123,11 @@ def test_what_follows_is_made_by_the_next_beat_when_one_dies_in_between(office: 
     assert json.loads(office.raw(ids[1])["result"]) == 13
 
 
+def test_what_celery_runs_by_tasks_of_its_own_is_refused(office: Office):  # noqa: F811
+    code = "try: add.chunks([(1, 2)], 1).apply_async()\nexcept NotImplementedError as e: print(json.dumps(str(e)))"
+    assert said(office, code).startswith("celery.starmap: ")
+
+
 def test_code_that_waits_hears_of_what_was_cancelled_before_it_ran(office: Office):  # noqa: F811
     execution_id = office.run(IMPORTS + "print(add.apply_async((1,), countdown=600).id)")
     cancel = executions.cancel(execution_id, "anna", "not needed")

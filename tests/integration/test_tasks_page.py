@@ -1,4 +1,4 @@
-"""docs/tasks.md: its code is run as it stands, in the order of the page, on a server, a beat and a worker."""
+"""docs/tasks.md and docs/canvas.md: their code is run as it stands, on a server, a beat and a worker."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PAGE = (ROOT / "docs" / "tasks.md").read_text()
 EXAMPLE, JOB, CALLS, REPORT = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+TRENDS, CANVAS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "canvas.md").read_text(), re.DOTALL)
 
 
 class Shop:
@@ -38,6 +39,7 @@ class Shop:
         (folder / "app" / "__init__.py").touch()
         (folder / "app" / "tasks.py").write_text(EXAMPLE)
         (folder / "app" / "reports.py").write_text(REPORT)
+        (folder / "app" / "trends.py").write_text(TRENDS)
         self.port = free_port()
         self.environment = {
             **os.environ,
@@ -49,7 +51,7 @@ class Shop:
             "BEAT_METRICS_PORT": str(free_port()),
             "WORKER_METRICS_PORT": str(free_port()),
             "PYTHONPATH": f"{ROOT}:{folder}",
-            "TASK_MODULES": "app.tasks,app.reports",
+            "TASK_MODULES": "app.tasks,app.reports,app.trends",
             "EXTRA_QUEUES": "custom",
             "LOG_FORMAT": "json",
         }
@@ -137,3 +139,11 @@ def test_a_task_tells_what_it_does(shop: Shop):
     call = "from app.reports import write_report\nprint(write_report.delay(['a', 'b']).get(timeout=30))"
     assert succeeded(shop.run(call)) == "{'reports': 2, 'retries': 0}"
     assert '"action": "task_said"' in shop.log("worker")
+
+
+def test_a_canvas_gives_results(shop: Shop):
+    assert succeeded(shop.run(CANVAS)) == "60\n['reddit', 'github', 'news']\n320"
+    database = connect(shop.environment["MONGODB_URL"])
+    linked = {"target_method": "app.trends.process", "result": "180"}
+    wait_until(lambda: database.executions.find_one(linked), "the callback was called with the result")
+    database.client.close()
