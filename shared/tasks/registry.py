@@ -78,10 +78,8 @@ def load_tasks(app: Celery, modules: Sequence[str], queues: Queues) -> Tasks:
 
 
 def _said(error: Exception) -> str:
-    import_machinery = ("<frozen", importlib.__file__)
-    frames = [
-        each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(import_machinery)
-    ]
+    machinery = ("<frozen", importlib.__file__)
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(machinery)]
     # The first is ours; without another one, the module was not found at all.
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 1 else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"

@@ -412,12 +412,21 @@ def test_a_call_says_that_the_ledger_is_away(office: Office):
         ("add.apply_async((1,), task_id='a.b')", "task_id: 'a.b' is not an id"),
         ("add.apply_async((1,), priority=10)", "priority: 10 is not a priority (0-9)"),
         ("add.apply_async((1,), countdwn=10)", "countdwn: there is no such option"),
-        ("add.apply_async((1,), link=tasks.add.s(1))", "link: chains, chords, groups and links of tasks are not"),
     ],
 )
 def test_what_is_wrong_with_a_call_is_said_to_the_caller(office: Office, call: str, said: str):
     code = f"try: tasks.{call}\nexcept Exception as error: print(error)"
     assert office.run(code).startswith(said)
+
+
+def test_the_prefork_pool_runs_them_too(open_office: Callable[[], Office]):
+    office = open_office()
+    office.site.start("--pool", "prefork", "--concurrency", "2")
+    calls = ("add.delay(1)", "again.delay(1)", "auto.delay(1)", "auto_plain.delay(1)", "soft_async.delay()")
+    results = [office.result(office.call(call)).get(timeout=30) for call in calls]
+    assert results == [2, 1, 1, 1, "in time"]
+    inner = office.result(office.call("outer.delay()")).get(timeout=30)
+    assert office.ended(inner).state is State.SUCCEEDED, "a task of a child process calls another"
 
 
 def test_a_worker_stops_although_a_function_does_not(open_office: Callable[[], Office], folder: Path):
