@@ -63,6 +63,10 @@ RULES: Final = {
     "cancel in one write": Rule("a cancel looks at the state in the same write", Size()),
     "retry sees cancel": Rule("a retry is not written where a cancel was asked for", Size()),
     "outbox": Rule("the dead letter is asked for in the write that ends the execution", Size(cancels=0)),
+    "orphan by process": Rule(
+        "what a dead process left is taken from it, and no attempt that another process makes meanwhile",
+        Size(faults=2, cancels=0),
+    ),
     "hand back last": Rule("a stopping worker hands back only when its call has ended", Size()),
 }
 
@@ -105,6 +109,8 @@ class World(NamedTuple):
     """Confirmed messages that the row does not tell of yet."""
     rescues: frozenset[tuple[int, int]] = frozenset()
     """(nonce, attempt) that some rescuer has found expired."""
+    orphans: frozenset[int] = frozenset()
+    """Nonces of dead processes, whose parent is about to look what they left."""
     cancels: frozenset[str] = frozenset()
     """States in which some client saw the row that it is to cancel; only if it looks first."""
     late_claims: frozenset[int] = frozenset()
@@ -187,6 +193,14 @@ class Running:
                 after = self._failed(row, final=final)
                 rescued = rescued._replace(row=after._replace(due=True))
             yield Step(f"a rescuer takes attempt {attempt}", rescued)
+        for nonce in world.orphans:
+            taken = world._replace(orphans=world.orphans - {nonce})
+            if row.state == RUNNING and (nonce == row.nonce or broken == "orphan by process"):
+                if any(w.nonce == row.nonce for w in keepers):
+                    taken = taken._replace(fault="an attempt was taken from a process that is alive")
+                final = self._size.lost == "FAIL" or row.attempt - row.handed_back >= self._size.attempts
+                taken = taken._replace(row=self._failed(row, final=final)._replace(due=True))
+            yield Step("the parent of a dead process takes what that left", taken)
 
     def _client(self, world: World) -> Iterator[Step[World]]:
         row, cancels = world.row, self._size.cancels
@@ -247,6 +261,7 @@ class Running:
             # The broker gives its message to another.
             again = failing._replace(messages=min(MOST_MESSAGES, world.messages + 1))
             yield "dies", again, None, True
+            yield "dies, and its parent sees it", again._replace(orphans=world.orphans | {worker.nonce}), None, True
             if worker.link == "well" and worker.doing == "calls":
                 yield "stalls", failing, worker._replace(link="stalled"), True
                 yield "is cut off from the store", failing, worker._replace(link="cut"), True
