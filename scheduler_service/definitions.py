@@ -56,7 +56,7 @@ class Definitions:
             # In a thread, as the target's check: megabytes of JSON are written to be measured.
             definition = await asyncio.to_thread(define, draft, self.defaults, now)
         except InvalidInput as refused:
-            violations += refused.violations
+            violations += _beside(found, refused.violations)
         if with_target:
             try:
                 await self._check_target(draft, with_parameters=not any(map(_of_parameters, violations)))
@@ -119,6 +119,13 @@ class Definitions:
                 " others skip; BUFFER_ALL runs them one after another"
             )
         return said
+
+
+def _beside(found: Iterable[Violation], violations: Iterable[Violation]) -> list[Violation]:
+    """Return violations without that a job whose workflow could not be read has no target: it was to have none."""
+    if any(wrong.field.startswith("workflow") for wrong in found):
+        return [wrong for wrong in violations if wrong.field not in {"target_service", "target_method"}]
+    return list(violations)
 
 
 def _of_parameters(violation: Violation) -> bool:

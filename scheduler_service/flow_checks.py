@@ -18,7 +18,7 @@ from shared.expressions import (
     parse_template,
     roots,
 )
-from shared.flow_expressions import INDEX, ITEM, Calls, condition_of
+from shared.flow_expressions import INDEX, ITEM, Calls, condition_of, steps_taken_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,9 +61,15 @@ class FlowChecks:
 
     def _step(self, workflow: Workflow, number: int, step: Step) -> Iterator[Violation]:
         before = workflow.before(step.name)
-        steps = {earlier.name: self._outcome(earlier) for earlier in workflow.steps if earlier.name in before}
+        steps: dict[str, Kind | None] = {
+            earlier.name: self._outcome(earlier) for earlier in workflow.steps if earlier.name in before
+        }
         known: dict[str, Kind | None] = {"execution": _EXECUTION}
         found: list[Violation] = []
+        for other in sorted(_taken_from(step) & {each.name for each in workflow.steps} - before - {step.name}):
+            said = f"its expressions take from the step {other}, which it does not come after"
+            found.append(Violation("after", said))
+            steps[other] = None
         try:
             if (condition := condition_of(step)) is not None:
                 condition.check(roots(known, steps))
@@ -181,13 +187,18 @@ class FlowChecks:
         execution = {"execution": {"id": "1", "job_id": "1", "nominal_time": "2030-01-01T00:00:00Z"}}
         said = 0
         for index, item in enumerate(items):
+            where = f"fan_out.items[{index}]"
             try:
                 parameters, _ = calls.make(index, item, execution)
-            except SchedulerError as wrong:
-                found = [Violation(f"fan_out.items[{index}]", str(wrong))]
+            except InvalidInput as refused:
+                found = [
+                    wrong if wrong.field == where else Violation(where, str(wrong)) for wrong in refused.violations
+                ]
+            except SchedulerError as refused:
+                found = [Violation(where, str(refused))]
             else:
                 found = [
-                    replace(wrong, field=f"{wrong.field} of fan_out.items[{index}]")
+                    replace(wrong, field=f"{wrong.field} of {where}")
                     for wrong in self._fits(of.target_service, of.target_method, parameters)
                 ]
             yield from found
@@ -195,3 +206,10 @@ class FlowChecks:
             if said == _MOST_ITEMS_SAID:
                 yield Violation("fan_out.items", f"those after {index} were not looked at")
                 return
+
+
+def _taken_from(step: Step) -> frozenset[str]:
+    try:
+        return steps_taken_from(step)
+    except InvalidInput:
+        return frozenset()  # said where the expressions are checked

@@ -100,12 +100,13 @@ class FanOut:
         if not 0 <= self.max_parallel <= MOST_ITEMS:
             said = f"{self.max_parallel} is not a number of executions (0-{MOST_ITEMS:,}; 0 means no limit)"
             yield Violation("fan_out.max_parallel", said)
-        if self.failure_policy is FailurePolicy.AT_LEAST and not 0 < self.min_succeeded <= MOST_ITEMS:
-            said = f"{self.min_succeeded} is not a number of items (1-{MOST_ITEMS:,}), as AT_LEAST needs it"
-            yield Violation("fan_out.min_succeeded", said)
-        if self.items is not None and len(self.items) < self.min_succeeded <= MOST_ITEMS:
-            said = f"of {len(self.items):,} items {self.min_succeeded:,} can't succeed"
-            yield Violation("fan_out.min_succeeded", said)
+        if self.failure_policy is FailurePolicy.AT_LEAST:
+            if not 0 < self.min_succeeded <= MOST_ITEMS:
+                said = f"{self.min_succeeded} is not a number of items (1-{MOST_ITEMS:,}), as AT_LEAST needs it"
+                yield Violation("fan_out.min_succeeded", said)
+            elif self.items is not None and len(self.items) < self.min_succeeded:
+                said = f"of {len(self.items):,} items {self.min_succeeded:,} can't succeed"
+                yield Violation("fan_out.min_succeeded", said)
         if self.failure_policy is FailurePolicy.SHARE and not 0 < self.min_share <= 1:
             said = f"{self.min_share:g} is not a share (more than 0, at most 1), as SHARE needs it"
             yield Violation("fan_out.min_share", said)
