@@ -120,7 +120,13 @@ def manual_document(
 ) -> dict[str, Any]:
     """Return the document of a run by hand, asked for at `now`; token is a ULID, or made from the request id."""
     document = _asked_for(job, manual_id(job["uid"], token), trace_id, now, by, "executed by hand")
-    return document | {"trigger": Trigger.MANUAL.value, "nominal_time": now, "queue": queue}
+    document |= {"trigger": Trigger.MANUAL.value, "nominal_time": now, "queue": queue}
+    return document | _parts_queue(document, job["queue"])
+
+
+def _parts_queue(document: Mapping[str, Any], queue: str) -> dict[str, str]:
+    """Return where the parts go of what has some: asked for by hand, it is not they that somebody waits for."""
+    return {"parts_queue": queue} if "flow" in document else {}
 
 
 def retry_document(
@@ -137,6 +143,7 @@ def retry_document(
         "retry_of": ended["_id"],
         "nominal_time": ended["nominal_time"],
         "queue": queue,
+        **_parts_queue(document, ended.get("parts_queue", ended["queue"])),
         **({"reuse": ended["_id"]} if reuse else {}),
     }
 

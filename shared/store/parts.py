@@ -91,7 +91,7 @@ def item(number: int, parameters: Mapping[str, Any], key: str) -> dict[str, Any]
 def item_document(parent: Mapping[str, Any], item: Mapping[str, Any], by: str, *, held: bool) -> dict[str, Any]:
     """Return the row of an item of a fan-out. held: it waits for a slot."""
     number: int = item["n"]
-    job = {name: value for name, value in as_job(parent).items() if name not in {"flow", "context"}}
+    job = _as_job(parent)
     job["parameters"] = json.dumps(item["p"], ensure_ascii=False, allow_nan=False)
     document = _part(parent, job, f"{number:05}", by) | {
         "number": number,
@@ -137,12 +137,11 @@ def step_document(
     context: JSON of what its expressions take from. broken: why it can't run; the worker ends it with that. again: the
     id of the execution of an earlier run, of a fan-out of which only what has not succeeded is done.
     """
-    job = as_job(parent) | {
+    job = _as_job(parent) | {
         "target_service": step.target_service,
         "target_method": step.target_method,
         "parameters": json.dumps(step.parameters, ensure_ascii=False, allow_nan=False),
     }
-    del job["flow"]
     if step.queue:
         job["queue"] = step.queue
     if step.priority is not None:
@@ -181,6 +180,12 @@ def skipped_step_document(parent: Mapping[str, Any], step: Step, number: int, by
         "finished_at": now,
         "transitions": [first_transition(State.SKIPPED, now, by, reason)],
     }
+
+
+def _as_job(parent: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a parent says of its job, for a part of it."""
+    job = as_job(parent) | {"queue": parent.get("parts_queue", parent["queue"])}
+    return {name: value for name, value in job.items() if name not in {"flow", "context"}}
 
 
 def _part(parent: Mapping[str, Any], job: Mapping[str, Any], name: str, by: str) -> dict[str, Any]:
@@ -291,7 +296,7 @@ WHOLE_FIELDS: Final = dict.fromkeys(
     (
         "job_id", "job_uid", "job_name", "job_revision", "job_type", "partition", "nominal_time", "target_service",
         "target_method", "parameters", "queue", "priority", "timeout", "retry", "retry_until", "policies", "trace_id",
-        "flow", "total", "expanded", "carried", "signals", "cancel",
+        "parts_queue", "flow", "total", "expanded", "carried", "signals", "cancel",
     ),
     1,
 )  # fmt: skip

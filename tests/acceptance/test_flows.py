@@ -74,6 +74,8 @@ def test_a_fan_out_calls_its_target_once_for_each_item_and_ends_when_all_have(
     found = parts(stub, whole.execution_id)
     assert {name: part.part_key for name, part in found.items()} == {"0": "a", "1": "b", "2": "c"}
     assert {part.parent_execution_id for part in found.values()} == {whole.execution_id}
+    # Asked for by hand it does not wait behind others, but its parts are no more urgent than ever.
+    assert (whole.queue, {part.queue for part in found.values()}) == ("manual", {"default_queue"})
 
 
 def test_a_retry_of_a_fan_out_runs_what_has_not_succeeded(stub: SchedulerServiceStub, recorder: Recorder, label: str):

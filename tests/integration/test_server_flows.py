@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"workflow": {"steps": [step("a", queue="nowhere", priority=99)]}},
         {
             "workflow.steps[0].queue": (
-                "'nowhere' is not a configured queue (analysis, default_queue, maintenance, manual, monitoring,"
+                "'nowhere' is not a configured queue (analysis, cpu, default_queue, maintenance, manual, monitoring,"
                 " scraping)"
             ),
             "workflow.steps[0].priority": "99 is not a priority (0-9)",
