@@ -130,6 +130,7 @@ class Running:
         yield from self._relay(world)
         yield from self._broker(world)
         yield from self._store(world)
+        yield from self._parent(world)
         yield from self._client(world)
         may_fail = world.faults < self._size.faults
         failing = world._replace(faults=world.faults + 1)
@@ -175,8 +176,7 @@ class Running:
             arrived = world._replace(late_claims=world.late_claims - {nonce})
             claimed = self._claim(row, nonce)
             yield Step("a claim arrives late", arrived._replace(row=claimed) if claimed else arrived)
-        unfailing = {"well"} if broken == "own clock" else {"well", "cut"}
-        keepers = [w for w in world.workers if w and w.doing in {"calls", "knows"} and w.link in unfailing]
+        keepers = self._keepers(world)
         if row.lease == "valid" and not any(w.nonce == row.nonce for w in keepers):
             yield Step("the lease ends", world._replace(row=row._replace(lease="expired")))
         if row.lease == "expired" and (row.nonce, row.attempt) not in world.rescues:
@@ -193,10 +193,19 @@ class Running:
                 after = self._failed(row, final=final)
                 rescued = rescued._replace(row=after._replace(due=True))
             yield Step(f"a rescuer takes attempt {attempt}", rescued)
+
+    def _keepers(self, world: World) -> list[Worker]:
+        """Return those whose leases do not end."""
+        unfailing = {"well"} if self._size.broken == "own clock" else {"well", "cut"}
+        return [w for w in world.workers if w and w.doing in {"calls", "knows"} and w.link in unfailing]
+
+    def _parent(self, world: World) -> Iterator[Step[World]]:
+        """Who holds a pool of processes sees that one has died, and looks what it left."""
+        row = world.row
         for nonce in world.orphans:
             taken = world._replace(orphans=world.orphans - {nonce})
-            if row.state == RUNNING and (nonce == row.nonce or broken == "orphan by process"):
-                if any(w.nonce == row.nonce for w in keepers):
+            if row.state == RUNNING and (nonce == row.nonce or self._size.broken == "orphan by process"):
+                if any(w.nonce == row.nonce for w in self._keepers(world)):
                     taken = taken._replace(fault="an attempt was taken from a process that is alive")
                 final = self._size.lost == "FAIL" or row.attempt - row.handed_back >= self._size.attempts
                 taken = taken._replace(row=self._failed(row, final=final)._replace(due=True))
