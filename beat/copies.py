@@ -1,7 +1,8 @@
-"""Copies: tell Celery's result backend of executions that no worker's attempt has ended: cancelled, expired, lost."""
+"""Copies: tell Celery's result backend what it has not heard: what was cancelled, expired, lost; or it was away."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import states
@@ -42,8 +43,10 @@ class Copies:
         return copied
 
 
-def _copy_of(row: Mapping[str, Any]) -> tuple[str, ExecutionFailed]:
-    """Return the state and the error, as Celery has them, of what has ended badly."""
+def _copy_of(row: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the state and the result or error, as Celery has them, of what has ended."""
+    if row["state"] == State.SUCCEEDED:
+        return states.SUCCESS, json.loads(row["result"]) if "result" in row else None
     error = row.get("error")
     reasons = [step["reason"] for step in row["transitions"] if step["reason"]]
     said = [f"{error['code']}: {error['message']}"] if error else []

@@ -186,6 +186,11 @@ class Ledger:
 
         return self._persist(lambda tried: write(tried=tried), until=self._stopping.grace_over)
 
+    def lacks_copy(self, execution_id: str) -> None:
+        """Leave it to beat to copy an outcome to Redis, which was away."""
+        move = executions.lacks_copy(execution_id)
+        self._persist(lambda _: self._executions.update_one(move.filter, move.update))
+
     def hand_back(self, claimed: Claimed, reason: str) -> Ended | None:
         """Give an attempt to another worker; see record."""
         return self.record(claimed, executions.hand_back(claimed.execution_id, claimed.nonce, self._worker, reason))

@@ -153,9 +153,10 @@ def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
         raise Reject("the worker stops", requeue=True)
     try:
         with interrupts.attempt():
-            outcome = runner(self.request.hostname or "worker").run(execution_id)
-            if has_copy(outcome):
-                _results.write(execution_id, *copy_of(outcome), request=self.request)
+            ours = runner(self.request.hostname or "worker")
+            outcome = ours.run(execution_id)
+            if has_copy(outcome) and not _results.write(execution_id, *copy_of(outcome), request=self.request):
+                ours.lacks_copy(execution_id)
     except StoppingError as stopping:
         raise Reject(str(stopping), requeue=True) from stopping
     if outcome.state is State.SUCCEEDED:

@@ -81,6 +81,10 @@ class Runner:
             )
             return self._attempt(lease)
 
+    def lacks_copy(self, execution_id: str) -> None:
+        """Leave it to beat to copy an outcome to Redis, which was away. Raises StoppingError as Ledger does."""
+        self._ledger.lacks_copy(execution_id)
+
     def _attempt(self, lease: Lease) -> Outcome:
         claimed = lease.claimed
         cancellation = Cancellation()

@@ -419,6 +419,15 @@ def test_what_is_wrong_with_a_call_is_said_to_the_caller(office: Office, call: s
     assert office.run(code).startswith(said)
 
 
+def test_a_result_that_redis_missed_is_brought_to_it_by_beat(open_office: Callable[[], Office]):
+    office = open_office()
+    office.site.start("--concurrency", "2", CELERY_RESULT_BACKEND=f"redis://127.0.0.1:{free_port()}/0")
+    right, wrong = office.call("add.delay(1)"), office.call("fail.delay('other')")
+    assert office.result(right).get(timeout=30) == 2
+    with pytest.raises(Exception, match="TASK_FAILED: ValueError: other"):
+        office.result(wrong).get(timeout=30)
+
+
 def test_the_prefork_pool_runs_them_too(open_office: Callable[[], Office]):
     office = open_office()
     office.site.start("--pool", "prefork", "--concurrency", "2")
