@@ -44,9 +44,9 @@ def grpcurl() -> Path:
     return installed
 
 
-def readme_blocks(kind: str) -> list[str]:
-    """Return the README's fenced blocks of a kind that call grpcurl, as they stand."""
-    blocks = re.findall(rf"^```{kind}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def commands_of(page: str, kind: str = "sh") -> list[str]:
+    """Return a page's fenced blocks of a kind that call grpcurl, as they stand."""
+    blocks = re.findall(rf"^```{kind}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     return [block for block in blocks if "grpcurl -plaintext" in block]
 
 
@@ -64,7 +64,7 @@ def run(command: str, grpcurl: Path, running: System) -> subprocess.CompletedPro
 
 @pytest.mark.timeout(BUILDING)
 def test_the_readmes_commands_run_in_their_order(running: System, grpcurl: Path):
-    commands = readme_blocks("sh")
+    commands = commands_of("README.md")
     assert len(commands) >= 10
     for command in commands:
         answer = run(command, grpcurl, running)
@@ -74,11 +74,31 @@ def test_the_readmes_commands_run_in_their_order(running: System, grpcurl: Path)
 
 @pytest.mark.timeout(BUILDING)
 def test_the_readmes_example_of_a_refusal_is_what_is_answered(running: System, grpcurl: Path):
-    (example,) = [block for block in readme_blocks("console") if "ERROR:" in block]
+    (example,) = [block for block in commands_of("README.md", "console") if "ERROR:" in block]
     command, _, expected = example.removeprefix("$ ").partition("\n")
     answer = run(command, grpcurl, running)
     assert answer.returncode != 0
     assert (answer.stdout + answer.stderr).startswith(expected.rstrip())
+
+
+@pytest.mark.timeout(BUILDING)
+def test_the_commands_about_fan_outs_and_workflows_run_and_both_succeed(running: System, grpcurl: Path):
+    for command in commands_of("docs/flows.md"):
+        answer = run(command, grpcurl, running)
+        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+    with grpc.insecure_channel(running.address) as channel:
+        client = Reflected(channel)
+        for job_id, parts in {"prices-by-shop": 3, "scrape-then-analyse": 3}.items():
+            (whole,) = wait_until(partial(ended, client, job_id), f"{job_id} has ended", timeout=60)
+            assert whole["state"] == "STATE_SUCCEEDED", whole
+            assert whole["parts"] == {"total": parts, "states": {"SUCCEEDED": parts}}
+
+
+def ended(client: Reflected, job_id: str) -> list[dict[str, Any]]:
+    """Return the runs of a job by hand that have ended."""
+    found = client.call("scheduler.v1.SchedulerService", "ListExecutions", {"job_id": job_id}).get("executions", [])
+    done = ("STATE_SUCCEEDED", "STATE_FAILED", "STATE_CANCELLED")
+    return [each for each in found if each["trigger"] == "TRIGGER_MANUAL" and each["state"] in done]
 
 
 class Reflected:

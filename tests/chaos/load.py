@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import ParseDict
 
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto import scheduler_service_pb2_grpc as pb_grpc
@@ -101,6 +102,8 @@ class Load(Thread):
         self._create("is-refused", {"seconds": "6"}, pb.MAINTENANCE, fail_code="INVALID_ARGUMENT")
         for name, (schedule, seconds, policies) in POLICIES.items():
             self._create(name, schedule, pb.CUSTOM, policies, seconds=seconds)
+        for name, (seconds, flow) in FLOWS.items():
+            self._create_flow(name, {"seconds": str(seconds)}, flow)
         for _ in range(CHURNED):
             self._churned.append(self._new_churned())
 
@@ -179,12 +182,17 @@ class Load(Thread):
         return str(answer.execution_id)
 
     def _cancel(self) -> None:
-        """Cancel a run of a job with long calls: one by hand, which has just begun, or the schedule's latest."""
-        job_id = f"long-{self._random.randrange(LONG)}"
+        """Cancel a run of a job with long calls, or with parts: one by hand, which has just begun, or the latest."""
+        job_id = self._random.choice([*(f"long-{number}" for number in range(LONG)), *FLOWS])
         if self._random.random() < 0.5:
             execution_id = self._execute(job_id)
         else:
-            states = [pb.Execution.STATE_PENDING, pb.Execution.STATE_QUEUED, pb.Execution.STATE_RUNNING]
+            states = [
+                pb.Execution.STATE_PENDING,
+                pb.Execution.STATE_QUEUED,
+                pb.Execution.STATE_RUNNING,
+                pb.Execution.STATE_WAITING,
+            ]
             found = self._ask(self._stub.ListExecutions, pb.ListExecutionsRequest(job_id=job_id, states=states))
             execution_id = found.executions[0].execution_id if found and found.executions else ""
         if not execution_id:
@@ -198,16 +206,17 @@ class Load(Thread):
             self.acknowledged.append(Acknowledged("cancelled", job_id, execution_id, attempt))
 
     def _retry(self) -> None:
-        """Have an execution that failed for good tried anew, as one of its own."""
-        states = [pb.Execution.STATE_FAILED]
-        found = self._ask(self._stub.ListExecutions, pb.ListExecutionsRequest(job_id="is-refused", states=states))
+        """Have an execution that failed for good tried anew, as one of its own; of parts those that failed."""
+        job_id = self._random.choice(("is-refused", *FLOWS))
+        states = [pb.Execution.STATE_FAILED, pb.Execution.STATE_CANCELLED]
+        found = self._ask(self._stub.ListExecutions, pb.ListExecutionsRequest(job_id=job_id, states=states))
         if found is None or not found.executions:
             return
         request = pb.RetryExecutionRequest(
             execution_id=found.executions[0].execution_id, request_id=f"request {self._next()}"
         )
         if answer := self._ask(self._stub.RetryExecution, request):
-            self._note("executed", "is-refused", answer.execution_id)
+            self._note("executed", job_id, answer.execution_id)
 
     def _pause_or_resume(self, job: Churned) -> None:
         if job.paused:
@@ -235,8 +244,6 @@ class Load(Thread):
         policies: pb.Policies | None = None,
         **parameters: object,
     ) -> None:
-        retry = pb.RetryPolicy(max_attempts=5, multiplier=1)
-        retry.initial_backoff.FromTimedelta(timedelta(seconds=0.3))
         request = pb.CreateScheduledJobRequest(
             job_id=job_id,
             name=f"Job {job_id}",
@@ -245,9 +252,21 @@ class Load(Thread):
             target_method="Record",
             parameters={"label": job_id, **parameters},
             schedule_config=_schedule(schedule),
-            retry_policy=retry,
             policies=policies,
         )
+        self._send_creation(request)
+
+    def _create_flow(self, job_id: str, schedule: dict[str, str], flow: dict[str, Any]) -> None:
+        request = pb.CreateScheduledJobRequest(
+            job_id=job_id, name=f"Job {job_id}", job_type=pb.CUSTOM, schedule_config=_schedule(schedule)
+        )
+        self._send_creation(ParseDict(flow, request))
+
+    def _send_creation(self, request: pb.CreateScheduledJobRequest) -> None:
+        job_id = request.job_id
+        retry = pb.RetryPolicy(max_attempts=5, multiplier=1)
+        retry.initial_backoff.FromTimedelta(timedelta(seconds=0.3))
+        request.retry_policy.CopyFrom(retry)
         request.timeout.FromTimedelta(timedelta(seconds=60))
         self._ask(self._stub.CreateScheduledJob, request, grpc.StatusCode.ALREADY_EXISTS)
         self.jobs.append(job_id)
@@ -305,6 +324,87 @@ POLICIES: Final = {
     "fails-when-lost": ({"seconds": "4"}, 3.0, pb.Policies(on_worker_lost=pb.Policies.WORKER_LOST_FAIL)),
 }
 """Jobs with other than the default policies: schedule, seconds of a call, policies."""
+
+_RECORD: Final = {"target_service": "recorder", "target_method": "Record"}
+_ITEM: Final = {
+    "label": "${item.label}",
+    "seconds": 0.1,
+    "fail_code": "${item.code || ''}",
+    "fail_attempts": "${item.attempts || `0`}",
+}
+
+
+def _items(label: str, number: int, **codes: str) -> list[dict[str, Any]]:
+    """Return items of which some fail: those with these numbers, with these codes; for UNAVAILABLE only once."""
+    failing = {int(name.removeprefix("n")): code for name, code in codes.items()}
+    return [
+        {
+            "label": f"{label}-{item}",
+            **({"code": code, "attempts": int(code == "UNAVAILABLE")} if (code := failing.get(item)) else {}),
+        }
+        for item in range(number)
+    ]
+
+
+FLOWS: Final[dict[str, tuple[int, dict[str, Any]]]] = {
+    "fans-out": (
+        4,
+        {
+            **_RECORD,
+            "parameters": _ITEM,
+            "fan_out": {
+                "items": _items("fans-out", 12, n3="INVALID_ARGUMENT", n7="UNAVAILABLE", n11="INVALID_ARGUMENT"),
+                "max_parallel": 3,
+                "failure_policy": "FAILURE_POLICY_SHARE",
+                "min_share": 0.75,
+            },
+        },
+    ),
+    "fans-out-strictly": (
+        7,
+        {
+            **_RECORD,
+            "parameters": _ITEM,
+            "fan_out": {"items": _items("fans-out-strictly", 20, n4="INVALID_ARGUMENT", n9="UNAVAILABLE")},
+        },
+    ),
+    "flows": (
+        5,
+        {
+            "workflow": {
+                "steps": [
+                    {
+                        "name": "collect",
+                        **_RECORD,
+                        "parameters": {"label": "flows-collect", "fail_code": "UNAVAILABLE", "fail_attempts": 1},
+                    },
+                    {
+                        "name": "each",
+                        "after": ["collect"],
+                        **_RECORD,
+                        "parameters": _ITEM,
+                        "fan_out": {"items": _items("flows-each", 5, n2="UNAVAILABLE"), "max_parallel": 2},
+                    },
+                    {
+                        "name": "alarm",
+                        "after": ["collect"],
+                        **_RECORD,
+                        "parameters": {"label": "flows-alarm"},
+                        "when": "steps.collect.result.calls < `0`",
+                    },
+                    {
+                        "name": "report",
+                        "after": ["each", "alarm"],
+                        "requires": "REQUIRES_END",
+                        **_RECORD,
+                        "parameters": {"label": "flows-report", "seconds": 0.2},
+                    },
+                ]
+            }
+        },
+    ),
+}
+"""Jobs whose executions have parts: seconds between two, and what they do."""
 
 _RECONNECT: Final = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 500))
 

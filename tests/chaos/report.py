@@ -26,6 +26,7 @@ def lines(report: Report) -> list[str]:
         f"{report.purged:,} messages purged",
         f"{verdict.expected:,} occurrences were due: {decided}",
         f"{verdict.calls:,} calls",
+        f"{verdict.wholes:,} fan-outs and workflows with {verdict.parts:,} parts",
         f"{len(verdict.lost)} lost",
         f"{len(verdict.twice)} decided twice",
         f"{len(verdict.illegal)} illegal paths or rows",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -250,3 +252,105 @@ def test_an_outage_of_the_store_silences_every_worker(good: Evidence):
 )
 def test_a_promise_to_a_client_that_the_store_does_not_have_is_seen(good: Evidence, promise: Acknowledged):
     assert len(judge(replace(good, acknowledged=[*good.acknowledged, promise])).broken_promises) == 1
+
+
+ITEMS = {
+    "kind": "FAN_OUT",
+    "spec": json.dumps(
+        {"items": [{}] * 3, "max_parallel": 1, "failure_policy": "ALL", "min_succeeded": 0, "min_share": 0}
+    ),
+}
+_A_THEN_B = [{"name": "a", "after": [], "requires": "SUCCESS"}, {"name": "b", "after": ["a"], "requires": "SUCCESS"}]
+STEPS = {"kind": "WORKFLOW", "spec": json.dumps({"steps": _A_THEN_B})}
+
+
+def whole(flow: dict[str, Any], **states: str) -> list[dict[str, Any]]:
+    """An execution with these parts, one after the other, that ended as they say; and they, the last of all."""
+    steps = [("RUNNING", 20.0, "w1"), ("WAITING", 20.1, "w1"), ("SUCCEEDED", 29.0, "beat")]
+    names = [name.removeprefix("n") for name in states]
+    parent = {
+        **fired(20, *steps), "_id": "whole", "trigger": "MANUAL", "flow": flow, "total": len(names), "carried": {},
+        "parts": dict(Counter(states.values())), "finished_at": at(29),
+    }  # fmt: skip
+    return [
+        parent,
+        *(
+            part(name, 21 + number, state)
+            for number, (name, state) in enumerate(zip(names, states.values(), strict=True))
+        ),
+    ]
+
+
+def part(name: str, second: int, state: str) -> dict[str, Any]:
+    path = [("RUNNING", second + 0.1, "w1"), (state, second + 0.2, "w1")]
+    row = {**fired(second, *path), "part_name": name, "parent": "whole", "trigger": "PART", "part": True}
+    del row["run"]
+    return {**row, "decided_at": at(second), "finished_at": at(second + 0.2)}
+
+
+def with_whole(good: Evidence, rows: list[dict[str, Any]]) -> Evidence:
+    """The evidence with an execution that has parts, each of which was called."""
+    calls = [
+        call(int(row["_id"].split()[-1]), 1, (second := int(row["_id"].split()[-1])) + 0.1, second + 0.2)
+        for row in rows[1:]
+    ]
+    return replace(good, rows=[*good.rows, *rows], calls=[*good.calls, *calls])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(whole(ITEMS, n0="SUCCEEDED", n1="SUCCEEDED", n2="SUCCEEDED"), id="fan-out"),
+        pytest.param(whole(STEPS, a="SUCCEEDED", b="SUCCEEDED"), id="workflow"),
+    ],
+)
+def test_what_has_all_its_parts_and_ended_with_them_is_good(good: Evidence, rows: list[dict[str, Any]]):
+    verdict = judge(with_whole(good, rows))
+    assert verdict.violations == []
+    assert (verdict.wholes, verdict.parts) == (1, len(rows) - 1)
+
+
+def test_a_part_that_is_not_there_or_there_twice_is_seen(good: Evidence):
+    rows = whole(ITEMS, n0="SUCCEEDED", n1="SUCCEEDED", n2="SUCCEEDED")
+    assert judge(with_whole(good, rows[:-1])).lost == ["whole: its part 2 is not there"]
+    again = with_whole(good, [*rows, part("1", 26, "SUCCEEDED")])
+    assert "whole: its part 1 is there 2 times" in judge(again).twice
+    assert judge(with_whole(good, [*rows, part("7", 26, "SUCCEEDED")])).twice == [
+        "whole: has the part 7, and should not"
+    ]
+    assert judge(replace(good, rows=[*good.rows, part("7", 26, "FAILED")])).twice == [
+        "whole: has 1 parts, and none to have"
+    ]
+
+
+def test_counts_and_an_end_that_the_parts_do_not_say_are_seen(good: Evidence):
+    parent, *parts = whole(ITEMS, n0="SUCCEEDED", n1="FAILED", n2="SUCCEEDED")
+    said = judge(with_whole(good, [parent, *parts])).illegal
+    assert said == ["whole: is SUCCEEDED, and its parts say FAILED: {'SUCCEEDED': 2, 'FAILED': 1}"]
+    said = judge(with_whole(good, [{**parent, "parts": {"SUCCEEDED": 3}}, *parts])).illegal
+    assert said[0] == "whole: counts {'SUCCEEDED': 3}, and its parts are {'SUCCEEDED': 2, 'FAILED': 1}"
+
+
+def test_a_part_that_ends_after_its_whole_and_a_step_out_of_its_order_are_seen(good: Evidence):
+    parent, a, b = whole(STEPS, a="SUCCEEDED", b="SUCCEEDED")
+    early = judge(with_whole(good, [{**parent, "finished_at": at(22)}, a, b])).illegal
+    assert early == ["fired at 22: ended after what it is a part of"]
+    too_soon = judge(with_whole(good, [parent, a, {**b, "decided_at": at(21)}])).illegal
+    assert too_soon == ["fired at 22: decided before fired at 21 had ended"]
+    failed = {**part("a", 21, "FAILED")}
+    said = judge(
+        with_whole(good, [{**parent, "state": "FAILED", "parts": {"FAILED": 1, "SUCCEEDED": 1}}, failed, b])
+    ).illegal
+    assert "fired at 22: is SUCCEEDED, though a step before it has not succeeded" in said
+
+
+def test_more_items_at_a_time_than_may_are_seen(good: Evidence):
+    evidence = with_whole(good, whole(ITEMS, n0="SUCCEEDED", n1="SUCCEEDED", n2="SUCCEEDED"))
+    calls = [call(21, 1, 21.1, 22.15) if each.execution_id == "fired at 21" else each for each in evidence.calls]
+    assert judge(replace(evidence, calls=calls)).overlaps == ["fired at 21 and fired at 22 at 00:00:22.100"]
+
+
+def test_a_call_of_what_has_parts_is_beyond(good: Evidence):
+    evidence = with_whole(good, whole(STEPS, a="SUCCEEDED", b="SUCCEEDED"))
+    called = TargetCall("whole", 1, at(20.0).timestamp(), at(20.1).timestamp())
+    assert judge(replace(evidence, calls=[*evidence.calls, called])).calls_beyond == ["whole: called, and it has parts"]

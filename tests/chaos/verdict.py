@@ -6,6 +6,7 @@ croniter), times are read from the documents as they stand. The table of states 
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from croniter import croniter
 from shared.domain.execution import SUCCESSORS, TERMINAL, State
 from tests.chaos.faults import Action
 from tests.chaos.striker import ALL_WORKERS
+from tests.chaos.wholes import judge_wholes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,6 +75,9 @@ class Verdict:
     """Occurrences that had to be decided."""
     fires: int = 0
     calls: int = 0
+    wholes: int = 0
+    """Executions that had parts."""
+    parts: int = 0
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     illegal: list[str] = field(default_factory=list)
@@ -127,6 +132,8 @@ def judge(evidence: Evidence) -> Verdict:
         _judge_path(row, verdict)
     _judge_calls(evidence, verdict)
     _judge_overlaps(evidence, verdict)
+    judge_wholes(evidence.rows, verdict)
+    _judge_slots(evidence, verdict)
     _judge_promises(evidence, verdict)
     return verdict
 
@@ -254,18 +261,24 @@ def _judge_calls(evidence: Evidence, verdict: Verdict) -> None:
         by_execution[call.execution_id].append(call)
     for execution_id, calls in by_execution.items():
         row = rows.get(execution_id)
-        if row is None or not row["run"]:
+        if row is None or not _runs(row):
             verdict.calls_beyond.append(f"{execution_id}: called {len(calls)} times, and it is no execution")
             continue
         for attempt, count in Counter(call.attempt for call in calls).items():
             if count > 1 or attempt > row["attempt"]:
                 verdict.calls_beyond.append(f"{execution_id}: {count} calls of attempt {attempt} of {row['attempt']}")
     for row in evidence.rows:
-        if row.get("run"):
+        if _runs(row):
             calls = by_execution.get(row["_id"], [])
-            if row["state"] == State.SUCCEEDED and not calls:
+            if "flow" in row:  # its parts are called
+                verdict.calls_beyond += [f"{row['_id']}: called, and it has parts"] if calls else []
+            elif row["state"] == State.SUCCEEDED and not calls:
                 verdict.lost.append(f"{row['_id']} succeeded without a call")
             _judge_places(row, calls, evidence, verdict)
+
+
+def _runs(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("run", row.get("part")))
 
 
 def _judge_places(row: Mapping[str, Any], calls: Sequence[TargetCall], evidence: Evidence, verdict: Verdict) -> None:
@@ -380,6 +393,30 @@ def _judge_overlaps(evidence: Evidence, verdict: Verdict) -> None:
             running = [(until, other) for until, other in running if until > began and other != execution_id]
             running.append((ended, execution_id))
             if len(running) > allowed:
+                verdict.overlaps.append(f"{' and '.join(other for _, other in running)} at {_clock(began)}")
+
+
+def _judge_slots(evidence: Evidence, verdict: Verdict) -> None:
+    """See how many items of one fan-out the target had at the same time; as _judge_overlaps, of lost workers none."""
+    rows = {row["_id"]: row for row in evidence.rows if "parent" in row}
+    limits = {
+        row["_id"]: most
+        for row in evidence.rows
+        if "flow" in row and (most := json.loads(row["flow"]["spec"]).get("max_parallel", 0))
+    }
+    spans: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
+    for call in evidence.calls:
+        row = rows.get(call.execution_id)
+        if row is not None and row["parent"] in limits:
+            attempt = _attempts(row).get(call.attempt)
+            ended = min(call.ended, attempt.ended) if attempt is not None and attempt.taken else call.ended
+            spans[row["parent"]].append((call.began, ended, call.execution_id))
+    for whole, calls in spans.items():
+        running: list[tuple[float, str]] = []
+        for began, ended, execution_id in sorted(calls):
+            running = [(until, other) for until, other in running if until > began and other != execution_id]
+            running.append((ended, execution_id))
+            if len(running) > limits[whole]:
                 verdict.overlaps.append(f"{' and '.join(other for _, other in running)} at {_clock(began)}")
 
 
