@@ -1,14 +1,10 @@
 """A provider of clouds that is made up: its customers, and what they have used. A real one would be asked over HTTP."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from typing import Final
 
 PROVIDERS: Final = {
     "cloud-one": ("acme", "globex", "initech", "umbrella"),

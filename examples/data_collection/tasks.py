@@ -1,7 +1,4 @@
-# mypy: disable-error-code="untyped-decorator"
 """The tasks of the platform. jobs.yaml says when they run, and what happens when they fail."""
-
-from __future__ import annotations
 
 from examples.data_collection import provider as providers
 from worker.app import celery_app, current_execution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -115,7 +116,8 @@ def platform(
     """
     config = folder / "config"
     shutil.copytree(ROOT / "examples" / name, config)
-    document = yaml.safe_load((config / "jobs.yaml").read_text())
+    # By way of JSON, so that what YAML has once, and names again, is there as often as it is named.
+    document = json.loads(json.dumps(yaml.safe_load((config / "jobs.yaml").read_text())))
     assert {job["job_id"] for job in document["jobs"]} == set(sooner)
     for job in document["jobs"]:
         job["schedule_config"] = {"type": "interval", "config": {"every": f"{sooner[job['job_id']]:g}s"}}

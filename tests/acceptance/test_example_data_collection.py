@@ -88,8 +88,8 @@ def test_code_can_wait_for_the_result_of_one_customer(collection: Example):
 @pytest.mark.timeout(BUILDING)
 def test_the_commands_of_its_readme_do_what_it_says(collection: Example, grpcurl: Path):  # noqa: F811
     run, status, python, history = collection.readme(grpcurl).values()
-    execution_id = json.loads(run)["executionId"]
-    assert json.loads(status)["job"]["jobId"] == JOB
+    execution_id = json.loads(run)["execution_id"]
+    assert json.loads(status)["job"]["job_id"] == JOB
     assert python.startswith("acme ")
-    assert {part["partKey"] for part in json.loads(history)["executions"]} == {"globex"}
+    assert {part["part_key"] for part in json.loads(history)["executions"]} == {"globex"}
     wait_until(lambda: collection.get(execution_id).state == State.STATE_SUCCEEDED, "the run by hand has succeeded", 60)
