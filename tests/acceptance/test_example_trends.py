@@ -119,7 +119,10 @@ def test_a_chain_of_celerys_on_a_beat_schedule_is_two_executions_of_which_the_se
     job = trends.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="reddit-every-15-minutes")).job
     assert job.managed_by == "beat_schedule"
     followed = trends.fired("reddit-every-15-minutes")
-    process = trends.ended(MessageToDict(followed.result)["value"])
+    process_id = MessageToDict(followed.result)["value"]
+    # It is made when what is before it has ended.
+    wait_until(lambda: process_id in {each.execution_id for each in trends.list()}, "the chain has got to its end")
+    process = trends.ended(process_id)
     assert MessageToDict(process.result)["plugin"] == "reddit"
     assert process.target_method == "examples.trends.tasks.process"
     collect = trends.get(process.parent_execution_id)
