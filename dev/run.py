@@ -35,7 +35,8 @@ from dev.servers import start_together, stop_together
 from shared.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCAL = ROOT / ".local"
+LOCAL = Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
+CONFIGURATION = ("CONFIG_DIR", "TASK_MODULES", "EXTRA_QUEUES")  # what all processes of a system have to agree on
 FLOWER_PORT = 5555
 SCRAPER_PORT = 50053
 PRICING_PORT = 50052
@@ -341,6 +342,7 @@ def exports(
     values = {each.variable: each.url for each in found if each.variable not in own}
     values |= {name: environment[name] for name in ("SCRAPER_SERVICE_URL", "PRICING_SERVICE_URL")}
     values["GRPC_PORT"] = str(settings.grpc_port)
+    values |= {name: shell[name] for name in CONFIGURATION if shell.get(name)}
     beside = f" ({' and '.join(own)} as here)" if own else ""
     return [
         f"For a further worker or beat, in another terminal{beside}:",

@@ -76,19 +76,22 @@ def _not_a_name(name: object) -> str:
     return f"'{name}' is not a name for a queue (a-z, 0-9, _ . -, at most 63, and not {DEAD_LETTER})"
 
 
+def _types(given: object) -> list[str]:
+    """Return the types that an entry names: one, a list of them, or none."""
+    return [str(each) for each in given] if isinstance(given, list) else [] if given is None else [str(given)]
+
+
 def _read(entries: Mapping[str, Mapping[str, Any] | None]) -> tuple[Queues, list[str]]:
     problems = []
     by_type: dict[JobType, str] = {}
     for name, entry in entries.items():
         if not _is_name(str(name)):
             problems.append(_not_a_name(name))
-        given = (entry or {}).get("job_type")
-        if given is None:
-            continue
-        if given not in JobType.__members__:
-            problems.append(f"{name}.job_type: '{given}' is not a job type ({', '.join(JobType)})")
-        elif by_type.setdefault(JobType(given), name) != name:
-            problems.append(f"{name}.job_type: {given} already goes to {by_type[JobType(given)]}")
+        for given in _types((entry or {}).get("job_type")):
+            if given not in JobType.__members__:
+                problems.append(f"{name}.job_type: '{given}' is not a job type ({', '.join(JobType)})")
+            elif by_type.setdefault(JobType(given), name) != name:
+                problems.append(f"{name}.job_type: {given} already goes to {by_type[JobType(given)]}")
     if MANUAL not in entries:
         problems.append(f"the queue '{MANUAL}' is needed for executions that are started by hand")
     if missing := [job_type for job_type in JobType if job_type not in by_type]:

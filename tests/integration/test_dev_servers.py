@@ -412,7 +412,7 @@ def test_what_is_shown_when_ready_leads_a_process_started_by_hand_to_this_run_wi
         Found("RabbitMQ", "CELERY_BROKER_URL", "amqp://guest:guest@localhost:5672//", "it was listening"),
         Found("Redis", "CELERY_RESULT_BACKEND", "redis://localhost:6380/0?a=1&b=2", "started privately"),
     ]
-    shell = {"MONGODB_URL": found[0].url, "PRICING_PORT": "7"}
+    shell = {"MONGODB_URL": found[0].url, "PRICING_PORT": "7", "TASK_MODULES": "shop.tasks,shop.more"}
     text = welcome(Settings(grpc_port=5), shell)(with_examples(shell), found)
     assert "secret" not in text
     assert "in another terminal (MONGODB_URL as here):" in text
@@ -423,6 +423,7 @@ def test_what_is_shown_when_ready_leads_a_process_started_by_hand_to_this_run_wi
         "CELERY_RESULT_BACKEND=redis://localhost:6380/0?a=1&b=2",
         "SCRAPER_SERVICE_URL=localhost:50053",
         "PRICING_SERVICE_URL=localhost:7",
+        "TASK_MODULES=shop.tasks,shop.more",
         "GRPC_PORT=5",
     }
 

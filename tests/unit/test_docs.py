@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = sorted([README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+PAGES = sorted(
+    [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+)
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 PACKAGES = ("beat", "examples", "scheduler_service", "shared", "worker")
 
@@ -319,7 +321,7 @@ def grpcurl_calls() -> list[Any]:
                 method = words[-1]
                 if method in METHODS:
                     data = words[words.index("-d") + 1] if "-d" in words else "{}"
-                    found.append(pytest.param(method, data, id=f"{page.name}-{method.rpartition('/')[2]}"))
+                    found.append(pytest.param(method, data, id=f"{page.relative_to(ROOT)}-{method.rpartition('/')[2]}"))
                 else:
                     assert {"list", "describe", "grpc.health.v1.Health/Check"} & set(words), words
     return found
@@ -334,7 +336,7 @@ def test_every_grpcurl_command_names_a_method_and_fits_its_request(method: str, 
 
 
 def test_the_tour_calls_every_method_of_the_scheduler_that_changes_or_shows_a_job() -> None:
-    toured = {param.values[0].rpartition("/")[2] for param in grpcurl_calls() if "README" in str(param.id)}
+    toured = {param.values[0].rpartition("/")[2] for param in grpcurl_calls() if str(param.id).startswith("README")}
     assert toured >= {
         "CreateScheduledJob", "GetJobStatus", "ListExecutions", "ExecuteJobNow", "UpdateScheduledJob",
         "PauseScheduledJob", "ResumeScheduledJob", "DeleteScheduledJob", "ListScheduledJobs",
