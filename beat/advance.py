@@ -6,9 +6,9 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo import InsertOne
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import PyMongoError
 
+from beat.insert import insert_missing
 from shared import metrics
 from shared.domain.errors import FailedPrecondition, SchedulerError
 from shared.domain.execution import State, part_id
@@ -36,8 +36,6 @@ ITEMS: Final = 500
 """Items whose rows are inserted in one go; what else there is to do waits so long, some 100 ms."""
 LARGEST_CONTEXT: Final = 4 * 1024 * 1024
 """Bytes of JSON that a step may take from earlier ones."""
-
-_DUPLICATE_KEY: Final = 11000
 
 
 class Advance:
@@ -214,15 +212,7 @@ class Advance:
         """Insert rows that are not there, and have the messages sent of those that run; return how many were not."""
         if not documents:
             return 0
-        there: set[str] = set()
-        try:
-            self._executions.bulk_write([InsertOne(document) for document in documents], ordered=False)
-        except BulkWriteError as error:
-            failures = error.details["writeErrors"]
-            # A row without its write concern may be undone by a failover: nothing may follow from it yet.
-            if error.details["writeConcernErrors"] or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
-                raise
-            there = {failure["op"]["_id"] for failure in failures}
+        there = insert_missing(self._executions, documents)
         inserted = [document for document in documents if document["_id"] not in there]
         metrics.BEAT_PARTS.inc(len(inserted))
         self._hand_over(document for document in inserted if "send_at" in document)

@@ -11,9 +11,10 @@ from operator import itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo import InsertOne, UpdateMany
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo import UpdateMany
+from pymongo.errors import PyMongoError
 
+from beat.insert import insert_missing
 from beat.zone_rules import ZoneRules
 from shared import metrics
 from shared.domain.execution import State
@@ -38,7 +39,6 @@ BATCH: Final = 1000
 LONGEST_SLEEP: Final = 0.5
 """Seconds. A job that is created or edited takes effect no later than this."""
 
-_DUPLICATE_KEY: Final = 11000
 _SKEW_LIMIT: Final = 2.0
 _SKEW_REMINDER: Final = 600.0
 _NEWER_REMINDER: Final = 600.0
@@ -176,7 +176,7 @@ class Fire:
             if not round_:
                 return standing, contested
             documents = {each.documents[number]["_id"]: (each.documents[number], each) for each in round_}
-            duplicates = self._insert_bulk([document for document, _ in documents.values()])
+            duplicates = insert_missing(self._executions, [document for document, _ in documents.values()])
             refused = self._differing({key: documents[key][1].plan.rows[number] for key in duplicates})
             for key, (document, each) in documents.items():
                 if key not in duplicates:
@@ -185,18 +185,6 @@ class Fire:
             contested += [each for each in round_ if id(each) in lost]
             standing = [each for each in standing if id(each) not in lost]
         raise AssertionError  # count() has no end
-
-    def _insert_bulk(self, documents: list[dict[str, Any]]) -> set[str]:
-        """Insert what is not there; return the ids that were."""
-        try:
-            self._executions.bulk_write([InsertOne(document) for document in documents], ordered=False)
-        except BulkWriteError as error:
-            failures = error.details["writeErrors"]
-            # A row without its write concern may be undone by a failover: nothing may follow from it yet.
-            if error.details["writeConcernErrors"] or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
-                raise
-            return {failure["op"]["_id"] for failure in failures}
-        return set()
 
     def _differing(self, rows: Mapping[str, Row]) -> set[str]:
         """Return the ids whose stored row decides something else than the given one."""
