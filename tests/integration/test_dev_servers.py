@@ -29,7 +29,7 @@ from dev.finding import Found, Unusable
 from dev.mongodb import find_or_start_mongodb, start_mongodb
 from dev.rabbitmq import CONSUMER_TIMEOUT, INSTALL, install_rabbitmq
 from dev.redis import find_or_start_redis, start_redis
-from dev.run import Process, check_ports, welcome, with_examples
+from dev.run import Process, check_ports, system, welcome, with_examples
 from dev.server import HOST, Program, Server, ServerError, free_port
 from dev.servers import Servers, private_servers
 from shared.settings import Settings
@@ -426,6 +426,17 @@ def test_what_is_shown_when_ready_leads_a_process_started_by_hand_to_this_run_wi
         "TASK_MODULES=shop.tasks,shop.more",
         "GRPC_PORT=5",
     }
+
+
+def test_an_example_target_is_started_unless_it_is_somebodys_own_or_no_target() -> None:
+    def started(settings: Settings, **shell: str) -> set[str]:
+        return {process.name for process in system(settings, shell)} & {"scraper-service", "pricing-service"}
+
+    assert started(Settings()) == {"scraper-service", "pricing-service"}
+    assert started(Settings(), SCRAPER_SERVICE_URL="shop:1") == {"pricing-service"}
+    trends = Settings(config_dir=ROOT / "examples" / "trends")
+    assert started(trends) == set()
+    assert "scraper-service" not in welcome(trends, {})(with_examples({}), [])
 
 
 def test_a_process_that_dies_ends_the_run_with_its_name_and_exit_code(servers: Servers, tmp_path: Path) -> None:
