@@ -274,6 +274,17 @@ def test_a_server_that_listens_on_the_default_port_is_used(
     assert find_or_start_redis(tmp_path, {}).server is None
 
 
+def test_a_system_apart_has_servers_of_its_own_whatever_listens(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongodb, "PORT", servers.mongodb.port)
+    found = find_or_start_mongodb(tmp_path, {"LOCAL_DIR": str(tmp_path)})
+    assert found.server is not None
+    assert found.server.port != servers.mongodb.port
+    named = find_or_start_mongodb(tmp_path, {"LOCAL_DIR": str(tmp_path), "MONGODB_URL": servers.mongodb.url})
+    assert named.url == servers.mongodb.url
+
+
 def test_something_else_on_the_default_port_is_passed_over_with_a_remark(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
