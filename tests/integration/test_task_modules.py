@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.run import ROOT
+from shared.messaging.queues import load_queues
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HEAD = "from worker.app import celery_app, AsyncTask\n"
-DECLARED = "analysis, default_queue, maintenance, manual, monitoring, scraping"
+DECLARED = ", ".join(sorted(load_queues(ROOT / "config").names))
 SENTENCES = {
     "": "TASK_MODULES: app can't be imported: ModuleNotFoundError: No module named 'app'\n",
     "1 / 0": "TASK_MODULES: app can't be imported: ZeroDivisionError: division by zero ({file}, line 2)",

@@ -1,4 +1,4 @@
-"""docs/tasks.md and docs/canvas.md: their code is run as it stands, on a server, a beat and a worker."""
+"""docs/tasks.md, docs/canvas.md, the README's task: their code is run as it stands, on server, beat and worker."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PAGE = (ROOT / "docs" / "tasks.md").read_text()
 EXAMPLE, JOB, CALLS, REPORT = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+_, GREETINGS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 TRENDS, CANVAS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "canvas.md").read_text(), re.DOTALL)
 
 
@@ -40,6 +41,8 @@ class Shop:
         (folder / "app" / "tasks.py").write_text(EXAMPLE)
         (folder / "app" / "reports.py").write_text(REPORT)
         (folder / "app" / "trends.py").write_text(TRENDS)
+        (folder / "shop").mkdir()
+        (folder / "shop" / "greetings.py").write_text(GREETINGS)
         self.port = free_port()
         self.environment = {
             **os.environ,
@@ -51,7 +54,7 @@ class Shop:
             "BEAT_METRICS_PORT": str(free_port()),
             "WORKER_METRICS_PORT": str(free_port()),
             "PYTHONPATH": f"{ROOT}:{folder}",
-            "TASK_MODULES": "app.tasks,app.reports,app.trends",
+            "TASK_MODULES": "app.tasks,app.reports,app.trends,shop.greetings",
             "EXTRA_QUEUES": "custom",
             "LOG_FORMAT": "json",
         }
@@ -147,3 +150,8 @@ def test_a_canvas_gives_results(shop: Shop):
     linked = {"target_method": "app.trends.process", "result": "180"}
     wait_until(lambda: database.executions.find_one(linked), "the callback was called with the result")
     database.client.close()
+
+
+def test_the_task_of_the_readme_runs(shop: Shop):
+    call = "from shop.greetings import greet\nprint(greet.delay('Ada').get(timeout=30))"
+    assert succeeded(shop.run(call)) == "hello Ada"

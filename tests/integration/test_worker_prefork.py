@@ -140,7 +140,7 @@ def test_a_function_that_hears_of_no_limit_is_killed_and_has_failed(site: Site, 
     )
     (pid,) = (mark.name for mark in folder.iterdir())
     wait_until(lambda: not is_alive(int(pid)), "the process is gone")
-    assert site.result(execution_id).state == "FAILURE"
+    wait_until(lambda: site.result(execution_id).state == "FAILURE", "Redis has it")
 
 
 def test_a_job_that_tries_again_after_a_deadline_does_so_after_a_kill_and_its_timeout_is_a_limit(

@@ -607,7 +607,7 @@ def test_an_attempt_whose_process_dies_is_due_again_at_once_and_no_other_is_touc
     assert row.due_at is not None
     assert row.due_at <= taken.at
     wait_until(lambda: site.result(lost).state == "RETRY", "Redis has it")
-    assert worker.lines("attempt_orphaned")
+    wait_until(lambda: worker.lines("attempt_orphaned"), "it was logged")
     recorder.wait_for_calls(f"{label}-0", 2)
     for number in range(2):
         recorder.release(f"{label}-{number}")
@@ -631,7 +631,7 @@ def test_an_attempt_whose_process_dies_ends_for_good_where_its_job_asks_for_that
     error = stored(site.database, execution_id).error
     assert error is not None
     assert error.code == "WORKER_LOST"
-    assert site.result(execution_id).state == "FAILURE"
+    wait_until(lambda: site.result(execution_id).state == "FAILURE", "Redis has it")
     assert site.ended(site.enqueue(f"{label}-next")) is State.SUCCEEDED, "the slot is free"
 
 
@@ -695,7 +695,7 @@ def test_a_process_that_outlasts_its_time_limit_is_killed_and_its_attempt_has_fa
     wait_until(lambda: not Path(f"/proc/{victim}").exists(), "the process is gone")
     for_good = site.enqueue(f"{label}-for-good", hold=True, time_limits=(1, None), retry=ONCE)
     assert site.ended(for_good) is State.FAILED
-    assert site.result(for_good).state == "FAILURE"
+    wait_until(lambda: site.result(for_good).state == "FAILURE", "Redis has it")
     assert site.ended(site.enqueue(f"{label}-next", time_limits=(600, 300))) is State.SUCCEEDED
     assert "Traceback" not in worker.log
 
@@ -799,7 +799,7 @@ def test_an_execution_that_is_revoked_with_its_process_is_cancelled(site: Site, 
     assert site.ended(execution_id) is State.CANCELLED
     assert recorder.calls(label)[0].ended.wait(10)
     assert site.ended(site.enqueue(f"{label}-next")) is State.SUCCEEDED
-    assert "REVOKED" in site.result(execution_id).state
+    wait_until(lambda: str(site.result(execution_id).state) == "REVOKED", "Redis has it")
     assert "Traceback" not in worker.log
 
 

@@ -343,9 +343,12 @@ def test_the_tour_calls_every_method_of_the_scheduler_that_changes_or_shows_a_jo
     }  # fmt: skip
 
 
-def test_the_python_client_in_the_readme_compiles() -> None:
-    (client,) = blocks(README, "python")
-    compile(client, "README.md", "exec")
+def test_the_python_client_and_the_task_in_the_readme_compile() -> None:
+    client, task = blocks(README, "python")
+    assert "SchedulerServiceStub" in client
+    assert "@celery_app.task" in task
+    for block in (client, task):
+        compile(block, "README.md", "exec")
 
 
 # Links:
