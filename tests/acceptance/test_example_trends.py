@@ -134,8 +134,19 @@ def test_a_chain_of_celerys_on_a_beat_schedule_is_two_executions_of_which_the_se
 
 def begin_backfill(trends: Example, plugin: str) -> pb.Execution:
     """Begin to process an archive; return the execution when it has some of the pages."""
-    code = task("backfill", f"backfill.delay({plugin!r}, {PAGES}, pause_seconds=0.1).id")
-    execution_id = trends.python(code)
+    job_id = f"archive-of-{plugin}"
+    trends.stub.CreateScheduledJob(
+        pb.CreateScheduledJobRequest(
+            job_id=job_id,
+            name=job_id,
+            job_type="SCRAPING",
+            target_service="task",
+            target_method="examples.trends.tasks.backfill",
+            parameters={"plugin": plugin, "pages": PAGES, "pause_seconds": 0.1},
+            schedule_config=pb.ScheduleConfig(type="cron", config={"expression": "@yearly"}),
+        )
+    )
+    execution_id = trends.run(job_id, queue="collect")
     return wait_until(
         lambda: found if (found := trends.get(execution_id)).HasField("progress") else None, "some pages are there"
     )
