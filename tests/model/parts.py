@@ -1,5 +1,5 @@
-"""The run of a fan-out: beats with snapshots of any age that insert its parts, give them slots and end the whole; workers
-that run the parts, and die; crashes between any two writes; and a client that cancels it.
+"""The run of a fan-out: beats with snapshots of any age that insert its parts, give them slots and end the whole;
+workers that run the parts, and die; crashes between any two writes; and a client that cancels it.
 
 A beat's reading of `signals` is kept as whether it still is what it was: nothing else is asked of the number.
 """
@@ -45,10 +45,13 @@ RULES: Final = {
     "one id": Rule("a part has one id, so that a second insert finds it there", Size(cancels=0)),
     "mark with the end": Rule("a part is marked in the very write that ends it", Size(beats=1, cancels=0, deaths=1)),
     "signal first": Rule("the whole is told before the mark is taken off", ONE_BEAT),
-    "unchanged": Rule("what a look concluded is written only if nothing was signalled since", Size(crashes=0, cancels=0)),
+    "unchanged": Rule(
+        "what a look concluded is written only if nothing was signalled since", Size(crashes=0, cancels=0)
+    ),
     "ask the whole": Rule("who claims a part asks whether its whole still wants it", Size(crashes=0)),
     "a row for each": Rule(
-        "a whole that was stopped ends when each part has a row, those that never started too", Size(items=3, parallel=1)
+        "a whole that was stopped ends when each part has a row, those that never started too",
+        Size(items=3, parallel=1),
     ),
     "stop behind the rows": Rule(
         "the parts are stopped again behind the last row", Size(items=3, parallel=1, crashes=0)
@@ -57,7 +60,6 @@ RULES: Final = {
         "slots go to the first so many that have not ended, and not to as many as a count left free",
         Size(items=3, parallel=1, crashes=0, cancels=0),
     ),
-    "slots when all have rows": Rule("no slot is given before all parts have rows", Size(items=3, parallel=1, cancels=0)),
 }
 
 
@@ -72,8 +74,8 @@ class Part(NamedTuple):
 class Beat(NamedTuple):
     """A beat at work on it.
 
-    doing: inserts, notes (how many rows there are), looks, concludes, gives (slots), signals, told. fresh: nothing was
-    signalled since it read the whole.
+    doing: inserts, notes (how many rows there are), looks, gives (slots), concludes; signals, unmarks. fresh: nothing
+    was signalled since it read the whole.
     """
 
     doing: str = ""
@@ -117,12 +119,15 @@ class Parts:
         for number, beat in enumerate(world.beats):
             if beat in world.beats[:number]:
                 continue  # they are alike
-            others = world.beats[:number] + world.beats[number + 1 :]
-            for what, after, becomes in self._beat(world, beat):
-                yield Step(f"a beat {what}", _with(after, becomes, number))
+            for what, after, becomes in self._beat(world._replace(beats=_without(world.beats, number)), beat):
+                yield Step(f"a beat {what}", after._replace(beats=_sorted((*after.beats, becomes))))
             if beat != IDLE and world.crashes < self._size.crashes:
-                crashed = world._replace(crashes=world.crashes + 1, beats=_sorted((*others, IDLE)))
-                yield Step(f"the beat that {beat.doing} crashes", crashed, fault=True)
+                beats = _sorted((*_without(world.beats, number), IDLE))
+                yield Step(
+                    f"a beat crashes, before it {beat.doing}",
+                    world._replace(crashes=world.crashes + 1, beats=beats),
+                    fault=True,
+                )
 
     # Workers:
 
@@ -161,45 +166,47 @@ class Parts:
     # Beats:
 
     def _beat(self, world: World, beat: Beat) -> Iterator[tuple[str, World, Beat]]:
-        if beat == IDLE:
-            if world.state == WAITING and world.to_advance:
-                after = self._stopped(world) if world.cancel else world
-                read = Beat("looks", cancel=world.cancel, expanded=world.expanded)
-                if self._inserts(read):
-                    read = read._replace(doing="inserts")
-                # The stop is the first write after the reading: that they are one step loses no interleaving but
-                # those in which something else is stopped as well.
-                yield "reads it" + (", and stops its parts" if world.cancel else ""), after, read
-            if marked := frozenset(number for number, part in enumerate(world.parts) if part.marked):
-                first = "told" if self._size.broken == "signal first" else "signals"
-                yield "finds parts that have ended", world, Beat(first, found=marked)
-        elif beat.doing == "inserts":
-            yield self._insert(world, beat)
-        elif beat.doing == "notes":
-            noted = world
-            if world.state == WAITING and world.expanded == beat.expanded:
-                noted = world._replace(expanded=beat.expanded + 1)
-            yield f"notes {beat.expanded + 1} rows", noted, IDLE
-        elif beat.doing == "signals":
-            signalled = _signalled(world) if world.state == WAITING else world
-            yield "tells the whole", signalled, IDLE if self._size.broken == "signal first" else beat._replace(doing="told")
-        elif beat.doing == "told":
-            after = world
-            for number in beat.found:
-                after = _put(after, number, after.parts[number]._replace(marked=False))
-            becomes = beat._replace(doing="signals") if self._size.broken == "signal first" else IDLE
-            yield "takes the marks off", after, becomes
-        elif beat.doing == "looks":
-            yield self._look(world, beat)
-        elif beat.doing == "gives":
-            yield from self._give(world, beat)
-        else:
-            yield self._conclude(world, beat)
+        match beat.doing:
+            case "":
+                yield from self._begin(world)
+            case "inserts":
+                yield self._insert(world, beat)
+            case "notes":
+                yield _note(world, beat)
+            case "looks":
+                yield self._look(world, beat)
+            case "gives":
+                yield from self._give(world, beat)
+            case "concludes":
+                yield self._conclude(world, beat)
+            case _:
+                yield self._tell(world, beat)
+
+    def _begin(self, world: World) -> Iterator[tuple[str, World, Beat]]:
+        if world.state == WAITING and world.to_advance:
+            after = self._stopped(world) if world.cancel else world
+            read = Beat("looks", cancel=world.cancel, expanded=world.expanded)
+            if self._inserts(read):
+                read = read._replace(doing="inserts")
+            # To stop the parts is the first write after the reading; whatever gets in between is stopped as well.
+            yield "reads it" + (", and stops its parts" if world.cancel else ""), after, read
+        if marked := frozenset(number for number, part in enumerate(world.parts) if part.marked):
+            first = "unmarks" if self._size.broken == "signal first" else "signals"
+            yield "finds parts that have ended", world, Beat(first, found=marked)
+
+    def _tell(self, world: World, beat: Beat) -> tuple[str, World, Beat]:
+        """Tell the whole, then take the marks off."""
+        last = "signals" if self._size.broken == "signal first" else "unmarks"
+        other = "unmarks" if beat.doing == "signals" else "signals"
+        becomes = IDLE if beat.doing == last else beat._replace(doing=other)
+        if beat.doing == "signals":
+            return "tells the whole", _signalled(world) if world.state == WAITING else world, becomes
+        for number in beat.found:
+            world = _put(world, number, world.parts[number]._replace(marked=False))
+        return "takes the marks off", world, becomes
 
     def _inserts(self, beat: Beat) -> bool:
         if beat.cancel and self._size.broken == "a row for each":
-            return False
-        if self._size.broken == "slots when all have rows" and beat.expanded >= self._size.parallel:
             return False
         return beat.expanded < self._size.items
 
@@ -266,13 +273,13 @@ class Parts:
     def wrong(self, old: World, new: World) -> str:
         if new.fault:
             return new.fault
-        if old.state != WAITING and new.state != old.state:
+        if old.state not in {WAITING, new.state}:
             return f"{old.state} became {new.state}"
         if new.state != WAITING:
             for number, part in enumerate(new.parts):
                 if part.state in OPEN:
                     return f"the whole is {new.state}, and its part {number} is not at its end: {part.state}"
-                if part.state == NONE:
+                if part.state == NONE and new.state == SUCCEEDED:
                     return f"the whole is {new.state}, and its part {number} has no row"
         if new.state == SUCCEEDED and new.cancel:
             return "the whole was stopped, and is SUCCEEDED"
@@ -283,10 +290,18 @@ class Parts:
 
     def done(self, world: World) -> bool:
         idle = all(beat == IDLE for beat in world.beats)
-        return world.state != WAITING and idle and not any(part.marked for part in world.parts)
+        return world.state != WAITING and idle and not any(part.marked or part.state == NONE for part in world.parts)
 
 
 _UNWANTED: Final = "a part is called, although its whole was stopped before it asked"
+
+
+def _note(world: World, beat: Beat) -> tuple[str, World, Beat]:
+    """Note how many rows there are, unless another beat has."""
+    through = beat.expanded + 1
+    if world.state == WAITING and world.expanded == beat.expanded:
+        world = world._replace(expanded=through)
+    return f"notes {through} rows", world, IDLE
 
 
 def _put(world: World, number: int, part: Part) -> World:
@@ -295,15 +310,18 @@ def _put(world: World, number: int, part: Part) -> World:
 
 def _signalled(world: World) -> World:
     """Count a signal: what any beat has read of it before is old."""
-    return world._replace(to_advance=True, beats=_sorted(tuple(beat._replace(fresh=beat == IDLE) for beat in world.beats)))
+    return world._replace(
+        to_advance=True, beats=_sorted(tuple(beat._replace(fresh=beat == IDLE) for beat in world.beats))
+    )
 
 
 def _sorted(beats: tuple[Beat, ...]) -> tuple[Beat, ...]:
-    return tuple(sorted(beats, key=lambda beat: (beat.doing, beat.fresh, beat.cancel, beat.expanded, sorted(beat.found), beat.ends, beat.free)))
+    """Return beats in an order of their own, since they are alike."""
+    return tuple(sorted(beats, key=lambda beat: (*beat[:4], sorted(beat.found), *beat[5:])))
 
 
-def _with(world: World, becomes: Beat, number: int) -> World:
-    raise NotImplementedError
+def _without(beats: tuple[Beat, ...], number: int) -> tuple[Beat, ...]:
+    return beats[:number] + beats[number + 1 :]
 
 
 MODEL: Final = Parts
