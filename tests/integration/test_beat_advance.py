@@ -770,13 +770,14 @@ class TestWorkflows:
                 (
                     step("each", fan_out=FanOut(items=items(6)), parameters={}),
                     step("all", "each", parameters={"step": "${steps.each.results[0].text}"}),
-                    step("end", "each"),
+                    step("end", "each", parameters={"step": "${steps.each.result.succeeded} of them"}),
                 )
             )
         )
         world.to_the_end()
         assert world.states(whole) == {"each": "SUCCEEDED", "all": "FAILED", "end": "SUCCEEDED"}
         assert "too large" in world.parts(whole)["all"]["error"]["message"]
+        assert {"step": "6 of them"} in [parameters for _, _, parameters in world.calls]
 
     def test_a_step_runs_where_and_as_it_says_and_else_as_its_job(self, world: World) -> None:
         own = step("own", queue="analysis", priority=9, timeout=timedelta(seconds=7))
