@@ -928,6 +928,17 @@ class TestTheJob:
         assert world.state(whole) == "CANCELLED"
         assert set(world.states(whole).values()) == {"CANCELLED"}
 
+    def test_the_end_of_an_earlier_life_of_the_job_leaves_parts_of_a_later_one_alone(self, world: World) -> None:
+        job = world.job(Workflow((step("each", fan_out=FanOut(items=items(2)), parameters={}),)))
+        world.fire(job | {"epoch": 2})
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        late = executions.end_open(job["uid"], "beat", "the job was deleted", epoch=0)
+        assert world.database.executions.count_documents(late.filter) == 0
+        world.to_the_end()
+        assert len(world.calls) == 2
+
     def test_a_whole_counts_once_for_pause_on_failure_and_leaves_the_only_dead_letter(self, world: World) -> None:
         job = world.job(FanOut(items=items(3)), policies={"pause_on_failure": 2})
         world.answers = fails("item-0", "item-1", "item-2")
