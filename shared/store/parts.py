@@ -294,8 +294,8 @@ BY_NUMBER: Final = [("number", 1)]
 WHOLE_FIELDS: Final = dict.fromkeys(
     (
         "job_id", "job_uid", "job_name", "epoch", "job_revision", "job_type", "partition", "nominal_time",
-        "target_service", "target_method", "parameters", "queue", "priority", "timeout", "retry", "retry_until", "policies", "trace_id",
-        "parts_queue", "flow", "total", "expanded", "carried", "signals", "cancel",
+        "target_service", "target_method", "parameters", "queue", "priority", "timeout", "retry", "retry_until",
+        "policies", "trace_id", "parts_queue", "flow", "total", "expanded", "carried", "signals", "cancel",
     ),
     1,
 )  # fmt: skip
