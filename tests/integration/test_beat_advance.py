@@ -310,6 +310,21 @@ class TestFanOuts:
         assert set(world.called().values()) == {1}
         assert len(world.calls) == 7
 
+    def test_a_beat_that_dies_while_it_tells_of_the_last_part_leaves_that_to_another(self, world: World) -> None:
+        whole = world.begin(FanOut(items=items(1)))
+        world.beat.until_idle()
+        world.work()
+        writes = count()
+
+        def die(operation: str) -> None:
+            if operation == "update_many" and next(writes) == 1:
+                raise Crash
+
+        with pytest.raises(Crash):
+            Beat(world.database, "dying", die).advance.run_once()
+        world.to_the_end()
+        assert world.state(whole) == "SUCCEEDED"
+
     def test_a_beat_that_dies_within_a_batch_leaves_the_rest_to_another(self, world: World) -> None:
         whole = world.begin(FanOut(items=items(20)))
         rows = [
