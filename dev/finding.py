@@ -38,6 +38,7 @@ def find_or_start(
 ) -> Found:
     """Choose in the order of the address in the environment, the default port, a server of our own (not yet started).
 
+    With LOCAL_DIR, a system apart is wanted: what listens on the default port is somebody else's then.
     An address that was given and does not work is an error: to use another server silently would hide it.
     Raises ServerError.
     """
@@ -50,7 +51,7 @@ def find_or_start(
                 f"Correct {variable}, or unset it to get a private {name}."
             ) from None
     remark = ""
-    if listens(port):
+    if not environment.get("LOCAL_DIR") and listens(port):
         try:
             url = check(default_url)
         except Unusable as reason:

@@ -61,7 +61,8 @@ class Process:
 def system(settings: Settings, environment: Mapping[str, str]) -> list[Process]:
     """Return the processes of the system, in the order in which they are started.
 
-    An example target whose address is set is somebody's own service, so it is not started.
+    An example target whose address is set is somebody's own service, and one that targets.yaml lacks is called by
+    nobody: neither is started.
     """
     python = sys.executable
     flower = _port(environment, "FLOWER_PORT", FLOWER_PORT)
@@ -86,9 +87,9 @@ def system(settings: Settings, environment: Mapping[str, str]) -> list[Process]:
             {flower: "FLOWER_PORT"},
         ),
     ]
-    if not environment.get("SCRAPER_SERVICE_URL"):
+    if _is_target("SCRAPER_SERVICE_URL", settings) and not environment.get("SCRAPER_SERVICE_URL"):
         processes.append(_example("scraper", _port(environment, "SCRAPER_PORT", SCRAPER_PORT)))
-    if not environment.get("PRICING_SERVICE_URL"):
+    if _is_target("PRICING_SERVICE_URL", settings) and not environment.get("PRICING_SERVICE_URL"):
         processes.append(_example("pricing", _port(environment, "PRICING_PORT", PRICING_PORT)))
     return processes
 
@@ -101,6 +102,12 @@ def with_examples(environment: Mapping[str, str]) -> dict[str, str]:
         for name, port in examples.items()
     }
     return addresses | {name: value for name, value in environment.items() if value or name not in addresses}
+
+
+def _is_target(variable: str, settings: Settings) -> bool:
+    """Return whether the list of targets has the address of this variable. The processes say what is wrong with it."""
+    path = settings.config_dir / "targets.yaml"
+    return path.is_file() and f"${{{variable}" in path.read_text(errors="replace")
 
 
 def _example(name: str, port: int) -> Process:
@@ -146,7 +153,7 @@ def run(
     stopped, with a sentence why it could not start or had to end.
     """
     started = time.monotonic()
-    local.mkdir(exist_ok=True)
+    local.mkdir(parents=True, exist_ok=True)
     with _alone(local) as keepers_lock:
         check_ports(processes)
         found = [
@@ -371,12 +378,13 @@ def welcome(settings: Settings, shell: Mapping[str, str]) -> Callable[[Mapping[s
             '"schedule_config": {"type": "interval", "config": {"every": "10s"}}}'
         )
         service = "scheduler.v1.SchedulerService"
+        creates = f"  grpcurl -plaintext -d '{job}' {address} {service}/CreateScheduledJob"
         return "\n".join(
             [
                 *lines,
-                "Three commands to try:",
+                "Commands to try:",
                 f"  grpcurl -plaintext {address} list",
-                f"  grpcurl -plaintext -d '{job}' {address} {service}/CreateScheduledJob",
+                *([creates] if _is_target("SCRAPER_SERVICE_URL", settings) else []),
                 f"  grpcurl -plaintext -d '{{\"page_size\": 5}}' {address} {service}/ListExecutions",
                 *exports(settings, environment, found, shell),
                 "Ctrl-C stops everything.",

@@ -1,7 +1,8 @@
 """Private servers for the whole test run: real MongoDB, RabbitMQ and Redis on ports and in folders of their own.
 
 On several cores, each process of pytest-xdist has servers of its own. What shares expensive fixtures stays together:
-the tests of a file, and those in tests/acceptance, which share a running system.
+the tests of a file, and those in tests/acceptance, which share a running system; but the platforms of examples/ there
+have each their own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 ACCEPTANCE = "tests/acceptance/"
+EXAMPLES = "tests/acceptance/test_example_"
 LONGEST = ("tests/chaos/", ACCEPTANCE, "tests/outages/")
 """Begun first, so that at the end no process works alone for long."""
 
@@ -33,7 +35,7 @@ LONGEST = ("tests/chaos/", ACCEPTANCE, "tests/outages/")
 class _BySystem(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return ACCEPTANCE if file.startswith(ACCEPTANCE) else file
+        return ACCEPTANCE if file.startswith(ACCEPTANCE) and not file.startswith(EXAMPLES) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:

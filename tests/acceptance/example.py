@@ -17,6 +17,7 @@ import yaml
 from dev.run import ROOT
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from tests.acceptance.conftest import audit
 from tests.acceptance.system import System, wait_until
 from tests.acceptance.test_terminal import STANDARD_ADDRESS
 from tests.builders import own_vhost
@@ -143,6 +144,9 @@ def platform(
         system.start()
         with grpc.insecure_channel(system.address) as channel:
             yield Example(name, system, channel)
+        # Whatever the tests did, kills included, each occurrence of each job was decided once.
+        code, findings, _ = audit(system)
+        assert (code, findings) == (0, [])
     finally:
         system.stop()
 

@@ -90,12 +90,13 @@ class System:
         self._await(name, self._table[name].ready({}))
         return self._running[name].pid
 
-    def start_worker(self, name: str, *options: str, **environment: str) -> None:
-        """Start a further worker, and wait until it takes messages."""
+    def start_worker(self, name: str, *options: str, **environment: str) -> int:
+        """Start a further worker, wait until it takes messages, and return its process id."""
         command = (sys.executable, "-m", "worker", *options)
         self._table[name] = Process(name, command, lambda _: lambda: " ready." in self.log(name))
         self._spawn(name, {"WORKER_METRICS_PORT": str(free_port()), **environment})
         self._await(name, self._table[name].ready({}))
+        return self._running[name].pid
 
     def end(self, name: str) -> None:
         """End a process, and all that it started, with SIGKILL."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +23,11 @@ from tests.acceptance.test_terminal import BUILDING, grpcurl  # noqa: F401 - a f
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dev.servers import Servers
 
 WAITING = 20
+PAGES = 100
 
 
 class Webhook:
@@ -129,22 +132,41 @@ def test_a_chain_of_celerys_on_a_beat_schedule_is_two_executions_of_which_the_se
     assert collect.target_method == "examples.trends.tasks.collect"
 
 
-def test_a_worker_that_is_killed_in_the_middle_loses_no_page_and_fetches_none_twice(trends: Example):
-    pages = 100
-    call = f"backfill.delay('lemmy', {pages}, pause_seconds=0.1).id"
-    execution_id = trends.python(task("backfill", call))
-    begun = wait_until(
+def begin_backfill(trends: Example, plugin: str) -> pb.Execution:
+    """Begin to process an archive; return the execution when it has some of the pages."""
+    code = task("backfill", f"backfill.delay({plugin!r}, {PAGES}, pause_seconds=0.1).id")
+    execution_id = trends.python(code)
+    return wait_until(
         lambda: found if (found := trends.get(execution_id)).HasField("progress") else None, "some pages are there"
     )
-    with trends.system.without("celery-worker"):
-        pass
-    execution = trends.ended(execution_id, timeout=120)
+
+
+def check_backfill(trends: Example, begun: pb.Execution) -> pb.Execution:
+    """Wait for the end of a backfill that lost its worker, and see that no page was lost, and none fetched twice."""
+    execution = trends.ended(begun.execution_id, timeout=120)
     assert State.Name(execution.state) == "STATE_SUCCEEDED", execution
     assert (execution.attempt, execution.workers_lost) == (2, 1)
-    assert execution.worker != begun.worker
     result = MessageToDict(execution.result)
-    assert result["pages"] == pages
-    assert 0 < result["fetched_by_this_attempt"] <= pages - begun.progress.done
+    assert result["pages"] == PAGES
+    assert 0 < result["fetched_by_this_attempt"] <= PAGES - begun.progress.done
+    return execution
+
+
+def test_what_a_killed_worker_was_doing_is_gone_on_with_by_another(trends: Example):
+    begun = begin_backfill(trends, "lemmy")
+    with trends.system.without("celery-worker"):
+        pass
+    assert check_backfill(trends, begun).worker != begun.worker
+
+
+def test_what_a_killed_process_of_a_pool_was_doing_is_gone_on_with_by_the_next_one(trends: Example):
+    with trends.system.without("celery-worker"):
+        pool = trends.system.start_worker("pool", "-Q", "collect", "--pool", "prefork", "--concurrency", "1")
+        begun = begin_backfill(trends, "reddit")
+        for child in Path(f"/proc/{pool}/task/{pool}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        check_backfill(trends, begun)
+        trends.system.end("pool")
 
 
 def test_what_is_urgent_overtakes_what_waits_and_somebody_is_told_of_the_queue(trends: Example, webhook: Webhook):

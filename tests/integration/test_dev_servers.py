@@ -29,7 +29,7 @@ from dev.finding import Found, Unusable
 from dev.mongodb import find_or_start_mongodb, start_mongodb
 from dev.rabbitmq import CONSUMER_TIMEOUT, INSTALL, install_rabbitmq
 from dev.redis import find_or_start_redis, start_redis
-from dev.run import Process, check_ports, welcome, with_examples
+from dev.run import Process, check_ports, system, welcome, with_examples
 from dev.server import HOST, Program, Server, ServerError, free_port
 from dev.servers import Servers, private_servers
 from shared.settings import Settings
@@ -274,6 +274,17 @@ def test_a_server_that_listens_on_the_default_port_is_used(
     assert find_or_start_redis(tmp_path, {}).server is None
 
 
+def test_a_system_apart_has_servers_of_its_own_whatever_listens(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongodb, "PORT", servers.mongodb.port)
+    found = find_or_start_mongodb(tmp_path, {"LOCAL_DIR": str(tmp_path)})
+    assert found.server is not None
+    assert found.server.port != servers.mongodb.port
+    named = find_or_start_mongodb(tmp_path, {"LOCAL_DIR": str(tmp_path), "MONGODB_URL": servers.mongodb.url})
+    assert named.url == servers.mongodb.url
+
+
 def test_something_else_on_the_default_port_is_passed_over_with_a_remark(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,6 +437,17 @@ def test_what_is_shown_when_ready_leads_a_process_started_by_hand_to_this_run_wi
         "TASK_MODULES=shop.tasks,shop.more",
         "GRPC_PORT=5",
     }
+
+
+def test_an_example_target_is_started_unless_it_is_somebodys_own_or_no_target() -> None:
+    def started(settings: Settings, **shell: str) -> set[str]:
+        return {process.name for process in system(settings, shell)} & {"scraper-service", "pricing-service"}
+
+    assert started(Settings()) == {"scraper-service", "pricing-service"}
+    assert started(Settings(), SCRAPER_SERVICE_URL="shop:1") == {"pricing-service"}
+    trends = Settings(config_dir=ROOT / "examples" / "trends")
+    assert started(trends) == set()
+    assert "scraper-service" not in welcome(trends, {})(with_examples({}), [])
 
 
 def test_a_process_that_dies_ends_the_run_with_its_name_and_exit_code(servers: Servers, tmp_path: Path) -> None:
