@@ -13,7 +13,7 @@ from shared import metrics
 from shared.domain.errors import FailedPrecondition, SchedulerError
 from shared.domain.execution import State, part_id
 from shared.domain.flow import FanOut, fan_out_ending, next_steps, workflow_ending
-from shared.flow_expressions import condition_of, steps_taken_from
+from shared.flow_expressions import condition_of, mentions_results, steps_taken_from
 from shared.log import get_logger
 from shared.store import executions, parts
 from shared.store.flows import to_flow
@@ -165,7 +165,7 @@ class Advance:
         try:
             if not skipped:
                 for name in steps_taken_from(step):
-                    context["steps"][name] = self._outcome(ids[name], workflow.step(name))
+                    context["steps"][name] = self._outcome(ids[name], workflow.step(name), step)
                 condition = condition_of(step)
                 if condition is not None and not condition.evaluate(context):
                     skipped = f"its condition does not hold: {step.when}"
@@ -179,14 +179,19 @@ class Advance:
         again: str = whole["carried"].get("again", {}).get(step.name, "")
         return parts.step_document(whole, step, number, self._by, context=text, broken=broken, again=again)
 
-    def _outcome(self, execution_id: str, step: Step) -> dict[str, Any]:
-        """Return how a step has ended, as later ones see it."""
+    def _outcome(self, execution_id: str, step: Step, seen_by: Step) -> dict[str, Any]:
+        """Return how a step has ended, as a later one sees it."""
         row = self._executions.find_one({"_id": execution_id}, parts.OUTCOME_FIELDS)
         if row is None:
             raise FailedPrecondition(f"the record of the step {step.name} ({execution_id}) was removed")
         found = parts.outcome(row)
         if step.fan_out is not None:
-            found["results"] = [result for _, result in sorted(self._item_results(row).items())]
+            try:
+                found["results"] = [result for _, result in sorted(self._item_results(row).items())]
+            except FailedPrecondition:
+                if mentions_results(seen_by):
+                    raise
+                # Who takes from the counts only can go on without them.
         return found
 
     def _item_results(self, fan_out: Mapping[str, Any]) -> dict[int, Any]:
@@ -194,7 +199,9 @@ class Advance:
         found: dict[int, Any] = {}
         if "reuse" in fan_out:
             earlier = self._executions.find_one({"_id": fan_out["reuse"]}, parts.OUTCOME_FIELDS)
-            found = self._item_results(earlier) if earlier else {}
+            if earlier is None:
+                raise FailedPrecondition(f"the record of {fan_out['reuse']}, which this is a retry of, was removed")
+            found = self._item_results(earlier)
         size = 0
         for row in self._executions.find(parts.parts_filter(fan_out["_id"]), parts.ITEM_FIELDS):
             found[row["number"]] = parts.outcome(row)["result"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.errors import InvalidInput, Violation
@@ -109,3 +109,8 @@ def steps_taken_from(step: Step) -> frozenset[str]:
     condition = condition_of(step)
     taken = [template.references.steps for template in templates_of(step)]
     return frozenset[str]().union(*taken, condition.references.steps if condition else ())
+
+
+def mentions_results(step: Step) -> bool:
+    """Return whether an expression of a step may take from what the items of a fan-out answered; not for certain."""
+    return "results" in json.dumps(asdict(step), default=str)

@@ -211,9 +211,8 @@ def _part(parent: Mapping[str, Any], job: Mapping[str, Any], name: str, by: str)
         # What its failures mean for the job is its parent's to say.
         "policies": {name: value for name, value in policies.items() if name == "on_worker_lost"},
     }
-    if "retry_until" in parent:
-        document["retry_until"] = parent["retry_until"]
-    return document
+    # The life of the job is its parent's as well: what ends an earlier one leaves it alone.
+    return document | {name: parent[name] for name in ("retry_until", "epoch") if name in parent}
 
 
 # What a worker asks before it runs a part:
@@ -294,9 +293,9 @@ BY_NUMBER: Final = [("number", 1)]
 
 WHOLE_FIELDS: Final = dict.fromkeys(
     (
-        "job_id", "job_uid", "job_name", "job_revision", "job_type", "partition", "nominal_time", "target_service",
-        "target_method", "parameters", "queue", "priority", "timeout", "retry", "retry_until", "policies", "trace_id",
-        "parts_queue", "flow", "total", "expanded", "carried", "signals", "cancel",
+        "job_id", "job_uid", "job_name", "epoch", "job_revision", "job_type", "partition", "nominal_time",
+        "target_service", "target_method", "parameters", "queue", "priority", "timeout", "retry", "retry_until",
+        "policies", "trace_id", "parts_queue", "flow", "total", "expanded", "carried", "signals", "cancel",
     ),
     1,
 )  # fmt: skip

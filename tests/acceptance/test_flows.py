@@ -12,6 +12,7 @@ from tests.acceptance.system import wait_until
 if TYPE_CHECKING:
     from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
     from tests.acceptance.recorder import Recorder
+    from tests.acceptance.system import System
 
 State = pb.Execution.State
 ENDED = {State.STATE_SUCCEEDED, State.STATE_FAILED, State.STATE_CANCELLED}
@@ -141,3 +142,51 @@ def test_a_workflow_runs_its_steps_in_their_order_with_what_earlier_ones_answere
     assert not recorder.calls(f"{label}-alarm")
     assert State.Name(parts(stub, whole.execution_id)["alarm"].state) == "STATE_SKIPPED"
     assert "condition" in parts(stub, whole.execution_id)["alarm"].reason
+
+
+def test_a_workflow_goes_on_after_kills_of_beat_and_worker_between_two_steps(
+    running: System, stub: SchedulerServiceStub, recorder: Recorder, label: str
+):
+    recorded = {"target_service": "recorder", "target_method": "Record"}
+    create(
+        stub,
+        label,
+        workflow={
+            "steps": [
+                {"name": "one", **recorded, "parameters": {"label": f"{label}-one", "hold": True}},
+                {"name": "two", "after": ["one"], **recorded, "parameters": {"label": f"{label}-two"}},
+            ]
+        },
+    )
+    execution_id = run(stub, label)
+    recorder.wait_for_calls(f"{label}-one", 1)
+    with running.without("celery-beat"):
+        recorder.release(f"{label}-one")
+        wait_until(lambda: parts(stub, execution_id)["one"].state == State.STATE_SUCCEEDED, "the first step has ended")
+        with running.without("celery-worker"):
+            assert set(parts(stub, execution_id)) == {"one"}
+    whole = ended(stub, execution_id)
+    assert State.Name(whole.state) == "STATE_SUCCEEDED", whole
+    assert [len(recorder.calls(f"{label}-{name}")) for name in ("one", "two")] == [1, 1]
+
+
+def test_a_cancel_of_a_fan_out_ends_the_calls_in_flight_and_starts_no_others(
+    stub: SchedulerServiceStub, recorder: Recorder, label: str
+):
+    create(
+        stub,
+        label,
+        target_service="recorder",
+        target_method="Record",
+        parameters={"label": label, "hold": True},
+        fan_out={"items": [{}, {}, {}], "max_parallel": 2},
+    )
+    execution_id = run(stub, label)
+    recorder.wait_for_calls(label, 2)
+    stub.CancelExecution(pb.CancelExecutionRequest(execution_id=execution_id))
+    whole = ended(stub, execution_id)
+    assert State.Name(whole.state) == "STATE_CANCELLED", whole
+    assert dict(whole.parts.states) == {"CANCELLED": 3}
+    calls = recorder.calls(label)
+    assert len(calls) == 2
+    assert all(call.given_up for call in calls)

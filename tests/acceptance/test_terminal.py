@@ -91,7 +91,7 @@ def test_the_commands_about_fan_outs_and_workflows_run_and_both_succeed(running:
         for job_id, parts in {"prices-by-shop": 3, "scrape-then-analyse": 3}.items():
             (whole,) = wait_until(partial(ended, client, job_id), f"{job_id} has ended", timeout=60)
             assert whole["state"] == "STATE_SUCCEEDED", whole
-            assert whole["parts"] == {"total": parts, "states": {"SUCCEEDED": parts}}
+            assert whole["parts"] == {"total": str(parts), "states": {"SUCCEEDED": str(parts)}}
 
 
 def ended(client: Reflected, job_id: str) -> list[dict[str, Any]]:

@@ -323,6 +323,14 @@ def test_a_part_that_is_not_there_or_there_twice_is_seen(good: Evidence):
     ]
 
 
+def test_one_that_was_stopped_before_it_waited_has_no_parts(good: Evidence):
+    parent, *_ = whole(STEPS, a="SUCCEEDED", b="SUCCEEDED")
+    steps = [step(1, "PENDING", 20), step(2, "RUNNING", 20.1, "w1"), step(3, "CANCELLED", 20.2, "w1")]
+    stopped = {**parent, "state": "CANCELLED", "transitions": steps, "cancel": {"by": "anna"}}
+    del stopped["parts"]
+    assert judge(with_whole(good, [stopped])).violations == []
+
+
 def test_counts_and_an_end_that_the_parts_do_not_say_are_seen(good: Evidence):
     parent, *parts = whole(ITEMS, n0="SUCCEEDED", n1="FAILED", n2="SUCCEEDED")
     said = judge(with_whole(good, [parent, *parts])).illegal

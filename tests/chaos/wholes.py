@@ -45,8 +45,8 @@ def _judge_whole(whole: Row, parts: Sequence[Row], by_id: Mapping[str, Row], ver
     else:
         expected = _numbers(whole, spec, by_id)
         states = {part["part_name"]: part["state"] for part in parts}
-    if "items" in whole:  # it was stopped before it had any part
-        expected = set()
+    if all(step["state"] != "WAITING" for step in whole["transitions"]):
+        expected = set()  # it was stopped while a worker found out what its parts are
     verdict.lost += [f"{name}: its part {part} is not there" for part in sorted(expected - found.keys())]
     verdict.twice += [f"{name}: its part {part} is there {count} times" for part, count in found.items() if count > 1]
     verdict.twice += [f"{name}: has the part {part}, and should not" for part in sorted(found.keys() - expected)]

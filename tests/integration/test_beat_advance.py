@@ -310,6 +310,21 @@ class TestFanOuts:
         assert set(world.called().values()) == {1}
         assert len(world.calls) == 7
 
+    def test_a_beat_that_dies_while_it_tells_of_the_last_part_leaves_that_to_another(self, world: World) -> None:
+        whole = world.begin(FanOut(items=items(1)))
+        world.beat.until_idle()
+        world.work()
+        writes = count()
+
+        def die(operation: str) -> None:
+            if operation == "update_many" and next(writes) == 1:
+                raise Crash
+
+        with pytest.raises(Crash):
+            Beat(world.database, "dying", die).advance.run_once()
+        world.to_the_end()
+        assert world.state(whole) == "SUCCEEDED"
+
     def test_a_beat_that_dies_within_a_batch_leaves_the_rest_to_another(self, world: World) -> None:
         whole = world.begin(FanOut(items=items(20)))
         rows = [
@@ -770,13 +785,14 @@ class TestWorkflows:
                 (
                     step("each", fan_out=FanOut(items=items(6)), parameters={}),
                     step("all", "each", parameters={"step": "${steps.each.results[0].text}"}),
-                    step("end", "each"),
+                    step("end", "each", parameters={"step": "${steps.each.result.succeeded} of them"}),
                 )
             )
         )
         world.to_the_end()
         assert world.states(whole) == {"each": "SUCCEEDED", "all": "FAILED", "end": "SUCCEEDED"}
         assert "too large" in world.parts(whole)["all"]["error"]["message"]
+        assert {"step": "6 of them"} in [parameters for _, _, parameters in world.calls]
 
     def test_a_step_runs_where_and_as_it_says_and_else_as_its_job(self, world: World) -> None:
         own = step("own", queue="analysis", priority=9, timeout=timedelta(seconds=7))
@@ -926,6 +942,17 @@ class TestTheJob:
         world.beat.until_idle()
         assert world.state(whole) == "CANCELLED"
         assert set(world.states(whole).values()) == {"CANCELLED"}
+
+    def test_the_end_of_an_earlier_life_of_the_job_leaves_parts_of_a_later_one_alone(self, world: World) -> None:
+        job = world.job(Workflow((step("each", fan_out=FanOut(items=items(2)), parameters={}),)))
+        world.fire(job | {"epoch": 2})
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        late = executions.end_open(job["uid"], "beat", "the job was deleted", epoch=0)
+        assert world.database.executions.count_documents(late.filter) == 0
+        world.to_the_end()
+        assert len(world.calls) == 2
 
     def test_a_whole_counts_once_for_pause_on_failure_and_leaves_the_only_dead_letter(self, world: World) -> None:
         job = world.job(FanOut(items=items(3)), policies={"pause_on_failure": 2})

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model import firing, running
+from tests.model import firing, parts, running
 from tests.model.explore import explore
 from tests.model.firing import Firing
+from tests.model.parts import Parts
 from tests.model.running import Running
 
 FIRINGS = [
@@ -28,9 +29,16 @@ FIRINGS = [
     firing.Size(2, edits=1, overlap="ALLOW", edit_to=("BUFFER_ONE",), beats=1),
 ]
 RUNNINGS = [running.Size(), running.Size(lost="FAIL", cancels=0)]
+PARTS = [
+    parts.Size(),
+    parts.Size(beats=1, deaths=1),
+    parts.Size(parallel=1, deaths=1, crashes=0),
+    parts.Size(3, parallel=1, crashes=0),
+    parts.Size(3, parallel=2, crashes=0, cancels=0),
+]
 
 
-def named(size: firing.Size | running.Size) -> str:
+def named(size: firing.Size | running.Size | parts.Size) -> str:
     """Show what of a size is not as usual."""
     usual = type(size)._field_defaults
     shown = {field: value for field, value in size._asdict().items() if usual.get(field) != value}
@@ -55,6 +63,15 @@ def test_whatever_workers_messages_and_clients_do_an_attempt_runs_once_and_the_e
     assert explored.states > 1000
 
 
+@pytest.mark.parametrize("size", PARTS, ids=named)
+def test_whatever_beats_have_read_and_wherever_they_crash_each_part_runs_and_the_whole_ends_with_them(
+    size: parts.Size,
+) -> None:
+    explored = explore(Parts(size))
+    assert not explored.wrong, explored
+    assert explored.states > 1000
+
+
 @pytest.mark.parametrize("rule", firing.RULES)
 def test_firing_needs_each_of_its_rules(rule: str) -> None:
     explored = explore(Firing(firing.RULES[rule].missed_at._replace(broken=rule)))
@@ -66,4 +83,11 @@ def test_firing_needs_each_of_its_rules(rule: str) -> None:
 def test_running_needs_each_of_its_rules(rule: str) -> None:
     explored = explore(Running(running.RULES[rule].missed_at._replace(broken=rule)))
     assert explored.wrong, running.RULES[rule].says
+    assert explored.trace
+
+
+@pytest.mark.parametrize("rule", parts.RULES)
+def test_what_has_parts_needs_each_of_its_rules(rule: str) -> None:
+    explored = explore(Parts(parts.RULES[rule].missed_at._replace(broken=rule)))
+    assert explored.wrong, parts.RULES[rule].says
     assert explored.trace
