@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.errors import SchedulerError
+from shared.domain.errors import FailedPrecondition, SchedulerError
 from shared.domain.execution import Failure, State, rfc3339
 from shared.domain.flow import LARGEST_ITEMS, FanOut, undisturbed_steps
 from shared.expressions import parse_template
@@ -100,9 +100,15 @@ class Parts:
 
 
 def _items_left(earlier: Mapping[str, Any], rows: list[dict[str, Any]]) -> Begun:
-    """Return the items of an earlier fan-out that have not succeeded, those included that never got a row."""
+    """Return the items of an earlier fan-out that have not succeeded, those included that never got a row.
+
+    Raises FailedPrecondition when some of its rows were removed: they would count as done.
+    """
     kept = json.loads(earlier["items"]) if "items" in earlier else []
     left = {item["n"]: item for item in kept}  # and of some the rows may be there
+    if (known := len(left.keys() | {row["number"] for row in rows})) < earlier["total"]:
+        said = f"the records of {earlier['total'] - known:,} of the {earlier['total']:,} parts of {earlier['_id']}"
+        raise FailedPrecondition(f"{said} were removed; only a retry from_start can do them")
     for row in rows:
         left.pop(row["number"], None)
         if row["state"] != State.SUCCEEDED:
