@@ -858,6 +858,16 @@ class TestRetries:
         assert (world.state(again), world.row(again)["parts"]) == ("SUCCEEDED", {"SUCCEEDED": 5})
         assert set(Counter(parameters["name"] for _, _, parameters in world.calls).values()) == {1}
 
+    def test_a_retry_does_not_take_for_done_what_is_not_recorded_any_more(self, world: World) -> None:
+        world.answers = fails("item-0")
+        whole = world.begin(FanOut(items=items(3)))
+        world.to_the_end()
+        world.database.executions.delete_one({"_id": part_id(whole, "00000")})
+        again = world.retry(whole)
+        world.run(again)
+        error = world.row(again)["error"]["message"]
+        assert error == f"the records of 1 of the 3 parts of {whole} were removed; only a retry from_start can do them"
+
     def test_a_retry_of_a_workflow_goes_on_at_the_step_that_failed(self, world: World) -> None:
         world.answers = fails("two")
         flow = Workflow((step("one"), step("two", "one"), step("three", "two"), step("beside")))
