@@ -344,6 +344,16 @@ class TestFanOuts:
         assert sorted(other.sent + going.sent) == sorted(row["_id"] for row in world.parts(whole).values())[:4]
         world.to_the_end()
 
+    def test_a_beat_that_notes_its_rows_late_does_not_take_back_what_another_has_noted(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("beat.advance.ITEMS", 3)
+        whole = world.begin(FanOut(items=items(7)))
+        late = Beat(world.database, "late", first("bulk_write", world.beat.until_idle, after=True))
+        late.advance.run_once()
+        assert world.row(whole)["expanded"] == 7
+        world.to_the_end()
+
     def test_no_more_run_at_a_time_than_may_also_when_two_beats_give_slots_at_once(self, world: World) -> None:
         whole = world.begin(FanOut(items=items(12), max_parallel=3))
         world.beat.until_idle()
