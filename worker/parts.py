@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.errors import SchedulerError
+from shared.domain.errors import FailedPrecondition, SchedulerError
 from shared.domain.execution import Failure, State, rfc3339
 from shared.domain.flow import LARGEST_ITEMS, FanOut, undisturbed_steps
 from shared.expressions import parse_template
@@ -100,15 +100,18 @@ class Parts:
 
 
 def _items_left(earlier: Mapping[str, Any], rows: list[dict[str, Any]]) -> Begun:
-    """Return the items of an earlier fan-out that have not succeeded, those included that never got a row."""
-    kept = json.loads(earlier["items"]) if "items" in earlier else []
-    left = {item["n"]: item for item in kept}  # and of some the rows may be there
-    for row in rows:
-        left.pop(row["number"], None)
-        if row["state"] != State.SUCCEEDED:
-            left[row["number"]] = parts.item(row["number"], json.loads(row["parameters"]), row["part_key"])
-    done = sum(row["state"] == State.SUCCEEDED for row in rows) + earlier["carried"].get("succeeded", 0)
-    items = [item for _, item in sorted(left.items())]
+    """Return the items of an earlier fan-out that have not succeeded.
+
+    Raises FailedPrecondition when rows of some were removed: they would count as done.
+    """
+    if "items" in earlier:  # it was stopped before any had a row
+        return Begun(earlier["total"], earlier["items"], earlier["carried"])
+    if (gone := earlier["total"] - len(rows)) > 0:
+        said = f"the records of {gone:,} of the {earlier['total']:,} parts of {earlier['_id']} were removed"
+        raise FailedPrecondition(f"{said}; only a retry from_start can do them")
+    left = [row for row in rows if row["state"] != State.SUCCEEDED]
+    items = [parts.item(row["number"], json.loads(row["parameters"]), row["part_key"]) for row in left]
+    done = len(rows) - len(left) + earlier["carried"].get("succeeded", 0)
     return Begun(len(items), written_items(items), {"succeeded": done})
 
 

@@ -344,6 +344,16 @@ class TestFanOuts:
         assert sorted(other.sent + going.sent) == sorted(row["_id"] for row in world.parts(whole).values())[:4]
         world.to_the_end()
 
+    def test_a_beat_that_notes_its_rows_late_does_not_take_back_what_another_has_noted(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("beat.advance.ITEMS", 3)
+        whole = world.begin(FanOut(items=items(7)))
+        late = Beat(world.database, "late", first("bulk_write", world.beat.until_idle, after=True))
+        late.advance.run_once()
+        assert world.row(whole)["expanded"] == 7
+        world.to_the_end()
+
     def test_no_more_run_at_a_time_than_may_also_when_two_beats_give_slots_at_once(self, world: World) -> None:
         whole = world.begin(FanOut(items=items(12), max_parallel=3))
         world.beat.until_idle()
@@ -391,11 +401,11 @@ class TestFanOuts:
         world.beat.until_idle()
         one, other = part_id(whole, "00000"), part_id(whole, "00001")
         world.run(one)
-        quick = Beat(world.database, "quick")
+        quick = Beat(world.database, "quick").advance
 
         def end_the_other() -> None:
             world.run(other)
-            quick.advance.run_once()
+            quick._tell_parents(frozenset(range(jobs.PARTITIONS)))  # and dies before it looks at it
 
         Beat(world.database, "slow", first("aggregate", end_the_other, after=True)).until_idle()
         world.to_the_end()
@@ -857,6 +867,16 @@ class TestRetries:
         world.to_the_end()
         assert (world.state(again), world.row(again)["parts"]) == ("SUCCEEDED", {"SUCCEEDED": 5})
         assert set(Counter(parameters["name"] for _, _, parameters in world.calls).values()) == {1}
+
+    def test_a_retry_does_not_take_for_done_what_is_not_recorded_any_more(self, world: World) -> None:
+        world.answers = fails("item-0")
+        whole = world.begin(FanOut(items=items(3)))
+        world.to_the_end()
+        world.database.executions.delete_one({"_id": part_id(whole, "00000")})
+        again = world.retry(whole)
+        world.run(again)
+        error = world.row(again)["error"]["message"]
+        assert error == f"the records of 1 of the 3 parts of {whole} were removed; only a retry from_start can do them"
 
     def test_a_retry_of_a_workflow_goes_on_at_the_step_that_failed(self, world: World) -> None:
         world.answers = fails("two")
