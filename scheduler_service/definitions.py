@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from scheduler_service.flow_checks import FlowChecks
 from shared.defaults import job_defaults
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
+from shared.domain.flow import Workflow
 from shared.domain.job import TASK, define
 from shared.domain.policies import Misfire, Overlap
 from shared.domain.schedule import CronSchedule
@@ -50,6 +52,7 @@ class Definitions:
         but the target's contract can't be read.
         """
         violations = list(found)
+        draft = self._on_queues_of_tasks(draft)
         definition: JobDefinition | None = None
         away: Unavailable | FailedPrecondition | None = None
         try:
@@ -71,6 +74,20 @@ class Definitions:
         if away is not None:
             raise away
         return definition
+
+    def _on_queues_of_tasks(self, draft: JobDraft) -> JobDraft:
+        """Return a draft in which calls of tasks that name a queue of their own go there, if they name no other."""
+        if isinstance(draft.flow, Workflow):
+            steps = tuple(
+                replace(step, queue=self._tasks.queue(step.target_method) or "")
+                if step.target_service == TASK and not step.queue
+                else step
+                for step in draft.flow.steps
+            )
+            return replace(draft, flow=replace(draft.flow, steps=steps))
+        if draft.target_service == TASK and not draft.queue:
+            return replace(draft, queue=self._tasks.queue(draft.target_method))
+        return draft
 
     async def _check_target(self, draft: JobDraft, *, with_parameters: bool) -> None:
         """Ask whether the target has the method, and whether the parameters fit its request; raise what it says.

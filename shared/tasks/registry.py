@@ -48,6 +48,11 @@ class Tasks:
         sentence = f"{excerpt(name)!r} is not a task{meant} ({known}TASK_MODULES names the modules)"
         raise InvalidInput([Violation("target_method", sentence)])
 
+    def queue(self, name: str) -> str | None:
+        """Return the queue that a task names for itself; None when it names none, or there is no such task."""
+        queue = getattr(self._tasks.get(name), "queue", None)
+        return None if queue is None else str(getattr(queue, "name", queue))
+
     def check(self, name: str, parameters: Mapping[str, Any] | None) -> None:
         """Check that a call fits the task's signature; without parameters, that there is the task.
 
