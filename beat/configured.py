@@ -59,7 +59,7 @@ def read_entries(app: Celery, tasks: Tasks, defaults: JobDefaults) -> list[Entry
     timezone = zone_of(app)
     for name, given in app.conf.beat_schedule.items():
         try:
-            draft = _read(app, name, given, timezone, tasks)
+            draft = _read(name, given, timezone, tasks)
             define(draft, defaults, datetime.now(UTC))
         except InvalidInput as refused:
             found += [_of_entry(name, violation) for violation in refused.violations]
@@ -73,17 +73,16 @@ def read_entries(app: Celery, tasks: Tasks, defaults: JobDefaults) -> list[Entry
     return [Entry(draft, _fingerprint(draft)) for draft in drafts]
 
 
-def _read(app: Celery, name: str, given: Any, timezone: str, tasks: Tasks) -> JobDraft:
+def _read(name: str, given: Any, timezone: str, tasks: Tasks) -> JobDraft:
     task = given.get("task") if isinstance(given, dict) else None
-    own = _options(app, tasks.get(task)) if isinstance(task, str) and task in tasks.names else {}
+    own = _options(tasks.get(task)) if isinstance(task, str) and task in tasks.names else {}
     return read_entry(name, given, timezone, tasks.bind, own)
 
 
-def _options(app: Celery, task: LedgeredTask) -> Mapping[str, Any]:
+def _options(task: LedgeredTask) -> Mapping[str, Any]:
     """Return the options that Celery would send a task with, by task_routes and by what the task brings itself."""
-    route = app.amqp.router.lookup_route(task.name) or {}
-    routed = {key: route.get(key) for key in ("queue", "priority")}
-    return routed | {key: own for key in (*routed, "expires") if (own := getattr(task, key, None)) is not None}
+    own = {key: value for key in ("queue", "priority", "expires") if (value := getattr(task, key, None)) is not None}
+    return task.routed | own
 
 
 def _of_entry(name: str, violation: Violation) -> Violation:

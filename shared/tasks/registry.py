@@ -49,8 +49,10 @@ class Tasks:
         raise InvalidInput([Violation("target_method", sentence)])
 
     def queue(self, name: str) -> str | None:
-        """Return the queue that a task names for itself; None when it names none, or there is no such task."""
-        queue = getattr(self._tasks.get(name), "queue", None)
+        """Return the queue that a task, or task_routes, names for it; None when there is none, or no such task."""
+        if (task := self._tasks.get(name)) is None:
+            return None
+        queue = vars(type(task)).get("queue") or task.routed.get("queue")
         return None if queue is None else str(getattr(queue, "name", queue))
 
     def check(self, name: str, parameters: Mapping[str, Any] | None) -> None:
@@ -104,7 +106,7 @@ def _mistakes(tasks: Mapping[str, Any], queues: Queues) -> Iterable[str]:
 
 def _wrong_options(task: LedgeredTask, queues: Queues) -> Iterable[str]:
     options = dict(task._get_exec_options())  # noqa: SLF001 - Celery's name for them
-    queue = options.pop("queue")
+    queue = options.pop("queue") or task.routed.get("queue")
     if queue is not None and str(getattr(queue, "name", queue)) not in queues.names:
         yield _undeclared(queue, queues)
     try:

@@ -40,6 +40,12 @@ class LedgeredTask(_Task):  # type: ignore[misc]
         """What the function can be called with. Raises SignatureError when that can't be told."""
         return Signature(self.run)
 
+    @property
+    def routed(self) -> dict[str, Any]:
+        """The queue and the priority that `task_routes` of the app has for this task, if any."""
+        route = self.app.amqp.router.lookup_route(self.name, (), {}) or {}
+        return {name: route[name] for name in ("queue", "priority") if route.get(name) is not None}
+
     @classmethod
     def on_bound(cls, app: Celery) -> None:  # noqa: ARG003 - Celery's hook
         """Keep the requests apart of coroutines that run in one thread."""
@@ -71,7 +77,7 @@ class LedgeredTask(_Task):  # type: ignore[misc]
             local: AsyncResult[Any]
             local = super().apply_async(args, kwargs, task_id, producer, link, link_error, shadow, **options)
             return local
-        own = {name: value for name, value in self._get_exec_options().items() if value is not None}
+        own = self.routed | {name: value for name, value in self._get_exec_options().items() if value is not None}
         given["shadow"] = shadow or self.shadow_name(args, kwargs, options)
         parameters = {} if given.get(BROKEN) else self.accepts.bind(args, kwargs)
         submitted: AsyncResult[Any] = self.app.submit(self.name, parameters, own | _given(given))

@@ -26,7 +26,9 @@ def definitions() -> Definitions:
     app: Any = Celery(set_as_current=False, task_cls=LedgeredTask)
     app.task(name="app.burn", shared=False, queue="cpu")(nothing)
     app.task(name="app.wait", shared=False)(nothing)
-    tasks = Tasks({name: app.tasks[name] for name in ("app.burn", "app.wait")})
+    app.task(name="app.route", shared=False)(nothing)
+    app.conf.task_routes = {"app.route": {"queue": "cpu"}}
+    tasks = Tasks({name: app.tasks[name] for name in ("app.burn", "app.wait", "app.route")})
     settings = Settings()
     folder = settings.config_dir
     return Definitions(settings, load_queues(folder), load_targets(settings), load_calendars(folder), tasks)
@@ -40,6 +42,7 @@ async def test_a_task_that_names_a_queue_goes_there_unless_the_job_names_another
     assert await queue("app.burn", None) == "cpu"
     assert await queue("app.burn", "manual") == "manual"
     assert await queue("app.wait", None) == "default_queue"
+    assert await queue("app.route", None) == "cpu"
 
 
 async def test_so_does_a_step_that_calls_one(definitions: Definitions) -> None:
