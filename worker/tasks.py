@@ -205,7 +205,8 @@ class TaskCaller:
         if (wrong := what_is_not_json(ended.value)) is not None:
             return self._failure(claimed, INVALID_RESULT, wrong)
         ignored = attempt.task.ignore_result if claimed.ignore_result is None else claimed.ignore_result
-        return Succeeded(None, kept=False) if ignored else Succeeded(ended.value)
+        # What is called with it gets it all the same, as with Celery.
+        return Succeeded(ended.value if claimed.hands_on or not ignored else None, kept=not ignored)
 
     def _raised(self, attempt: _Attempt, error: BaseException) -> Answer:
         claimed = attempt.claimed

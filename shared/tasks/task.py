@@ -75,6 +75,9 @@ class LedgeredTask(_Task):  # type: ignore[misc]
         given["shadow"] = shadow or self.shadow_name(args, kwargs, options)
         parameters = {} if given.get(BROKEN) else self.accepts.bind(args, kwargs)
         submitted: AsyncResult[Any] = self.app.submit(self.name, parameters, own | _given(given))
+        ignored = given.get("ignore_result")
+        # Nobody is to wait for what never comes.
+        submitted.ignored = self.ignore_result if ignored is None else ignored
         return submitted
 
     def replace(self, sig: Any) -> Any:

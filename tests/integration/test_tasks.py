@@ -249,6 +249,31 @@ def test_what_a_task_raises_ends_its_execution(office: Office, kind: str, state:
         assert row.transitions[-1].reason == "the task raised Ignore: nothing to be done"
 
 
+def test_what_a_task_says_when_it_fails_is_kept_as_far_as_a_document_can_hold_it(office: Office):
+    failed, ignored = (office.ended(office.call(f"fail.delay({kind!r})")) for kind in ("name", "ignored name"))
+    assert failed.error is not None
+    assert failed.error.message.startswith("ValueError: no such file: \\udcffxxx")
+    assert (ignored.state, ignored.transitions[-1].reason) == (
+        State.CANCELLED,
+        "the task raised Ignore: no such file: \\udcff",
+    )
+    assert (failed.attempt, ignored.attempt) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("queue='nowhere'", "TASK_FAILED: InvalidInput: queue: 'nowhere' is not"),
+        ("priority=300", "TASK_FAILED: InvalidInput: priority: 300 is not a priority (0-9)"),
+        ("priority='high'", "TASK_FAILED: InvalidInput: priority: 'high' is not a priority (0-9)"),
+    ],
+)
+def test_a_retry_that_nobody_could_send_fails_the_task(office: Office, options: str, said: str):
+    row = office.ended(office.call(f"moved.delay({options})"))
+    assert row.error is not None
+    assert f"{row.error.code}: {row.error.message}".startswith(said)
+
+
 def test_exceptions_are_logged_with_a_traceback_unless_they_are_expected(office: Office):
     unexpected, expected = office.call("fail.delay('other')"), office.call("fail.delay('expected')")
     for execution_id in (unexpected, expected):
@@ -266,6 +291,8 @@ def test_exceptions_are_logged_with_a_traceback_unless_they_are_expected(office:
         ("object", "the result is of the type object, which JSON does not have"),
         ("nan", "the result.a[1] is nan, and JSON has finite numbers only"),
         ("key", "the result has the key 1, and JSON's keys are strings"),
+        ("digits", "the result is a number of more digits than can be written"),
+        ("generator", "the result is of the type generator, which JSON does not have"),
     ],
 )
 def test_a_result_that_is_not_json_is_a_failure_that_says_where(office: Office, kind: str, said: str):
@@ -279,6 +306,7 @@ def test_a_result_that_is_ignored_is_kept_nowhere(office: Office, folder: Path):
     row = office.ended(execution_id)
     assert (row.state, row.result) == (State.SUCCEEDED, None)
     assert office.result(execution_id).state == "PENDING", "Celery's word for: nothing is known"
+    assert office.run(f"print(tasks.unheard.delay({str(folder)!r}).get(timeout=30))") == "None", "nobody waits"
     kept = office.call(f"unheard.apply_async(({str(folder)!r},), ignore_result=False)")
     assert office.result(kept).get(timeout=30) == "nobody wants to know"
 
