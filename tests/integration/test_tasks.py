@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -46,9 +47,9 @@ class Office:
         self._folder = folder
         self.start_beat()
 
-    def start_beat(self) -> None:
+    def start_beat(self, **changes: str) -> None:
         with (self._folder / "beat.log").open("ab") as log:
-            environment = {**os.environ, **self.site.environment, "BEAT_METRICS_PORT": str(free_port())}
+            environment = {**os.environ, **self.site.environment, "BEAT_METRICS_PORT": str(free_port()), **changes}
             self._beat = subprocess.Popen(
                 [sys.executable, "-m", "beat"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
@@ -454,6 +455,20 @@ def test_a_result_that_redis_missed_is_brought_to_it_by_beat(open_office: Callab
     assert office.result(right).get(timeout=30) == 2
     with pytest.raises(Exception, match="TASK_FAILED: ValueError: other"):
         office.result(wrong).get(timeout=30)
+
+
+def test_what_a_worker_that_died_has_not_copied_to_redis_is_brought_to_it_by_beat(
+    open_office: Callable[[], Office],
+):
+    office = open_office()
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        address = f"redis://127.0.0.1:{hangs.getsockname()[1]}/0"
+        worker = office.site.start("--concurrency", "2", CELERY_RESULT_BACKEND=address)
+        execution_id = office.call("add.delay(1)")
+        office.ended(execution_id)
+        worker.kill()
+    office.site.start("--concurrency", "2")
+    assert office.result(execution_id).get(timeout=30) == 2
 
 
 def test_the_prefork_pool_runs_them_too(open_office: Callable[[], Office]):
