@@ -9,11 +9,13 @@ from celery import states
 
 from shared.domain.execution import State
 from shared.store import executions
+from shared.tasks import canvas
 from shared.tasks.results import ExecutionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from celery import Celery
     from pymongo.database import Database
 
     from beat.partitions import Partitions
@@ -25,9 +27,12 @@ BATCH: Final = 100
 class Copies:
     """One duty of beat: without it, code that waits for such an execution by AsyncResult would wait for ever."""
 
-    def __init__(self, database: Database[dict[str, Any]], partitions: Partitions, results: ResultCopy) -> None:
+    def __init__(
+        self, database: Database[dict[str, Any]], partitions: Partitions, app: Celery, results: ResultCopy
+    ) -> None:
         self._executions = database[executions.COLLECTION]
         self._partitions = partitions
+        self._app = app
         self._results = results
 
     def run_once(self) -> bool:
@@ -35,12 +40,25 @@ class Copies:
         missing = executions.uncopied_filter(self._partitions.held)
         copied = False
         for row in self._executions.find(missing, executions.UNCOPIED_FIELDS).limit(BATCH):
+            following = row["state"] != State.SUCCEEDED and "canvas" in row
             if not self._results.write(row["_id"], *_copy_of(row)):
+                break
+            if following and not break_off(row, self._app, self._results):
                 break
             done = executions.copied(row["_id"])
             self._executions.update_one(done.filter, done.update)
             copied = True
         return copied
+
+
+def break_off(row: Mapping[str, Any], app: Celery, results: ResultCopy) -> bool:
+    """Write copies for the rest of a chain that will not be called, since this has not succeeded.
+
+    Return whether they are there. A retry goes on with the rest, and writes over them.
+    """
+    why = ExecutionFailed(f"{row['_id']}, before it in its chain, is {row['state']}")
+    rest = canvas.ids(canvas.read(row["canvas"]).chain, app)
+    return all(results.write(task_id, states.FAILURE, why) for task_id in rest)
 
 
 def _copy_of(row: Mapping[str, Any]) -> tuple[str, Any]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from celery import states
 from celery.canvas import maybe_signature
 from celery.exceptions import NotRegistered
 from pymongo.errors import PyMongoError
 
+from beat.copies import break_off
 from shared import metrics
 from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.execution import State
+from shared.domain.job import LARGEST_PARAMETERS
 from shared.log import get_logger
 from shared.store import canvas as store
 from shared.store import executions
 from shared.tasks import canvas
 from shared.tasks.options import BROKEN
-from shared.tasks.results import ExecutionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,12 +84,11 @@ class Follow:
     def _break_off(self, chain: Sequence[Any], row: Mapping[str, Any]) -> None:
         """Let those who wait for the rest of a chain know that it will not be called; a retry goes on with it."""
         why = f"{row['_id']}, before it in its chain, is {row['state']}"
-        rest = [self._signature(each) for each in chain]
-        for signature in rest:
-            if task_id := signature.options.get("task_id"):
-                self._results.write(task_id, states.FAILURE, ExecutionFailed(why))
+        if not break_off(row, self._app, self._results):
+            lacks = executions.lacks_copy(row["_id"])  # it may have its own; what follows it has none
+            self._executions.update_one(lacks.filter, lacks.update)
         # The last of a chain in the header of a chord has its body: without it the header is never complete.
-        if (body := rest[0].options.get("chord")) is not None:
+        if (body := self._signature(chain[0]).options.get("chord")) is not None:
             self._call(body, [], row, why)
 
     def _signature(self, given: Any) -> Any:
@@ -98,19 +97,26 @@ class Follow:
     def _complete(self, group: str, body: Any) -> None:
         """Call the body of a chord if its header is complete; what of that has not succeeded, the body fails with."""
         known = self._groups.find_one({"_id": group})
-        members = self._executions.find(store.members_filter(group), store.MEMBER_FIELDS)
-        ended = members.sort(store.BY_INDEX).to_list()
-        if known is None or len(ended) < known["size"]:
+        if known is None or self._executions.count_documents(store.members_filter(group)) < known["size"]:
             return
-        broken, results = "", []
-        for member in ended:
+        members = self._executions.find(store.members_filter(group), store.MEMBER_FIELDS).sort(store.BY_INDEX)
+        broken, results, size = "", [], 0
+        last: Mapping[str, Any] | None = None
+        for member in members:
+            last = member
+            size += len(member.get("result", ""))
+            if size > LARGEST_PARAMETERS:
+                # The body could not be called with them; they may be gigabytes.
+                broken = broken or f"the results of its header have more than {LARGEST_PARAMETERS:,} bytes of JSON"
+                break
             result, said = _result(member)
             if member["state"] != State.SUCCEEDED:
                 error = member.get("error", {}).get("message", "")
                 said = f"{member['_id']}, a task of its header, is {member['state']}{': ' if error else ''}{error}"
             broken = broken or said
             results.append(result)
-        self._call(body, [results], ended[-1], broken)
+        if last is not None:
+            self._call(body, [results], last, broken)
 
     def _call(self, follower: Any, args: list[Any], after: Mapping[str, Any], broken: str = "", **options: Any) -> None:
         """Make a call; one that can't be made is there as well, and fails with what is wrong."""

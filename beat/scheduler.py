@@ -97,7 +97,7 @@ class DatabaseScheduler(Scheduler):
         self._advancing = _Advancing(
             Advance(self._database, partitions, self._relay.hand_over, name),
             Follow(self._database, partitions, self.app, results),
-            Copies(self._database, partitions, results),
+            Copies(self._database, partitions, self.app, results),
         )
         self._configured: Configured | None = None
         if settings.task_modules:

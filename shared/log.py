@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["bound", "configure", "get_logger", "leave_to_host"]
 
-_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^\s:/@]*):[^\s/]*@")
-"""Up to the last @ before a slash: in a password that was not quoted there may be others."""
+_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,20}://)(?P<user>[^\s:/@]*):[^\s/]*@")
+"""Up to the last @ before a slash: in a password that was not quoted there may be others.
+
+The scheme has a bound: of a megabyte of letters, as an exception may say, each would be looked at from each before it,
+and the process would do nothing else for minutes.
+"""
 
 
 def get_logger() -> FilteringBoundLogger:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from shared.domain.errors import FailedPrecondition, SchedulerError
 from shared.domain.execution import Failure, State, rfc3339
 from shared.domain.flow import LARGEST_ITEMS, FanOut, undisturbed_steps
-from shared.expressions import parse_template
+from shared.expressions import parse_template, quoted
 from shared.flow_expressions import Calls, as_items, found_items, written_items
 from shared.store import parts
+from shared.store.flows import flow_document
 from worker.answers import INVALID_RESULT, Succeeded
 
 if TYPE_CHECKING:
@@ -38,6 +39,19 @@ def rendered(claimed: Claimed) -> Claimed:
         return claimed
     parameters = parse_template(json.loads(claimed.parameters)).render(claimed.context)
     return replace(claimed, parameters=json.dumps(parameters, ensure_ascii=False))
+
+
+def called_with(claimed: Claimed, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a row with which its next attempt calls its task with these parameters, as they are.
+
+    Where there are expressions in them by now, the next attempt must not take what was made of those for more. The
+    parameters of a fan-out are its items'; what a call of its source changes are the source's.
+    """
+    if isinstance(claimed.flow, FanOut) and claimed.flow.source is not None:
+        source = replace(claimed.flow.source, parameters=quoted(parameters))
+        return {"flow": flow_document(replace(claimed.flow, source=source))}
+    as_they_are = parameters if claimed.context is None else quoted(parameters)
+    return {"parameters": json.dumps(as_they_are, ensure_ascii=False, allow_nan=False)}
 
 
 class Parts:

@@ -155,7 +155,13 @@ def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
         with interrupts.attempt():
             ours = runner(self.request.hostname or "worker")
             outcome = ours.run(execution_id)
-            if has_copy(outcome) and not _results.write(execution_id, *copy_of(outcome), request=self.request):
+            if outcome.state is None:
+                # Its first worker may have died between the outcome and its copy.
+                lacks = (self.request.delivery_info or {}).get("redelivered") and not _results.has_ended(execution_id)
+            else:
+                lacks = has_copy(outcome) and not _results.write(execution_id, *copy_of(outcome), request=self.request)
+            # Of what is to be tried again, the next attempt may have ended before this copy was written, over its own.
+            if lacks or outcome.state is State.PENDING:
                 ours.lacks_copy(execution_id)
     except StoppingError as stopping:
         raise Reject(str(stopping), requeue=True) from stopping

@@ -17,7 +17,7 @@ from shared.log import bound, get_logger
 from shared.store import executions, task_attempts
 from shared.store.parts import wait_for_parts
 from worker.answers import AskedAgain, Ignored, NotYet, Succeeded
-from worker.parts import Begun, Parts, rendered
+from worker.parts import Begun, Parts, called_with, rendered
 from worker.target import Cancellation
 
 if TYPE_CHECKING:
@@ -179,10 +179,10 @@ class Runner:
         if claimed.retry_until is not None and due >= claimed.retry_until:
             over = AfterFailure(State.FAILED, None, f"{failure.code}; {window_over(claimed.retry_until)}")
             return executions.fail(*attempt, failure, over)
-        changed = {"queue": again.queue, "priority": again.priority, "parameters": again.parameters}
-        given = {name: value for name, value in changed.items() if value is not None}
+        changed = {"queue": again.queue, "priority": again.priority}
+        given: dict[str, Any] = {name: value for name, value in changed.items() if value is not None}
         if again.parameters is not None:
-            given["parameters"] = json.dumps(again.parameters, ensure_ascii=False, allow_nan=False)
+            given |= called_with(claimed, again.parameters)
         wait = max(0.0, (due - _database_time(lease)).total_seconds())
         reason = f"the task asked for a retry; trying again in {wait:.1f} s"
         return task_attempts.try_again(*attempt, failure, reason, again.due, given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import json
 import threading
 import time
@@ -21,7 +21,9 @@ from pymongo.errors import PyMongoError
 from shared.domain.errors import InvalidInput
 from shared.domain.execution import Failure
 from shared.domain.retry import TARGET_UNKNOWN, TASK_FAILED
+from shared.domain.text import writable
 from shared.log import get_logger
+from shared.store.executions import LONGEST_ERROR
 from shared.tasks import retry
 from shared.tasks.execution import CurrentExecution, running
 from shared.tasks.limits import limits
@@ -180,7 +182,7 @@ class TaskCaller:
                 returned = attempt.task.run(*attempt.args, **attempt.kwargs)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end the worker
             return Ended(error=error, overran=attempt.overran)
-        if not asyncio.iscoroutine(returned):
+        if not inspect.iscoroutine(returned):  # asyncio's takes generators for coroutines
             return Ended(returned, overran=attempt.overran)
         spent = time.monotonic() - started
         soft = None if attempt.soft is None else max(0.0, attempt.soft - spent)
@@ -203,21 +205,22 @@ class TaskCaller:
         if (wrong := what_is_not_json(ended.value)) is not None:
             return self._failure(claimed, INVALID_RESULT, wrong)
         ignored = attempt.task.ignore_result if claimed.ignore_result is None else claimed.ignore_result
-        return Succeeded(None, kept=False) if ignored else Succeeded(ended.value)
+        # What is called with it gets it all the same, as with Celery.
+        return Succeeded(ended.value if claimed.hands_on or not ignored else None, kept=not ignored)
 
     def _raised(self, attempt: _Attempt, error: BaseException) -> Answer:
         claimed = attempt.claimed
         if isinstance(error, Reject) and getattr(error, "requeue", False):
             return NotYet(f"the task has put it back: {_said(error)}", _REQUEUED)
         if isinstance(error, Ignore):
-            return Ignored(f"the task raised Ignore{f': {error}' if str(error) else ''}")
+            return Ignored(_said(error, "the task raised Ignore"))
         match error:
             case SoftTimeLimitExceeded():
                 code, said = "DEADLINE_EXCEEDED", f"it did not end within its soft_time_limit of {attempt.soft:g} s"
             case _:
                 code, said = TASK_FAILED, _said(error)
         expected = isinstance(error, tuple(attempt.task.throws or ()))
-        trace = "".join(traceback.format_exception(error))
+        trace = "".join(traceback.format_exception(error))[:_LONGEST_TRACE]
         log.log(
             _INFO if expected else _ERROR,
             "A task has raised an exception",
@@ -232,15 +235,20 @@ class TaskCaller:
         return Failure(code, message, retryable=claimed.retry.retries(code, self._retryable))
 
 
+_LONGEST_TRACE: Final = 64 * 1024
+"""Characters; only what exceptions say about themselves makes a traceback as long."""
 _INFO: Final = 20
 _ERROR: Final = 40
 
 
-def _said(error: BaseException | str) -> str:
+def _said(error: BaseException | str, kind: str = "") -> str:
+    """Return what an exception says, as a document can hold it and people read it: not for megabytes."""
     if isinstance(error, str):
-        return error
-    text = error.reason if isinstance(error, Reject) else error  # type: ignore[attr-defined]  # celery's stubs
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
+        said = error
+    else:
+        text = error.reason if isinstance(error, Reject) else error  # type: ignore[attr-defined]  # celery's stubs
+        said = f"{kind or type(error).__name__}: {text}".removesuffix(": ")
+    return writable(said[:LONGEST_ERROR])
 
 
 def _attempt(

@@ -22,6 +22,11 @@ def excerpt(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
 
 
+def writable(text: str) -> str:
+    """Return a text without lone surrogates, which neither a document nor a message can hold; of `open`, as a rule."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def unprintable(text: str, *, lines: bool = False) -> str:
     """Return what is wrong with a text that has characters for terminals and not for people, or nothing.
 

@@ -6,6 +6,7 @@ The language, with examples, is on docs/expressions.md.
 from shared.expressions.expression import ExpressionError
 from shared.expressions.inference import References
 from shared.expressions.kinds import BOOLEAN, NUMBER, TEXT, Kind, ListOf, MapOf, Record, kind_of, roots
+from shared.expressions.parts import quoted
 from shared.expressions.placeholder import Placeholder
 from shared.expressions.template import Condition, ListPath, Template, parse_condition, parse_list_path, parse_template
 
@@ -27,5 +28,6 @@ __all__ = [
     "parse_condition",
     "parse_list_path",
     "parse_template",
+    "quoted",
     "roots",
 ]

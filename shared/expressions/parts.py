@@ -20,6 +20,19 @@ _LITERAL: Final = "$${"
 _QUOTES: Final = "'\"`"
 
 
+def quoted(value: Any) -> Any:
+    """Return a template that stands for this value, whatever its strings look like."""
+    match value:
+        case str():
+            return value.replace(OPEN, _LITERAL)
+        case dict():
+            return {key: quoted(inner) for key, inner in value.items()}
+        case list():
+            return [quoted(inner) for inner in value]
+        case _:
+            return value
+
+
 @dataclass(frozen=True, slots=True)
 class Whole:
     """A string that is one expression: it becomes the value."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from celery.result import AsyncResult
 
+    from shared.tasks.options import Options
+
 
 class LedgeredCelery(Celery):
     """A Celery app whose tasks are executions of the ledger, unless they say otherwise."""
@@ -34,10 +36,14 @@ class LedgeredCelery(Celery):
 
         Raises as LedgeredTask.apply_async does.
         """
-        read = read_options(options, queues.names)
+        read = self.read_options(options)
         execution_id = read.task_id or str(uuid4())
         _this_process.submitter().submit(execution_id, task, parameters, read, written(options, self))
         return self.AsyncResult(execution_id, task_name=task)
+
+    def read_options(self, options: Mapping[str, Any]) -> Options:
+        """Check and read options of a call. Raises InvalidInput with all that is wrong."""
+        return read_options(options, queues.names)
 
     def send_task(  # type: ignore[override]  # the names of the options are apply_async's
         self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any

@@ -13,7 +13,7 @@ from celery.canvas import Signature, maybe_signature
 from kombu.utils import json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from celery import Celery
 
@@ -43,6 +43,20 @@ def written(options: Mapping[str, Any], app: Celery) -> str | None:
 def read(text: str) -> Canvas:
     """Read what follows a call."""
     return Canvas(**json.loads(text))
+
+
+def ids(given: Any, app: Celery) -> Iterator[str]:
+    """Yield the ids of all calls that a signature, or each of a list of them, would make."""
+    if isinstance(given, list | tuple):
+        for each in given:
+            yield from ids(each, app)
+        return
+    signature: Any = maybe_signature(given, app=app)
+    inside = [part for name in ("tasks", "body") if (part := getattr(signature, name, None)) is not None]
+    for part in inside:
+        yield from ids(part, app)
+    if not inside and (task_id := signature.options.get("task_id")):
+        yield task_id
 
 
 def _listed(given: Any) -> list[Any]:

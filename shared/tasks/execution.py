@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from shared.domain.text import writable
 from shared.log import get_logger
 
 if TYPE_CHECKING:
@@ -72,8 +73,11 @@ class CurrentExecution:
         return max(0.0, self._ends_at - monotonic())
 
     def progress(self, done: float, total: float = 0, message: str = "") -> None:
-        """Say how far the work has got, as often as is convenient: what is shown is renewed about once a second."""
-        self._report(Progress(done, total, message))
+        """Say how far the work has got, as often as is convenient: what is shown is renewed about once a second.
+
+        Raises TypeError, ValueError or OverflowError for what are no numbers.
+        """
+        self._report(Progress(float(done), float(total), writable(str(message))))
 
 
 running: ContextVar[CurrentExecution] = ContextVar("running")

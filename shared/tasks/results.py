@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.exceptions import BackendError
+from celery.states import READY_STATES
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -32,6 +33,13 @@ class ResultCopy:
         self._backend = backend
         self._away = False
         self._next_try = 0.0
+
+    def has_ended(self, execution_id: str) -> bool:
+        """Return whether there is a copy of how an execution ended; not when that can't be told."""
+        try:
+            return str(self._backend.get_state(execution_id)) in READY_STATES
+        except (RedisError, OperationalError, BackendError, OSError):
+            return False
 
     def write(
         self, execution_id: str, state: str, value: Any, traceback: str | None = None, request: Any = None

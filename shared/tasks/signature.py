@@ -184,13 +184,13 @@ def what_is_not_json(value: Any) -> str | None:
 
 def _unfit(value: Any, path: str) -> Iterator[str]:
     match value:
-        case None | bool() | int():
+        case None | bool():
             return
+        case int() | float() if said := _unfit_number(value):
+            yield f"{path} is {said}"
         case str() if not _is_text(value):
             yield f"{path} is a text that cannot be written as UTF-8"
-        case float() if not math.isfinite(value):
-            yield f"{path} is {value}, and JSON has finite numbers only"
-        case str() | float():
+        case str() | int() | float():
             return
         case list() | tuple():
             for index, item in enumerate(value):
@@ -202,6 +202,16 @@ def _unfit(value: Any, path: str) -> Iterator[str]:
                 yield from _unfit(item, f"{path}.{excerpt(key)}")
         case _:
             yield f"{path} is of the type {type(value).__qualname__}, which JSON does not have"
+
+
+def _unfit_number(number: Any) -> str:
+    if isinstance(number, float):
+        return "" if math.isfinite(number) else f"{number}, and JSON has finite numbers only"
+    try:
+        int.__repr__(number)
+    except ValueError:  # see sys.set_int_max_str_digits
+        return "a number of more digits than can be written"
+    return ""
 
 
 def _is_text(text: str) -> bool:

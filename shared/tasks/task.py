@@ -81,6 +81,9 @@ class LedgeredTask(_Task):  # type: ignore[misc]
         given["shadow"] = shadow or self.shadow_name(args, kwargs, options)
         parameters = {} if given.get(BROKEN) else self.accepts.bind(args, kwargs)
         submitted: AsyncResult[Any] = self.app.submit(self.name, parameters, own | _given(given))
+        ignored = given.get("ignore_result")
+        # Nobody is to wait for what never comes.
+        submitted.ignored = self.ignore_result if ignored is None else ignored
         return submitted
 
     def replace(self, sig: Any) -> Any:
@@ -103,7 +106,8 @@ class LedgeredTask(_Task):  # type: ignore[misc]
         """Ask to be called again, as Celery's Task.retry; `raise self.retry(...)` makes plain that nothing follows.
 
         The wait, default_retry_delay (180 s) if neither countdown nor eta is given, is kept in MongoDB: it survives
-        restarts and holds no worker. After max_retries retries it raises exc, or MaxRetriesExceededError.
+        restarts and holds no worker. After max_retries retries it raises exc, or MaxRetriesExceededError. Raises
+        InvalidInput for a queue that is not declared, or what is no priority: nobody could send its message.
         """
         if running.get(None) is None or self.request.called_directly or self.request.is_eager:
             again: AskedAgain = super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
@@ -115,14 +119,9 @@ class LedgeredTask(_Task):  # type: ignore[misc]
             raise self.MaxRetriesExceededError(f"{self.name} was retried {most} times, and failed again")
         if eta is None and countdown is None:
             countdown = self.default_retry_delay
+        read = self.app.read_options({name: options.get(name) for name in ("queue", "priority")})
         asked = AskedAgain(
-            Again(
-                due_of(countdown, eta),
-                self._parameters_of_retry(args, kwargs),
-                getattr(options.get("queue"), "name", options.get("queue")),
-                options.get("priority"),
-            ),
-            exc,
+            Again(due_of(countdown, eta), self._parameters_of_retry(args, kwargs), read.queue, read.priority), exc
         )
         running.get().asked_again.append(asked)
         if throw:

@@ -123,18 +123,43 @@ async def fail(kind: str) -> None:
         raise SystemExit(3)
     if kind == "expected":
         raise LookupError("looked for")
+    if kind == "name":
+        raise ValueError("no such file: \udcff" + "x" * 10_000_000)
+    if kind == "ignored name":
+        raise Ignore("no such file: \udcff")
     raise ValueError(kind)
 
 
 @celery_app.task
 def returns(kind: str) -> Any:
-    return {"object": object(), "nan": {"a": [1.0, float("nan")]}, "key": {1: 2}, "tuple": (1, 2)}[kind]
+    return {
+        "object": object(),
+        "nan": {"a": [1.0, float("nan")]},
+        "key": {1: 2},
+        "digits": 10**5000,
+        "generator": (number for number in range(3)),
+    }[kind]
+
+
+@celery_app.task(bind=True)
+def moved(self: AsyncTask, **options: Any) -> None:
+    raise self.retry(countdown=0, **options)
+
+
+@celery_app.task
+def fills(bytes_of_json: int) -> str:
+    return "x" * (bytes_of_json - 2)
 
 
 @celery_app.task(ignore_result=True)
 def unheard(folder: str) -> str:
     (Path(folder) / current_execution().execution_id).touch()
     return "nobody wants to know"
+
+
+@celery_app.task(ignore_result=True)
+def quiet(number: int) -> int:
+    return number
 
 
 @celery_app.task

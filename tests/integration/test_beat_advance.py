@@ -26,8 +26,9 @@ from shared.domain.job import JobState
 from shared.domain.policies import Overlap
 from shared.store import executions, jobs, parts
 from shared.store.mongo import connect_async
+from shared.tasks.retry import Again
 from tests.builders import every, fired, job_document
-from worker.answers import Succeeded
+from worker.answers import AskedAgain, Succeeded
 from worker.keeper import Keeper
 from worker.ledger import Ledger
 from worker.run import Runner
@@ -109,12 +110,12 @@ class World:
         self.runner = Runner(self.ledger, Keeper(self.ledger, LEASE, stopping), self, "worker")  # type: ignore[arg-type]
         self._numbers = count()
 
-    def call(self, claimed: Claimed, _cancellation: Cancellation) -> Succeeded | Failure:
+    def call(self, claimed: Claimed, _cancellation: Cancellation) -> Succeeded | Failure | AskedAgain:
         """Stand in for the target."""
         parameters = json.loads(claimed.parameters)
         self.calls.append((claimed.execution_id, claimed.target_method, parameters))
         answer = self.answers(claimed, parameters)
-        return answer if isinstance(answer, Failure) else Succeeded(answer)
+        return answer if isinstance(answer, Failure | AskedAgain) else Succeeded(answer)
 
     def job(self, flow: Flow, **changes: Any) -> dict[str, Any]:
         of_steps: dict[str, Any] = (
@@ -1056,3 +1057,36 @@ class TestTheJob:
         assert found == []
         assert audit.counts.rows == 2 + 6 + 1
         assert audit.counts.jobs == 1
+
+
+def asked_again(parameters: dict[str, Any]) -> AskedAgain:
+    """Answer as a task that wants to be called again, with these parameters."""
+    return AskedAgain(Failure("TASK_FAILED", "not yet", retryable=True), Again(timedelta(0), parameters))
+
+
+def test_a_retry_of_the_source_with_other_arguments_leaves_those_of_the_items_alone(world: World):
+    odd = "${not.an.expression("
+
+    def answers(claimed: Claimed, parameters: dict[str, Any]) -> Any:
+        if claimed.parent:
+            return parameters
+        return [{"n": 1}, {"n": 2}] if parameters["page"] == odd else asked_again({"page": odd})
+
+    world.answers = answers
+    source = Source("recorder", "List", {"page": "first"})
+    whole = world.begin(FanOut(source=source), parameters={"label": "${item.n}"})
+    world.to_the_end()
+    assert world.state(whole) == "SUCCEEDED"
+    assert [json.loads(part["result"]) for part in world.parts(whole).values()] == [{"label": 1}, {"label": 2}]
+
+
+def test_a_retry_of_a_step_with_other_arguments_is_called_with_them_as_they_are(world: World):
+    odd = "${not.an.expression("
+    world.answers = lambda _, parameters: (
+        asked_again({"page": odd}) if parameters["page"] != odd else parameters  # of the only call that has one
+    )
+    step = Step(name="read", **RECORDED, parameters={"page": "${execution.id}"})
+    whole = world.begin(Workflow((step,)))
+    world.to_the_end()
+    assert world.state(whole) == "SUCCEEDED"
+    assert json.loads(world.parts(whole)["read"]["result"]) == {"page": odd}

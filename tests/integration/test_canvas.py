@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dev.server import free_port
 from shared.domain.execution import State
 from shared.store import executions
 from tests.acceptance.system import wait_until
@@ -14,6 +16,7 @@ from tests.acceptance.system import wait_until
 from tests.integration.test_tasks import folder, office, open_office  # noqa: F401
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.integration.test_tasks import Office
@@ -24,6 +27,10 @@ IMPORTS = "import json\nfrom celery import chain, chord, group\nadd, fail = task
 def said(office: Office, code: str) -> Any:  # noqa: F811
     """Run code with the tasks; return what it prints as JSON."""
     return json.loads(office.run(IMPORTS + code))
+
+
+def _has_failed(result: Any) -> bool:
+    return bool(result.state == "FAILURE")
 
 
 def called(office: Office, execution_id: str) -> None:  # noqa: F811
@@ -89,6 +96,47 @@ def test_the_rest_of_a_chain_is_not_called_when_one_fails_and_a_retry_goes_on_wi
     office.site.database.executions.insert_one(retry)
     called(office, ids[1])
     assert json.loads(office.raw(office.ended(ids[1]).execution_id)["result"]) == 42
+
+
+def test_code_that_waits_for_any_call_after_one_that_failed_is_told(office: Office):  # noqa: F811
+    ids = said(
+        office,
+        "grouped = chain(fail.s('value'), group(add.s(1), add.s(2) | add.s(3)))()\n"
+        "chorded = chain(fail.s('value'), group(add.s(1), add.s(2)), tasks.total.s())()\n"
+        "print(json.dumps([*[each.id for each in grouped], chorded.id, *[each.id for each in chorded.parent]]))",
+    )
+    for each in ids:
+        result: Any = office.result(each)
+        wait_until(partial(_has_failed, result), f"{each} has a copy")
+        assert "before it in its chain, is FAILED" in str(result.result)
+
+
+def test_code_that_waits_is_told_when_redis_was_away_while_a_chain_broke_off(
+    open_office: Callable[[], Office],  # noqa: F811
+):
+    own = open_office()
+    own.kill_beat()
+    own.site.start("--concurrency", "2")
+    failed, last = said(own, "r = (fail.s('value') | add.s(1))()\nprint(json.dumps([r.parent.id, r.id]))")
+    own.ended(failed)
+    own.start_beat(CELERY_RESULT_BACKEND=f"redis://127.0.0.1:{free_port()}/0")
+    wait_until(lambda: "follow" not in own.raw(failed), "what follows was looked at")
+    own.kill_beat()
+    own.start_beat()
+    result: Any = own.result(last)
+    wait_until(lambda: result.state == "FAILURE", "it has a copy")
+
+
+def test_what_follows_gets_a_result_that_is_ignored(office: Office):  # noqa: F811
+    assert said(office, "print((tasks.quiet.s(7) | add.s(1))().get(timeout=30))") == 8
+
+
+def test_the_results_of_a_header_that_are_too_large_fail_the_body(office: Office):  # noqa: F811
+    body = office.run(IMPORTS + "print(chord([tasks.fills.s(200_000), tasks.fills.s(200_000)])(tasks.note.s('x')).id)")
+    called(office, body)
+    ended = office.ended(body)
+    assert ended.error is not None
+    assert ended.error.message == "the results of its header have more than 262,144 bytes of JSON"
 
 
 def test_a_header_that_fails_fails_the_body_which_says_so(office: Office):  # noqa: F811

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -46,9 +47,9 @@ class Office:
         self._folder = folder
         self.start_beat()
 
-    def start_beat(self) -> None:
+    def start_beat(self, **changes: str) -> None:
         with (self._folder / "beat.log").open("ab") as log:
-            environment = {**os.environ, **self.site.environment, "BEAT_METRICS_PORT": str(free_port())}
+            environment = {**os.environ, **self.site.environment, "BEAT_METRICS_PORT": str(free_port()), **changes}
             self._beat = subprocess.Popen(
                 [sys.executable, "-m", "beat"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
@@ -249,6 +250,31 @@ def test_what_a_task_raises_ends_its_execution(office: Office, kind: str, state:
         assert row.transitions[-1].reason == "the task raised Ignore: nothing to be done"
 
 
+def test_what_a_task_says_when_it_fails_is_kept_as_far_as_a_document_can_hold_it(office: Office):
+    failed, ignored = (office.ended(office.call(f"fail.delay({kind!r})")) for kind in ("name", "ignored name"))
+    assert failed.error is not None
+    assert failed.error.message.startswith("ValueError: no such file: \\udcffxxx")
+    assert (ignored.state, ignored.transitions[-1].reason) == (
+        State.CANCELLED,
+        "the task raised Ignore: no such file: \\udcff",
+    )
+    assert (failed.attempt, ignored.attempt) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("queue='nowhere'", "TASK_FAILED: InvalidInput: queue: 'nowhere' is not"),
+        ("priority=300", "TASK_FAILED: InvalidInput: priority: 300 is not a priority (0-9)"),
+        ("priority='high'", "TASK_FAILED: InvalidInput: priority: 'high' is not a priority (0-9)"),
+    ],
+)
+def test_a_retry_that_nobody_could_send_fails_the_task(office: Office, options: str, said: str):
+    row = office.ended(office.call(f"moved.delay({options})"))
+    assert row.error is not None
+    assert f"{row.error.code}: {row.error.message}".startswith(said)
+
+
 def test_exceptions_are_logged_with_a_traceback_unless_they_are_expected(office: Office):
     unexpected, expected = office.call("fail.delay('other')"), office.call("fail.delay('expected')")
     for execution_id in (unexpected, expected):
@@ -266,6 +292,8 @@ def test_exceptions_are_logged_with_a_traceback_unless_they_are_expected(office:
         ("object", "the result is of the type object, which JSON does not have"),
         ("nan", "the result.a[1] is nan, and JSON has finite numbers only"),
         ("key", "the result has the key 1, and JSON's keys are strings"),
+        ("digits", "the result is a number of more digits than can be written"),
+        ("generator", "the result is of the type generator, which JSON does not have"),
     ],
 )
 def test_a_result_that_is_not_json_is_a_failure_that_says_where(office: Office, kind: str, said: str):
@@ -279,6 +307,7 @@ def test_a_result_that_is_ignored_is_kept_nowhere(office: Office, folder: Path):
     row = office.ended(execution_id)
     assert (row.state, row.result) == (State.SUCCEEDED, None)
     assert office.result(execution_id).state == "PENDING", "Celery's word for: nothing is known"
+    assert office.run(f"print(tasks.unheard.delay({str(folder)!r}).get(timeout=30))") == "None", "nobody waits"
     kept = office.call(f"unheard.apply_async(({str(folder)!r},), ignore_result=False)")
     assert office.result(kept).get(timeout=30) == "nobody wants to know"
 
@@ -426,6 +455,20 @@ def test_a_result_that_redis_missed_is_brought_to_it_by_beat(open_office: Callab
     assert office.result(right).get(timeout=30) == 2
     with pytest.raises(Exception, match="TASK_FAILED: ValueError: other"):
         office.result(wrong).get(timeout=30)
+
+
+def test_what_a_worker_that_died_has_not_copied_to_redis_is_brought_to_it_by_beat(
+    open_office: Callable[[], Office],
+):
+    office = open_office()
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        address = f"redis://127.0.0.1:{hangs.getsockname()[1]}/0"
+        worker = office.site.start("--concurrency", "2", CELERY_RESULT_BACKEND=address)
+        execution_id = office.call("add.delay(1)")
+        office.ended(execution_id)
+        worker.kill()
+    office.site.start("--concurrency", "2")
+    assert office.result(execution_id).get(timeout=30) == 2
 
 
 def test_the_prefork_pool_runs_them_too(open_office: Callable[[], Office]):

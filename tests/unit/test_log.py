@@ -163,3 +163,11 @@ def test_what_needs_no_escape_is_shown_as_it_is(capsys: pytest.CaptureFixture[st
     assert "Größe \N{RIGHTWARDS ARROW} \\o/" in shown
     assert "path=C:\\new" in shown
     assert "name=日本" in shown
+
+
+def test_a_long_text_without_a_break_is_written_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("server", form="json")
+    text = "c0ffee" * 500_000  # each start of an address in it leads to its end
+    logs.get_logger().info("said", action="said", error=text)
+    (line,) = lines(capsys)
+    assert line["error"] == text
