@@ -5,6 +5,7 @@ Nothing here raises for what a client sent: whatever a message can hold becomes 
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -130,12 +131,21 @@ def duration(span: timedelta) -> Duration:
     return message
 
 
-def struct(values: Mapping[str, Any]) -> Struct:
-    """Write JSON's values. What a double or UTF-8 cannot hold is written as near as it can be."""
-    return Struct(fields={_text(key): _value(value) for key, value in values.items()})
+_DEEPEST: Final = 90
+"""Messages in each other; readers refuse more than 100, with those around."""
+_MESSAGES_OF_AN_OBJECT: Final = 3
+_MESSAGES_OF_A_LIST: Final = 2
 
 
-def _value(plain: Any) -> Value:
+def struct(values: Mapping[str, Any], room: int = _DEEPEST) -> Struct:
+    """Write JSON's values. What a double, UTF-8 or a message cannot hold is written as near as it can be.
+
+    What is nested too deep is a text, of JSON. room: for how many messages in each other there is.
+    """
+    return Struct(fields={_text(key): _value(value, room - _MESSAGES_OF_AN_OBJECT) for key, value in values.items()})
+
+
+def _value(plain: Any, room: int = _DEEPEST) -> Value:
     match plain:
         case None:
             return Value(null_value=NULL_VALUE)
@@ -148,10 +158,12 @@ def _value(plain: Any) -> Value:
                 return Value(string_value=str(plain))
         case str():
             return Value(string_value=_text(plain))
+        case dict() | list() if room < _MESSAGES_OF_AN_OBJECT:
+            return Value(string_value=_text(json.dumps(plain, ensure_ascii=False)))
         case dict():
-            return Value(struct_value=struct(plain))
+            return Value(struct_value=struct(plain, room))
         case list():
-            return Value(list_value=ListValue(values=[_value(item) for item in plain]))
+            return Value(list_value=ListValue(values=[_value(item, room - _MESSAGES_OF_A_LIST) for item in plain]))
         case _:
             return Value(string_value=_text(str(plain)))
 

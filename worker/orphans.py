@@ -13,7 +13,7 @@ from random import random
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.execution import Failure, after_failure
+from shared.domain.execution import Failure, State, after_failure
 from shared.log import bound, get_logger
 from shared.store import executions
 from worker.ledger import Ledger, StoppingError
@@ -93,7 +93,7 @@ class Orphans:
             retryable = claimed.retry.retries("DEADLINE_EXCEEDED", self._retryable)
             failure = Failure("DEADLINE_EXCEEDED", said, retryable)
             after = after_failure(failure, claimed.tries, claimed.retry, left.now, random(), claimed.retry_until)
-            return failure, executions.fail(*held, failure, after)
+            return failure, executions.fail_killed(*held, failure, after)
 
         self._end_in_a_thread(orphan, decide)
 
@@ -151,6 +151,8 @@ class Orphans:
         if ended is None:
             return
         self._results.write(orphan.execution_id, *copy_of(Outcome(ended.state, None, failure, ended.reason)))
+        if ended.state is State.PENDING:
+            ledger.lacks_copy(orphan.execution_id)  # the next attempt may have ended before, and this is over its copy
         log.warning(
             "attempt taken from a dead process",
             action="attempt_orphaned",

@@ -400,14 +400,13 @@ def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     """End a held attempt whose row can't be read: for good, and without a dead letter, which nobody could write."""
     error = {"code": failure.code, "message": failure.message[:LONGEST_ERROR], "retryable": failure.retryable}
     fields = {"error": literal(error), "finished_at": NOW}
-    return Move(
-        held_attempt(execution_id, nonce), [enter(State.FAILED, by, "its document can't be read", fields), *LEAVE_OPEN]
-    )
+    ended = enter(State.FAILED, by, "its document can't be read", fields)
+    return Move(held_attempt(execution_id, nonce), [ended, *LEAVE_OPEN, COPY_OUTCOME])
 
 
 def park_lost(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     """End an attempt as park does, whose holder's lease has ended, by the database's clock."""
-    return Move(_lost(execution_id, nonce), [*park(execution_id, nonce, by, failure).update, COPY_OUTCOME])
+    return Move(_lost(execution_id, nonce), park(execution_id, nonce, by, failure).update)
 
 
 def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
@@ -425,6 +424,11 @@ def drop_waiting(execution_id: str, by: str, reason: str) -> Move:
 def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
     """End a held attempt badly: for good, or until its retry is due."""
     return Move(held_attempt(execution_id, nonce), _failed(by, failure, after))
+
+
+def fail_killed(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
+    """End a held attempt as fail does, for its process, which was killed for it."""
+    return Move(held_attempt(execution_id, nonce), [*_failed(by, failure, after), COPY_OUTCOME])
 
 
 def give_up(execution_id: str, nonce: str, by: str, reason: str) -> Move:

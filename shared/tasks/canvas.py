@@ -7,7 +7,7 @@ with the row as JSON. Each has its task's id by then, so that a call that is mad
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from celery.canvas import Signature, maybe_signature
 from kombu.utils import json
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from celery import Celery
+
+
+CELERYS: Final = "celery."
+"""How the names of the tasks begin that Celery brings with it."""
+
+
+def refuse_celerys(task: str) -> None:
+    """Raise NotImplementedError for a task of Celery's own."""
+    if task.startswith(CELERYS):
+        raise NotImplementedError(f"{task}: chunks, map and starmap have no place in the ledger; make a group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +40,18 @@ class Canvas:
 
 
 def written(options: Mapping[str, Any], app: Celery) -> str | None:
-    """Return what follows a call that is made with these options, as JSON; None when nothing does."""
+    """Return what follows a call that is made with these options, as JSON; None when nothing does.
+
+    Raises NotImplementedError for what beat could not call when its turn comes.
+    """
     canvas = {
         "links": [_named(each, app) for each in _listed(options.get("link"))],
         "errbacks": [_named(each, app) for each in _listed(options.get("link_error"))],
         "chain": list(options.get("chain") or ()),
         "body": options.get("chord"),
     }
+    for signature in _calls([each for each in canvas.values() if each], app):
+        refuse_celerys(signature.task)
     return json.dumps(canvas) if any(canvas.values()) else None
 
 
@@ -47,16 +62,23 @@ def read(text: str) -> Canvas:
 
 def ids(given: Any, app: Celery) -> Iterator[str]:
     """Yield the ids of all calls that a signature, or each of a list of them, would make."""
+    for signature in _calls(given, app):
+        if task_id := signature.options.get("task_id"):
+            yield task_id
+
+
+def _calls(given: Any, app: Celery) -> Iterator[Any]:
+    """Yield the signatures of single tasks that there are in one, or in each of a list of them."""
     if isinstance(given, list | tuple):
         for each in given:
-            yield from ids(each, app)
+            yield from _calls(each, app)
         return
     signature: Any = maybe_signature(given, app=app)
     inside = [part for name in ("tasks", "body") if (part := getattr(signature, name, None)) is not None]
     for part in inside:
-        yield from ids(part, app)
-    if not inside and (task_id := signature.options.get("task_id")):
-        yield task_id
+        yield from _calls(part, app)
+    if not inside:
+        yield signature
 
 
 def _listed(given: Any) -> list[Any]:

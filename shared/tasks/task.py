@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Task
 
+from shared.tasks.canvas import refuse_celerys
 from shared.tasks.execution import running
 from shared.tasks.options import BROKEN
 from shared.tasks.request import RequestStack
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from celery import Celery
     from celery.result import AsyncResult
 
-
-CELERYS: Final = "celery."
-"""How the names of the tasks begin that Celery brings with it."""
 
 _Task: Any = Task  # celery's stubs know too little of it
 
@@ -69,8 +67,7 @@ class LedgeredTask(_Task):  # type: ignore[misc]
         InvalidInput when the arguments do not fit the function's signature or an option is wrong, Unavailable when
         MongoDB can't be reached. Blocks for a few milliseconds.
         """
-        if self.name.startswith(CELERYS):
-            raise NotImplementedError(f"{self.name}: chunks, map and starmap have no place in the ledger; make a group")
+        refuse_celerys(self.name)
         args, kwargs = args or (), kwargs or {}
         given = {"task_id": task_id, "link": link, "link_error": link_error} | options
         if self.app.conf.task_always_eager:

@@ -172,8 +172,14 @@ def test_what_follows_is_made_by_the_next_beat_when_one_dies_in_between(office: 
 
 
 def test_what_celery_runs_by_tasks_of_its_own_is_refused(office: Office):  # noqa: F811
-    code = "try: add.chunks([(1, 2)], 1).apply_async()\nexcept NotImplementedError as e: print(json.dumps(str(e)))"
-    assert said(office, code).startswith("celery.starmap: ")
+    for call, task in (
+        ("add.chunks([(1, 2)], 1).apply_async()", "starmap"),
+        ("(add.s(1) | add.chunks([(1, 2)], 1))()", "chunks"),
+        ("chain(add.s(1), group(add.s(1), add.map([1])), add.s(1))()", "map"),
+        ("chord([add.s(1)])(add.starmap([(1, 2)]))", "starmap"),
+    ):
+        code = f"try: {call}\nexcept NotImplementedError as e: print(json.dumps(str(e)))"
+        assert said(office, code).startswith(f"celery.{task}: ")
 
 
 def test_code_that_waits_hears_of_what_was_cancelled_before_it_ran(office: Office):  # noqa: F811

@@ -404,6 +404,13 @@ def test_what_cannot_be_read_is_ended_by_the_first_worker_that_claims_it(databas
     assert metrics.WORKER_PARKED._value.get() == parked + 1
 
 
+def test_code_that_waits_for_what_cannot_be_read_is_to_be_told(database: Documents):
+    execution_id = execution(database)
+    database.executions.update_one({"_id": execution_id}, {"$set": {"trigger": "API", "timeout": "soon"}})
+    assert ledger(database).claim(execution_id) is None
+    assert database.executions.count_documents({"_id": execution_id, "uncopied": True}) == 1
+
+
 # Recording:
 
 

@@ -166,6 +166,17 @@ def test_who_outlasts_a_time_limit_has_failed_and_the_retry_policy_says_what_fol
     assert stored(database, for_good).state is State.FAILED
 
 
+def test_code_that_waits_for_what_was_killed_is_to_be_told_also_when_this_process_ends_before_it_can(
+    database: Documents, orphans: Orphans
+):
+    execution_id = running(database, since=60)
+    final = {"trigger": "API", "retry.non_retryable_codes": ["DEADLINE_EXCEEDED"]}
+    database.executions.update_one({"_id": execution_id}, {"$set": final})
+    orphans.overdue(Orphan(execution_id, PID), 60)
+    await_threads()
+    assert database.executions.count_documents({"_id": execution_id, "state": "FAILED", "uncopied": True}) == 1
+
+
 def test_who_waited_for_the_store_and_was_killed_before_its_time_is_handed_back(database: Documents, orphans: Orphans):
     execution_id = running(database, since=30)
     orphans.overdue(Orphan(execution_id, PID), 60)

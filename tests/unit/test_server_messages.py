@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -147,3 +148,21 @@ def test_a_trace_goes_on_and_a_wrong_one_is_replaced() -> None:
         begun = read_caller([("traceparent", wrong)], "").trace_id
         assert len(begun) == 32
         assert begun != TRACE
+
+
+def test_what_is_nested_too_deep_for_a_message_is_a_text() -> None:
+    lists: object = []
+    objects: dict[str, object] = {}
+    for _ in range(200):
+        lists, objects = [lists], {"in": objects}
+    execution = pb.Execution(
+        result=struct({"lists": lists, "objects": objects, "deep": json.loads("[" * 40 + "]" * 40)})
+    )
+    sent = pb.ListExecutionsResponse(executions=[execution]).SerializeToString()
+    (read,) = pb.ListExecutionsResponse.FromString(sent).executions
+    values = to_mapping("result", read.result, [])
+    assert values["deep"] == json.loads("[" * 40 + "]" * 40)
+    found, depth = values["objects"], 0
+    while isinstance(found, dict):
+        found, depth = found["in"], depth + 1
+    assert json.dumps(objects).replace(" ", "") == ('{"in":' * depth + str(found) + "}" * depth).replace(" ", "")
