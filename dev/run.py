@@ -42,7 +42,7 @@ SCRAPER_PORT = 50053
 PRICING_PORT = 50052
 LEFTOVERS = 30  # seconds that what a killed run started gets to end
 REMIND = 30  # seconds after which one is told what is still not ready
-STOPPING = 5  # seconds beyond the processes' own grace, then they are killed
+STOPPING = 12  # seconds beyond the processes' own grace, then they are killed; a worker ends itself up to 8 after it
 ONE_CTRL_C = 0.5  # seconds in which several SIGINTs are one: `timeout` signals its child, then the group it is in
 
 

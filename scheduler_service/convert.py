@@ -307,8 +307,8 @@ def _policies(definition: JobDefinition) -> pb.Policies:
     )
 
 
-def execution_message(execution: StoredExecution) -> pb.Execution:
-    """Write an execution, or a decision not to run, as clients see it."""
+def execution_message(execution: StoredExecution, parameters: str | None = None) -> pb.Execution:
+    """Write an execution, or a decision not to run, as clients see it; parameters: JSON of what it is called with."""
     message = pb.Execution(
         execution_id=execution.execution_id,
         job_id=execution.job_id,
@@ -348,6 +348,7 @@ def execution_message(execution: StoredExecution) -> pb.Execution:
         group_id=execution.group,
         part_name=execution.part_name,
         part_key=_text(execution.part_key),
+        parameters=None if parameters is None else struct(json.loads(parameters)),
     )
     if (progress := execution.progress) is not None:
         message.progress.CopyFrom(

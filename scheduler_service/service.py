@@ -208,8 +208,9 @@ class SchedulerService(SchedulerServiceServicer):
 
     async def GetExecution(self, request: pb.GetExecutionRequest, context: Any) -> pb.GetExecutionResponse:
         """Return one execution."""
-        execution = await self._executions.read(request.execution_id)
-        return pb.GetExecutionResponse(execution=execution_message(execution))
+        document = await self._executions.document(request.execution_id)
+        execution = execution_message(rows.to_execution(document), document.get("parameters"))
+        return pb.GetExecutionResponse(execution=execution)
 
     async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:
         """Return a page of executions, the newest nominal time first."""

@@ -69,11 +69,12 @@ def load_queues(folder: Path, extra: Sequence[str] = ()) -> Queues:
 
 
 def _is_name(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) and name != DEAD_LETTER
+    # RabbitMQ keeps names that begin with `amq.` for itself, and answers each declaration with the end of the channel.
+    return bool(_NAME.fullmatch(name)) and name != DEAD_LETTER and not name.startswith("amq.")
 
 
 def _not_a_name(name: object) -> str:
-    return f"'{name}' is not a name for a queue (a-z, 0-9, _ . -, at most 63, and not {DEAD_LETTER})"
+    return f"'{name}' is not a name for a queue (a-z, 0-9, _ . -, at most 63; not {DEAD_LETTER}, nor amq.*)"
 
 
 def _types(given: object) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from shared.domain.execution import State
 from shared.domain.plan import Row
@@ -65,6 +66,10 @@ async def test_a_run_by_hand_is_stored_answered_and_handed_to_the_dispatcher(ser
     assert [(step.number, step.by, step.reason) for step in execution.transitions] == [(1, "anna", "executed by hand")]
     assert [document["_id"] for document in server.sent.documents] == [execution.execution_id]
     again = await server.stub.GetExecution(pb.GetExecutionRequest(execution_id=execution.execution_id))
+    # Only there, what it is called with: a page of a list might be full of it.
+    assert MessageToDict(again.execution.parameters) == MessageToDict(job.parameters)
+    assert "competitor_ids" in again.execution.parameters
+    again.execution.ClearField("parameters")
     assert again.execution == execution
 
 

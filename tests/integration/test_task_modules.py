@@ -71,3 +71,9 @@ def test_so_it_does_with_the_other_processes(tmp_path: Path, process: str):
     assert ended.returncode == 1
     assert "error: TASK_MODULES: app can't be imported: ZeroDivisionError" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["amq.foo", "dead_letter", "a b"])
+def test_a_queue_that_the_broker_would_refuse_is_refused_at_start(name: str):
+    with pytest.raises(SystemExit, match=f"EXTRA_QUEUES: '{name}' is not a name for a queue"):
+        load_queues(ROOT / "config", [name])
