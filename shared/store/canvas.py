@@ -34,9 +34,9 @@ FOLLOWED_FIELDS: Final = dict.fromkeys(
 )
 
 
-def followed(execution_id: str) -> Move:
-    """Take the mark off an execution whose followers are there."""
-    return Move({"_id": execution_id, "follow": True}, [{"$unset": ["follow"]}])
+def followed(execution_ids: Iterable[str]) -> Move:
+    """Take the mark off executions whose followers are there."""
+    return Move({"_id": {"$in": list(execution_ids)}, "follow": True}, [{"$unset": ["follow"]}])
 
 
 def members_filter(group: str) -> dict[str, Any]:
