@@ -42,13 +42,11 @@ class Sender:
         """Publish the messages of these rows, note which were confirmed, and return those.
 
         Raises BrokerAway, and PyMongoError; a row that was confirmed but not marked is sent again, which is harmless.
+        One that no message can be made of is left out, and counts as not confirmed: it must not stop the others.
         """
-        messages = [
-            Outgoing(d["_id"], d["queue"], d["priority"], d["job_name"], limits_of_message(d, self._publisher.tasks))
-            for d in documents
-        ]
+        messages, documents = self._messages(documents)
         try:
-            confirmed_ids = self._publisher.publish(messages)
+            confirmed_ids = self._publisher.publish(messages) if messages else set()
         except BrokerAway:
             _count(metrics.PUBLISH_FAILURES, documents)
             raise
@@ -72,6 +70,28 @@ class Sender:
                 trace_id=document["trace_id"],
             )
         return confirmed
+
+    def _messages(self, documents: Sequence[Mapping[str, Any]]) -> tuple[list[Outgoing], Sequence[Mapping[str, Any]]]:
+        """Return the messages of those rows that have all that theirs needs, and these rows."""
+        messages, sendable = [], []
+        for document in documents:
+            try:
+                limits = limits_of_message(document, self._publisher.tasks)
+                name, attempt = document["job_name"], document["attempt"]
+                message = Outgoing(document["_id"], document["queue"], document["priority"], name, limits)
+                # What is noted of it afterwards has to be there as well.
+                _ = attempt + 1, document["job_id"], document["trace_id"]
+            except (KeyError, TypeError, ValueError) as error:
+                log.warning(
+                    "no message can be made of a row",
+                    action="message_impossible",
+                    execution_id=document["_id"],
+                    error=repr(error),
+                )
+            else:
+                messages.append(message)
+                sendable.append(document)
+        return messages, sendable
 
 
 def _count(counter: Any, documents: Sequence[Mapping[str, Any]]) -> None:

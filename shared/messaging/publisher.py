@@ -13,6 +13,7 @@ from amqp import Message
 from amqp.exceptions import AMQPError, ChannelError
 from kombu.exceptions import OperationalError
 
+from shared.domain.job import HIGHEST_PRIORITY
 from shared.messaging.app import RUN_EXECUTION
 from shared.messaging.queues import DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, EXECUTIONS_EXCHANGE, Queues
 
@@ -25,6 +26,9 @@ CONFIRM_TIMEOUT: Final = timedelta(seconds=10)
 """After this long without a confirm the connection is given up; what was not confirmed is sent again later."""
 
 PERSISTENT: Final = 2
+
+_LONGEST_KEY: Final = 255
+"""Bytes of a routing key."""
 
 
 class BrokerAway(Exception):  # noqa: N818 - a state of the broker, not a fault here
@@ -80,7 +84,8 @@ def _broker_errors() -> Iterator[None]:
 class Outgoing:
     """A message for an execution: the task's id is the execution's id, its displayed name the job's.
 
-    time_limits: seconds, hard and soft, that the pool's processes get; only prefork heeds them.
+    time_limits: seconds, hard and soft, that the pool's processes get; only prefork heeds them. Raises ValueError when
+    AMQP has no place for a value: found later, while a batch is written, it would cost the whole batch.
     """
 
     execution_id: str
@@ -88,6 +93,13 @@ class Outgoing:
     priority: int
     job_name: str
     time_limits: tuple[float | None, float | None] = (None, None)
+
+    def __post_init__(self) -> None:
+        texts = (self.execution_id, self.queue, self.job_name)
+        if not all(isinstance(text, str) for text in texts) or len(self.queue.encode()) > _LONGEST_KEY:
+            raise ValueError(f"its id, queue and job's name are {texts!r}")
+        if type(self.priority) is not int or not 0 <= self.priority <= HIGHEST_PRIORITY:
+            raise ValueError(f"its priority is {self.priority!r}")
 
 
 class Publisher:

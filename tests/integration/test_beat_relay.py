@@ -169,6 +169,19 @@ class TestSending:
         assert relay.run_once() == 0, "they wait before they are tried again"
         assert ready(publisher) == 5
 
+    @pytest.mark.parametrize(
+        "damage", [{"priority": "high"}, {"priority": 300}, {"queue": "x" * 300}, {"job_name": 7}, {"attempt": None}]
+    )
+    def test_a_row_that_no_message_can_be_made_of_keeps_no_other_from_being_sent(
+        self, database: Db, relay: Relay, publisher: Publisher, damage: dict[str, Any]
+    ) -> None:
+        damaged = put(database, 1, "damaged", send_at=ago(60), **damage)
+        good = put(database, 5)
+        assert relay.run_once() == 5
+        assert (states(database, good), states(database, damaged)) == ({"QUEUED"}, {"PENDING"})
+        assert relay.run_once() == 0, "it waits before it is looked at again"
+        assert ready(publisher) == 5
+
     def test_without_a_broker_rows_stay_as_they_are(self, database: Db) -> None:
         ids = put(database, 3)
         nowhere = make_app(Settings(celery_broker_url=f"amqp://guest:guest@127.0.0.1:{free_port()}//"), ALL_QUEUES)
