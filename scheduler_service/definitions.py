@@ -139,8 +139,8 @@ class Definitions:
 
 
 def _beside(found: Iterable[Violation], violations: Iterable[Violation]) -> list[Violation]:
-    """Return violations without that a job whose workflow could not be read has no target: it was to have none."""
-    if any(wrong.field.startswith("workflow") for wrong in found):
+    """Return violations without that a job which is a workflow, too, has no target: as that, it was to have none."""
+    if any(wrong.field == "workflow" for wrong in found):
         return [wrong for wrong in violations if wrong.field not in {"target_service", "target_method"}]
     return list(violations)
 

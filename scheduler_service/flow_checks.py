@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from shared.domain.errors import InvalidInput, SchedulerError, Violation
-from shared.domain.flow import FanOut, Workflow
+from shared.domain.flow import MOST_ITEMS, FanOut, Workflow
 from shared.expressions import (
     NUMBER,
     TEXT,
@@ -14,14 +14,15 @@ from shared.expressions import (
     Placeholder,
     Record,
     kind_of,
+    parse_condition,
     parse_list_path,
-    parse_template,
+    read_template,
     roots,
 )
-from shared.flow_expressions import INDEX, ITEM, Calls, condition_of, steps_taken_from
+from shared.flow_expressions import INDEX, ITEM, Calls, steps_taken_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from shared.domain.flow import Flow, Source, Step
     from shared.domain.job import JobDraft
@@ -70,11 +71,8 @@ class FlowChecks:
             said = f"its expressions take from the step {other}, which it does not come after"
             found.append(Violation("after", said))
             steps[other] = None
-        try:
-            if (condition := condition_of(step)) is not None:
-                condition.check(roots(known, steps))
-        except InvalidInput as refused:
-            found += refused.violations
+        if step.when:
+            found += _refused(lambda: parse_condition(step.when).check(roots(known, steps)))
         if step.fan_out is not None:
             found += self._fan_out(step, step.fan_out, known, steps)
         else:
@@ -101,26 +99,17 @@ class FlowChecks:
 
     def _call(self, of: Step | Source | JobDraft, schema: Kind, where: str = "") -> Iterator[Violation]:
         """Check one call whose parameters take from a context of this kind; where: the path of it, with a dot."""
-        found: list[Violation] = []
-        parameters: Any = None
-        try:
-            template = parse_template(of.parameters)
-            parameters = template.placeholders(schema)
-            template.check(schema)
-        except InvalidInput as refused:
-            found += refused.violations
-        found += self._fits(of.target_service, of.target_method, parameters)
+        template = read_template(of.parameters)
+        found = [*_refused(template.check, schema), *self._fits(of, template.placeholders(schema))]
         yield from (replace(wrong, field=f"{where}{wrong.field}") for wrong in found)
 
-    def _fits(self, service: str, method: str, parameters: Mapping[str, object] | None) -> list[Violation]:
+    def _fits(self, of: Step | Source | JobDraft, parameters: Mapping[str, object] | None) -> Iterable[Violation]:
+        """Return why a target does not take parameters; None: those are not known, and only the names are checked."""
+        service, method = of.target_service, of.target_method
         if not service or not method:
             said = "a target and a method are required, as scraper-service and ScrapeCompetitorPrices"
             return [Violation("target_method" if service else "target_service", said)]
-        try:
-            self._check(service, method, parameters)
-        except InvalidInput as refused:
-            return list(refused.violations)
-        return []
+        return _refused(self._check, service, method, parameters)
 
     # Fan-outs:
 
@@ -132,36 +121,30 @@ class FlowChecks:
         steps: Mapping[str, Kind | None] | None,
     ) -> Iterator[Violation]:
         schema = roots(known, steps)
+        item: Kind | None = None
         try:
-            calls = Calls.of(of.parameters, fan_out)
             item = self._item_kind(fan_out, schema)
         except InvalidInput as refused:
             yield from refused.violations
-            yield from self._fits(of.target_service, of.target_method, None)
-            return
         if fan_out.source is not None:
             yield from self._call(fan_out.source, schema, "fan_out.source.")
+        calls = Calls.of(of.parameters, fan_out)
+        templates = [calls.parameters, *([calls.key] if calls.key else [])]
         of_item = roots({**known, ITEM: item, INDEX: NUMBER}, steps)
-        if fan_out.items is not None:
-            yield from self._given(of, fan_out.items, calls)
-            # What the items do not settle: expressions on steps, and names that are wrong whatever the item.
-        found: list[Violation] = []
-        for template in (calls.parameters, calls.key):
-            try:
-                if template is not None:
-                    template.check(of_item)
-            except InvalidInput as refused:
-                found += refused.violations
+        # Also where items are given: they do not settle expressions on steps, and what is wrong whatever the item.
+        found = [wrong for template in templates for wrong in _refused(template.check, of_item)]
         yield from found
-        if found or fan_out.items is not None:
+        if fan_out.items is not None and not found:
+            needs_steps = any(template.references.steps for template in templates)
+            yield from self._given(of, () if needs_steps else fan_out.items, calls)
             return
-        parameters = calls.parameters.placeholders(of_item)
-        if calls.merges:
-            if not isinstance(item, Record):
-                yield from self._fits(of.target_service, of.target_method, None)
-                return  # its fields are added, and which it has is not known
-            parameters |= {name: Placeholder(f"${{item.{name}}}", kind) for name, kind in item.fields.items()}
-        yield from self._fits(of.target_service, of.target_method, parameters)
+        if not calls.merges:
+            yield from self._fits(of, calls.parameters.placeholders(of_item))
+        elif isinstance(item, Record) and not calls.parameters.problems:
+            fields = {name: Placeholder(f"${{item.{name}}}", kind) for name, kind in item.fields.items()}
+            yield from self._fits(of, calls.parameters.placeholders(of_item) | fields)
+        else:
+            yield from self._fits(of, None)  # its fields are added, and which it has is not known
 
     def _item_kind(self, fan_out: FanOut, schema: Kind) -> Kind | None:
         """Return what is known of an item; raise InvalidInput when the items can't be a list."""
@@ -172,7 +155,9 @@ class FlowChecks:
             if not fan_out.source.path:
                 return None
             return parse_list_path(fan_out.source.path, "fan_out.source.path").check(answer)
-        template = parse_template({"items_from": fan_out.items_from}, "fan_out")
+        if not fan_out.items_from:
+            return None  # nothing says what the items are, which has been refused
+        template = read_template({"items_from": fan_out.items_from}, "fan_out")
         template.check(schema)
         placed = template.placeholders(schema)["items_from"]
         kind = placed.kind if isinstance(placed, Placeholder) else kind_of(placed)
@@ -181,12 +166,12 @@ class FlowChecks:
         return kind.item if isinstance(kind, ListOf) else None
 
     def _given(self, of: Step | JobDraft, items: tuple[object, ...], calls: Calls) -> Iterator[Violation]:
-        """Check the calls of items that are known now, as far as nothing else has to be."""
-        if calls.parameters.references.steps:
-            return
+        """Check what is called, and the calls of items that are known now."""
+        yield from (named := list(self._fits(of, None)))
+        known_wrong = {wrong.field for wrong in named}
         execution = {"execution": {"id": "1", "job_id": "1", "nominal_time": "2030-01-01T00:00:00Z"}}
         said = 0
-        for index, item in enumerate(items):
+        for index, item in enumerate(items[:MOST_ITEMS]):
             where = f"fan_out.items[{index}]"
             try:
                 parameters, _ = calls.make(index, item, execution)
@@ -199,7 +184,8 @@ class FlowChecks:
             else:
                 found = [
                     replace(wrong, field=f"{wrong.field} of {where}")
-                    for wrong in self._fits(of.target_service, of.target_method, parameters)
+                    for wrong in self._fits(of, parameters)
+                    if wrong.field not in known_wrong
                 ]
             yield from found
             said += bool(found)
@@ -211,5 +197,14 @@ class FlowChecks:
 def _taken_from(step: Step) -> frozenset[str]:
     try:
         return steps_taken_from(step)
-    except InvalidInput:
-        return frozenset()  # said where the expressions are checked
+    except InvalidInput:  # its condition can't be parsed, which is said where that is checked
+        return steps_taken_from(replace(step, when=""))
+
+
+def _refused(check: Callable[..., object], *arguments: object) -> tuple[Violation, ...]:
+    """Return what a check raises."""
+    try:
+        check(*arguments)
+    except InvalidInput as refused:
+        return refused.violations
+    return ()

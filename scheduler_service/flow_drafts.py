@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from shared.domain.retry import RetryPolicy
     from shared.proto import scheduler_service_pb2 as pb
 
+
+class _FanOutAsGiven(FanOut):
+    """A fan-out that can't be right. It only lives until all else that is wrong with its job has been found, too."""
+
+    def __post_init__(self) -> None:
+        """Take it as it is: what is wrong with it has been said."""
+
+
+class _WorkflowAsGiven(Workflow):
+    """As _FanOutAsGiven; but its steps come after no others than there are."""
+
+    def __post_init__(self) -> None:
+        """Take it as it is: what is wrong with it has been said."""
+
+
 FLOWS: Final = frozenset({"fan_out", "workflow"})
 """The fields that are about what has parts."""
 
@@ -23,20 +38,18 @@ FLOWS: Final = frozenset({"fan_out", "workflow"})
 def read_flow(
     message: pb.CreateScheduledJobRequest | pb.ScheduledJob, retry: RetryPolicy, found: list[Violation]
 ) -> Flow | None:
-    """Return the fan-out or the workflow of a job, if it has one.
+    """Return the fan-out or the workflow of a job, if it has one; with violations, one that may be wrong in itself.
 
     retry: what a step's retry policy has that it does not say.
     """
     fans_out, flows = message.HasField("fan_out"), message.HasField("workflow")
     if fans_out and flows:
         found.append(Violation("workflow", "a job has a fan_out or a workflow, not both; a step may fan out"))
-        return None
-    if fans_out:
-        return _fan_out(message.fan_out, "", found)
-    return _workflow(message.workflow, retry, found) if flows else None
+    workflow = _workflow(message.workflow, retry, found) if flows else None
+    return _fan_out(message.fan_out, "", found) if fans_out else workflow
 
 
-def _fan_out(given: pb.FanOut, where: str, found: list[Violation]) -> FanOut | None:
+def _fan_out(given: pb.FanOut, where: str, found: list[Violation]) -> FanOut:
     """Read a fan-out; where: the path of what it belongs to, with a dot."""
     inside: list[Violation] = []
     source = given.source if given.HasField("source") else None
@@ -58,30 +71,30 @@ def _fan_out(given: pb.FanOut, where: str, found: list[Violation]) -> FanOut | N
         "min_share": given.min_share,
         "key": given.key,
     }
-    fan_out = None
     try:
         fan_out = FanOut(**fields)
     except InvalidInput as refused:
         inside += refused.violations
+        fan_out = _FanOutAsGiven(**fields)
     if not where and given.items_from:
         inside.append(Violation("fan_out.items_from", "only a step of a workflow can take its items from another one"))
     found += [replace(wrong, field=f"{where}{wrong.field}") for wrong in inside]
     return fan_out
 
 
-def _workflow(given: pb.Workflow, retry: RetryPolicy, found: list[Violation]) -> Workflow | None:
-    inside: list[Violation] = []
+def _workflow(given: pb.Workflow, retry: RetryPolicy, found: list[Violation]) -> Workflow:
     steps = tuple(
-        _step(step, f"workflow.steps[{number}].", retry, inside)
+        _step(step, f"workflow.steps[{number}].", retry, found)
         for number, step in enumerate(given.steps[: MOST_STEPS + 1])
     )
-    workflow = None
     try:
-        workflow = Workflow(steps)
+        return Workflow(steps)
     except InvalidInput as refused:
-        inside += refused.violations
-    found += inside
-    return workflow if not inside else None
+        found += refused.violations
+    names = {step.name for step in steps}
+    return _WorkflowAsGiven(
+        tuple(replace(step, after=tuple(name for name in step.after if name in names)) for step in steps)
+    )
 
 
 def _step(given: pb.Workflow.Step, where: str, retry: RetryPolicy, found: list[Violation]) -> Step:
@@ -100,7 +113,7 @@ def _step(given: pb.Workflow.Step, where: str, retry: RetryPolicy, found: list[V
         target_method=given.target_method,
         parameters=to_mapping("parameters", given.parameters, inside),
         after=tuple(dict.fromkeys(given.after)),
-        requires=read_choice(given, "step", "requires", Requires, inside) or Requires.SUCCESS,
+        requires=read_choice(given, "", "requires", Requires, inside) or Requires.SUCCESS,
         when=given.when,
         queue=given.queue,
         priority=given.priority if given.HasField("priority") else None,

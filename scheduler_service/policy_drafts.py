@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 
 def read_choice(message: Message, of: str, name: str, kind: type[StrEnum], found: list[Violation]) -> Any:
-    """Return what a field of an enum's type says, in the domain's words; None when it is not set, or not right."""
+    """Return what a field of an enum's type says, in the domain's words; None when it is not set, or not right.
+
+    of: the path of the message, empty for one whose caller puts that in front.
+    """
     enum: Any = message.DESCRIPTOR.fields_by_name[name].enum_type
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
     known = enum.values_by_number
     number = getattr(message, name)
     if number not in known:
         names = ", ".join(value.name for other, value in known.items() if other)
-        found.append(Violation(f"{of}.{name}", f"{number} is not the number of a policy ({names})"))
+        found.append(Violation(f"{of}.{name}".lstrip("."), f"{number} is not the number of a policy ({names})"))
         return None
     return kind(known[number].name.removeprefix(prefix)) if number else None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.flow import LARGEST_ITEMS, LONGEST_KEY, MOST_ITEMS
-from shared.expressions import ExpressionError, parse_condition, parse_list_path, parse_template
+from shared.expressions import ExpressionError, parse_condition, parse_list_path, read_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ INDEX = "index"
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """How a fan-out makes a call of an item. Raises InvalidInput when an expression can't be parsed."""
+    """How a fan-out makes a call of an item."""
 
     parameters: Template
     key: Template | None
@@ -31,9 +31,9 @@ class Calls:
 
     @classmethod
     def of(cls, parameters: Mapping[str, object], fan_out: FanOut) -> Calls:
-        """Return the calls of a fan-out with these parameters."""
-        template = parse_template(parameters)
-        key = parse_template(fan_out.key, "fan_out.key") if fan_out.key else None
+        """Return the calls of a fan-out with these parameters; where an expression can't be parsed, make says so."""
+        template = read_template(parameters)
+        key = read_template(fan_out.key, "fan_out.key") if fan_out.key else None
         return cls(template, key, ITEM not in template.references.roots)
 
     def make(self, index: int, item: Any, context: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -88,24 +88,24 @@ def written_items(items: list[Any]) -> str:
 
 
 def condition_of(step: Step) -> Condition | None:
-    """Return the condition of a step, if it has one."""
+    """Return the condition of a step, if it has one; raise InvalidInput when it can't be parsed."""
     return parse_condition(step.when) if step.when else None
 
 
 def templates_of(step: Step) -> Iterator[Template]:
     """Return all in a step that takes from other steps, beside its condition."""
-    yield parse_template(step.parameters)
+    yield read_template(step.parameters)
     if (fan_out := step.fan_out) is not None:
         if fan_out.items_from:
-            yield parse_template(fan_out.items_from, "fan_out.items_from")
+            yield read_template(fan_out.items_from, "fan_out.items_from")
         if fan_out.source is not None:
-            yield parse_template(fan_out.source.parameters, "fan_out.source.parameters")
+            yield read_template(fan_out.source.parameters, "fan_out.source.parameters")
         if fan_out.key:
-            yield parse_template(fan_out.key, "fan_out.key")
+            yield read_template(fan_out.key, "fan_out.key")
 
 
 def steps_taken_from(step: Step) -> frozenset[str]:
-    """Return the names of the steps whose outcome the expressions of a step take from."""
+    """Return the names of the steps whose outcome the expressions of a step take from; raise as condition_of does."""
     condition = condition_of(step)
     taken = [template.references.steps for template in templates_of(step)]
     return frozenset[str]().union(*taken, condition.references.steps if condition else ())

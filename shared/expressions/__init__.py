@@ -8,7 +8,15 @@ from shared.expressions.inference import References
 from shared.expressions.kinds import BOOLEAN, NUMBER, TEXT, Kind, ListOf, MapOf, Record, kind_of, roots
 from shared.expressions.parts import quoted
 from shared.expressions.placeholder import Placeholder
-from shared.expressions.template import Condition, ListPath, Template, parse_condition, parse_list_path, parse_template
+from shared.expressions.template import (
+    Condition,
+    ListPath,
+    Template,
+    parse_condition,
+    parse_list_path,
+    parse_template,
+    read_template,
+)
 
 __all__ = [
     "BOOLEAN",
@@ -29,5 +37,6 @@ __all__ = [
     "parse_list_path",
     "parse_template",
     "quoted",
+    "read_template",
     "roots",
 ]

@@ -9,6 +9,7 @@ from shared.domain.errors import Violation
 from shared.domain.text import excerpt
 from shared.expressions.expression import Expression, parse_expression
 from shared.expressions.inference import References, references
+from shared.expressions.placeholder import Placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +50,8 @@ class Text:
     parts: tuple[str | Expression, ...]
 
 
-Part: TypeAlias = "Whole | Text | dict[str, Part] | list[Part] | str | int | float | bool | None"
+Part: TypeAlias = "Whole | Text | Placeholder | dict[str, Part] | list[Part] | str | int | float | bool | None"
+"""A placeholder is a string that can't be read: what it would become is not known."""
 
 
 class Reader:
@@ -79,11 +81,12 @@ class Reader:
         if OPEN not in text:
             return text
         parts: list[str | Expression] = []
+        unread = False
         try:
             pieces = list(_pieces(text))
         except ValueError as error:
             self._refuse(where, str(error))
-            return None
+            return Placeholder(excerpt(text))
         for literal, source in pieces:
             if literal:
                 parts.append(literal)
@@ -94,11 +97,13 @@ class Reader:
                 self.references |= references(expression)
             except ValueError as error:
                 self._refuse(where, str(error))
+                parts.append(f"${{{source}}}")
+                unread = True
             else:
                 parts.append(expression)
         match parts:
             case [str() as only]:
-                return only
+                return Placeholder(excerpt(only)) if unread else only
             case [Expression() as only]:
                 return Whole(where, only)
         return Text(where, tuple(parts))

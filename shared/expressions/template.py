@@ -32,6 +32,8 @@ class Template:
     references: References
     """What its expressions begin with."""
     _root: Part
+    problems: tuple[Violation, ...] = ()
+    """Which of its expressions can't be parsed; only what read_template made has some."""
 
     def render(self, context: Mapping[str, JSON], largest: int = LARGEST_RENDERED) -> Any:
         """Return the JSON with the values of a context, which is JSON as `json.loads` makes it.
@@ -43,8 +45,10 @@ class Template:
         - Any other null is an error, unless the expression says itself that there may be none: `x || `null``.
         - In a text, null is always an error.
 
-        Also, when the whole has more bytes of JSON than `largest`.
+        Also, when the whole has more bytes of JSON than `largest`. InvalidInput, when it has problems.
         """
+        if self.problems:
+            raise InvalidInput(self.problems)
         budget = Budget()
         document = dict(context)
         rendered = mapped(
@@ -60,8 +64,8 @@ class Template:
         return rendered
 
     def check(self, schema: Kind | None) -> None:
-        """Raise InvalidInput with a violation for every expression that can't be right for a context of this kind."""
-        found: list[Violation] = []
+        """Raise InvalidInput with its problems, and every expression that can't be right for a context of this kind."""
+        found = list(self.problems)
         self._placed(schema, found)
         if found:
             raise InvalidInput(found[:MOST_VIOLATIONS])
@@ -69,7 +73,7 @@ class Template:
     def placeholders(self, schema: Kind | None) -> Any:
         """Return the JSON with placeholders, of the kinds that the expressions give for a context of this kind.
 
-        Where check would refuse one, it is of any kind, so that all else can be checked.
+        What check would refuse is of any kind, so that all else can be checked.
         """
         return self._placed(schema, [])
 
@@ -145,13 +149,22 @@ def parse_template(value: object, where: str = "parameters") -> Template:
     Raises InvalidInput with a violation for every one that can't be parsed, named from `where` on, as
     `parameters.a.b[2]`.
     """
+    template = read_template(value, where)
+    if template.problems:
+        raise InvalidInput(template.problems)
+    return template
+
+
+def read_template(value: object, where: str = "parameters") -> Template:
+    """Parse the expressions as far as they can be parsed: so that what else is wrong can be said with the problems.
+
+    Raises InvalidInput only for what is no JSON.
+    """
     if problem := json_problem(value):
         raise InvalidInput([Violation(where, f"it {problem}")])
     reader = Reader()
     root = reader.part(value, where)
-    if reader.found:
-        raise InvalidInput(reader.found[:MOST_VIOLATIONS])
-    return Template(where, reader.references, root)
+    return Template(where, reader.references, root, tuple(reader.found))
 
 
 def parse_condition(text: str, where: str = "when") -> Condition:

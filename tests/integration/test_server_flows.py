@@ -236,6 +236,71 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
         {"workflow.steps[1].fan_out.items_from": "it does not give a list"},
     ),
+    "what is wrong with a workflow, and what is wrong with its calls": (
+        {
+            "workflow": {
+                "steps": [
+                    step("a", timeout="-5s", priority=77, queue="nah"),
+                    step("b", "aa", target_method="Scrap", when="steps.a.result >"),
+                    step("c", "a", parameters={"shops": 1}, fan_out={"items": [SHOPS], "max_parallel": -1}),
+                ]
+            }
+        },
+        {
+            "workflow.steps[0].timeout": "-5 s is negative",
+            "workflow.steps[0].priority": "77 is not a priority (0-9)",
+            "workflow.steps[0].queue": (
+                "'nah' is not a configured queue (analysis, cpu, default_queue, maintenance, manual, monitoring,"
+                " scraping)"
+            ),
+            "workflow.steps[1].after": "'aa' is not a step (there are a, b, c)",
+            "workflow.steps[1].when": "${steps.a.result >} is not an expression of JMESPath: it ends too early",
+            "workflow.steps[1].target_method": (
+                "'Scrap' is not a method of scraper-service (it has ScrapeCompetitorPrices)"
+            ),
+            "workflow.steps[2].fan_out.max_parallel": "-1 is not a number of executions (0-10,000; 0 means no limit)",
+            "workflow.steps[2].parameters.shops of fan_out.items[0]": (
+                "ScrapeCompetitorPricesRequest has no such field (its fields: competitor_ids, top_products_only,"
+                " product_ids, max_products)"
+            ),
+        },
+    ),
+    "a source that does not exist, a path and parameters that can't be parsed, and an unknown target": (
+        {
+            "target_service": "scraper-service",
+            "target_method": "Scrap",
+            "parameters": {"product_ids": ["${item"], "competitor_ids": ["${itm.id}"]},
+            "fan_out": {"source": {**SCRAPE, "target_method": "Scrape", "path": "list["}, "key": "${item.}"},
+        },
+        {
+            "target_method": "'Scrap' is not a method of scraper-service (it has ScrapeCompetitorPrices)",
+            "parameters.product_ids[0]": (
+                "'${item' has no } that ends it; the characters ${ themselves are written as $${"
+            ),
+            "parameters.competitor_ids[0]": (
+                "${itm.id}: there is no value itm; did you mean item? (known: execution, index, item)"
+            ),
+            "fan_out.key": "${item.} is not an expression of JMESPath: it ends too early",
+            "fan_out.source.target_method": (
+                "'Scrape' is not a method of scraper-service (it has ScrapeCompetitorPrices)"
+            ),
+            "fan_out.source.path": "${list[} is not an expression of JMESPath: it ends too early",
+        },
+    ),
+    "a policy without a number that is one, and no more than that": (
+        {
+            **SCRAPE,
+            "parameters": {"competitor_ids": ["${item.id}"], "max_products": "${item.count}"},
+            "fan_out": {
+                "items": [{"id": "amazon", "count": 1}], "failure_policy": "FAILURE_POLICY_SHARE", "min_share": 7,
+            },
+        },
+        {"fan_out.min_share": "7 is not a share (more than 0, at most 1), as SHARE needs it"},
+    ),
+    "a method that there is not, for all items": (
+        {**SCRAPE, "target_method": "Scrap", "fan_out": {"items": [SHOPS, {"shops": 1}]}},
+        {"target_method": "'Scrap' is not a method of scraper-service (it has ScrapeCompetitorPrices)"},
+    ),
 }  # fmt: skip
 
 
@@ -250,6 +315,28 @@ class TestWhatIsRefused:
         assert dict(refused.violations) == expected
         assert len(refused.violations) == len(expected)
         assert await server.database.jobs.count_documents({}) == 0
+
+    async def test_mistakes_of_one_text_are_all_said_and_each_once(self, server: Running) -> None:
+        steps = [
+            step("a"),
+            step("b", "a", parameters={"competitor_ids": ["${stps.a} ${steps.a.reslt} ${lenght(steps)}"], "x": 1}),
+            step("b", "b"),
+        ]
+        refused = await refusal(server.stub.CreateScheduledJob(request(workflow={"steps": steps})))
+        said = [f"{field}: {sentence}" for field, sentence in refused.violations]
+        assert len(set(said)) == len(said)
+        assert [sentence.partition(":")[0] for field, sentence in refused.violations if "parameters.comp" in field] == [
+            "${lenght(steps)} can't be evaluated",
+            "${stps.a}",
+            "${steps.a.reslt}",
+        ]
+        assert {field for field, _ in refused.violations} == {
+            "workflow.steps[1].parameters.competitor_ids[0]",
+            "workflow.steps[1].parameters.x",
+            "workflow.steps[1].name",
+            "workflow.steps[2].name",
+            "workflow.steps",
+        }
 
     async def test_of_many_items_that_are_wrong_the_first_few_are_named(self, server: Running) -> None:
         wrong = {**SCRAPE, "fan_out": {"items": [{"shops": 1}] * 100}}
