@@ -168,7 +168,7 @@ class Advance:
                     context["steps"][name] = self._outcome(ids[name], workflow.step(name), step)
                 condition = condition_of(step)
                 if condition is not None and not condition.evaluate(context):
-                    skipped = f"its condition does not hold: {step.when}"
+                    skipped = f"its condition does not hold: {condition.shown(context)}"
         except SchedulerError as wrong:
             broken = str(wrong)
         if skipped:

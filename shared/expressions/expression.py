@@ -51,6 +51,11 @@ _CHARACTERS_A_STEP: Final = 16
 _BUILDERS: Final = frozenset({"function_expression", "flatten", "slice", "multi_select_list", "multi_select_dict"})
 """The nodes that make new values, which may be larger, or hold a part of the old one more often, than the old one."""
 
+_CHAINS: Final = frozenset({"subexpression", "index_expression", "pipe"})
+"""The nodes of which each child is evaluated for what the one before it gives."""
+_PROJECTIONS: Final = frozenset({"projection", "value_projection", "filter_projection"})
+"""Those of which all children but the first are evaluated for each item."""
+
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _REFUSED: Final = (JMESPathError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
@@ -130,6 +135,11 @@ class Expression:
         return plain_path(self.tree)
 
     @property
+    def paths(self) -> tuple[tuple[str | int, ...], ...]:
+        """The paths, of names and indexes, that the expression takes from what it is evaluated for; each once."""
+        return tuple(dict.fromkeys(path for path in _paths(self.tree) if path))
+
+    @property
     def accepts_null(self) -> bool:
         """Whether the expression says itself that it may give null, as in `item.note || `null``."""
         node = self.tree
@@ -197,6 +207,22 @@ def plain_path(node: Node) -> tuple[str | int, ...] | None:
             parts = [plain_path(child) for child in node["children"]]
             return None if None in parts else tuple(name for part in parts if part for name in part)
     return None
+
+
+def _paths(node: Node, before: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Go through the paths of a node that is evaluated for what is at the end of another one."""
+    if (path := plain_path(node)) is not None or node["type"] == "slice":
+        yield before + (path or ())
+    elif node["type"] in _CHAINS:
+        for child in node["children"]:
+            if (path := plain_path(child)) is None:
+                yield from _paths(child, before)
+                return  # what is behind it is evaluated for what it gives
+            before += path
+    else:
+        for child in node["children"][: 1 if node["type"] in _PROJECTIONS else None]:
+            if child["type"] != "expref":
+                yield from _paths(child, before)
 
 
 def shown_path(path: tuple[str | int, ...]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FIRST_INEXACT: Final = 2**53
 _MOST_NAMED: Final = 20
+_MOST_SHOWN: Final = 3
 
 
 def evaluated(where: str, expression: Expression, value: JSON, budget: Budget) -> Any:
@@ -51,6 +52,19 @@ def text_value(text: Text, document: JSON, budget: Budget) -> str:
             raise ExpressionError(text.field, f"{quoted(part.text)}: {why}, and a text can't have null in it")
         pieces.append(found if isinstance(found, str) else as_json(_whole_numbers(found)))
     return "".join(pieces)
+
+
+def shown_values(expression: Expression, document: JSON) -> str:
+    """Say, for people, what the first of the paths lead to that an expression takes its values from."""
+    return "; ".join(_shown(path, document) for path in expression.paths[:_MOST_SHOWN])
+
+
+def _shown(path: tuple[str | int, ...], value: Any) -> str:
+    if missing := _missing(path, value):
+        return missing
+    for step in path:
+        value = value[step]
+    return f"{shown_path(path)} is {excerpt(as_json(_whole_numbers(value)))}"
 
 
 def _missing(path: tuple[str | int, ...], value: Any) -> str:

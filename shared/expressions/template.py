@@ -12,7 +12,7 @@ from shared.expressions.inference import References, infer, references
 from shared.expressions.kinds import TEXT, ListOf, described
 from shared.expressions.parts import MOST_VIOLATIONS, OPEN, Part, Reader, Text, Whole, mapped
 from shared.expressions.placeholder import Placeholder
-from shared.expressions.rendering import as_json, evaluated, text_value, whole_value
+from shared.expressions.rendering import as_json, evaluated, shown_values, text_value, whole_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +110,11 @@ class Condition:
         """Return whether it is true; raise ExpressionError when it fails. What is not there is null, and so false."""
         found = evaluated(self.field, self._expression, dict(context), Budget())
         return not (found is None or found is False or found in ("", [], {}))
+
+    def shown(self, context: Mapping[str, JSON]) -> str:
+        """Return the condition for people, with the values that it is about: "a.b > `1` (a.b is null)"."""
+        values = shown_values(self._expression, dict(context))
+        return f"{self._expression.text} ({values})" if values else self._expression.text
 
     def check(self, schema: Kind | None) -> None:
         """Raise InvalidInput when it can't be right for a context of this kind."""

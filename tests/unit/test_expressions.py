@@ -247,6 +247,37 @@ def test_a_condition_is_true_as_jmespath_has_it(text: str, true: bool) -> None:
     assert parse_condition(text).evaluate(CONTEXT) is true
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("item.id > `7`", "item.id is 7"),
+        ("item.price > `9` && item.note", "item.price is 3; item.note is null"),
+        ("steps.collect.result.value > `1`", "steps.collect.result has no value (it has rows, cursor)"),
+        ("steps.collect.result.rows[?id > `2`].id", 'steps.collect.result.rows is [{"id":1},{"id":2}]'),
+        ("length(map(&id, item.tags[:1])) > `1` || !(index)", 'item.tags is ["a","b"]; index is 2'),
+        (
+            "steps.collect.result.[cursor, rows][5]",
+            'steps.collect.result.cursor is ""; steps.collect.result.rows is [{"id":1},{"id":2}]',
+        ),
+        ("item.id.x", "item.id is a number, which has no field x"),
+        ("item.tags[9] == item.tags[-1]", 'item.tags has no item [9] (it has 2); item.tags[-1] is "b"'),
+        (
+            "([item.id, index] | [2]) || {a: index}.a > `9` && item.name",
+            'item.id is 7; index is 2; item.name is "Zürich"',
+        ),
+        ("index > `5` && item.id && item.name && item.price", 'index is 2; item.id is 7; item.name is "Zürich"'),
+        ("sort_by(steps.collect.result.rows, &id)[5]", 'steps.collect.result.rows is [{"id":1},{"id":2}]'),
+    ],
+)
+def test_a_condition_is_shown_with_the_values_that_it_is_about(text: str, shown: str) -> None:
+    assert parse_condition(text).shown(CONTEXT) == f"{text} ({shown})"
+
+
+def test_the_values_of_a_condition_are_cut_and_one_without_any_is_shown_as_it_is() -> None:
+    assert parse_condition("`false`").shown(CONTEXT) == "`false`"
+    assert parse_condition("item == 'y'").shown({"item": "x" * 1_000}) == f"item == 'y' (item is \"{'x' * 79}...)"
+
+
 def test_a_condition_is_refused_with_its_field() -> None:
     with pytest.raises(InvalidInput, match=r"^steps\[0\].when: the whole is an expression; write it without"):
         parse_condition("${item.id}", "steps[0].when")
