@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.domain.errors import InvalidInput, SchedulerError, Violation
 from shared.domain.flow import MOST_ITEMS, FanOut, Workflow
+from shared.domain.text import excerpt
 from shared.expressions import (
     NUMBER,
     TEXT,
@@ -162,7 +163,10 @@ class FlowChecks:
         placed = template.placeholders(schema)["items_from"]
         kind = placed.kind if isinstance(placed, Placeholder) else kind_of(placed)
         if kind is not None and not isinstance(kind, ListOf):
-            raise InvalidInput([Violation("fan_out.items_from", "it does not give a list")])
+            said = "it does not give a list"
+            if not isinstance(placed, Placeholder):
+                said += f" but is the text {excerpt(fan_out.items_from)!r}; write an expression, as ${{steps.a.result}}"
+            raise InvalidInput([Violation("fan_out.items_from", said)])
         return kind.item if isinstance(kind, ListOf) else None
 
     def _given(self, of: Step | JobDraft, items: tuple[object, ...], calls: Calls) -> Iterator[Violation]:

@@ -93,7 +93,8 @@ class Parts:
             items = found_items(fan_out.source, answer.result)
         else:
             template = parse_template(fan_out.items_from, "fan_out.items_from")
-            items = as_items(template.render(context, LARGEST_ITEMS), "fan_out.items_from")
+            found = template.render(context, LARGEST_ITEMS, null_has_a_meaning=False)
+            items = as_items(found, "fan_out.items_from")
         calls = Calls.of(json.loads(claimed.parameters), fan_out)
         made = [parts.item(number, *calls.make(number, item, context)) for number, item in enumerate(items)]
         return Begun(len(made), written_items(made))

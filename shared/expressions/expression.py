@@ -107,10 +107,16 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression that is one. text is as it was written; tree is jmespath's."""
+    """An expression that is one. text is as it was written; tree is jmespath's. bare: it stands there without ${}."""
 
     text: str
     tree: Node = field(repr=False, compare=False)
+    bare: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The expression as a sentence quotes it."""
+        return quoted(self.text, bare=self.bare)
 
     def evaluate(self, value: JSON, budget: Budget) -> Any:
         """Return what the expression gives for a value, which is JSON as `json.loads` makes it.
@@ -148,12 +154,13 @@ class Expression:
         return bool(node["type"] == "literal" and node["value"] is None)
 
 
-def parse_expression(text: str) -> Expression:
+def parse_expression(text: str, *, bare: bool = False) -> Expression:
     """Parse an expression; raise ValueError with a sentence that says where it is wrong."""
     text = text.strip()
+    shown = quoted(text, bare=bare)
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"an expression of {len(text):,} characters is too long (at most {MOST_CHARACTERS:,})")
-    too_deep = f"{quoted(text)} is nested too deep (at most {DEEPEST} levels)"
+    too_deep = f"{shown} is nested too deep (at most {DEEPEST} levels)"
     try:
         problem = _token_problem(text)
         # Its cache keeps 512 parsed expressions: 64 MB at the very most, when all are as long and dense as they may be.
@@ -163,14 +170,14 @@ def parse_expression(text: str) -> Expression:
     except EmptyExpressionError:
         raise ValueError("an expression is required") from None
     except _REFUSED as error:
-        raise ValueError(f"{quoted(text)} is not an expression of JMESPath: {_syntax_sentence(error)}") from error
+        raise ValueError(f"{shown} is not an expression of JMESPath: {_syntax_sentence(error)}") from error
     for node, depth, parent in _nodes(tree):
         if depth > DEEPEST:
             raise ValueError(too_deep)
         problem = problem or _problem(node, parent)
     if problem:
-        raise ValueError(f"{quoted(text)} can't be evaluated: {problem}")
-    return Expression(text, tree)
+        raise ValueError(f"{shown} can't be evaluated: {problem}")
+    return Expression(text, tree, bare)
 
 
 def json_problem(value: object) -> str:
@@ -191,9 +198,9 @@ def json_problem(value: object) -> str:
     return ""
 
 
-def quoted(text: str) -> str:
-    """Return an expression as a sentence quotes it, as it is written in a template."""
-    return f"${{{excerpt(text)}}}"
+def quoted(text: str, *, bare: bool = False) -> str:
+    """Return an expression as a sentence quotes it: as it is written in a template, or, bare, in a field of its own."""
+    return excerpt(text) if bare else f"${{{excerpt(text)}}}"
 
 
 def plain_path(node: Node) -> tuple[str | int, ...] | None:
@@ -342,7 +349,9 @@ def _syntax_sentence(error: Exception) -> str:
         case ParseError() if not error.token_value:
             return "it ends too early"
         case ParseError():
-            return f"{excerpt(str(error.token_value))!r} is not expected at character {error.lex_position + 1}"
+            token: object = error.token_value  # of a number that number, whatever the stubs say
+            hint = "; numbers are written in backticks: `1`" if isinstance(token, int) else ""
+            return f"{excerpt(str(token))!r} is not expected at character {error.lex_position + 1}{hint}"
     return "it is not complete"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jmespath.visitor import Visitor
 
 from shared.domain.text import closest, excerpt
-from shared.expressions.expression import FUNCTIONS, quoted, shown_path
+from shared.expressions.expression import FUNCTIONS, shown_path
 from shared.expressions.kinds import (
     BOOLEAN,
     NULL,
@@ -312,7 +312,7 @@ class _Walk(Visitor):
         return self._refusal(f"it takes all {what} at once, which does not say what it needs; take one, by {name}")
 
     def _refusal(self, sentence: str) -> ValueError:
-        return ValueError(f"{quoted(self._expression.text)}: {sentence}")
+        return ValueError(f"{self._expression.shown}: {sentence}")
 
 
 def _item(kind: Kind | None) -> Kind | None:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.text import excerpt
-from shared.expressions.expression import ExpressionError, quoted, shown_path
+from shared.expressions.expression import ExpressionError, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,18 +24,23 @@ def evaluated(where: str, expression: Expression, value: JSON, budget: Budget) -
     try:
         return expression.evaluate(value, budget)
     except ValueError as error:
-        raise ExpressionError(where, f"{quoted(expression.text)}: {error}") from error
+        raise ExpressionError(where, f"{expression.shown}: {error}") from error
 
 
-def whole_value(where: str, expression: Expression, value: JSON, budget: Budget) -> Any:
-    """Return the value that an expression becomes; raise ExpressionError, also for a null that nobody meant."""
+def whole_value(
+    where: str, expression: Expression, value: JSON, budget: Budget, *, null_has_a_meaning: bool = True
+) -> Any:
+    """Return the value that an expression becomes; raise ExpressionError, also for a null that nobody meant.
+
+    null_has_a_meaning: whether it could be meant where the value goes; then the error says how to write that.
+    """
     found = evaluated(where, expression, value, budget)
     if found is None and not expression.accepts_null:
         path = expression.path
         why = "it gives null" if path is None else _missing(path, value)
         if why:
-            hint = f"if null is meant, write ${{{excerpt(expression.text)} || `null`}}"
-            raise ExpressionError(where, f"{quoted(expression.text)}: {why}; {hint}")
+            hint = f"; if null is meant, write ${{{excerpt(expression.text)} || `null`}}" if null_has_a_meaning else ""
+            raise ExpressionError(where, f"{expression.shown}: {why}{hint}")
     return found
 
 
@@ -49,7 +54,7 @@ def text_value(text: Text, document: JSON, budget: Budget) -> str:
         found = evaluated(text.field, part, document, budget)
         if found is None:
             why = (_missing(part.path, document) if part.path is not None else "") or "it gives null"
-            raise ExpressionError(text.field, f"{quoted(part.text)}: {why}, and a text can't have null in it")
+            raise ExpressionError(text.field, f"{part.shown}: {why}, and a text can't have null in it")
         pieces.append(found if isinstance(found, str) else as_json(_whole_numbers(found)))
     return "".join(pieces)
 

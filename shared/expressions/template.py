@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import excerpt
-from shared.expressions.expression import Budget, ExpressionError, json_problem, parse_expression, quoted
+from shared.expressions.expression import Budget, ExpressionError, json_problem, parse_expression
 from shared.expressions.inference import References, infer, references
 from shared.expressions.kinds import TEXT, ListOf, described
 from shared.expressions.parts import MOST_VIOLATIONS, OPEN, Part, Reader, Text, Whole, mapped
@@ -35,8 +35,12 @@ class Template:
     problems: tuple[Violation, ...] = ()
     """Which of its expressions can't be parsed; only what read_template made has some."""
 
-    def render(self, context: Mapping[str, JSON], largest: int = LARGEST_RENDERED) -> Any:
+    def render(
+        self, context: Mapping[str, JSON], largest: int = LARGEST_RENDERED, *, null_has_a_meaning: bool = True
+    ) -> Any:
         """Return the JSON with the values of a context, which is JSON as `json.loads` makes it.
+
+        null_has_a_meaning: whether null could be meant; else no error says how to write that.
 
         Raises ExpressionError, on the field where it is written, when an expression fails, or gives null:
 
@@ -53,7 +57,9 @@ class Template:
         document = dict(context)
         rendered = mapped(
             self._root,
-            lambda whole: whole_value(whole.field, whole.expression, document, budget),
+            lambda whole: whole_value(
+                whole.field, whole.expression, document, budget, null_has_a_meaning=null_has_a_meaning
+            ),
             lambda text: text_value(text, document, budget),
         )
         size = len(as_json(rendered).encode())
@@ -93,7 +99,7 @@ class Template:
             return Placeholder(excerpt(shown), TEXT)
 
         def whole(part: Whole) -> Placeholder:
-            return Placeholder(quoted(part.expression.text), kind(part.field, part.expression))
+            return Placeholder(part.expression.shown, kind(part.field, part.expression))
 
         return mapped(self._root, whole, text)
 
@@ -130,11 +136,10 @@ class ListPath:
 
     def evaluate(self, value: JSON) -> list[Any]:
         """Return the list; raise ExpressionError when the expression fails, or gives something else."""
-        found = whole_value(self.field, self._expression, value, Budget())
+        found = whole_value(self.field, self._expression, value, Budget(), null_has_a_meaning=False)
         if not isinstance(found, list):
-            raise ExpressionError(
-                self.field, f"{quoted(self._expression.text)} gives {excerpt(as_json(found))}, and not a list"
-            )
+            said = f"{self._expression.shown} gives {excerpt(as_json(found))}, and not a list"
+            raise ExpressionError(self.field, said)
         return found
 
     def check(self, schema: Kind | None) -> Kind | None:
@@ -143,7 +148,7 @@ class ListPath:
         if kind is None:
             return None
         if not isinstance(kind, ListOf):
-            sentence = f"{quoted(self._expression.text)} is {described(kind)}, and not a list"
+            sentence = f"{self._expression.shown} is {described(kind)}, and not a list"
             raise InvalidInput([Violation(self.field, sentence)])
         return kind.item
 
@@ -190,7 +195,7 @@ def _parsed(text: str, where: str) -> Expression:
     if text.strip().startswith(OPEN):
         raise InvalidInput([Violation(where, "the whole is an expression; write it without ${ and }")])
     try:
-        return parse_expression(text)
+        return parse_expression(text, bare=True)
     except ValueError as error:
         raise InvalidInput([Violation(where, str(error))]) from error
 

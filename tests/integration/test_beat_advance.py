@@ -764,6 +764,7 @@ class TestWorkflows:
         error = world.parts(whole)["two"]["error"]
         assert error["code"] in {"INVALID_ARGUMENT", "INVALID_RESULT"}
         assert any(said in error["message"] for said in ("missing", "not a list", "sum"))
+        assert ("|| `null`" in error["message"]) == ("parameters" in broken), "there is no list that is null"
         assert world.state(whole) == "FAILED"
 
     def test_a_step_can_fan_out_over_what_an_earlier_one_gave_and_later_ones_see_all_results(

@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {**SCRAPE, "fan_out": {"source": {**SCRAPE, "parameters": SHOPS, "path": "shops"}}},
         {
             "fan_out.source.path": (
-                f"${{shops}}: ScrapeCompetitorPricesResponse has no field shops (its fields: {FIELDS})"
+                f"shops: ScrapeCompetitorPricesResponse has no field shops (its fields: {FIELDS})"
             )
         },
     ),
@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "a step that there is not": (
         {"workflow": {"steps": [step("a", when="steps.b.state == 'FAILED'")]}},
-        {"workflow.steps[0].when": "${steps.b.state == 'FAILED'}: there is no step b (known: none)"},
+        {"workflow.steps[0].when": "steps.b.state == 'FAILED': there is no step b (known: none)"},
     ),
     "a step that fans out over what is no list": (
         {
@@ -235,6 +235,15 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             }
         },
         {"workflow.steps[1].fan_out.items_from": "it does not give a list"},
+    ),
+    "a step that fans out over an expression without its braces": (
+        {"workflow": {"steps": [step("a"), step("b", "a", fan_out={"items_from": "steps.a.result.competitors"})]}},
+        {
+            "workflow.steps[1].fan_out.items_from": (
+                "it does not give a list but is the text 'steps.a.result.competitors'; write an expression, as"
+                " ${steps.a.result}"
+            )
+        },
     ),
     "what is wrong with a workflow, and what is wrong with its calls": (
         {
@@ -254,7 +263,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
                 " scraping)"
             ),
             "workflow.steps[1].after": "'aa' is not a step (there are a, b, c)",
-            "workflow.steps[1].when": "${steps.a.result >} is not an expression of JMESPath: it ends too early",
+            "workflow.steps[1].when": "steps.a.result > is not an expression of JMESPath: it ends too early",
             "workflow.steps[1].target_method": (
                 "'Scrap' is not a method of scraper-service (it has ScrapeCompetitorPrices)"
             ),
@@ -284,7 +293,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "fan_out.source.target_method": (
                 "'Scrape' is not a method of scraper-service (it has ScrapeCompetitorPrices)"
             ),
-            "fan_out.source.path": "${list[} is not an expression of JMESPath: it ends too early",
+            "fan_out.source.path": "list[ is not an expression of JMESPath: it ends too early",
         },
     ),
     "a policy without a number that is one, and no more than that": (
