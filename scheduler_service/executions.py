@@ -47,6 +47,20 @@ class Executions:
             return first, False
         return document, True
 
+    async def refuse_another_retry(self, retry: Mapping[str, Any]) -> None:
+        """Raise FailedPrecondition when another retry of the same execution has not ended; not for one that is there.
+
+        Two that come at the same instant both pass: only the same request id makes them one.
+        """
+        chosen = executions.retries_filter(retry["retry_of"], retry["_id"])
+        found = {row["_id"]: row["state"] async for row in self._executions.find(chosen, {"state": 1})}
+        if found and retry["_id"] not in found:
+            other, state = next(iter(found.items()))
+            raise FailedPrecondition(
+                f"the execution '{retry['retry_of']}' is retried already, by '{other}', which is {state}; wait for"
+                " it to end, or cancel it"
+            )
+
     async def read(self, execution_id: str) -> StoredExecution:
         """Return an execution. Raises NoSuch when there is none."""
         return executions.to_execution(await self.document(execution_id))

@@ -88,6 +88,7 @@ class Runs:
         document = rows.retry_document(
             ended, token, queue, caller.trace_id, now, caller.by, reuse="flow" in ended and not from_start
         )
+        await self._executions.refuse_another_retry(document)
         stored = await self.start(document)
         if ended.get("letter"):
             # Last, so that a crash in between leaves a letter that was retried, and not one that is lost.

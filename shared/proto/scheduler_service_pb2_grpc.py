@@ -208,7 +208,8 @@ class SchedulerServiceServicer:
     def RetryExecution(self, request, context):
         """Runs what failed or was cancelled once more, as a new execution that names the old one: same target, parameters and
         nominal time as it had, with all attempts before it. A repeated request_id returns the first execution.
-        FAILED_PRECONDITION for one that has neither failed nor been cancelled, or whose job is deleted.
+        FAILED_PRECONDITION for one that has neither failed nor been cancelled, whose job is deleted, or of which another
+        retry has not ended. Two calls at the same instant are both let through, unless they have the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

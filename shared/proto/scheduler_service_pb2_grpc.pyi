@@ -82,7 +82,8 @@ class SchedulerServiceStub:
     RetryExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.RetryExecutionRequest, _scheduler_service_pb2.RetryExecutionResponse]
     """Runs what failed or was cancelled once more, as a new execution that names the old one: same target, parameters and
     nominal time as it had, with all attempts before it. A repeated request_id returns the first execution.
-    FAILED_PRECONDITION for one that has neither failed nor been cancelled, or whose job is deleted.
+    FAILED_PRECONDITION for one that has neither failed nor been cancelled, whose job is deleted, or of which another
+    retry has not ended. Two calls at the same instant are both let through, unless they have the same request_id.
     """
     GetExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetExecutionRequest, _scheduler_service_pb2.GetExecutionResponse]
     """Returns one execution."""
@@ -143,7 +144,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     RetryExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.RetryExecutionRequest, _scheduler_service_pb2.RetryExecutionResponse]  # type: ignore[assignment]
     """Runs what failed or was cancelled once more, as a new execution that names the old one: same target, parameters and
     nominal time as it had, with all attempts before it. A repeated request_id returns the first execution.
-    FAILED_PRECONDITION for one that has neither failed nor been cancelled, or whose job is deleted.
+    FAILED_PRECONDITION for one that has neither failed nor been cancelled, whose job is deleted, or of which another
+    retry has not ended. Two calls at the same instant are both let through, unless they have the same request_id.
     """
     GetExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetExecutionRequest, _scheduler_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
     """Returns one execution."""
@@ -267,7 +269,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scheduler_service_pb2.RetryExecutionResponse, _abc.Awaitable[_scheduler_service_pb2.RetryExecutionResponse]]:
         """Runs what failed or was cancelled once more, as a new execution that names the old one: same target, parameters and
         nominal time as it had, with all attempts before it. A repeated request_id returns the first execution.
-        FAILED_PRECONDITION for one that has neither failed nor been cancelled, or whose job is deleted.
+        FAILED_PRECONDITION for one that has neither failed nor been cancelled, whose job is deleted, or of which another
+        retry has not ended. Two calls at the same instant are both let through, unless they have the same request_id.
         """
 
     @_abc_1.abstractmethod

@@ -148,6 +148,11 @@ def retry_document(
     }
 
 
+def retries_filter(ended_id: str, retry_id: str) -> dict[str, Any]:
+    """Find the retries of an execution that have not ended, and the one of this id, ended or not."""
+    return {"$or": [{"_id": retry_id}, {"retry_of": ended_id, "open": True}]}
+
+
 def as_job(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a row says of its job, by the names that a job's document has: for rows that are made of rows."""
     return {

@@ -103,6 +103,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             name="expires",
             **_where(open=True, expires_at={"$type": "date"}),
         ),
+        # retries: is an execution being retried already
+        IndexModel([("retry_of", ASCENDING)], name="retry", **_where(open=True, retry_of={"$exists": True})),
         # copies: what has ended without a copy of its outcome in Redis
         IndexModel([("uncopied", ASCENDING)], name="uncopied", **_where(uncopied=True)),
         # follow: what has ended that something may follow

@@ -215,7 +215,9 @@ class Load(Thread):
         request = pb.RetryExecutionRequest(
             execution_id=found.executions[0].execution_id, request_id=f"request {self._next()}"
         )
-        if answer := self._ask(self._stub.RetryExecution, request):
+        # It may be retried already, by an earlier request of ours.
+        answer = self._ask(self._stub.RetryExecution, request, grpc.StatusCode.FAILED_PRECONDITION, at_once=True)
+        if answer is not None:
             self._note("executed", job_id, answer.execution_id)
 
     def _pause_or_resume(self, job: Churned) -> None:

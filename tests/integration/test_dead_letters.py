@@ -201,6 +201,15 @@ class TestRetry:
         await server.stub.RetryExecution(jobs_pb.RetryExecutionRequest(execution_id=dead))
         assert await listed(server) == []
 
+    async def test_one_that_runs_again_already_is_refused_and_stays(self, server: Running, database: Db) -> None:
+        (dead,) = failed(database)
+        again = await server.stub.RetryExecution(jobs_pb.RetryExecutionRequest(execution_id=dead))
+        # as after a crash before the mark
+        database.executions.update_one({"_id": dead}, {"$set": {"letter": True}, "$unset": {"letter_end": ""}})
+        (refused,) = (await retry(server, dead)).refusals
+        assert f"is retried already, by '{again.execution_id}'" in refused.message
+        assert await listed(server) == [dead]
+
     async def test_what_is_wrong_with_the_request_is_said_at_once(self, server: Running) -> None:
         assert (await refusal(retry(server))).violations[0][0] == "execution_ids"
         assert (await refusal(retry(server, *("x" for _ in range(1001))))).violations[0][0] == "execution_ids"

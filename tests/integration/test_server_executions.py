@@ -241,8 +241,26 @@ async def test_a_repeated_retry_is_the_first_one_for_each_execution(server: Runn
     assert len({each.execution_id for each in retries}) == 1
     assert len(server.sent.documents) == 1
     assert (await retry(server, other, request_id="r1")).retry_of == other
-    assert (await retry(server, one)).execution_id != (await retry(server, one)).execution_id
     assert (await execute(server, request_id=f"{one} r1")).trigger == pb.Execution.TRIGGER_MANUAL
+
+
+async def test_an_execution_is_not_retried_while_a_retry_of_it_has_not_ended(server: Running) -> None:
+    await server.create(job_id="mine")
+    ended = await a_row(server, START, state="FAILED")
+    first = (await retry(server, ended, request_id="r1")).execution_id
+    for request_id in ("", "r2"):
+        refused = await refusal(retry(server, ended, request_id=request_id))
+        assert refused.code == "FAILED_PRECONDITION"
+        assert refused.message == (
+            f"the execution '{ended}' is retried already, by '{first}', which is PENDING; wait for it to end, or cancel"
+            " it"
+        )
+    assert (await retry(server, ended, request_id="r1")).execution_id == first
+    await server.stub.CancelExecution(pb.CancelExecutionRequest(execution_id=first))
+    second = (await retry(server, ended)).execution_id
+    assert second != first
+    assert (await retry(server, ended, request_id="r1")).execution_id == first, "also while another one runs"
+    assert [document["_id"] for document in server.sent.documents] == [first, second]
 
 
 async def test_a_retry_that_failed_can_be_retried(server: Running) -> None:

@@ -547,6 +547,7 @@ class TestExecutions:
         await fan_out(server)
         whole = await ran(server)
         left = await server.stub.RetryExecution(pb.RetryExecutionRequest(execution_id=whole))
+        await server.stub.CancelExecution(pb.CancelExecutionRequest(execution_id=left.execution_id))
         everything = await server.stub.RetryExecution(pb.RetryExecutionRequest(execution_id=whole, from_start=True))
         rows = {row["_id"]: row async for row in server.database.executions.find({"retry_of": whole})}
         assert rows[left.execution_id]["reuse"] == whole
