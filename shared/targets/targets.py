@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from google.protobuf import descriptor_pool
 
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.job import TASK
 from shared.domain.text import closest, excerpt
 from shared.targets.compiled import compiled_services
 from shared.targets.contract import Contract, Method
@@ -115,7 +116,7 @@ class Targets:
     def _source(self, name: str) -> _Source:
         if name in self._sources:
             return self._sources[name]
-        known = self.names
+        known = sorted({*self.names, TASK})
         close = closest(name, known)
         meant = f"; did you mean {close}?" if close else ""
         more = f", and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""

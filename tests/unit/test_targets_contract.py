@@ -164,7 +164,9 @@ def test_an_unknown_target_is_told_with_those_there_are() -> None:
     shop = targets(Reflected(contract("a.Shop/Buy")), [0.0])
     with pytest.raises(InvalidInput) as refused:
         shop.check("shopp", "Buy", {})
-    assert str(refused.value) == "target_service: 'shopp' is not a target; did you mean shop? (known: shop)"
+    assert str(refused.value) == "target_service: 'shopp' is not a target; did you mean shop? (known: shop, task)"
+    with pytest.raises(InvalidInput, match=r"^target_service: 'tasks' is not a target; did you mean task\? \("):
+        shop.check("tasks", "app.tasks.my_custom_task", {})
 
 
 def test_compiled_in_services_need_no_target_and_hide_the_others() -> None:
