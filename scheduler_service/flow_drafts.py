@@ -76,10 +76,21 @@ def _fan_out(given: pb.FanOut, where: str, found: list[Violation]) -> FanOut:
     except InvalidInput as refused:
         inside += refused.violations
         fan_out = _FanOutAsGiven(**fields)
+    if policy is not None or not given.failure_policy:
+        inside += _unasked(given, fan_out.failure_policy)
     if not where and given.items_from:
         inside.append(Violation("fan_out.items_from", "only a step of a workflow can take its items from another one"))
     found += [replace(wrong, field=f"{where}{wrong.field}") for wrong in inside]
     return fan_out
+
+
+def _unasked(given: pb.FanOut, policy: FailurePolicy) -> list[Violation]:
+    """Refuse numbers that the policy does not look at. Only here: a fan-out that was stored with one can be read."""
+    return [
+        Violation(f"fan_out.{name}", f"only the failure_policy {of} looks at it, and that is {policy}; leave it out")
+        for name, of in (("min_succeeded", FailurePolicy.AT_LEAST), ("min_share", FailurePolicy.SHARE))
+        if getattr(given, name) and policy is not of
+    ]
 
 
 def _workflow(given: pb.Workflow, retry: RetryPolicy, found: list[Violation]) -> Workflow:

@@ -306,6 +306,15 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
         {"fan_out.min_share": "7 is not a share (more than 0, at most 1), as SHARE needs it"},
     ),
+    "numbers that its policy does not look at": (
+        {**SCRAPE, "fan_out": {"items": [SHOPS], "min_succeeded": 1, "min_share": 0.5}},
+        {
+            "fan_out.min_succeeded": (
+                "only the failure_policy AT_LEAST looks at it, and that is ALL; leave it out"
+            ),
+            "fan_out.min_share": "only the failure_policy SHARE looks at it, and that is ALL; leave it out",
+        },
+    ),
     "a method that there is not, for all items": (
         {**SCRAPE, "target_method": "Scrap", "fan_out": {"items": [SHOPS, {"shops": 1}]}},
         {"target_method": "'Scrap' is not a method of scraper-service (it has ScrapeCompetitorPrices)"},
