@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 BATCH: Final = 100
 
+TOO_LARGE: Final = (
+    "it has succeeded, but its result was too large to be kept: the ledger has its beginning, and Redis missed it"
+)
+"""A part of a value would be taken for the whole."""
+
 
 class Copies:
     """One duty of beat: without it, code that waits for such an execution by AsyncResult would wait for ever."""
@@ -64,6 +69,8 @@ def break_off(row: Mapping[str, Any], app: Celery, results: ResultCopy) -> bool:
 def _copy_of(row: Mapping[str, Any]) -> tuple[str, Any]:
     """Return the state and the result or error, as Celery has them, of what has ended."""
     if row["state"] == State.SUCCEEDED:
+        if row.get("result_truncated"):
+            return states.FAILURE, ExecutionFailed(TOO_LARGE)
         return states.SUCCESS, json.loads(row["result"]) if "result" in row else None
     error = row.get("error")
     reasons = [step["reason"] for step in row["transitions"] if step["reason"]]

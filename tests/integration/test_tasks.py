@@ -457,6 +457,22 @@ def test_a_result_that_redis_missed_is_brought_to_it_by_beat(open_office: Callab
         office.result(wrong).get(timeout=30)
 
 
+def test_a_large_result_is_whole_in_redis_and_cut_in_the_ledger(office: Office):
+    execution_id = office.call("fills.delay(100_000)")
+    assert office.result(execution_id).get(timeout=30) == "x" * 99_998
+    row = office.ended(execution_id)
+    assert row.result_truncated
+    assert row.result is not None
+    assert list(row.result) == ["truncated"]
+
+
+def test_of_a_large_result_that_redis_missed_no_part_is_taken_for_the_whole(open_office: Callable[[], Office]):
+    office = open_office()
+    office.site.start("--concurrency", "2", CELERY_RESULT_BACKEND=f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(Exception, match="its result was too large to be kept"):
+        office.result(office.call("fills.delay(100_000)")).get(timeout=30)
+
+
 def test_what_a_worker_that_died_has_not_copied_to_redis_is_brought_to_it_by_beat(
     open_office: Callable[[], Office],
 ):
