@@ -323,6 +323,27 @@ def test_a_cancelled_task_is_told(office: Office, folder: Path, task: str):
     assert (folder / f"{execution_id}.cancelled").exists()
 
 
+def test_a_result_that_is_revoked_is_cancelled_in_the_ledger(office: Office, folder: Path):
+    running = office.call(f"wait_for_cancel.delay({str(folder)!r})")
+    wait_until((folder / running).exists, "it runs")
+    code = (
+        "from celery import group\n"
+        f"tasks.celery_app.AsyncResult({running!r}).revoke(terminate=True)\n"
+        "later = group(tasks.add.s(1), group(tasks.add.s(2), tasks.add.s(3))).apply_async(countdown=600)\n"
+        "later.revoke()\n"
+        "for each in later: print(each.id)\n"
+    )
+    waiting = office.run(code).split()
+    assert len(waiting) == 3
+    for execution_id in [running, *waiting]:
+        row = office.ended(execution_id)
+        last = row.transitions[-1]
+        assert row.state is State.CANCELLED
+        assert f"{socket.gethostname()}:" in f"{last.by} {last.reason}"
+        assert "its result was revoked" in last.reason
+    assert (folder / f"{running}.cancelled").exists()
+
+
 @pytest.mark.parametrize("call", ["soft_async.delay()", "soft_plain.delay()"])
 def test_a_soft_limit_is_an_exception_that_the_task_can_catch(office: Office, call: str):
     assert office.result(office.call(call)).get(timeout=30) == "in time"
