@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Task
 
+from shared.tasks import eager
 from shared.tasks.canvas import refuse_celerys
 from shared.tasks.execution import running
 from shared.tasks.options import BROKEN
@@ -49,6 +51,16 @@ class LedgeredTask(_Task):  # type: ignore[misc]
         """Keep the requests apart of coroutines that run in one thread."""
         if not isinstance(cls.request_stack, RequestStack):
             cls.request_stack = RequestStack()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function; a coroutine function's coroutine is the caller's to await, but for `apply`."""
+        request = self.request_stack.top
+        if request is None or not request.is_eager or request._protected:  # noqa: SLF001 - Celery's mark
+            return super().__call__(*args, **kwargs)
+        # What apply() calls, once: what the function calls in its turn is a plain call again.
+        request._protected = 1  # noqa: SLF001
+        returned = self.run(*args, **kwargs)
+        return eager.ended(self, returned) if inspect.iscoroutine(returned) else returned
 
     def apply_async(
         self,

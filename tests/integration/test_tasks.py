@@ -530,6 +530,14 @@ def test_a_worker_stops_although_a_function_does_not(open_office: Callable[[], O
     assert row.state in {State.PENDING, State.QUEUED}
 
 
+def test_apply_runs_a_coroutine_to_its_end_also_where_a_loop_runs(office: Office):
+    assert office.run("print(tasks.auto.apply((2,)).get(), tasks.auto.apply((1, 'other')).state)") == "2 FAILURE"
+    code = "import asyncio\nasync def main(): print({})\nasyncio.run(main())"
+    assert office.run(code.format("tasks.auto.apply((2,)).get()")) == "2"
+    assert office.run(code.format("await tasks.auto(0)")) == "0"
+    assert office.run("print(tasks.nested.apply((2,)).get())") == "2"
+
+
 def test_called_directly_it_is_a_function(office: Office):
     assert office.run("print(tasks.add(1, 2), tasks.add.apply((1,)).get())") == "3 2"
     said = office.run(
