@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from random import random
@@ -145,8 +144,8 @@ class Runner:
             return Outcome(None, failure=failure, reason="the outcome came after the lease had been lost")
         if not isinstance(answer, Succeeded):
             return Outcome(ended.state, None, failure, ended.reason)
-        text, _ = executions.cut_result(answer.result, handed_on=claimed.hands_on)
-        return Outcome(ended.state, json.loads(text), None, ended.reason, answer.kept)
+        # The whole of it: what the ledger cuts, code that waits for it in Redis still gets.
+        return Outcome(ended.state, answer.result, None, ended.reason, answer.kept)
 
     def _move(self, lease: Lease, answer: Answer | Begun, cancellation: Cancellation) -> Move:
         """Return what is written of an attempt that has ended in this way."""

@@ -1043,7 +1043,10 @@ def uncopied_filter(partitions: Iterable[int]) -> dict[str, Any]:
     return {"uncopied": True, "partition": {"$in": sorted(partitions)}}
 
 
-UNCOPIED_FIELDS: Final = {"state": 1, "error": 1, "result": 1, "canvas": 1, "transitions": {"$slice": -1}}
+UNCOPIED_FIELDS: Final = {
+    **dict.fromkeys(("state", "error", "result", "result_truncated", "canvas", "cancel"), 1),
+    "transitions": {"$slice": -1},
+}
 
 
 def lacks_copy(execution_id: str) -> Move:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from celery import result as celery_result
 from celery.exceptions import BackendError
 from celery.states import READY_STATES
 from kombu.exceptions import OperationalError
@@ -17,9 +18,37 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
+_AsyncResult: Any = celery_result.AsyncResult  # celery's stubs know too little of them
+_GroupResult: Any = celery_result.GroupResult
+
+
+class AsyncResult(_AsyncResult):  # type: ignore[misc]
+    """Celery's, of an execution: what is revoked is cancelled in the ledger, which decides; workers are not asked."""
+
+    def revoke(self, *_: Any, **__: Any) -> None:
+        """Cancel the execution, as CancelExecution does, whatever Celery's options say.
+
+        What has ended, or is not there, stays as it is. Raises Unavailable when MongoDB can't be reached.
+        """
+        self.app.cancel(self.id)
+
+
+class GroupResult(_GroupResult):  # type: ignore[misc]
+    """Celery's, of executions."""
+
+    def revoke(self, *_: Any, **__: Any) -> None:
+        """Cancel all of them, as AsyncResult.revoke does."""
+        for each in self.results or ():
+            each.revoke()
+
 
 class ExecutionFailed(Exception):  # noqa: N818 - what happened, as Celery and Flower show it
-    """The execution failed, or was cancelled; the text says why."""
+    """The execution failed; the text says why."""
+
+
+def sentence(failure: str, reason: str) -> str:
+    """Return one line on why an execution ended: what failed, if anything, and what was made of it, if that is said."""
+    return f"{failure} ({reason})" if failure and reason else failure or reason
 
 
 PAUSE: Final = 5.0

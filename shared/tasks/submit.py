@@ -1,4 +1,4 @@
-"""Make executions of calls of tasks: the row first, durable, then its message, in a thread."""
+"""Make executions of calls of tasks: the row first, durable, then its message, in a thread. And cancel them."""
 
 from __future__ import annotations
 
@@ -84,6 +84,18 @@ class Submitter:
             raise Unavailable(f"{task} was not called: the ledger (MongoDB) can't be reached: {error}") from error
         if document["due_at"] <= now:
             self._dispatcher.submit([document])
+
+    def cancel(self, execution_id: str) -> None:
+        """Cancel an execution: at once if no worker runs it; else its worker is told to end the call.
+
+        What has ended, or is not there, stays as it is. Raises Unavailable when MongoDB can't be reached.
+        """
+        move = executions.cancel(execution_id, self._by, "its result was revoked")
+        try:
+            self._executions.update_one(move.filter, move.update)
+        except PyMongoError as error:
+            said = f"{execution_id} was not cancelled for sure: the ledger (MongoDB) can't be reached: {error}"
+            raise Unavailable(said) from error
 
     def note_group(self, group: str, size: int) -> None:
         """Note how many executions the header of a chord has. Raises Unavailable when MongoDB can't be reached."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Task
 
+from shared.tasks import eager
 from shared.tasks.canvas import refuse_celerys
 from shared.tasks.execution import running
 from shared.tasks.options import BROKEN
@@ -41,14 +43,23 @@ class LedgeredTask(_Task):  # type: ignore[misc]
     @property
     def routed(self) -> dict[str, Any]:
         """The queue and the priority that `task_routes` of the app has for this task, if any."""
-        route = self.app.amqp.router.lookup_route(self.name, (), {}) or {}
-        return {name: route[name] for name in ("queue", "priority") if route.get(name) is not None}
+        return routed(self.app, self.name)
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:  # noqa: ARG003 - Celery's hook
         """Keep the requests apart of coroutines that run in one thread."""
         if not isinstance(cls.request_stack, RequestStack):
             cls.request_stack = RequestStack()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function; a coroutine function's coroutine is the caller's to await, but for `apply`."""
+        request = self.request_stack.top
+        if request is None or not request.is_eager or request._protected:  # noqa: SLF001 - Celery's mark
+            return super().__call__(*args, **kwargs)
+        # What apply() calls, once: what the function calls in its turn is a plain call again.
+        request._protected = 1  # noqa: SLF001
+        returned = self.run(*args, **kwargs)
+        return eager.ended(self, returned) if inspect.iscoroutine(returned) else returned
 
     def apply_async(
         self,
@@ -134,6 +145,13 @@ class LedgeredTask(_Task):  # type: ignore[misc]
         if args is not None and kwargs is not None:
             return self.accepts.bind(args, kwargs)
         return self.accepts.bind(args or (), kwargs or {}, running.get().parameters)
+
+
+def routed(app: Celery, task: str) -> dict[str, Any]:
+    """Return the queue and the priority that `task_routes` of an app has for a task, if any."""
+    router: Any = app.amqp.router
+    route = router.lookup_route(task, (), {}) or {}
+    return {name: route[name] for name in ("queue", "priority") if route.get(name) is not None}
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -236,6 +236,12 @@ async def says(folder: str) -> None:
     execution.progress(10, 10, "all done")
 
 
+@celery_app.task(bind=True)
+async def nested(self: AsyncTask, depth: int) -> int:
+    """Call itself as a function."""
+    return 1 + await self(depth - 1) if depth else 0
+
+
 @celery_app.task
 def outer() -> str:
     inner = add.delay(1)

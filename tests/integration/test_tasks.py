@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
 from dev.run import ROOT
@@ -321,6 +322,29 @@ def test_a_cancelled_task_is_told(office: Office, folder: Path, task: str):
     row = office.ended(execution_id)
     assert (row.state, row.transitions[-1].reason) == (State.CANCELLED, "cancelled by tester: no longer needed")
     assert (folder / f"{execution_id}.cancelled").exists()
+    with pytest.raises(TaskRevokedError, match=r"^cancelled by tester: no longer needed$"):
+        office.result(execution_id).get(timeout=30)
+
+
+def test_a_result_that_is_revoked_is_cancelled_in_the_ledger(office: Office, folder: Path):
+    running = office.call(f"wait_for_cancel.delay({str(folder)!r})")
+    wait_until((folder / running).exists, "it runs")
+    code = (
+        "from celery import group\n"
+        f"tasks.celery_app.AsyncResult({running!r}).revoke(terminate=True)\n"
+        "later = group(tasks.add.s(1), group(tasks.add.s(2), tasks.add.s(3))).apply_async(countdown=600)\n"
+        "later.revoke()\n"
+        "for each in later: print(each.id)\n"
+    )
+    waiting = office.run(code).split()
+    assert len(waiting) == 3
+    for execution_id in [running, *waiting]:
+        row = office.ended(execution_id)
+        last = row.transitions[-1]
+        assert row.state is State.CANCELLED
+        assert f"{socket.gethostname()}:" in f"{last.by} {last.reason}"
+        assert "its result was revoked" in last.reason
+    assert (folder / f"{running}.cancelled").exists()
 
 
 @pytest.mark.parametrize("call", ["soft_async.delay()", "soft_plain.delay()"])
@@ -370,6 +394,8 @@ def test_what_expires_before_it_is_started_is_cancelled(office: Office):
     assert row.state is State.CANCELLED
     assert row.transitions[-1].reason.startswith("it expired at ")
     assert row.started_at is None
+    with pytest.raises(TaskRevokedError, match=r"^it expired at .*[^)]$"):
+        office.result(execution_id).get(timeout=30)
 
 
 def test_the_same_id_is_the_same_execution(office: Office):
@@ -441,6 +467,25 @@ def test_a_call_says_that_the_ledger_is_away(office: Office):
         ("add.apply_async((1,), task_id='a.b')", "task_id: 'a.b' is not an id"),
         ("add.apply_async((1,), priority=10)", "priority: 10 is not a priority (0-9)"),
         ("add.apply_async((1,), countdwn=10)", "countdwn: there is no such option"),
+        ("note.delay({'a': ['\\udcff']}, 'x')", "parameters.given.a[0]: it is a text that cannot be written as UTF-8"),
+        ("note.delay({'\\udcff': 1}, 'x')", "parameters: they can't be written as JSON: "),
+        (
+            "note.delay([float('nan')], float('inf'))",
+            "parameters.given[0]: it is nan, and JSON has finite numbers only;",
+        ),
+        ("add.apply_async((1,), headers={'a': {1}})", "headers.a: it is of the type set, which JSON does not have"),
+        ("add.apply_async((1,), headers={'a': '\\udcff'})", "headers.a: it is a text that cannot be written as UTF-8"),
+        ("add.apply_async((1,), headers={'a': 2**64})", "headers: they can't be kept: "),
+        ("add.apply_async((1,), headers={'a\\0': 1})", "headers: they can't be kept: "),
+        ("add.apply_async((1,), headers={'a': 'x' * 70_000})", "headers: 70,013 bytes are too many (at most 65,536)"),
+        ("add.apply_async((1,), shadow='\\udcff')", "shadow: '\\udcff' cannot be written as UTF-8"),
+        ("add.apply_async((1,), link=tasks.add.s({1}))", "what is to follow the call can't be written as JSON: "),
+        (
+            "celery_app.send_task('x', kwargs={'a': '\\udcff'})",
+            "kwargs.a: it is a text that cannot be written as UTF-8",
+        ),
+        ("celery_app.send_task('x', kwargs={'a': object()})", "kwargs: they can't be written as JSON: "),
+        ("celery_app.send_task('\\udcff')", "name: '\\udcff' cannot be written as UTF-8"),
     ],
 )
 def test_what_is_wrong_with_a_call_is_said_to_the_caller(office: Office, call: str, said: str):
@@ -455,6 +500,22 @@ def test_a_result_that_redis_missed_is_brought_to_it_by_beat(open_office: Callab
     assert office.result(right).get(timeout=30) == 2
     with pytest.raises(Exception, match="TASK_FAILED: ValueError: other"):
         office.result(wrong).get(timeout=30)
+
+
+def test_a_large_result_is_whole_in_redis_and_cut_in_the_ledger(office: Office):
+    execution_id = office.call("fills.delay(100_000)")
+    assert office.result(execution_id).get(timeout=30) == "x" * 99_998
+    row = office.ended(execution_id)
+    assert row.result_truncated
+    assert row.result is not None
+    assert list(row.result) == ["truncated"]
+
+
+def test_of_a_large_result_that_redis_missed_no_part_is_taken_for_the_whole(open_office: Callable[[], Office]):
+    office = open_office()
+    office.site.start("--concurrency", "2", CELERY_RESULT_BACKEND=f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(Exception, match="its result was too large to be kept"):
+        office.result(office.call("fills.delay(100_000)")).get(timeout=30)
 
 
 def test_what_a_worker_that_died_has_not_copied_to_redis_is_brought_to_it_by_beat(
@@ -491,6 +552,14 @@ def test_a_worker_stops_although_a_function_does_not(open_office: Callable[[], O
     row = stored(office.site.database, execution_id)
     assert "handed back: the worker stops, and the task did not" in [step.reason for step in row.transitions]
     assert row.state in {State.PENDING, State.QUEUED}
+
+
+def test_apply_runs_a_coroutine_to_its_end_also_where_a_loop_runs(office: Office):
+    assert office.run("print(tasks.auto.apply((2,)).get(), tasks.auto.apply((1, 'other')).state)") == "2 FAILURE"
+    code = "import asyncio\nasync def main(): print({})\nasyncio.run(main())"
+    assert office.run(code.format("tasks.auto.apply((2,)).get()")) == "2"
+    assert office.run(code.format("await tasks.auto(0)")) == "0"
+    assert office.run("print(tasks.nested.apply((2,)).get())") == "2"
 
 
 def test_called_directly_it_is_a_function(office: Office):
