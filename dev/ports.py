@@ -22,6 +22,14 @@ def listener(port: int) -> str:
     if sockets:
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it ended, or is not ours to look at
-                if any(os.readlink(fd) in sockets for fd in (process / "fd").iterdir()):  # noqa: PTH115  not a path
+                if any(_target(fd) in sockets for fd in (process / "fd").iterdir()):
                     return f" (pid {process.name}, {(process / 'comm').read_text().strip()})"
     return ""
+
+
+def _target(descriptor: Path) -> str:
+    """Return what a process's descriptor stands for; nothing when it was closed meanwhile, which the others outlast."""
+    try:
+        return os.readlink(descriptor)  # noqa: PTH115  not a path
+    except OSError:
+        return ""

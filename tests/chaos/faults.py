@@ -14,7 +14,7 @@ BEATS = ("beat-1", "beat-2")
 WORKERS = ("worker-1", "worker-2", "worker-3")
 SERVER = "server"
 PROCESSES = (*BEATS, *WORKERS, SERVER)
-QUEUES = ("analysis", "default_queue", "maintenance", "manual", "monitoring", "scraping")
+QUEUES = ("analysis", "cpu", "default_queue", "maintenance", "manual", "monitoring", "scraping")
 MONGODB, RABBITMQ, REDIS = STORES = ("mongodb", "rabbitmq", "redis")
 
 

@@ -114,6 +114,7 @@ class Broker:
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.confirms = True
+        self.tasks: dict[str, Any] = {}
 
     def publish(self, messages: Iterable[Outgoing]) -> set[str]:
         ids = [message.execution_id for message in messages]
