@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
@@ -101,6 +102,9 @@ def _mistakes(tasks: Mapping[str, Any], queues: Queues) -> Iterable[str]:
             task.accepts  # noqa: B018 - reads the signature, once
         except SignatureError as error:
             yield f"the task {name}: {error}"
+        function = getattr(task, "_orig_run", task.run)  # without what autoretry_for wraps around it
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            yield f"the task {name}: it is a generator (it has a yield), which nobody would go through; return a list"
         yield from (f"the task {name}: {wrong}" for wrong in _wrong_options(task, queues))
 
 

@@ -22,6 +22,12 @@ SENTENCES = {
     "1 / 0": "TASK_MODULES: app can't be imported: ZeroDivisionError: division by zero ({file}, line 2)",
     "@celery_app.task\ndef f(x: 'Nowhere'): ...": "the task app.f: its annotations can't be resolved: ",
     "@celery_app.task\ndef f(x: AsyncTask): ...": "the task app.f: the annotation of x has no form in JSON: ",
+    "@celery_app.task(autoretry_for=(OSError,))\ndef f(): yield 1": (
+        "the task app.f: it is a generator (it has a yield), which nobody would go through; return a list"
+    ),
+    "@celery_app.task\nasync def f(): yield 1": (
+        "the task app.f: it is a generator (it has a yield), which nobody would go through; return a list"
+    ),
     "@celery_app.task(queue='x')\ndef f(): ...": (
         f"the task app.f: the queue 'x' is not declared, in queues.yaml or by EXTRA_QUEUES (declared: {DECLARED})"
     ),
