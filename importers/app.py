@@ -6,12 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any, cast
 
 from celery.beat import ScheduleEntry
-from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from importers.entries import Entry, Left
 from shared.celery_schedules import zone_of
 from shared.domain.errors import InvalidInput, Violation
-from shared.tasks.signature import Signature, SignatureError
+from shared.tasks.signature import Signature, SignatureError, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +62,7 @@ def binding(app: Celery | None) -> Bind:
             if args:
                 said = "they are positional, and only the task knows their names; give the app that has it, by --app"
                 raise InvalidInput([Violation("args", said)])
-            return _plain(kwargs)
+            return plain(kwargs, "kwargs")
         if task not in app.tasks:
             raise InvalidInput([Violation("task", f"'{task}' is not a task of the app, and would not run")])
         try:
@@ -72,12 +71,3 @@ def binding(app: Celery | None) -> Bind:
             raise InvalidInput([Violation("task", f"'{task}': {error}")]) from error
 
     return bind
-
-
-def _plain(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments as JSON, as a signature writes them."""
-    try:
-        plain: dict[str, Any] = to_jsonable_python(dict(kwargs))
-    except (PydanticSerializationError, ValueError) as error:
-        raise InvalidInput([Violation("kwargs", f"they can't be written as JSON: {error}")]) from error
-    return plain

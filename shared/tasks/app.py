@@ -10,6 +10,7 @@ from celery import Celery
 
 from shared import log as logs
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.text import excerpt, writable
 from shared.messaging.app import OURS, make_app
 from shared.messaging.queues import load_queues
 from shared.settings import load_settings
@@ -17,6 +18,7 @@ from shared.tasks import results
 from shared.tasks.backend import LedgerBackend
 from shared.tasks.canvas import written
 from shared.tasks.options import read_options
+from shared.tasks.signature import plain
 from shared.tasks.submit import Submitter, ThisProcess
 from shared.tasks.task import LedgeredTask
 
@@ -64,7 +66,9 @@ class LedgeredCelery(Celery):
         if args:
             sentence = f"{name} is not known to this process, so it takes keyword arguments only"
             raise InvalidInput([Violation("args", sentence)])
-        return self.submit(name, kwargs or {}, options)
+        if writable(name) != name:
+            raise InvalidInput([Violation("name", f"{excerpt(repr(name))} cannot be written as UTF-8")])
+        return self.submit(name, plain(kwargs or {}, "kwargs"), options)
 
     def cancel(self, execution_id: str) -> None:
         """Cancel an execution, as CancelExecution does. Raises Unavailable when MongoDB can't be reached."""

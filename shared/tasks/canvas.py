@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from celery.canvas import Signature, maybe_signature
 from kombu.utils import json
 
+from shared.domain.errors import InvalidInput, Violation
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -42,7 +44,8 @@ class Canvas:
 def written(options: Mapping[str, Any], app: Celery) -> str | None:
     """Return what follows a call that is made with these options, as JSON; None when nothing does.
 
-    Raises NotImplementedError for what beat could not call when its turn comes.
+    Raises NotImplementedError for what beat could not call when its turn comes, InvalidInput for what has no form in
+    JSON.
     """
     canvas = {
         "links": [_named(each, app) for each in _listed(options.get("link"))],
@@ -52,7 +55,10 @@ def written(options: Mapping[str, Any], app: Celery) -> str | None:
     }
     for signature in _calls([each for each in canvas.values() if each], app):
         refuse_celerys(signature.task)
-    return json.dumps(canvas) if any(canvas.values()) else None
+    try:
+        return json.dumps(canvas) if any(canvas.values()) else None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput([Violation("", f"what is to follow the call can't be written as JSON: {error}")]) from error
 
 
 def read(text: str) -> Canvas:

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from bson import InvalidDocument, encode
+
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import HIGHEST_PRIORITY, LONGEST_TIMEOUT, unknown_queue
+from shared.domain.text import excerpt, writable
 from shared.store.submitted import EXECUTION_ID
 from shared.tasks.retry import due_of
+from shared.tasks.signature import not_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +22,9 @@ FOLLOWERS: Final = frozenset({"link", "link_error", "chain", "chord"})
 """The options by which Celery hands over what is to follow a call."""
 BROKEN: Final = "broken"
 """Our own: why a call can't be made. Its execution is there all the same, and fails with that."""
+
+LARGEST_HEADERS: Final = 64 * 1024
+"""Bytes."""
 
 _ROUTING: Final = ("exchange", "routing_key", "router", "route_name", "exchange_type")
 _HARMLESS: Final = frozenset(
@@ -60,10 +67,7 @@ def read_options(given: Mapping[str, Any], queues: frozenset[str]) -> Options:
     read: dict[str, Any] = {}
     for name, value in options.items():
         if name in _READERS:
-            try:
-                read[name] = _READERS[name](value)
-            except (TypeError, ValueError, OverflowError) as error:
-                found.append(Violation(name, str(error)))
+            read |= _read(name, value, found)
         elif name not in _HARMLESS and name not in _ROUTING and name not in {"countdown", "eta"}:
             found.append(Violation(name, "there is no such option"))
     if "queue" in read and read["queue"] not in queues:
@@ -80,6 +84,16 @@ def read_options(given: Mapping[str, Any], queues: frozenset[str]) -> Options:
     if group_id is not None:
         read["group"] = (str(group_id), int(group_index or 0))
     return Options(**read)
+
+
+def _read(name: str, value: Any, found: list[Violation]) -> dict[str, Any]:
+    try:
+        return {name: _READERS[name](value)}
+    except InvalidInput as refused:
+        found += refused.violations
+    except (TypeError, ValueError, OverflowError) as error:
+        found.append(Violation(name, str(error)))
+    return {}
 
 
 def _routing(name: str) -> Violation:
@@ -122,8 +136,25 @@ def expiry(value: Any) -> timedelta | datetime:
 
 def _headers(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is not a map")
+        raise TypeError(f"{excerpt(repr(value))} is not a map")
+    if (wrong := not_json(value, "headers")) is not None:
+        raise InvalidInput([wrong])
+    try:
+        size = len(encode(value))
+    except (InvalidDocument, OverflowError) as error:  # a NUL in a name, a number of more than 64 bits
+        raise ValueError(f"they can't be kept: {error}") from error
+    if size > LARGEST_HEADERS:
+        raise ValueError(
+            f"{size:,} bytes are too many (at most {LARGEST_HEADERS:,}); give what is large as an argument"
+        )
     return value
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    if writable(text) != text:
+        raise ValueError(f"{excerpt(repr(text))} cannot be written as UTF-8")
+    return text
 
 
 def _serializer(value: Any) -> str:
@@ -140,10 +171,10 @@ _READERS: Final[dict[str, Any]] = {
     "time_limit": _limit,
     "soft_time_limit": _limit,
     "ignore_result": bool,
-    "shadow": str,
+    "shadow": _text,
     "headers": _headers,
     "serializer": _serializer,
-    "parent_id": str,
-    "root_id": str,
-    BROKEN: str,
+    "parent_id": _text,
+    "root_id": _text,
+    BROKEN: lambda said: writable(str(said)),
 }

@@ -70,11 +70,7 @@ class Signature:
         extra = arguments.pop(self._extra, {}) if self._extra else {}
         if both := sorted(arguments.keys() & extra.keys()):
             raise InvalidInput([Violation(f"parameters.{name}", "it is given twice") for name in both])
-        try:
-            parameters: dict[str, Any] = to_jsonable_python({**arguments, **extra}, inf_nan_mode="constants")
-        except (PydanticSerializationError, ValueError) as error:
-            raise InvalidInput([Violation("parameters", f"they can't be written as JSON: {error}")]) from error
-        parameters = {**(others or {}), **parameters}
+        parameters = {**(others or {}), **_jsonable({**arguments, **extra}, "parameters")}
         self.read(parameters)
         return parameters
 
@@ -142,6 +138,22 @@ class Signature:
         return ", ".join([*self._known[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]) or "none"
 
 
+def plain(arguments: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """Return arguments in JSON, without a look at a signature. Raises InvalidInput on the field, or in it."""
+    made = _jsonable(arguments, field)
+    if (wrong := not_json(made, field)) is not None:
+        raise InvalidInput([wrong])
+    return made
+
+
+def _jsonable(arguments: Mapping[str, Any], field: str) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = to_jsonable_python(dict(arguments), inf_nan_mode="constants")
+    except (PydanticSerializationError, ValueError) as error:
+        raise InvalidInput([Violation(field, f"they can't be written as JSON: {error}")]) from error
+    return made
+
+
 def _is_known_later(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(_is_known_later, value.values()))
@@ -157,16 +169,17 @@ def _adapter(name: str, hint: Any) -> TypeAdapter[Any]:
 
 
 def _read(kind: TypeAdapter[Any], given: Any, path: str, found: list[Violation]) -> Any:
+    if (wrong := not_json(given, path)) is not None:
+        found.append(wrong)
+        return None
     try:
-        return kind.validate_json(json.dumps(given, allow_nan=False))
+        return kind.validate_json(json.dumps(given))
     except ValidationError as refused:
         for error in refused.errors(include_url=False, include_context=False):
             where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
             said = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             expected = "expected " if error["msg"].startswith("Input should be ") else ""
             found.append(Violation(path + where, f"{_shown(error['input'])} does not fit: {expected}{said}"))
-    except (TypeError, ValueError) as error:
-        found.append(Violation(path, f"it can't be written as JSON: {error}"))
     return None
 
 
@@ -175,33 +188,45 @@ def _shown(value: Any) -> str:
 
 
 def what_is_not_json(value: Any) -> str | None:
-    """Return where a value is not JSON, and why; None when all of it is: finite numbers, names that are strings."""
+    """Return where a result is not JSON, and why; None when all of it is: finite numbers, names that are strings."""
+    where, said = _first_unfit(value, "the result")
+    return f"{where} {said}" if said else None
+
+
+def not_json(value: Any, path: str) -> Violation | None:
+    """Return where what a caller gives is not JSON, and why; None when all of it is."""
+    where, said = _first_unfit(value, path)
+    return Violation(where, f"it {said}") if said else None
+
+
+def _first_unfit(value: Any, path: str) -> tuple[str, str]:
+    """Return the place of the first thing that is not JSON, and what is said of it: nothing when there is none."""
     try:
-        return next(_unfit(value, "the result"), None)
+        return next(_unfit(value, path), (path, ""))
     except RecursionError:
-        return "the result is nested too deeply, or contains itself"
+        return path, "is nested too deeply, or contains itself"
 
 
-def _unfit(value: Any, path: str) -> Iterator[str]:
+def _unfit(value: Any, path: str) -> Iterator[tuple[str, str]]:
     match value:
         case None | bool():
             return
         case int() | float() if said := _unfit_number(value):
-            yield f"{path} is {said}"
+            yield path, f"is {said}"
         case str() if not _is_text(value):
-            yield f"{path} is a text that cannot be written as UTF-8"
+            yield path, "is a text that cannot be written as UTF-8"
         case str() | int() | float():
             return
         case list() | tuple():
             for index, item in enumerate(value):
                 yield from _unfit(item, f"{path}[{index}]")
         case dict() if odd := [key for key in value if not isinstance(key, str) or not _is_text(key)]:
-            yield f"{path} has the key {_shown(odd[0])}, and JSON's keys are strings"
+            yield path, f"has the key {_shown(odd[0])}, and JSON's keys are strings"
         case dict():
             for key, item in value.items():
                 yield from _unfit(item, f"{path}.{excerpt(key)}")
         case _:
-            yield f"{path} is of the type {type(value).__qualname__}, which JSON does not have"
+            yield path, f"is of the type {type(value).__qualname__}, which JSON does not have"
 
 
 def _unfit_number(number: Any) -> str:

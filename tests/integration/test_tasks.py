@@ -462,6 +462,25 @@ def test_a_call_says_that_the_ledger_is_away(office: Office):
         ("add.apply_async((1,), task_id='a.b')", "task_id: 'a.b' is not an id"),
         ("add.apply_async((1,), priority=10)", "priority: 10 is not a priority (0-9)"),
         ("add.apply_async((1,), countdwn=10)", "countdwn: there is no such option"),
+        ("note.delay({'a': ['\\udcff']}, 'x')", "parameters.given.a[0]: it is a text that cannot be written as UTF-8"),
+        ("note.delay({'\\udcff': 1}, 'x')", "parameters: they can't be written as JSON: "),
+        (
+            "note.delay([float('nan')], float('inf'))",
+            "parameters.given[0]: it is nan, and JSON has finite numbers only;",
+        ),
+        ("add.apply_async((1,), headers={'a': {1}})", "headers.a: it is of the type set, which JSON does not have"),
+        ("add.apply_async((1,), headers={'a': '\\udcff'})", "headers.a: it is a text that cannot be written as UTF-8"),
+        ("add.apply_async((1,), headers={'a': 2**64})", "headers: they can't be kept: "),
+        ("add.apply_async((1,), headers={'a\\0': 1})", "headers: they can't be kept: "),
+        ("add.apply_async((1,), headers={'a': 'x' * 70_000})", "headers: 70,013 bytes are too many (at most 65,536)"),
+        ("add.apply_async((1,), shadow='\\udcff')", "shadow: '\\udcff' cannot be written as UTF-8"),
+        ("add.apply_async((1,), link=tasks.add.s({1}))", "what is to follow the call can't be written as JSON: "),
+        (
+            "celery_app.send_task('x', kwargs={'a': '\\udcff'})",
+            "kwargs.a: it is a text that cannot be written as UTF-8",
+        ),
+        ("celery_app.send_task('x', kwargs={'a': object()})", "kwargs: they can't be written as JSON: "),
+        ("celery_app.send_task('\\udcff')", "name: '\\udcff' cannot be written as UTF-8"),
     ],
 )
 def test_what_is_wrong_with_a_call_is_said_to_the_caller(office: Office, call: str, said: str):

@@ -106,7 +106,7 @@ def test_what_is_known_only_later_fits_any_parameter_that_there_is():
         ((1, 2, 3), {}, "parameters: too many positional arguments (it has param1, param2)"),
         ((), {"param3": 1}, "parameters: got an unexpected keyword argument 'param3' (it has param1, param2)"),
         (("x", object()), {}, "parameters: they can't be written as JSON: Unable to serialize unknown type"),
-        (("x", float("nan")), {}, "parameters.param2: it can't be written as JSON"),
+        (("x", float("nan")), {}, "parameters.param2: it is nan, and JSON has finite numbers only"),
         (("x",), {}, "parameters.param2: it is required"),
     ],
 )
