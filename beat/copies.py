@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import states
+from celery.exceptions import TaskRevokedError
 
 from shared.domain.execution import State
 from shared.store import executions
 from shared.tasks import canvas
-from shared.tasks.results import ExecutionFailed
+from shared.tasks.results import ExecutionFailed, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +73,8 @@ def _copy_of(row: Mapping[str, Any]) -> tuple[str, Any]:
         if row.get("result_truncated"):
             return states.FAILURE, ExecutionFailed(TOO_LARGE)
         return states.SUCCESS, json.loads(row["result"]) if "result" in row else None
+    reason = row["transitions"][-1]["reason"]
+    if row["state"] != State.FAILED:
+        return states.REVOKED, TaskRevokedError(executions.asked_to_cancel(row) or reason)
     error = row.get("error")
-    reasons = [step["reason"] for step in row["transitions"] if step["reason"]]
-    said = [f"{error['code']}: {error['message']}"] if error else []
-    state = states.FAILURE if row["state"] == State.FAILED else states.REVOKED
-    return state, ExecutionFailed(" ".join([*said, *(f"({reason})" for reason in reasons)]))
+    return states.FAILURE, ExecutionFailed(sentence(f"{error['code']}: {error['message']}" if error else "", reason))

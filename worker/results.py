@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery import states
+from celery.exceptions import TaskRevokedError
 
 from shared.domain.execution import State
-from shared.tasks.results import ExecutionFailed
+from shared.tasks.results import ExecutionFailed, sentence
 from worker.answers import Raised
 
 if TYPE_CHECKING:
@@ -23,16 +24,19 @@ def copy_of(outcome: Outcome) -> tuple[str, Any, str | None]:
     """Return the state, the result or error, and the traceback, as Celery has them."""
     if outcome.state is State.SUCCEEDED:
         return states.SUCCESS, outcome.result, None
+    if outcome.state is State.CANCELLED:
+        said = outcome.reason or (outcome.failure.message if outcome.failure else "")
+        return states.REVOKED, TaskRevokedError(said), None
     error = ExecutionFailed(describe(outcome))
     if outcome.state is State.PENDING:
         return states.RETRY, error, None
     if outcome.state is State.FAILED and isinstance(outcome.failure, Raised):
         # What the task raised is what AsyncResult.get() raises.
         return states.FAILURE, outcome.failure.exception, outcome.failure.traceback
-    return (states.REVOKED if outcome.state is State.CANCELLED else states.FAILURE), error, None
+    return states.FAILURE, error, None
 
 
 def describe(outcome: Outcome) -> str:
     """Return one line on an outcome that is not a success."""
     failure = f"{outcome.failure.code}: {outcome.failure.message}" if outcome.failure else ""
-    return " ".join(part for part in (failure, f"({outcome.reason})" if outcome.reason else "") if part)
+    return sentence(failure, outcome.reason)

@@ -1039,7 +1039,7 @@ def uncopied_filter(partitions: Iterable[int]) -> dict[str, Any]:
 
 
 UNCOPIED_FIELDS: Final = {
-    **dict.fromkeys(("state", "error", "result", "result_truncated", "canvas"), 1),
+    **dict.fromkeys(("state", "error", "result", "result_truncated", "canvas", "cancel"), 1),
     "transitions": {"$slice": -1},
 }
 

@@ -43,7 +43,12 @@ class GroupResult(_GroupResult):  # type: ignore[misc]
 
 
 class ExecutionFailed(Exception):  # noqa: N818 - what happened, as Celery and Flower show it
-    """The execution failed, or was cancelled; the text says why."""
+    """The execution failed; the text says why."""
+
+
+def sentence(failure: str, reason: str) -> str:
+    """Return one line on why an execution ended: what failed, if anything, and what was made of it, if that is said."""
+    return f"{failure} ({reason})" if failure and reason else failure or reason
 
 
 PAUSE: Final = 5.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
 from dev.run import ROOT
@@ -321,6 +322,8 @@ def test_a_cancelled_task_is_told(office: Office, folder: Path, task: str):
     row = office.ended(execution_id)
     assert (row.state, row.transitions[-1].reason) == (State.CANCELLED, "cancelled by tester: no longer needed")
     assert (folder / f"{execution_id}.cancelled").exists()
+    with pytest.raises(TaskRevokedError, match=r"^cancelled by tester: no longer needed$"):
+        office.result(execution_id).get(timeout=30)
 
 
 def test_a_result_that_is_revoked_is_cancelled_in_the_ledger(office: Office, folder: Path):
@@ -391,6 +394,8 @@ def test_what_expires_before_it_is_started_is_cancelled(office: Office):
     assert row.state is State.CANCELLED
     assert row.transitions[-1].reason.startswith("it expired at ")
     assert row.started_at is None
+    with pytest.raises(TaskRevokedError, match=r"^it expired at .*[^)]$"):
+        office.result(execution_id).get(timeout=30)
 
 
 def test_the_same_id_is_the_same_execution(office: Office):
