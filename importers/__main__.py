@@ -100,7 +100,7 @@ def _run(read: Callable[[Celery | None], Iterable[Entry | Left]], app_name: str,
     """Read a store, and print or create its jobs; end with the exit code."""
     try:
         loaded = celery_app.load_app(app_name) if app_name else None
-        found = collect(read(loaded), celery_app.binding(loaded), datetime.now(UTC))
+        found = collect(read(loaded), celery_app.binding(loaded), datetime.now(UTC), celery_app.options_of(loaded))
         well = _create(found, server) if server else _print(found)
     except (SourceError, InvalidInput) as error:
         _fail(str(error))

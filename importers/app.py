@@ -11,12 +11,14 @@ from importers.entries import Entry, Left
 from shared.celery_schedules import zone_of
 from shared.domain.errors import InvalidInput, Violation
 from shared.tasks.signature import Signature, SignatureError, plain
+from shared.tasks.task import routed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from celery import Celery
 
+    from importers.entries import Options
     from shared.beat_schedule import Bind
 
 
@@ -71,3 +73,8 @@ def binding(app: Celery | None) -> Bind:
             raise InvalidInput([Violation("task", f"'{task}': {error}")]) from error
 
     return bind
+
+
+def options_of(app: Celery | None) -> Options:
+    """Return what gives entries the options that they lack: the `task_routes` of an app, if there is an app."""
+    return lambda task: {} if app is None else routed(app, task)

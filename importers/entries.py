@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from shared.beat_schedule import read_entry, slug
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JOB_ID, LONGEST_DESCRIPTION, JobDefaults, JobType, ScheduleTerms, define
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from shared.beat_schedule import Bind
     from shared.domain.job import JobDraft
+
+Options: TypeAlias = Callable[[str], Mapping[str, Any]]
+"""Returns the options of a task, by its name, that hold where an entry names none."""
 
 OF_CELERY: Final = "celery."
 """How the names of Celery's own tasks begin."""
@@ -79,7 +83,7 @@ class Found:
     left: list[Left] = field(default_factory=list)
 
 
-def collect(entries: Iterable[Entry | Left], bind: Bind, now: datetime) -> Found:
+def collect(entries: Iterable[Entry | Left], bind: Bind, now: datetime, options: Options = lambda _: {}) -> Found:
     """Return the jobs that entries make at `now` (UTC), and what is left, with reasons."""
     found = Found()
     taken: set[str] = set()
@@ -91,7 +95,7 @@ def collect(entries: Iterable[Entry | Left], bind: Bind, now: datetime) -> Found
             found.left.append(Left(entry.name, why, lost=False))
             continue
         try:
-            draft = _draft(entry, bind, now, job_id(entry.name, taken))
+            draft = _draft(entry, bind, options, now, job_id(entry.name, taken))
         except InvalidInput as refused:
             found.left.append(Left(entry.name, str(refused)))
             continue
@@ -121,7 +125,7 @@ def _over(entry: Entry, now: datetime) -> str | None:
     return None
 
 
-def _draft(entry: Entry, bind: Bind, now: datetime, identity: str) -> JobDraft:
+def _draft(entry: Entry, bind: Bind, options: Options, now: datetime, identity: str) -> JobDraft:
     values = {
         "task": entry.task,
         "schedule": entry.schedule,
@@ -129,7 +133,7 @@ def _draft(entry: Entry, bind: Bind, now: datetime, identity: str) -> JobDraft:
         "kwargs": entry.kwargs,
         "options": entry.options,
     }
-    draft = read_entry(entry.name, values, entry.timezone, bind, job_id=identity)
+    draft = read_entry(entry.name, values, entry.timezone, bind, options(entry.task), identity)
     terms = draft.schedule
     if not isinstance(terms, ScheduleTerms):
         raise InvalidInput([Violation("schedule", "a schedule is required")])

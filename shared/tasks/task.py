@@ -43,8 +43,7 @@ class LedgeredTask(_Task):  # type: ignore[misc]
     @property
     def routed(self) -> dict[str, Any]:
         """The queue and the priority that `task_routes` of the app has for this task, if any."""
-        route = self.app.amqp.router.lookup_route(self.name, (), {}) or {}
-        return {name: route[name] for name in ("queue", "priority") if route.get(name) is not None}
+        return routed(self.app, self.name)
 
     @classmethod
     def on_bound(cls, app: Celery) -> None:  # noqa: ARG003 - Celery's hook
@@ -146,6 +145,13 @@ class LedgeredTask(_Task):  # type: ignore[misc]
         if args is not None and kwargs is not None:
             return self.accepts.bind(args, kwargs)
         return self.accepts.bind(args or (), kwargs or {}, running.get().parameters)
+
+
+def routed(app: Celery, task: str) -> dict[str, Any]:
+    """Return the queue and the priority that `task_routes` of an app has for a task, if any."""
+    router: Any = app.amqp.router
+    route = router.lookup_route(task, (), {}) or {}
+    return {name: route[name] for name in ("queue", "priority") if route.get(name) is not None}
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

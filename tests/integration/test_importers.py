@@ -441,6 +441,18 @@ def documented() -> list[list[str]]:
     return [shlex.split(line)[3:] for block in blocks for line in block.splitlines()]
 
 
+class TestRoutes:
+    def test_entries_that_name_no_queue_get_that_of_task_routes(self, project: Path) -> None:
+        (project / "routed.py").write_text(
+            "from proj import app\napp.conf.task_routes = {'app.tasks.*': {'queue': 'analysis', 'priority': 7}}\n"
+        )
+        jobs = jobs_in(run("celery", "--app", "routed:app", folder=project))
+        assert {name: (job["queue"], job["priority"]) for name, job in jobs.items()} == {
+            "nightly-report": ("manual", 7),
+            "often": ("analysis", 7),
+        }
+
+
 class TestDocumentation:
     async def test_the_commands_of_the_migration_notes_work(
         self, server: Running, servers: Servers, project: Path, kept: str
