@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.canvas import maybe_signature
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 log = get_logger()
 
 BATCH: Final = 100
+PAUSE: Final = 60.0
+"""Seconds until what could not be followed is tried again."""
 _WITH_ERROR: Final = 3
 """Parameters of an error callback that is told of the request, the exception and its traceback, as Celery has it."""
 
@@ -47,23 +50,30 @@ class Follow:
         self._partitions = partitions
         self._app = app
         self._results = results
+        self._set_aside: dict[str, float] = {}
+        """What could not be followed, by its id, and until when it is left alone, by the monotonic clock."""
 
     def run_once(self) -> bool:
         """Look at what has ended that something may follow; return whether there was any."""
-        chosen = store.followed_filter(self._partitions.held)
+        self._set_aside = {one: until for one, until in self._set_aside.items() if monotonic() < until}
+        chosen = store.followed_filter(self._partitions.held, but=self._set_aside)
         found = list(self._executions.find(chosen, store.FOLLOWED_FIELDS).limit(BATCH))
+        made = []
         for row in found:
             try:
                 self._follow(row)
             except (PyMongoError, Unavailable):
                 raise
-            except Exception:  # whatever is wrong with one, the others go on
+            except Exception:  # whatever is wrong with one, the others go on; and it keeps its mark
                 metrics.BEAT_ADVANCE_FAILURES.inc()
                 log.exception("what follows a call cannot be made", action="follow_failed", execution_id=row["_id"])
-        if found:
+                self._set_aside[row["_id"]] = monotonic() + PAUSE
+            else:
+                made.append(row["_id"])
+        if made:
             # Last: after a crash in between the calls are made once more, and are there. And together: each durable
             # write takes milliseconds, and of a chord's header most members ask for no other.
-            done = store.followed(row["_id"] for row in found)
+            done = store.followed(made)
             self._executions.update_many(done.filter, done.update)
         return bool(found)
 

@@ -24,9 +24,9 @@ def size_of(group: str, size: int) -> tuple[dict[str, Any], list[dict[str, Any]]
     return {"_id": group}, [{"$set": {"size": size, "at": NOW}}]
 
 
-def followed_filter(partitions: Iterable[int]) -> dict[str, Any]:
-    """Find executions that have ended, and that something may follow."""
-    return {"follow": True, "partition": {"$in": sorted(partitions)}}
+def followed_filter(partitions: Iterable[int], but: Iterable[str] = ()) -> dict[str, Any]:
+    """Find executions that have ended, and that something may follow; but: their ids who are left out."""
+    return {"follow": True, "partition": {"$in": sorted(partitions)}, "_id": {"$nin": list(but)}}
 
 
 FOLLOWED_FIELDS: Final = dict.fromkeys(
