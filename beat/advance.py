@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import PyMongoError
@@ -216,18 +216,19 @@ class Advance:
     # Both:
 
     def _start(self, documents: Sequence[dict[str, Any]]) -> int:
-        """Insert rows that are not there, and have the messages sent of those that run; return how many were not."""
+        """Insert rows of one whole that are not there, and have the messages sent of those that run.
+
+        Returns how many were not there.
+        """
         if not documents:
             return 0
         there = insert_missing(self._executions, documents)
         inserted = [document for document in documents if document["_id"] not in there]
         metrics.BEAT_PARTS.inc(len(inserted))
         self._hand_over(document for document in inserted if "send_at" in document)
-        by_parent: defaultdict[str, int] = defaultdict(int)
-        for document in inserted:
-            by_parent[document["parent"]] += 1
-        for parent_id, count in by_parent.items():
-            log.info("parts start", action="parts_started", execution_id=parent_id, count=count)
+        if inserted:
+            parent_id = inserted[0]["parent"]
+            log.info("parts start", action="parts_started", execution_id=parent_id, count=len(inserted))
         return len(inserted)
 
     def _conclude(

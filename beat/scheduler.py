@@ -185,19 +185,33 @@ class DatabaseScheduler(Scheduler):
             self._failing_since = monotonic()
 
 
-class _Housekeeping(Thread):
+class _Background(Thread):
+    """A thread of beat; what it does until it is stopped is each one's own."""
+
+    def __init__(self, name: str, patience: float = CLOSE_TIMEOUT) -> None:
+        """patience: seconds that it gets to end when it is stopped."""
+        super().__init__(name=name, daemon=True)
+        self._patience = patience
+        self._stopping = Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self.is_alive():
+            self.join(self._patience)
+
+
+class _Housekeeping(_Background):
     """Renews the partitions, rescues, expires and draws the consequences, apart from firing: neither waits for it."""
 
     def __init__(
         self, partitions: Partitions, rescue: Rescue, expire: Expire, consequences: Consequences, interval: float
     ) -> None:
-        super().__init__(name="housekeeping", daemon=True)
+        super().__init__("housekeeping", patience=2 * interval)
         self._partitions = partitions
         self._rescue = rescue
         self._expire = expire
         self._consequences = consequences
         self._interval = interval
-        self._stopping = Event()
 
     def run(self) -> None:
         while not self._stopping.wait(self._interval):
@@ -211,19 +225,13 @@ class _Housekeeping(Thread):
             except Exception:  # a thread that ended unnoticed would lose the partitions
                 log.exception("housekeeping failed", action="housekeeping_failed")
 
-    def stop(self) -> None:
-        self._stopping.set()
-        if self.is_alive():
-            self.join(2 * self._interval)
 
-
-class _Advancing(Thread):
+class _Advancing(_Background):
     """Goes on with what has ended a part, apart from firing: a fan-out of ten thousand items takes seconds."""
 
     def __init__(self, *duties: Advance | Follow | Copies) -> None:
-        super().__init__(name="advancing", daemon=True)
+        super().__init__("advancing")
         self._duties = duties
-        self._stopping = Event()
 
     def run(self) -> None:
         wait = IDLE
@@ -238,20 +246,14 @@ class _Advancing(Thread):
                 wait = AFTER_FAILURE
                 log.exception("advancing failed", action="advance_failed")
 
-    def stop(self) -> None:
-        self._stopping.set()
-        if self.is_alive():
-            self.join(CLOSE_TIMEOUT)
 
-
-class _Revising(Thread):
+class _Revising(_Background):
     """Looks for zones and calendars that have changed: at start and every hour, apart from what may not wait."""
 
     def __init__(self, zones: Zones, calendars: Calendars) -> None:
-        super().__init__(name="revising", daemon=True)
+        super().__init__("revising")
         self._zones = zones
         self._calendars = calendars
-        self._stopping = Event()
 
     def run(self) -> None:
         wait = 0.0
@@ -264,8 +266,3 @@ class _Revising(Thread):
             except Exception:  # the thread is to try again
                 wait = HOUR
                 log.exception("looking for changed zones and calendars failed", action="revising_failed")
-
-    def stop(self) -> None:
-        self._stopping.set()
-        if self.is_alive():
-            self.join(CLOSE_TIMEOUT)
