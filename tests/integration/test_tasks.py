@@ -19,17 +19,10 @@ from celery.result import AsyncResult
 from dev.run import ROOT
 from dev.server import free_port
 from shared.domain.execution import State, Trigger
-from shared.messaging.app import make_app
-from shared.messaging.publisher import Publisher
-from shared.messaging.queues import load_queues
-from shared.settings import Settings
 from shared.store import executions
-from shared.store.indexes import INDEXES
-from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
-from tests.builders import own_vhost
 from tests.integration.test_worker_ledger import stored
-from tests.integration.test_worker_process import Site
+from tests.integration.test_worker_process import Site, make_site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,11 +102,7 @@ class Office:
 
     def close(self) -> None:
         self.kill_beat()
-        for worker in self.site.workers:
-            worker.kill()
-        self.site.publisher.close()
-        self.site.app.close()
-        self.site.database.client.close()
+        self.site.close()
 
 
 @pytest.fixture(scope="module")
@@ -122,27 +111,8 @@ def open_office(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> I
 
     def open_one() -> Office:
         folder = tmp_path_factory.mktemp("office")
-        environment = {
-            "MONGODB_URL": servers.mongodb.url.replace("/scheduler", f"/tasks{len(offices)}"),
-            "CELERY_BROKER_URL": own_vhost(servers.rabbitmq),
-            "CELERY_RESULT_BACKEND": servers.redis.url,
-            "LOG_FORMAT": "json",
-            "EXECUTION_LEASE": "2",
-            "PARTITION_LEASE": "0.5",
-            "WORKER_METRICS_PORT": str(free_port()),
-            "TASK_MODULES": TASKS,
-        }
-        settings = Settings(
-            mongodb_url=environment["MONGODB_URL"],
-            celery_broker_url=environment["CELERY_BROKER_URL"],
-            celery_result_backend=environment["CELERY_RESULT_BACKEND"],
-        )
-        database = connect(settings.mongodb_url)
-        for collection, indexes in INDEXES.items():
-            database[collection].create_indexes(indexes)
-        queues = load_queues(ROOT / "config")
-        app = make_app(settings, queues)
-        site = Site(folder, environment, database, app, Publisher(app, queues), [])
+        leases = {"EXECUTION_LEASE": "2", "PARTITION_LEASE": "0.5"}
+        site = make_site(folder, servers, f"tasks{len(offices)}", TASK_MODULES=TASKS, **leases)
         offices.append(Office(site, folder))
         return offices[-1]
 

@@ -12,18 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dev.run import ROOT
-from dev.server import free_port
 from shared.domain.execution import State
-from shared.messaging.app import make_app
-from shared.messaging.publisher import Publisher
-from shared.messaging.queues import load_queues
-from shared.settings import Settings
-from shared.store.indexes import INDEXES
-from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
-from tests.builders import own_vhost
 from tests.integration.test_worker_ledger import execution, stored
-from tests.integration.test_worker_process import QUEUE, Site
+from tests.integration.test_worker_process import QUEUE, Site, make_site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,16 +33,13 @@ def open_site(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Ite
     sites: list[Site] = []
 
     def open_one() -> Site:
-        sites.append(make_site(tmp_path_factory.mktemp("prefork"), servers, len(sites)))
+        folder = tmp_path_factory.mktemp("prefork")
+        sites.append(make_site(folder, servers, f"prefork{len(sites)}", EXECUTION_LEASE="3600", TASK_MODULES=TASKS))
         return sites[-1]
 
     yield open_one
     for site in sites:
-        for worker in site.workers:
-            worker.kill()
-        site.publisher.close()
-        site.app.close()
-        site.database.client.close()
+        site.close()
 
 
 @pytest.fixture(scope="module")
@@ -59,29 +48,6 @@ def site(open_site: Callable[[], Site]) -> Site:
     opened = open_site()
     opened.start("--pool", "prefork", "--concurrency", "2", "--max-tasks-per-child", "4")
     return opened
-
-
-def make_site(folder: Path, servers: Servers, number: int) -> Site:
-    environment = {
-        "MONGODB_URL": servers.mongodb.url.replace("/scheduler", f"/prefork{number}"),
-        "CELERY_BROKER_URL": own_vhost(servers.rabbitmq),
-        "CELERY_RESULT_BACKEND": servers.redis.url,
-        "LOG_FORMAT": "json",
-        "EXECUTION_LEASE": "3600",
-        "WORKER_METRICS_PORT": str(free_port()),
-        "TASK_MODULES": TASKS,
-    }
-    settings = Settings(
-        mongodb_url=environment["MONGODB_URL"],
-        celery_broker_url=environment["CELERY_BROKER_URL"],
-        celery_result_backend=environment["CELERY_RESULT_BACKEND"],
-    )
-    database = connect(settings.mongodb_url)
-    for collection, indexes in INDEXES.items():
-        database[collection].create_indexes(indexes)
-    queues = load_queues(ROOT / "config")
-    app = make_app(settings, queues)
-    return Site(folder, environment, database, app, Publisher(app, queues), [])
 
 
 @pytest.fixture

@@ -108,6 +108,14 @@ class Site:
     publisher: Publisher
     workers: list[Worker]
 
+    def close(self) -> None:
+        """End the workers, and close what was opened."""
+        for worker in self.workers:
+            worker.kill()
+        self.publisher.close()
+        self.app.close()
+        self.database.client.close()
+
     def start(self, *arguments: str, **environment: str) -> Worker:
         worker = Worker(self.folder, {**self.environment, **environment}, *arguments)
         self.workers.append(worker)
@@ -182,6 +190,29 @@ class Site:
         )
 
 
+def make_site(folder: Path, servers: Servers, name: str, **environment: str) -> Site:
+    """Return a site with a database of this name, whose workers have these variables beside those of all sites."""
+    environment = {
+        "MONGODB_URL": servers.mongodb.url.replace("/scheduler", f"/{name}"),
+        "CELERY_BROKER_URL": own_vhost(servers.rabbitmq),
+        "CELERY_RESULT_BACKEND": servers.redis.url,
+        "LOG_FORMAT": "json",
+        "WORKER_METRICS_PORT": str(free_port()),
+        **environment,
+    }
+    settings = Settings(
+        mongodb_url=environment["MONGODB_URL"],
+        celery_broker_url=environment["CELERY_BROKER_URL"],
+        celery_result_backend=environment["CELERY_RESULT_BACKEND"],
+    )
+    database = connect(settings.mongodb_url)
+    for collection, indexes in INDEXES.items():
+        database[collection].create_indexes(indexes)
+    queues = load_queues(Path(environment.get("CONFIG_DIR", ROOT / "config")))
+    app = make_app(settings, queues)
+    return Site(folder, environment, database, app, Publisher(app, queues), [])
+
+
 @pytest.fixture(scope="module")
 def recorder() -> Iterator[Recorder]:
     with Recorder() as running:
@@ -208,36 +239,21 @@ def open_site(
     sites: list[Site] = []
 
     def open_one() -> Site:
-        environment = {
-            "MONGODB_URL": servers.mongodb.url.replace("/scheduler", f"/workers{len(sites)}"),
-            "CELERY_BROKER_URL": own_vhost(servers.rabbitmq),
-            "CELERY_RESULT_BACKEND": redis.url,
-            "CONFIG_DIR": str(config),
-            "LOG_FORMAT": "json",
-            "EXECUTION_LEASE": "2",
-            "WORKER_METRICS_PORT": str(free_port()),
-        }
-        settings = Settings(
-            mongodb_url=environment["MONGODB_URL"],
-            celery_broker_url=environment["CELERY_BROKER_URL"],
-            celery_result_backend=environment["CELERY_RESULT_BACKEND"],
+        sites.append(
+            make_site(
+                folder,
+                servers,
+                f"workers{len(sites)}",
+                CELERY_RESULT_BACKEND=redis.url,
+                CONFIG_DIR=str(config),
+                EXECUTION_LEASE="2",
+            )
         )
-        database = connect(settings.mongodb_url)
-        for collection, indexes in INDEXES.items():
-            database[collection].create_indexes(indexes)
-        queues = load_queues(config)
-        app = make_app(settings, queues)
-        site = Site(folder, environment, database, app, Publisher(app, queues), [])
-        sites.append(site)
-        return site
+        return sites[-1]
 
     yield open_one
     for site in sites:
-        for worker in site.workers:
-            worker.kill()
-        site.publisher.close()
-        site.app.close()
-        site.database.client.close()
+        site.close()
 
 
 @pytest.fixture(scope="module")
