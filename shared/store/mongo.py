@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import pymongo.lock
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
 from pymongo.uri_parser import parse_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
@@ -33,6 +36,20 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 """What holds unless the URL says otherwise."""
 
 DEFAULT_DATABASE = "scheduler"
+
+_T = TypeVar("_T")
+
+
+async def _wait_for(awaitable: Awaitable[_T], timeout: float | None) -> _T:  # noqa: ASYNC109 - as asyncio's own
+    async with asyncio.timeout(timeout):
+        return await awaitable
+
+
+if sys.version_info < (3, 12):
+    # PyMongo waits on its condition variables by asyncio.wait_for, which before Python 3.12 runs the waiting in a task
+    # of its own. Cancelled after its time is up, it leaves that task behind, which then takes the topology's lock for
+    # good: one call cancelled during an outage, and every later one of the client hangs. 3.12 waits as this does.
+    pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined]
 
 
 def connect(url: str, **options: Any) -> Database[dict[str, Any]]:

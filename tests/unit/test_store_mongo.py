@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pymongo.lock
 import pytest
 from pymongo.errors import (
     AutoReconnect,
@@ -44,3 +46,23 @@ def test_writes_are_durable_and_reads_are_of_what_stays_whatever_the_url_says(co
 )
 def test_an_outage_is_told_from_a_mistake(error: PyMongoError, away: bool):
     assert is_away(error) is away
+
+
+async def test_a_wait_that_is_cancelled_when_its_time_is_up_does_not_keep_the_lock():
+    lock = pymongo.lock._async_create_lock()
+    condition = pymongo.lock._async_create_condition(lock)
+
+    async def wait() -> None:
+        async with lock:
+            await pymongo.lock._async_cond_wait(condition, 0.01)
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)  # it waits, without the lock
+    async with lock:
+        await asyncio.sleep(0.05)  # its time is up, and it wants the lock back
+        waiting.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with asyncio.timeout(10), lock:
+        pass
