@@ -16,12 +16,15 @@ from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
 from scheduler_service.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
 from scheduler_service.runs import Runs
 from scheduler_service.seed import read_seed
-from scheduler_service.server import PortTakenError, Server
+from scheduler_service.server import PortTakenError, Server, Servicers
 from scheduler_service.service import SchedulerService
+from scheduler_service.statistics import StatisticsService
+from scheduler_service.targets import TargetService
 from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
@@ -76,7 +79,8 @@ async def serve() -> None:
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
-    server = Server(scheduler, maintenance, admin, database)
+    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    server = Server(servicers, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
     try:

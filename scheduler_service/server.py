@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -15,10 +16,20 @@ from grpc_reflection.v1alpha import reflection
 from scheduler_service.calls import Calls
 from scheduler_service.health import Health
 from shared.log import get_logger
-from shared.proto import admin_service_pb2, maintenance_service_pb2, scheduler_service_pb2
+from shared.proto import (
+    admin_service_pb2,
+    maintenance_service_pb2,
+    planning_service_pb2,
+    scheduler_service_pb2,
+    statistics_service_pb2,
+    target_service_pb2,
+)
 from shared.proto.admin_service_pb2_grpc import add_AdminServiceServicer_to_server
 from shared.proto.maintenance_service_pb2_grpc import add_MaintenanceServiceServicer_to_server
+from shared.proto.planning_service_pb2_grpc import add_PlanningServiceServicer_to_server
 from shared.proto.scheduler_service_pb2_grpc import add_SchedulerServiceServicer_to_server
+from shared.proto.statistics_service_pb2_grpc import add_StatisticsServiceServicer_to_server
+from shared.proto.target_service_pb2_grpc import add_TargetServiceServicer_to_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -27,13 +38,19 @@ if TYPE_CHECKING:
 
     from scheduler_service.admin import AdminService
     from scheduler_service.maintenance import MaintenanceService
+    from scheduler_service.planning import PlanningService
     from scheduler_service.service import SchedulerService
+    from scheduler_service.statistics import StatisticsService
+    from scheduler_service.targets import TargetService
 
 log = get_logger()
 
 SERVICES: Final = (
     scheduler_service_pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name,
     maintenance_service_pb2.DESCRIPTOR.services_by_name["MaintenanceService"].full_name,
+    planning_service_pb2.DESCRIPTOR.services_by_name["PlanningService"].full_name,
+    target_service_pb2.DESCRIPTOR.services_by_name["TargetService"].full_name,
+    statistics_service_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name,
     admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
 )
 
@@ -45,24 +62,33 @@ class PortTakenError(Exception):
     """The port can't be had; the message is a sentence."""
 
 
+@dataclass(frozen=True, slots=True)
+class Servicers:
+    """What answers the calls of each service."""
+
+    scheduler: SchedulerService
+    maintenance: MaintenanceService
+    planning: PlanningService
+    targets: TargetService
+    statistics: StatisticsService
+    admin: AdminService
+
+
 class Server:
     """Serves from start() to stop(). The port can be had by it alone."""
 
-    def __init__(
-        self,
-        scheduler: SchedulerService,
-        maintenance: MaintenanceService,
-        admin: AdminService,
-        database: AsyncDatabase[dict[str, Any]],
-    ) -> None:
+    def __init__(self, servicers: Servicers, database: AsyncDatabase[dict[str, Any]]) -> None:
         self.health = Health(database, SERVICES)
         self.port = 0
         self._calls = Calls()
         # With grpc's default a second server would silently share the port, and get half of the calls.
         self._server = grpc.aio.server(interceptors=[self._calls], options=[("grpc.so_reuseport", 0)])
-        add_SchedulerServiceServicer_to_server(scheduler, self._server)
-        add_MaintenanceServiceServicer_to_server(maintenance, self._server)
-        add_AdminServiceServicer_to_server(admin, self._server)
+        add_SchedulerServiceServicer_to_server(servicers.scheduler, self._server)
+        add_MaintenanceServiceServicer_to_server(servicers.maintenance, self._server)
+        add_PlanningServiceServicer_to_server(servicers.planning, self._server)
+        add_TargetServiceServicer_to_server(servicers.targets, self._server)
+        add_StatisticsServiceServicer_to_server(servicers.statistics, self._server)
+        add_AdminServiceServicer_to_server(servicers.admin, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._server)
         reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         self._background: list[asyncio.Task[None]] = []

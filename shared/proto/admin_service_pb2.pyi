@@ -132,12 +132,14 @@ class ListDeadLettersResponse(_message.Message):
     def __init__(self, executions: _Optional[_Iterable[_Union[_scheduler_service_pb2.Execution, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class RetryDeadLettersRequest(_message.Message):
-    __slots__ = ("execution_ids", "queue")
+    __slots__ = ("execution_ids", "queue", "request_id")
     EXECUTION_IDS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     execution_ids: _containers.RepeatedScalarFieldContainer[str]
     queue: str
-    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., queue: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., queue: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class RetryDeadLettersResponse(_message.Message):
     __slots__ = ("retries", "refusals")
@@ -164,12 +166,14 @@ class DeadLetterRefusal(_message.Message):
     def __init__(self, execution_id: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class DiscardDeadLettersRequest(_message.Message):
-    __slots__ = ("execution_ids", "reason")
+    __slots__ = ("execution_ids", "reason", "request_id")
     EXECUTION_IDS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     execution_ids: _containers.RepeatedScalarFieldContainer[str]
     reason: str
-    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DiscardDeadLettersResponse(_message.Message):
     __slots__ = ("execution_ids", "refusals")
@@ -178,3 +182,44 @@ class DiscardDeadLettersResponse(_message.Message):
     execution_ids: _containers.RepeatedScalarFieldContainer[str]
     refusals: _containers.RepeatedCompositeFieldContainer[DeadLetterRefusal]
     def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., refusals: _Optional[_Iterable[_Union[DeadLetterRefusal, _Mapping]]] = ...) -> None: ...
+
+class DiagnoseRequest(_message.Message):
+    __slots__ = ("timeout",)
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    timeout: _duration_pb2.Duration
+    def __init__(self, timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class DiagnoseResponse(_message.Message):
+    __slots__ = ("checks", "healthy", "version")
+    class Check(_message.Message):
+        __slots__ = ("name", "result", "detail", "remedy", "latency")
+        class Result(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            RESULT_UNSPECIFIED: _ClassVar[DiagnoseResponse.Check.Result]
+            RESULT_OK: _ClassVar[DiagnoseResponse.Check.Result]
+            RESULT_WARNING: _ClassVar[DiagnoseResponse.Check.Result]
+            RESULT_FAILED: _ClassVar[DiagnoseResponse.Check.Result]
+            RESULT_SKIPPED: _ClassVar[DiagnoseResponse.Check.Result]
+        RESULT_UNSPECIFIED: DiagnoseResponse.Check.Result
+        RESULT_OK: DiagnoseResponse.Check.Result
+        RESULT_WARNING: DiagnoseResponse.Check.Result
+        RESULT_FAILED: DiagnoseResponse.Check.Result
+        RESULT_SKIPPED: DiagnoseResponse.Check.Result
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        RESULT_FIELD_NUMBER: _ClassVar[int]
+        DETAIL_FIELD_NUMBER: _ClassVar[int]
+        REMEDY_FIELD_NUMBER: _ClassVar[int]
+        LATENCY_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        result: DiagnoseResponse.Check.Result
+        detail: str
+        remedy: str
+        latency: _duration_pb2.Duration
+        def __init__(self, name: _Optional[str] = ..., result: _Optional[_Union[DiagnoseResponse.Check.Result, str]] = ..., detail: _Optional[str] = ..., remedy: _Optional[str] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    HEALTHY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    checks: _containers.RepeatedCompositeFieldContainer[DiagnoseResponse.Check]
+    healthy: bool
+    version: str
+    def __init__(self, checks: _Optional[_Iterable[_Union[DiagnoseResponse.Check, _Mapping]]] = ..., healthy: _Optional[bool] = ..., version: _Optional[str] = ...) -> None: ...

@@ -55,6 +55,11 @@ class AdminServiceStub:
                 request_serializer=shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersRequest.SerializeToString,
                 response_deserializer=shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.Diagnose = channel.unary_unary(
+                '/scheduler.v1.AdminService/Diagnose',
+                request_serializer=shared_dot_proto_dot_admin__service__pb2.DiagnoseRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_admin__service__pb2.DiagnoseResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -96,6 +101,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Diagnose(self, request, context):
+        """Checks all that the scheduler rests on: MongoDB with its indexes, clock and durability, RabbitMQ with its queues and
+        consumers, Redis, every target, beats, workers, zone data and settings; and says what to do where something is wrong.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -118,6 +131,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DiscardDeadLetters,
                     request_deserializer=shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersRequest.FromString,
                     response_serializer=shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersResponse.SerializeToString,
+            ),
+            'Diagnose': grpc.unary_unary_rpc_method_handler(
+                    servicer.Diagnose,
+                    request_deserializer=shared_dot_proto_dot_admin__service__pb2.DiagnoseRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_admin__service__pb2.DiagnoseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -229,6 +247,33 @@ class AdminService:
             '/scheduler.v1.AdminService/DiscardDeadLetters',
             shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersRequest.SerializeToString,
             shared_dot_proto_dot_admin__service__pb2.DiscardDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Diagnose(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.AdminService/Diagnose',
+            shared_dot_proto_dot_admin__service__pb2.DiagnoseRequest.SerializeToString,
+            shared_dot_proto_dot_admin__service__pb2.DiagnoseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,10 @@ class AdminServiceStub:
     """Takes dead letters from the list without running them again. The executions stay as they are, FAILED. Repeating the
     call is safe.
     """
+    Diagnose: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DiagnoseRequest, _admin_service_pb2.DiagnoseResponse]
+    """Checks all that the scheduler rests on: MongoDB with its indexes, clock and durability, RabbitMQ with its queues and
+    consumers, Redis, every target, beats, workers, zone data and settings; and says what to do where something is wrong.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -78,6 +82,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     DiscardDeadLetters: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DiscardDeadLettersRequest, _admin_service_pb2.DiscardDeadLettersResponse]  # type: ignore[assignment]
     """Takes dead letters from the list without running them again. The executions stay as they are, FAILED. Repeating the
     call is safe.
+    """
+    Diagnose: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DiagnoseRequest, _admin_service_pb2.DiagnoseResponse]  # type: ignore[assignment]
+    """Checks all that the scheduler rests on: MongoDB with its indexes, clock and durability, RabbitMQ with its queues and
+    consumers, Redis, every target, beats, workers, zone data and settings; and says what to do where something is wrong.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -124,6 +132,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.DiscardDeadLettersResponse, _abc.Awaitable[_admin_service_pb2.DiscardDeadLettersResponse]]:
         """Takes dead letters from the list without running them again. The executions stay as they are, FAILED. Repeating the
         call is safe.
+        """
+
+    @_abc_1.abstractmethod
+    def Diagnose(
+        self,
+        request: _admin_service_pb2.DiagnoseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.DiagnoseResponse, _abc.Awaitable[_admin_service_pb2.DiagnoseResponse]]:
+        """Checks all that the scheduler rests on: MongoDB with its indexes, clock and durability, RabbitMQ with its queues and
+        consumers, Redis, every target, beats, workers, zone data and settings; and says what to do where something is wrong.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -267,7 +267,7 @@ class Workflow(_message.Message):
     def __init__(self, steps: _Optional[_Iterable[_Union[Workflow.Step, _Mapping]]] = ...) -> None: ...
 
 class ScheduledJob(_message.Message):
-    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message", "updated_by", "policies", "fan_out", "workflow", "expires", "managed_by")
+    __slots__ = ("job_id", "uid", "name", "description", "job_type", "target_service", "target_method", "parameters", "schedule_config", "queue", "priority", "timeout", "retry_policy", "labels", "state", "next_fire_times", "created_at", "updated_at", "created_by", "revision", "etag", "status_message", "updated_by", "policies", "fan_out", "workflow", "expires", "managed_by", "annotations", "deleted_at", "purge_time", "drift")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[ScheduledJob.State]
@@ -283,6 +283,13 @@ class ScheduledJob(_message.Message):
     STATE_ERROR: ScheduledJob.State
     STATE_DELETED: ScheduledJob.State
     class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class AnnotationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -317,6 +324,10 @@ class ScheduledJob(_message.Message):
     WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_FIELD_NUMBER: _ClassVar[int]
     MANAGED_BY_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+    DELETED_AT_FIELD_NUMBER: _ClassVar[int]
+    PURGE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     uid: str
     name: str
@@ -345,10 +356,14 @@ class ScheduledJob(_message.Message):
     workflow: Workflow
     expires: _duration_pb2.Duration
     managed_by: str
-    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ..., updated_by: _Optional[str] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ..., fan_out: _Optional[_Union[FanOut, _Mapping]] = ..., workflow: _Optional[_Union[Workflow, _Mapping]] = ..., expires: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., managed_by: _Optional[str] = ...) -> None: ...
+    annotations: _containers.ScalarMap[str, str]
+    deleted_at: _timestamp_pb2.Timestamp
+    purge_time: _timestamp_pb2.Timestamp
+    drift: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job_id: _Optional[str] = ..., uid: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[ScheduledJob.State, str]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., status_message: _Optional[str] = ..., updated_by: _Optional[str] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ..., fan_out: _Optional[_Union[FanOut, _Mapping]] = ..., workflow: _Optional[_Union[Workflow, _Mapping]] = ..., expires: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., managed_by: _Optional[str] = ..., annotations: _Optional[_Mapping[str, str]] = ..., deleted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., drift: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("execution_id", "job_id", "job_name", "trigger", "nominal_time", "due_time", "started_at", "finished_at", "state", "attempt", "max_attempts", "queue", "worker", "target_service", "target_method", "result", "result_truncated", "error", "cancel_requested", "transitions", "reason", "first_time", "last_time", "occurrence_count", "workers_lost", "trace_id", "tzdata_version", "retry_of", "held", "progress", "parent_execution_id", "part_name", "part_key", "parts", "group_id", "parameters")
+    __slots__ = ("execution_id", "job_id", "job_name", "trigger", "nominal_time", "due_time", "started_at", "finished_at", "state", "attempt", "max_attempts", "queue", "worker", "target_service", "target_method", "result", "result_truncated", "error", "cancel_requested", "transitions", "reason", "first_time", "last_time", "occurrence_count", "workers_lost", "trace_id", "tzdata_version", "retry_of", "held", "progress", "parent_execution_id", "part_name", "part_key", "parts", "group_id", "parameters", "backfill_id", "moved")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Execution.State]
@@ -470,6 +485,8 @@ class Execution(_message.Message):
     PARTS_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    BACKFILL_ID_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
     job_id: str
     job_name: str
@@ -506,11 +523,20 @@ class Execution(_message.Message):
     parts: Execution.Parts
     group_id: str
     parameters: _struct_pb2.Struct
-    def __init__(self, execution_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., trigger: _Optional[_Union[Execution.Trigger, str]] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[Execution.State, str]] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., queue: _Optional[str] = ..., worker: _Optional[str] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., result_truncated: _Optional[bool] = ..., error: _Optional[_Union[Execution.Error, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., transitions: _Optional[_Iterable[_Union[Execution.Transition, _Mapping]]] = ..., reason: _Optional[str] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., occurrence_count: _Optional[int] = ..., workers_lost: _Optional[int] = ..., trace_id: _Optional[str] = ..., tzdata_version: _Optional[str] = ..., retry_of: _Optional[str] = ..., held: _Optional[bool] = ..., progress: _Optional[_Union[Execution.Progress, _Mapping]] = ..., parent_execution_id: _Optional[str] = ..., part_name: _Optional[str] = ..., part_key: _Optional[str] = ..., parts: _Optional[_Union[Execution.Parts, _Mapping]] = ..., group_id: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    backfill_id: str
+    moved: bool
+    def __init__(self, execution_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., trigger: _Optional[_Union[Execution.Trigger, str]] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[Execution.State, str]] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., queue: _Optional[str] = ..., worker: _Optional[str] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., result_truncated: _Optional[bool] = ..., error: _Optional[_Union[Execution.Error, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., transitions: _Optional[_Iterable[_Union[Execution.Transition, _Mapping]]] = ..., reason: _Optional[str] = ..., first_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., occurrence_count: _Optional[int] = ..., workers_lost: _Optional[int] = ..., trace_id: _Optional[str] = ..., tzdata_version: _Optional[str] = ..., retry_of: _Optional[str] = ..., held: _Optional[bool] = ..., progress: _Optional[_Union[Execution.Progress, _Mapping]] = ..., parent_execution_id: _Optional[str] = ..., part_name: _Optional[str] = ..., part_key: _Optional[str] = ..., parts: _Optional[_Union[Execution.Parts, _Mapping]] = ..., group_id: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., backfill_id: _Optional[str] = ..., moved: _Optional[bool] = ...) -> None: ...
 
 class CreateScheduledJobRequest(_message.Message):
-    __slots__ = ("name", "job_type", "target_service", "target_method", "schedule_config", "parameters", "description", "job_id", "queue", "priority", "timeout", "retry_policy", "labels", "policies", "fan_out", "workflow", "expires")
+    __slots__ = ("name", "job_type", "target_service", "target_method", "schedule_config", "parameters", "description", "job_id", "queue", "priority", "timeout", "retry_policy", "labels", "policies", "fan_out", "workflow", "expires", "annotations", "request_id", "validate_only")
     class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class AnnotationsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -534,6 +560,9 @@ class CreateScheduledJobRequest(_message.Message):
     FAN_OUT_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     name: str
     job_type: JobType
     target_service: str
@@ -551,7 +580,10 @@ class CreateScheduledJobRequest(_message.Message):
     fan_out: FanOut
     workflow: Workflow
     expires: _duration_pb2.Duration
-    def __init__(self, name: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., description: _Optional[str] = ..., job_id: _Optional[str] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ..., fan_out: _Optional[_Union[FanOut, _Mapping]] = ..., workflow: _Optional[_Union[Workflow, _Mapping]] = ..., expires: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    annotations: _containers.ScalarMap[str, str]
+    request_id: str
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., job_type: _Optional[_Union[JobType, str]] = ..., target_service: _Optional[str] = ..., target_method: _Optional[str] = ..., schedule_config: _Optional[_Union[ScheduleConfig, _Mapping]] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., description: _Optional[str] = ..., job_id: _Optional[str] = ..., queue: _Optional[str] = ..., priority: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., policies: _Optional[_Union[Policies, _Mapping]] = ..., fan_out: _Optional[_Union[FanOut, _Mapping]] = ..., workflow: _Optional[_Union[Workflow, _Mapping]] = ..., expires: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., annotations: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class CreateScheduledJobResponse(_message.Message):
     __slots__ = ("job_id", "job", "warnings")
@@ -576,14 +608,18 @@ class GetScheduledJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
 
 class ListScheduledJobsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "show_deleted")
+    __slots__ = ("page_size", "page_token", "show_deleted", "filter", "order_by")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     show_deleted: bool
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., show_deleted: _Optional[bool] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., show_deleted: _Optional[bool] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListScheduledJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token")
@@ -594,14 +630,18 @@ class ListScheduledJobsResponse(_message.Message):
     def __init__(self, jobs: _Optional[_Iterable[_Union[ScheduledJob, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateScheduledJobRequest(_message.Message):
-    __slots__ = ("job_id", "job", "update_mask")
+    __slots__ = ("job_id", "job", "update_mask", "request_id", "validate_only")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     job: ScheduledJob
     update_mask: _field_mask_pb2.FieldMask
-    def __init__(self, job_id: _Optional[str] = ..., job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+    request_id: str
+    validate_only: bool
+    def __init__(self, job_id: _Optional[str] = ..., job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class UpdateScheduledJobResponse(_message.Message):
     __slots__ = ("job", "warnings")
@@ -612,12 +652,18 @@ class UpdateScheduledJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PauseScheduledJobRequest(_message.Message):
-    __slots__ = ("job_id", "reason")
+    __slots__ = ("job_id", "reason", "request_id", "validate_only", "etag")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     reason: str
-    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    request_id: str
+    validate_only: bool
+    etag: str
+    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class PauseScheduledJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -626,12 +672,18 @@ class PauseScheduledJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
 
 class ResumeScheduledJobRequest(_message.Message):
-    __slots__ = ("job_id", "reason")
+    __slots__ = ("job_id", "reason", "request_id", "validate_only", "etag")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     reason: str
-    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    request_id: str
+    validate_only: bool
+    etag: str
+    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class ResumeScheduledJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -640,14 +692,20 @@ class ResumeScheduledJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
 
 class DeleteScheduledJobRequest(_message.Message):
-    __slots__ = ("job_id", "reason", "cancel_running")
+    __slots__ = ("job_id", "reason", "cancel_running", "request_id", "validate_only", "etag")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CANCEL_RUNNING_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     reason: str
     cancel_running: bool
-    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ..., cancel_running: _Optional[bool] = ...) -> None: ...
+    request_id: str
+    validate_only: bool
+    etag: str
+    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ..., cancel_running: _Optional[bool] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class DeleteScheduledJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -656,14 +714,16 @@ class DeleteScheduledJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
 
 class ExecuteJobRequest(_message.Message):
-    __slots__ = ("job_id", "request_id", "queue")
+    __slots__ = ("job_id", "request_id", "queue", "wait")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     request_id: str
     queue: str
-    def __init__(self, job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ...) -> None: ...
+    wait: _duration_pb2.Duration
+    def __init__(self, job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ExecuteJobResponse(_message.Message):
     __slots__ = ("execution_id", "execution")
@@ -701,12 +761,14 @@ class GetJobStatusResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., last_execution: _Optional[_Union[Execution, _Mapping]] = ..., counts: _Optional[_Mapping[str, int]] = ..., window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class CancelExecutionRequest(_message.Message):
-    __slots__ = ("execution_id", "reason")
+    __slots__ = ("execution_id", "reason", "request_id")
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
     reason: str
-    def __init__(self, execution_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, execution_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CancelExecutionResponse(_message.Message):
     __slots__ = ("execution",)
@@ -747,7 +809,7 @@ class GetExecutionResponse(_message.Message):
     def __init__(self, execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
 
 class ListExecutionsRequest(_message.Message):
-    __slots__ = ("job_id", "states", "include_decisions", "page_size", "page_token", "parent_execution_id", "part_key")
+    __slots__ = ("job_id", "states", "include_decisions", "page_size", "page_token", "parent_execution_id", "part_key", "filter", "order_by")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_DECISIONS_FIELD_NUMBER: _ClassVar[int]
@@ -755,6 +817,8 @@ class ListExecutionsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     PARENT_EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     PART_KEY_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     states: _containers.RepeatedScalarFieldContainer[Execution.State]
     include_decisions: bool
@@ -762,7 +826,9 @@ class ListExecutionsRequest(_message.Message):
     page_token: str
     parent_execution_id: str
     part_key: str
-    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[Execution.State, str]]] = ..., include_decisions: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., parent_execution_id: _Optional[str] = ..., part_key: _Optional[str] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, job_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[Execution.State, str]]] = ..., include_decisions: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., parent_execution_id: _Optional[str] = ..., part_key: _Optional[str] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListExecutionsResponse(_message.Message):
     __slots__ = ("executions", "next_page_token")
@@ -771,3 +837,253 @@ class ListExecutionsResponse(_message.Message):
     executions: _containers.RepeatedCompositeFieldContainer[Execution]
     next_page_token: str
     def __init__(self, executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UndeleteScheduledJobRequest(_message.Message):
+    __slots__ = ("job_id", "reason", "request_id", "validate_only")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    reason: str
+    request_id: str
+    validate_only: bool
+    def __init__(self, job_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class UndeleteScheduledJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ScheduledJob
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
+
+class BatchCreateScheduledJobsRequest(_message.Message):
+    __slots__ = ("requests", "request_id", "validate_only")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[CreateScheduledJobRequest]
+    request_id: str
+    validate_only: bool
+    def __init__(self, requests: _Optional[_Iterable[_Union[CreateScheduledJobRequest, _Mapping]]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class BatchResult(_message.Message):
+    __slots__ = ("job_id", "changed", "code", "message", "reason", "warnings")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    changed: bool
+    code: str
+    message: str
+    reason: str
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job_id: _Optional[str] = ..., changed: _Optional[bool] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., reason: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BatchCreateScheduledJobsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchResult, _Mapping]]] = ...) -> None: ...
+
+class BatchPauseScheduledJobsRequest(_message.Message):
+    __slots__ = ("job_ids", "filter", "reason", "request_id", "validate_only")
+    JOB_IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    job_ids: _containers.RepeatedScalarFieldContainer[str]
+    filter: str
+    reason: str
+    request_id: str
+    validate_only: bool
+    def __init__(self, job_ids: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class BatchPauseScheduledJobsResponse(_message.Message):
+    __slots__ = ("results", "matched", "changed", "refused")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchResult]
+    matched: int
+    changed: int
+    refused: int
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchResult, _Mapping]]] = ..., matched: _Optional[int] = ..., changed: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
+
+class BatchResumeScheduledJobsRequest(_message.Message):
+    __slots__ = ("job_ids", "filter", "reason", "request_id", "validate_only")
+    JOB_IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    job_ids: _containers.RepeatedScalarFieldContainer[str]
+    filter: str
+    reason: str
+    request_id: str
+    validate_only: bool
+    def __init__(self, job_ids: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class BatchResumeScheduledJobsResponse(_message.Message):
+    __slots__ = ("results", "matched", "changed", "refused")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchResult]
+    matched: int
+    changed: int
+    refused: int
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchResult, _Mapping]]] = ..., matched: _Optional[int] = ..., changed: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
+
+class ImportScheduledJobsRequest(_message.Message):
+    __slots__ = ("yaml", "prune", "prune_filter", "request_id", "validate_only")
+    YAML_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_FILTER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    yaml: str
+    prune: bool
+    prune_filter: str
+    request_id: str
+    validate_only: bool
+    def __init__(self, yaml: _Optional[str] = ..., prune: _Optional[bool] = ..., prune_filter: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class ImportScheduledJobsResponse(_message.Message):
+    __slots__ = ("changes",)
+    class Change(_message.Message):
+        __slots__ = ("job_id", "action", "differences", "warnings", "error")
+        class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            ACTION_UNSPECIFIED: _ClassVar[ImportScheduledJobsResponse.Change.Action]
+            ACTION_CREATE: _ClassVar[ImportScheduledJobsResponse.Change.Action]
+            ACTION_UPDATE: _ClassVar[ImportScheduledJobsResponse.Change.Action]
+            ACTION_NONE: _ClassVar[ImportScheduledJobsResponse.Change.Action]
+            ACTION_DELETE: _ClassVar[ImportScheduledJobsResponse.Change.Action]
+            ACTION_UNDELETE: _ClassVar[ImportScheduledJobsResponse.Change.Action]
+        ACTION_UNSPECIFIED: ImportScheduledJobsResponse.Change.Action
+        ACTION_CREATE: ImportScheduledJobsResponse.Change.Action
+        ACTION_UPDATE: ImportScheduledJobsResponse.Change.Action
+        ACTION_NONE: ImportScheduledJobsResponse.Change.Action
+        ACTION_DELETE: ImportScheduledJobsResponse.Change.Action
+        ACTION_UNDELETE: ImportScheduledJobsResponse.Change.Action
+        class Difference(_message.Message):
+            __slots__ = ("field", "before", "after")
+            FIELD_FIELD_NUMBER: _ClassVar[int]
+            BEFORE_FIELD_NUMBER: _ClassVar[int]
+            AFTER_FIELD_NUMBER: _ClassVar[int]
+            field: str
+            before: str
+            after: str
+            def __init__(self, field: _Optional[str] = ..., before: _Optional[str] = ..., after: _Optional[str] = ...) -> None: ...
+        JOB_ID_FIELD_NUMBER: _ClassVar[int]
+        ACTION_FIELD_NUMBER: _ClassVar[int]
+        DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+        WARNINGS_FIELD_NUMBER: _ClassVar[int]
+        ERROR_FIELD_NUMBER: _ClassVar[int]
+        job_id: str
+        action: ImportScheduledJobsResponse.Change.Action
+        differences: _containers.RepeatedCompositeFieldContainer[ImportScheduledJobsResponse.Change.Difference]
+        warnings: _containers.RepeatedScalarFieldContainer[str]
+        error: str
+        def __init__(self, job_id: _Optional[str] = ..., action: _Optional[_Union[ImportScheduledJobsResponse.Change.Action, str]] = ..., differences: _Optional[_Iterable[_Union[ImportScheduledJobsResponse.Change.Difference, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., error: _Optional[str] = ...) -> None: ...
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[ImportScheduledJobsResponse.Change]
+    def __init__(self, changes: _Optional[_Iterable[_Union[ImportScheduledJobsResponse.Change, _Mapping]]] = ...) -> None: ...
+
+class ExportScheduledJobsRequest(_message.Message):
+    __slots__ = ("filter", "page_token")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    filter: str
+    page_token: str
+    def __init__(self, filter: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ExportScheduledJobsResponse(_message.Message):
+    __slots__ = ("yaml", "jobs", "next_page_token")
+    YAML_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    yaml: str
+    jobs: int
+    next_page_token: str
+    def __init__(self, yaml: _Optional[str] = ..., jobs: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class WatchJobsRequest(_message.Message):
+    __slots__ = ("job_id", "labels", "resume_token", "initial")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    labels: _containers.ScalarMap[str, str]
+    resume_token: str
+    initial: bool
+    def __init__(self, job_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., resume_token: _Optional[str] = ..., initial: _Optional[bool] = ...) -> None: ...
+
+class WatchJobsResponse(_message.Message):
+    __slots__ = ("job", "resume_token", "initial")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_FIELD_NUMBER: _ClassVar[int]
+    job: ScheduledJob
+    resume_token: str
+    initial: bool
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., resume_token: _Optional[str] = ..., initial: _Optional[bool] = ...) -> None: ...
+
+class WatchExecutionsRequest(_message.Message):
+    __slots__ = ("job_id", "labels", "execution_id", "resume_token", "include_decisions", "include_parts")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_PARTS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    labels: _containers.ScalarMap[str, str]
+    execution_id: str
+    resume_token: str
+    include_decisions: bool
+    include_parts: bool
+    def __init__(self, job_id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., execution_id: _Optional[str] = ..., resume_token: _Optional[str] = ..., include_decisions: _Optional[bool] = ..., include_parts: _Optional[bool] = ...) -> None: ...
+
+class WatchExecutionsResponse(_message.Message):
+    __slots__ = ("execution", "transitions", "resume_token")
+    EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    execution: Execution
+    transitions: _containers.RepeatedCompositeFieldContainer[Execution.Transition]
+    resume_token: str
+    def __init__(self, execution: _Optional[_Union[Execution, _Mapping]] = ..., transitions: _Optional[_Iterable[_Union[Execution.Transition, _Mapping]]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class WaitExecutionRequest(_message.Message):
+    __slots__ = ("execution_id",)
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
+    execution_id: str
+    def __init__(self, execution_id: _Optional[str] = ...) -> None: ...
+
+class WaitExecutionResponse(_message.Message):
+    __slots__ = ("execution",)
+    EXECUTION_FIELD_NUMBER: _ClassVar[int]
+    execution: Execution
+    def __init__(self, execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...

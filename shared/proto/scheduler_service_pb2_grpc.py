@@ -90,6 +90,51 @@ class SchedulerServiceStub:
                 request_serializer=shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusRequest.SerializeToString,
                 response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusResponse.FromString,
                 _registered_method=True)
+        self.UndeleteScheduledJob = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/UndeleteScheduledJob',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.UndeleteScheduledJobRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.UndeleteScheduledJobResponse.FromString,
+                _registered_method=True)
+        self.BatchCreateScheduledJobs = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/BatchCreateScheduledJobs',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.BatchCreateScheduledJobsRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.BatchCreateScheduledJobsResponse.FromString,
+                _registered_method=True)
+        self.BatchPauseScheduledJobs = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/BatchPauseScheduledJobs',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.BatchPauseScheduledJobsRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.BatchPauseScheduledJobsResponse.FromString,
+                _registered_method=True)
+        self.BatchResumeScheduledJobs = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/BatchResumeScheduledJobs',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.BatchResumeScheduledJobsRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.BatchResumeScheduledJobsResponse.FromString,
+                _registered_method=True)
+        self.ImportScheduledJobs = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/ImportScheduledJobs',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.ImportScheduledJobsRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.ImportScheduledJobsResponse.FromString,
+                _registered_method=True)
+        self.ExportScheduledJobs = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/ExportScheduledJobs',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.ExportScheduledJobsRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.ExportScheduledJobsResponse.FromString,
+                _registered_method=True)
+        self.WatchJobs = channel.unary_stream(
+                '/scheduler.v1.SchedulerService/WatchJobs',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.WatchJobsRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.WatchJobsResponse.FromString,
+                _registered_method=True)
+        self.WatchExecutions = channel.unary_stream(
+                '/scheduler.v1.SchedulerService/WatchExecutions',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.WatchExecutionsRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.WatchExecutionsResponse.FromString,
+                _registered_method=True)
+        self.WaitExecution = channel.unary_unary(
+                '/scheduler.v1.SchedulerService/WaitExecution',
+                request_serializer=shared_dot_proto_dot_scheduler__service__pb2.WaitExecutionRequest.SerializeToString,
+                response_deserializer=shared_dot_proto_dot_scheduler__service__pb2.WaitExecutionResponse.FromString,
+                _registered_method=True)
         self.CancelExecution = channel.unary_unary(
                 '/scheduler.v1.SchedulerService/CancelExecution',
                 request_serializer=shared_dot_proto_dot_scheduler__service__pb2.CancelExecutionRequest.SerializeToString,
@@ -195,6 +240,78 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UndeleteScheduledJob(self, request, context):
+        """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
+        would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateScheduledJobs(self, request, context):
+        """Stores up to 1,000 jobs; each is accepted or refused by itself, and told in the order of the request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchPauseScheduledJobs(self, request, context):
+        """Pauses all jobs that are named, or that fit a filter; each by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchResumeScheduledJobs(self, request, context):
+        """Resumes all jobs that are named, or that fit a filter; each by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportScheduledJobs(self, request, context):
+        """Makes the jobs be as a document in YAML says, of the form of config/jobs.yaml: creates those that are not there, and
+        changes those that differ; with prune also deletes those that are not in it. With validate_only it only says what it
+        would do. Nothing is changed unless all of the document is valid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportScheduledJobs(self, request, context):
+        """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchJobs(self, request, context):
+        """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
+        created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
+        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchExecutions(self, request, context):
+        """Streams the transitions of executions from now on, or from a resume_token: each numbered transition of an execution
+        once, and in its order; between executions no order is promised.
+        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+        OUT_OF_RANGE when a resume_token is older than what can still be told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitExecution(self, request, context):
+        """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
+        once. Without a deadline it waits for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelExecution(self, request, context):
         """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
         cancelled, so that the target sees it, and the execution is CANCELLED when the call has ended, unless the target
@@ -276,6 +393,51 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.GetJobStatus,
                     request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusRequest.FromString,
                     response_serializer=shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusResponse.SerializeToString,
+            ),
+            'UndeleteScheduledJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteScheduledJob,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.UndeleteScheduledJobRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.UndeleteScheduledJobResponse.SerializeToString,
+            ),
+            'BatchCreateScheduledJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateScheduledJobs,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.BatchCreateScheduledJobsRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.BatchCreateScheduledJobsResponse.SerializeToString,
+            ),
+            'BatchPauseScheduledJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchPauseScheduledJobs,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.BatchPauseScheduledJobsRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.BatchPauseScheduledJobsResponse.SerializeToString,
+            ),
+            'BatchResumeScheduledJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchResumeScheduledJobs,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.BatchResumeScheduledJobsRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.BatchResumeScheduledJobsResponse.SerializeToString,
+            ),
+            'ImportScheduledJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportScheduledJobs,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.ImportScheduledJobsRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.ImportScheduledJobsResponse.SerializeToString,
+            ),
+            'ExportScheduledJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportScheduledJobs,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.ExportScheduledJobsRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.ExportScheduledJobsResponse.SerializeToString,
+            ),
+            'WatchJobs': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchJobs,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.WatchJobsRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.WatchJobsResponse.SerializeToString,
+            ),
+            'WatchExecutions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchExecutions,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.WatchExecutionsRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.WatchExecutionsResponse.SerializeToString,
+            ),
+            'WaitExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitExecution,
+                    request_deserializer=shared_dot_proto_dot_scheduler__service__pb2.WaitExecutionRequest.FromString,
+                    response_serializer=shared_dot_proto_dot_scheduler__service__pb2.WaitExecutionResponse.SerializeToString,
             ),
             'CancelExecution': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelExecution,
@@ -552,6 +714,249 @@ class SchedulerService:
             '/scheduler.v1.SchedulerService/GetJobStatus',
             shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusRequest.SerializeToString,
             shared_dot_proto_dot_scheduler__service__pb2.GetJobStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteScheduledJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/UndeleteScheduledJob',
+            shared_dot_proto_dot_scheduler__service__pb2.UndeleteScheduledJobRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.UndeleteScheduledJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateScheduledJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/BatchCreateScheduledJobs',
+            shared_dot_proto_dot_scheduler__service__pb2.BatchCreateScheduledJobsRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.BatchCreateScheduledJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchPauseScheduledJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/BatchPauseScheduledJobs',
+            shared_dot_proto_dot_scheduler__service__pb2.BatchPauseScheduledJobsRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.BatchPauseScheduledJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchResumeScheduledJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/BatchResumeScheduledJobs',
+            shared_dot_proto_dot_scheduler__service__pb2.BatchResumeScheduledJobsRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.BatchResumeScheduledJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportScheduledJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/ImportScheduledJobs',
+            shared_dot_proto_dot_scheduler__service__pb2.ImportScheduledJobsRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.ImportScheduledJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportScheduledJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/ExportScheduledJobs',
+            shared_dot_proto_dot_scheduler__service__pb2.ExportScheduledJobsRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.ExportScheduledJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/WatchJobs',
+            shared_dot_proto_dot_scheduler__service__pb2.WatchJobsRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.WatchJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/WatchExecutions',
+            shared_dot_proto_dot_scheduler__service__pb2.WatchExecutionsRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.WatchExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scheduler.v1.SchedulerService/WaitExecution',
+            shared_dot_proto_dot_scheduler__service__pb2.WaitExecutionRequest.SerializeToString,
+            shared_dot_proto_dot_scheduler__service__pb2.WaitExecutionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,6 +73,38 @@ class SchedulerServiceStub:
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
     GetJobStatus: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetJobStatusRequest, _scheduler_service_pb2.GetJobStatusResponse]
     """Returns the job, when it fires next, how it last went, and how often it went how."""
+    UndeleteScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.UndeleteScheduledJobRequest, _scheduler_service_pb2.UndeleteScheduledJobResponse]
+    """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
+    would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+    """
+    BatchCreateScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchCreateScheduledJobsRequest, _scheduler_service_pb2.BatchCreateScheduledJobsResponse]
+    """Stores up to 1,000 jobs; each is accepted or refused by itself, and told in the order of the request."""
+    BatchPauseScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchPauseScheduledJobsRequest, _scheduler_service_pb2.BatchPauseScheduledJobsResponse]
+    """Pauses all jobs that are named, or that fit a filter; each by itself."""
+    BatchResumeScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchResumeScheduledJobsRequest, _scheduler_service_pb2.BatchResumeScheduledJobsResponse]
+    """Resumes all jobs that are named, or that fit a filter; each by itself."""
+    ImportScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ImportScheduledJobsRequest, _scheduler_service_pb2.ImportScheduledJobsResponse]
+    """Makes the jobs be as a document in YAML says, of the form of config/jobs.yaml: creates those that are not there, and
+    changes those that differ; with prune also deletes those that are not in it. With validate_only it only says what it
+    would do. Nothing is changed unless all of the document is valid.
+    """
+    ExportScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExportScheduledJobsRequest, _scheduler_service_pb2.ExportScheduledJobsResponse]
+    """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+    WatchJobs: _grpc.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchJobsRequest, _scheduler_service_pb2.WatchJobsResponse]
+    """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
+    created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
+    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+    """
+    WatchExecutions: _grpc.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchExecutionsRequest, _scheduler_service_pb2.WatchExecutionsResponse]
+    """Streams the transitions of executions from now on, or from a resume_token: each numbered transition of an execution
+    once, and in its order; between executions no order is promised.
+    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+    OUT_OF_RANGE when a resume_token is older than what can still be told.
+    """
+    WaitExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.WaitExecutionRequest, _scheduler_service_pb2.WaitExecutionResponse]
+    """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
+    once. Without a deadline it waits for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
+    """
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.CancelExecutionRequest, _scheduler_service_pb2.CancelExecutionResponse]
     """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
     cancelled, so that the target sees it, and the execution is CANCELLED when the call has ended, unless the target
@@ -135,6 +167,38 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
     GetJobStatus: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetJobStatusRequest, _scheduler_service_pb2.GetJobStatusResponse]  # type: ignore[assignment]
     """Returns the job, when it fires next, how it last went, and how often it went how."""
+    UndeleteScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.UndeleteScheduledJobRequest, _scheduler_service_pb2.UndeleteScheduledJobResponse]  # type: ignore[assignment]
+    """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
+    would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+    """
+    BatchCreateScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchCreateScheduledJobsRequest, _scheduler_service_pb2.BatchCreateScheduledJobsResponse]  # type: ignore[assignment]
+    """Stores up to 1,000 jobs; each is accepted or refused by itself, and told in the order of the request."""
+    BatchPauseScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchPauseScheduledJobsRequest, _scheduler_service_pb2.BatchPauseScheduledJobsResponse]  # type: ignore[assignment]
+    """Pauses all jobs that are named, or that fit a filter; each by itself."""
+    BatchResumeScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchResumeScheduledJobsRequest, _scheduler_service_pb2.BatchResumeScheduledJobsResponse]  # type: ignore[assignment]
+    """Resumes all jobs that are named, or that fit a filter; each by itself."""
+    ImportScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ImportScheduledJobsRequest, _scheduler_service_pb2.ImportScheduledJobsResponse]  # type: ignore[assignment]
+    """Makes the jobs be as a document in YAML says, of the form of config/jobs.yaml: creates those that are not there, and
+    changes those that differ; with prune also deletes those that are not in it. With validate_only it only says what it
+    would do. Nothing is changed unless all of the document is valid.
+    """
+    ExportScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExportScheduledJobsRequest, _scheduler_service_pb2.ExportScheduledJobsResponse]  # type: ignore[assignment]
+    """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+    WatchJobs: _aio.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchJobsRequest, _scheduler_service_pb2.WatchJobsResponse]  # type: ignore[assignment]
+    """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
+    created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
+    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+    """
+    WatchExecutions: _aio.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchExecutionsRequest, _scheduler_service_pb2.WatchExecutionsResponse]  # type: ignore[assignment]
+    """Streams the transitions of executions from now on, or from a resume_token: each numbered transition of an execution
+    once, and in its order; between executions no order is promised.
+    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+    OUT_OF_RANGE when a resume_token is older than what can still be told.
+    """
+    WaitExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.WaitExecutionRequest, _scheduler_service_pb2.WaitExecutionResponse]  # type: ignore[assignment]
+    """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
+    once. Without a deadline it waits for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
+    """
     CancelExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.CancelExecutionRequest, _scheduler_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
     """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
     cancelled, so that the target sees it, and the execution is CANCELLED when the call has ended, unless the target
@@ -248,6 +312,92 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.GetJobStatusResponse, _abc.Awaitable[_scheduler_service_pb2.GetJobStatusResponse]]:
         """Returns the job, when it fires next, how it last went, and how often it went how."""
+
+    @_abc_1.abstractmethod
+    def UndeleteScheduledJob(
+        self,
+        request: _scheduler_service_pb2.UndeleteScheduledJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.UndeleteScheduledJobResponse, _abc.Awaitable[_scheduler_service_pb2.UndeleteScheduledJobResponse]]:
+        """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
+        would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCreateScheduledJobs(
+        self,
+        request: _scheduler_service_pb2.BatchCreateScheduledJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.BatchCreateScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.BatchCreateScheduledJobsResponse]]:
+        """Stores up to 1,000 jobs; each is accepted or refused by itself, and told in the order of the request."""
+
+    @_abc_1.abstractmethod
+    def BatchPauseScheduledJobs(
+        self,
+        request: _scheduler_service_pb2.BatchPauseScheduledJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.BatchPauseScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.BatchPauseScheduledJobsResponse]]:
+        """Pauses all jobs that are named, or that fit a filter; each by itself."""
+
+    @_abc_1.abstractmethod
+    def BatchResumeScheduledJobs(
+        self,
+        request: _scheduler_service_pb2.BatchResumeScheduledJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.BatchResumeScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.BatchResumeScheduledJobsResponse]]:
+        """Resumes all jobs that are named, or that fit a filter; each by itself."""
+
+    @_abc_1.abstractmethod
+    def ImportScheduledJobs(
+        self,
+        request: _scheduler_service_pb2.ImportScheduledJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.ImportScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.ImportScheduledJobsResponse]]:
+        """Makes the jobs be as a document in YAML says, of the form of config/jobs.yaml: creates those that are not there, and
+        changes those that differ; with prune also deletes those that are not in it. With validate_only it only says what it
+        would do. Nothing is changed unless all of the document is valid.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportScheduledJobs(
+        self,
+        request: _scheduler_service_pb2.ExportScheduledJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.ExportScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.ExportScheduledJobsResponse]]:
+        """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+
+    @_abc_1.abstractmethod
+    def WatchJobs(
+        self,
+        request: _scheduler_service_pb2.WatchJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_scheduler_service_pb2.WatchJobsResponse], _abc.AsyncIterator[_scheduler_service_pb2.WatchJobsResponse]]:
+        """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
+        created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
+        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchExecutions(
+        self,
+        request: _scheduler_service_pb2.WatchExecutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_scheduler_service_pb2.WatchExecutionsResponse], _abc.AsyncIterator[_scheduler_service_pb2.WatchExecutionsResponse]]:
+        """Streams the transitions of executions from now on, or from a resume_token: each numbered transition of an execution
+        once, and in its order; between executions no order is promised.
+        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+        OUT_OF_RANGE when a resume_token is older than what can still be told.
+        """
+
+    @_abc_1.abstractmethod
+    def WaitExecution(
+        self,
+        request: _scheduler_service_pb2.WaitExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scheduler_service_pb2.WaitExecutionResponse, _abc.Awaitable[_scheduler_service_pb2.WaitExecutionResponse]]:
+        """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
+        once. Without a deadline it waits for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
+        """
 
     @_abc_1.abstractmethod
     def CancelExecution(

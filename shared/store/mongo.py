@@ -49,7 +49,7 @@ if sys.version_info < (3, 12):
     # PyMongo waits on its condition variables by asyncio.wait_for, which before Python 3.12 runs the waiting in a task
     # of its own. Cancelled after its time is up, it leaves that task behind, which then takes the topology's lock for
     # good: one call cancelled during an outage, and every later one of the client hangs. 3.12 waits as this does.
-    pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined]
+    pymongo.lock.wait_for = _wait_for  # type: ignore[assignment, attr-defined]
 
 
 def connect(url: str, **options: Any) -> Database[dict[str, Any]]:

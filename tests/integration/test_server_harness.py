@@ -19,11 +19,14 @@ from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
 from scheduler_service.probes import mongodb_probe
 from scheduler_service.runs import Runs
-from scheduler_service.server import Server
+from scheduler_service.server import Server, Servicers
 from scheduler_service.service import SchedulerService
+from scheduler_service.statistics import StatisticsService
+from scheduler_service.targets import TargetService
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
@@ -94,7 +97,8 @@ async def serving(
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, sent)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
-    server = Server(scheduler, maintenance, admin, database)
+    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    server = Server(servicers, database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
