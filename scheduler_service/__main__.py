@@ -25,6 +25,7 @@ from scheduler_service.server import PortTakenError, Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
 from scheduler_service.targets import TargetService
+from scheduler_service.watching import Watching
 from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
@@ -74,7 +75,8 @@ async def serve() -> None:
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     executions = Executions(database)
-    scheduler = SchedulerService(jobs, executions, definitions, dispatcher)
+    watching = Watching(database, jobs, executions)
+    scheduler = SchedulerService(jobs, executions, definitions, dispatcher, watching)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, dispatcher))
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
@@ -91,6 +93,7 @@ async def serve() -> None:
 
     await told_to_stop.wait()
     log.info("server stops", action="server_stopping", grace_seconds=settings.shutdown_grace)
+    await watching.stop()
     await server.stop(settings.shutdown_grace)
     await asyncio.to_thread(dispatcher.stop)
     await database.client.close()

@@ -72,6 +72,14 @@ class Conflict(SchedulerError):  # noqa: N818 - named after the outcome
     """Somebody else was faster; reading again and repeating the call is right."""
 
 
+class TooFarBack(SchedulerError):  # noqa: N818 - named after the outcome
+    """What followed on a token can't be told any more; the client has to begin anew."""
+
+
+class TookTooLong(SchedulerError):  # noqa: N818 - named after the outcome
+    """What was waited for has not come in time; it may still come."""
+
+
 _CODES: Final[Sequence[tuple[type[SchedulerError], grpc.StatusCode]]] = (
     (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -80,6 +88,8 @@ _CODES: Final[Sequence[tuple[type[SchedulerError], grpc.StatusCode]]] = (
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
     (ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Conflict, grpc.StatusCode.ABORTED),
+    (TooFarBack, grpc.StatusCode.OUT_OF_RANGE),
+    (TookTooLong, grpc.StatusCode.DEADLINE_EXCEEDED),
 )
 
 

@@ -18,6 +18,7 @@ from scheduler_service.flow_drafts import FLOWS
 from scheduler_service.jobs import read_job
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
 from scheduler_service.runs import Runs, request_token
+from scheduler_service.watching import seconds_to_wait
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.job import LONGEST_REASON, JobState
@@ -31,7 +32,7 @@ from shared.store import parts
 from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from scheduler_service.definitions import Definitions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from scheduler_service.jobs import Jobs
     from scheduler_service.pages import Position
     from scheduler_service.runs import Dispatch
+    from scheduler_service.watching import Watching
     from shared.domain.job import JobDefinition
     from shared.store.jobs import StoredJob
 
@@ -55,8 +57,11 @@ _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_
 class SchedulerService(SchedulerServiceServicer):
     """Refusals are raised as they are; the interceptor makes statuses of them."""
 
-    def __init__(self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch) -> None:
+    def __init__(
+        self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch, watching: Watching
+    ) -> None:
         self._jobs = jobs
+        self._watching = watching
         self._executions = executions
         self._definitions = definitions
         self._runs = Runs(jobs, executions, definitions, dispatcher)
@@ -160,12 +165,16 @@ class SchedulerService(SchedulerServiceServicer):
         found = [*self._runs.queue_violations(queue), *_request_id_violations(request.request_id)]
         if not request.job_id:
             found.append(Violation("job_id", "a job_id is required"))
+        seconds = seconds_to_wait(request, found)
         refuse(found)
         job = await self._jobs.read(request.job_id)
         caller = current.get()
         token = request_token(request.request_id) if request.request_id else str(ULID())
         document = rows.manual_document(job.document, token, queue, caller.trace_id, job.now, caller.by)
-        execution = execution_message(rows.to_execution(await self._runs.start(document)))
+        stored = await self._runs.start(document)
+        if seconds:
+            stored = await self._watching.after(stored, seconds, context.time_remaining())
+        execution = execution_message(rows.to_execution(stored))
         return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
 
     async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
@@ -199,6 +208,20 @@ class SchedulerService(SchedulerServiceServicer):
             counts=counts,
             window=duration(COUNTS_WINDOW),
         )
+
+    def WatchJobs(self, request: pb.WatchJobsRequest, context: Any) -> AsyncIterator[pb.WatchJobsResponse]:
+        """Tell of jobs as they change."""
+        return self._watching.jobs(request)
+
+    def WatchExecutions(
+        self, request: pb.WatchExecutionsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchExecutionsResponse]:
+        """Tell of the transitions of executions."""
+        return self._watching.executions(request)
+
+    async def WaitExecution(self, request: pb.WaitExecutionRequest, context: Any) -> pb.WaitExecutionResponse:
+        """Return an execution when it has ended."""
+        return await self._watching.end_of(request)
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
         """End an execution for good; of one that runs, the call in flight is cancelled."""

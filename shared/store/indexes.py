@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import canvas, executions, jobs, rate_limits
+from shared.store import canvas, executions, jobs, rate_limits, tail
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -33,6 +33,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # beat: what it manages by its configuration
         IndexModel([(jobs.MANAGED_BY, ASCENDING)], name="managed", **_where(**jobs.IS_MANAGED)),
+        # watchers: which jobs have changed since
+        tail.INDEX,
     ],
     executions.COLLECTION: [
         # relay: what has to be sent now
@@ -115,6 +117,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # cleanup
         IndexModel([("finished_at", ASCENDING)], name="finished", **_where(finished_at={"$type": "date"})),
+        # watchers: which rows have changed since
+        tail.INDEX,
     ],
     # what was handed out long ago
     rate_limits.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],

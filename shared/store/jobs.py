@@ -18,6 +18,7 @@ from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.flows import flow_document, to_flow
 from shared.store.pipeline import NOW, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
+from shared.store.tail import NEW_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -113,6 +114,7 @@ def new_document(definition: JobDefinition, uid: str, now: datetime, by: str) ->
         "failures_since": now,
         "installed": _spec_document(Spec(schedule, Mode.ACTIVE)),
         "changes": [],
+        **NEW_JOB,
     }
 
 
@@ -291,6 +293,7 @@ def edit(
         "revision": {"$add": ["$revision", 1]},
         "edits": {"$add": ["$edits", int(edited)]},
         "updated_at": NOW,
+        "changed": NOW,
     }
     if who := by or (change.by if change is not None else ""):
         fields["updated_by"] = literal(who)
@@ -414,6 +417,10 @@ def advance_filter(job_ids: list[str], revision: int, pointer: datetime | None) 
     return {"_id": {"$in": job_ids}, "revision": revision, "next_nominal": pointer}
 
 
+_CHANGED: Final = {"$currentDate": {"changed": True}}
+"""Tells those who watch jobs, from an update that is no pipeline. A pointer that moves on is nothing to be told of."""
+
+
 def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
     """Return the update that moves a job's pointer to the end of its chain. It does not raise the revision."""
     fields: dict[str, Any] = {
@@ -426,6 +433,7 @@ def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
         fields["wake_at"] = plan.pointer
         if plan.pointer is None:
             fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
+            return {"$set": fields, **_CHANGED}
     return {"$set": fields}
 
 
@@ -443,7 +451,7 @@ def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
     }
     if active and installing.pointer is None and not more_changes:
         fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
-    return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}}
+    return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}, **_CHANGED}
 
 
 RULES: Final = "schedule.rules"
@@ -493,6 +501,7 @@ def park(reason: str) -> list[dict[str, Any]]:
                 "status_message": literal(reason),
                 "wake_at": None,
                 "revision": {"$add": [{"$ifNull": ["$revision", 0]}, 1]},
+                "changed": NOW,
             }
         }
     ]

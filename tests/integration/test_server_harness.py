@@ -27,6 +27,7 @@ from scheduler_service.server import Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
 from scheduler_service.targets import TargetService
+from scheduler_service.watching import Watching
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
@@ -66,6 +67,7 @@ class Running:
     jobs: Jobs
     definitions: Definitions
     sent: Sent
+    watching: Watching
 
     async def create(self, **fields: Any) -> pb.ScheduledJob:
         job: pb.ScheduledJob = (await self.stub.CreateScheduledJob(a_request(**fields))).job
@@ -95,7 +97,8 @@ async def serving(
     )
     blocking_database = connect(database_url)
     executions = Executions(database)
-    scheduler = SchedulerService(jobs, executions, definitions, sent)
+    watching = Watching(database, jobs, executions)
+    scheduler = SchedulerService(jobs, executions, definitions, sent, watching)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
     servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
     server = Server(servicers, database)
@@ -115,8 +118,10 @@ async def serving(
                 jobs,
                 definitions,
                 sent,
+                watching,
             )
     finally:
+        await watching.stop()
         await server.stop(0)
         await database.client.close()
         blocking_database.client.close()
