@@ -206,25 +206,28 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
             # Twice: what is told first may take long, and that beside which the queue fills does not.
             begun = self.settled
             async for step in self._behind(chosen, told, begun):
-                yield _response(text, step, step.first)
-            with self._subscribed(chosen) as watcher:
-                async for step in self._behind(chosen, Told.all_by(max(begun, told.through)), watcher.joined):
-                    yield _response(text, step, step.first)
+                yield _response(text, step, step.first, step.told)
+            told = Told.all_by(max(begun, told.through))
+            with self._subscribed(chosen, told.through) as watcher:
+                async for step in self._behind(chosen, told, watcher.joined):
+                    yield _response(text, step, step.first, step.told)
                 if chosen.execution_id and await self._has_ended(chosen.execution_id, watcher.joined):
                     return
                 while True:
                     news = await watcher.take(SIGN_OF_LIFE)
                     if news is None:
-                        yield pb.WatchExecutionsResponse(resume_token=write_token(text, Told.all_by(self.settled)))
+                        settled = Told.all_by(self.settled).at_least(watcher.joined)
+                        yield pb.WatchExecutionsResponse(resume_token=write_token(text, settled))
                         continue
                     step, first = news
-                    yield _response(text, step, first)
+                    yield _response(text, step, first, step.told.at_least(watcher.joined))
                     if chosen.execution_id and step.ends:
                         return
 
     @contextmanager
-    def _subscribed(self, chosen: Chosen) -> Iterator[_Watcher]:
-        watcher = _Watcher(self.settled, chosen)
+    def _subscribed(self, chosen: Chosen, told: datetime) -> Iterator[_Watcher]:
+        # What another server has told may not have settled here yet.
+        watcher = _Watcher(max(self.settled, told), chosen)
         among = self._others
         if chosen.execution_id:
             among = self._by_execution[chosen.execution_id]
@@ -242,8 +245,8 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
 
     async def _behind(self, chosen: Chosen, told: Told, through: datetime) -> AsyncIterator[_Step]:
         """Return what was not told before, by an instant: first the rest of what a token has left in the middle."""
-        for end in sorted({told.through, through}):
-            if end <= told.since:
+        for end in (told.through, through):
+            if end <= told.since or (end == told.through and told.row is None):
                 continue
             positions = await self._untold(chosen, told, end)
             for begin in range(0, len(positions), _BATCH):
@@ -363,10 +366,10 @@ class _Watcher(Subscription[tuple[_Step, int]]):
             self.put((step, first))
 
 
-def _response(text: str, step: _Step, first: int) -> pb.WatchExecutionsResponse:
+def _response(text: str, step: _Step, first: int, told: Told) -> pb.WatchExecutionsResponse:
     execution = step.execution
     return pb.WatchExecutionsResponse(
         execution=execution,
         transitions=execution.transitions[first : step.last],
-        resume_token=write_token(text, step.told),
+        resume_token=write_token(text, told),
     )

@@ -44,6 +44,10 @@ class Told:
         """Return that everything by an instant has been told."""
         return cls(instant, instant)
 
+    def at_least(self, instant: datetime) -> Told:
+        """Return the same, and that everything by an instant has been told: another server was further than this."""
+        return Told(max(self.since, instant), max(self.through, instant), self.row)
+
     def steps_of(self, row_id: str, instants: list[datetime]) -> int:
         """Return how many steps of a row have been told."""
         before, by_then = tail.by(instants, self.since), tail.by(instants, self.through)
