@@ -15,6 +15,7 @@ from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
+from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
@@ -69,7 +70,7 @@ async def serve() -> None:
         stop(str(refused))
 
     database = connect_async(settings.mongodb_url, **STORE_PATIENCE)
-    jobs = Jobs(database)
+    jobs = Jobs(database, settings.max_jobs)
     publisher = Publisher(celery_app, queues)
     blocking_database = connect(settings.mongodb_url)
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
@@ -82,7 +83,7 @@ async def serve() -> None:
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
     servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
-    server = Server(servicers, database)
+    server = Server(servicers, database, Limits(settings))
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from scheduler_service.refusals import Conflict, NoSuch, Taken
+from scheduler_service.refusals import Conflict, LimitReached, NoSuch, Taken
 from scheduler_service.zone_rules import ZoneRules
 from shared.domain.errors import FailedPrecondition, InvalidInput, ResourceExhausted, Violation
 from shared.domain.job import JobState
@@ -70,8 +70,10 @@ Redefine: TypeAlias = Callable[[jobs.StoredJob, datetime], Awaitable["JobDefinit
 class Jobs:
     """The jobs in the store. All raise PyMongoError when it can't be reached."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], most: int | None = None) -> None:
+        """most: how many there may be, deleted ones included."""
         self._database = database
+        self._most = most
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
         self.zone_rules = ZoneRules(database)
@@ -83,7 +85,10 @@ class Jobs:
         return local.replace(tzinfo=UTC)
 
     async def create(self, definition: JobDefinition, uid: str, now: datetime, by: str) -> jobs.StoredJob:
-        """Store a new job. Raises Taken when its id is in use, or was."""
+        """Store a new job. Raises Taken when its id is in use, or was; LimitReached when there are too many jobs."""
+        # By what the collection knows of itself: counting a million jobs would cost more than storing one.
+        if self._most is not None and await self._jobs.estimated_document_count() >= self._most:
+            raise LimitReached("MAX_JOBS", f"{self._most:,} jobs are stored, deleted ones that are kept included")
         await self.zone_rules.keep()
         document = jobs.new_document(definition, uid, now, by)
         spec = Spec(definition.schedule, Mode.ACTIVE)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, QuotaFailure, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from shared.domain.errors import (
@@ -72,6 +72,20 @@ class Conflict(SchedulerError):  # noqa: N818 - named after the outcome
     """Somebody else was faster; reading again and repeating the call is right."""
 
 
+class LimitReached(ResourceExhausted):
+    """A limit of this server is reached, which is the setting of that name.
+
+    who: the caller whose limit it is, if it is one's own. wait: seconds after which the call may be repeated, where
+    that is known.
+    """
+
+    def __init__(self, setting: str, sentence: str, *, who: str = "", wait: float | None = None) -> None:
+        self.setting = setting
+        self.who = shortened(who, LONGEST_FIELD)
+        self.wait = wait
+        super().__init__(f"{sentence} ({setting})")
+
+
 class TooFarBack(SchedulerError):  # noqa: N818 - named after the outcome
     """What followed on a token can't be told any more; the client has to begin anew."""
 
@@ -101,6 +115,13 @@ def refusal_status(refused: SchedulerError) -> Status:
             return _bad_request(violations)
         case NoSuch(kind=kind, name=name) | Taken(kind=kind, name=name):
             return _status(code, str(refused), ResourceInfo(resource_type=kind, resource_name=name))
+        case LimitReached(setting=setting, who=who, wait=wait):
+            quota = QuotaFailure(violations=[QuotaFailure.Violation(subject=who, description=setting)])
+            if wait is None:
+                return _status(code, str(refused), quota)
+            delay = Duration()
+            delay.FromTimedelta(timedelta(seconds=wait))
+            return _status(code, str(refused), quota, RetryInfo(retry_delay=delay))
         case Unavailable():
             return _status(code, str(refused), RetryInfo(retry_delay=RETRY_AFTER))
         case _:

@@ -18,6 +18,7 @@ from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
+from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
@@ -88,7 +89,7 @@ async def serving(
     folder = configured.config_dir
     definitions = Definitions(configured, load_queues(folder), load_targets(configured), load_calendars(folder))
     database = connect_async(database_url, **STORE_PATIENCE)
-    jobs, sent = Jobs(database), Sent()
+    jobs, sent = Jobs(database, configured.max_jobs), Sent()
     maintenance = MaintenanceService(
         jobs,
         Cleanup(database, batch),
@@ -101,7 +102,7 @@ async def serving(
     scheduler = SchedulerService(jobs, executions, definitions, sent, watching)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
     servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
-    server = Server(servicers, database)
+    server = Server(servicers, database, Limits(configured))
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:

@@ -1,4 +1,4 @@
-"""Watchers that come and go, between servers of which one is killed, while many write: nothing is lost or told twice."""
+"""Watchers that come and go, at servers of which one is killed, while many write: nothing is lost or told twice."""
 
 from __future__ import annotations
 
