@@ -84,10 +84,12 @@ class Jobs:
         local: datetime = hello["localTime"]
         return local.replace(tzinfo=UTC)
 
-    async def create(self, definition: JobDefinition, uid: str, now: datetime, by: str) -> jobs.StoredJob:
-        """Store a new job. Raises Taken when its id is in use, or was; LimitReached when there are too many jobs."""
+    async def create(
+        self, definition: JobDefinition, uid: str, now: datetime, by: str, *, limited: bool = True
+    ) -> jobs.StoredJob:
+        """Store a new job. Raises Taken when its id is in use, or was; LimitReached, if limited, with too many jobs."""
         # By what the collection knows of itself: counting a million jobs would cost more than storing one.
-        if self._most is not None and await self._jobs.estimated_document_count() >= self._most:
+        if limited and self._most is not None and await self._jobs.estimated_document_count() >= self._most:
             raise LimitReached("MAX_JOBS", f"{self._most:,} jobs are stored, deleted ones that are kept included")
         await self.zone_rules.keep()
         document = jobs.new_document(definition, uid, now, by)

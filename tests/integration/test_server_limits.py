@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -18,6 +17,7 @@ from tests.unit.test_docs import ROOT, table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
 PAGE: Path = ROOT / "docs" / "limits.md"
 
@@ -120,6 +120,4 @@ def test_the_page_lists_every_limit_with_its_default_and_status() -> None:
     settings = {name.upper(): field for name, field in Settings.model_fields.items() if name.startswith("max_")}
     del settings["MAX_CONCURRENT"]
     assert set(BEYOND) == set(settings)
-    assert rows == {
-        name: [f"`{field.default}`", f"`{BEYOND[name][2]}`"] for name, field in settings.items()
-    }
+    assert rows == {name: [f"`{field.default}`", f"`{BEYOND[name][2]}`"] for name, field in settings.items()}

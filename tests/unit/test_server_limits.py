@@ -55,7 +55,11 @@ def test_streams_are_counted_for_each_caller_and_in_all_until_they_end() -> None
     with limits.stream("anna"), limits.stream("anna"):
         with pytest.raises(LimitReached, match="MAX_STREAMS_PER_CALLER"), limits.stream("anna"):
             pass
-        with limits.stream("bob"), pytest.raises(LimitReached, match=r"3 streams are open.*\(MAX_STREAMS\)"), limits.stream("eve"):
+        with (
+            limits.stream("bob"),
+            pytest.raises(LimitReached, match=r"3 streams are open.*\(MAX_STREAMS\)"),
+            limits.stream("eve"),
+        ):
             pass
         with limits.stream("eve"):
             pass
