@@ -18,7 +18,7 @@ from scheduler_service.caller import current, read_caller
 from scheduler_service.refusals import LimitReached, internal_status, refusal_status, shortened, store_status
 from shared.domain.errors import InvalidInput, SchedulerError, Violation
 from shared.log import bound, get_logger
-from shared.metrics import SERVER_DURATION, SERVER_REQUESTS
+from shared.metrics import SERVER_DURATION, SERVER_REQUESTS, SERVER_STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -96,7 +96,10 @@ class Calls(grpc.aio.ServerInterceptor):
             # Written from here, not yielded on: a generator whose client goes away would be left where it stands.
             async with self._surroundings(details.method, request, context):
                 self._admit(details.method, request)
-                with self._limits.stream(current.get().account):
+                with (
+                    self._limits.stream(current.get().account),
+                    SERVER_STREAMS.labels(details.method).track_inprogress(),
+                ):
                     await tell(request, context)
 
         async def tell(request: Any, context: Any) -> None:

@@ -94,6 +94,15 @@ def test_the_commands_about_fan_outs_and_workflows_run_and_both_succeed(running:
             assert whole["parts"] == {"total": str(parts), "states": {"SUCCEEDED": str(parts)}}
 
 
+@pytest.mark.timeout(BUILDING)
+def test_the_commands_about_watching_run_and_tell_something(running: System, grpcurl: Path):
+    answers = [run(command, grpcurl, running).stdout for command in commands_of("docs/watching.md")]
+    assert [answer.count("{") > 0 for answer in answers] == [True, True, True]
+    assert "STATE_SUCCEEDED" in answers[0]
+    assert "resumeToken" in answers[1]
+    assert '"initial": true' in answers[2]
+
+
 def ended(client: Reflected, job_id: str) -> list[dict[str, Any]]:
     """Return the runs of a job by hand that have ended."""
     found = client.call("scheduler.v1.SchedulerService", "ListExecutions", {"job_id": job_id}).get("executions", [])

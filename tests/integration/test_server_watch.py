@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+import structlog
 from google.protobuf.duration_pb2 import Duration
 
+from dev.mongodb import start_mongodb
 from scheduler_service import feed as feeds
+from scheduler_service import tail as tails
 from scheduler_service.watch import Chosen
 from scheduler_service.watch_tokens import Told, write_token
 from shared.proto import scheduler_service_pb2 as pb
@@ -22,6 +25,7 @@ from tests.integration.test_server_harness import Running, eventually, refusal, 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from pymongo.database import Database
 
@@ -326,6 +330,76 @@ async def _nobody_watches(server: Running) -> bool:
 
 async def _tasks_are(most: int) -> bool:
     return len(asyncio.all_tasks()) <= most
+
+
+async def test_what_becomes_visible_after_its_instant_has_settled_is_told_nevertheless(server: Running) -> None:
+    watcher = await Watcher(server).begun()
+    late = datetime.now(UTC)
+    await eventually(lambda: _is_settled(server, late))
+    row = fired(job_document("mine"), late, _id="late", changed=late)
+    del row["born"]
+    with structlog.testing.capture_logs() as lines:
+        await server.database.executions.insert_one(row)
+        await watcher.until("late", "PENDING")
+    assert [line["execution_id"] for line in lines if line["action"] == "watch_told_late"] == ["late"]
+
+
+async def _is_settled(server: Running, instant: datetime) -> bool:
+    return server.watching._execution_feed.settled > instant
+
+
+async def test_when_the_databases_clock_is_set_back_watchers_have_to_begin_anew(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = await Watcher(server).begun()
+
+    async def an_hour_ago(_: Any) -> datetime:
+        return datetime.now(UTC) - timedelta(hours=1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tails, "database_now", an_hour_ago)
+        assert await watcher.ended() == "OUT_OF_RANGE"
+    await Watcher(server).begun()
+
+
+async def test_a_replica_set_is_watched_as_a_single_server_is(tmp_path: Path) -> None:
+    store = start_mongodb(tmp_path, replica_set="rs")
+    try:
+        async with serving(store.url) as server:
+            await server.create(job_id="mine")
+            watcher = await Watcher(server).begun()
+            name = await start(server)
+            await run(server, name)
+            await watcher.until(name, "SUCCEEDED")
+            assert watcher.states[name] == LIFE
+    finally:
+        store.stop()
+
+
+async def test_watchers_and_waiters_survive_an_outage_of_the_store(tmp_path: Path) -> None:
+    store = start_mongodb(tmp_path)
+    try:
+        async with serving(store.url) as server:
+            await server.create(job_id="mine")
+            watcher = await Watcher(server).begun()
+            name = await start(server)
+            request = pb.WaitExecutionRequest(execution_id=name)
+            waiting = server.stub.WaitExecution(request, timeout=60)
+            await eventually(lambda: _waits(server, 1))
+            with structlog.testing.capture_logs() as lines:
+                await asyncio.to_thread(store.kill)
+                await eventually(lambda: _is_said(lines, "watch_waits"))
+                await asyncio.to_thread(store.restart)
+            await run(server, name)
+            assert (await waiting).execution.state == pb.Execution.STATE_SUCCEEDED
+            await watcher.until(name, "SUCCEEDED")
+            assert watcher.states[name] == LIFE
+    finally:
+        store.stop()
+
+
+async def _is_said(lines: list[Any], action: str) -> bool:
+    return any(line["action"] == action for line in lines)
 
 
 class TestWait:
