@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.store import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pymongo.asynchronous.collection import AsyncCollection
 
@@ -58,9 +58,15 @@ class Look:
 class Tail:
     """Looks at a collection by the index `tail`. What a look costs follows from what has changed, not from who asks."""
 
-    def __init__(self, collection: AsyncCollection[dict[str, Any]], hidden: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        collection: AsyncCollection[dict[str, Any]],
+        hidden: Mapping[str, int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._collection = collection
         self._hidden = hidden
+        self._clock = clock
         self._seen: dict[str, tail.Changed] = {}
         self._looks: deque[tuple[float, datetime]] = deque()
         self._appeared: deque[tuple[float, datetime]] = deque()
@@ -79,7 +85,7 @@ class Tail:
 
     async def look(self) -> Look:
         """Read what has changed. Raises PyMongoError, after which the next look goes on; ClockSetBack."""
-        began = time.monotonic()
+        began = self._clock()
         now = await database_now(self._collection)
         first = self._count == 0
         if first:
