@@ -26,7 +26,7 @@ PAGES = ("docs/jobs.md", "docs/executions.md")
 
 @pytest.mark.timeout(BUILDING)
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_run_in_their_order(page: str, running: System, grpcurl: Path, tmp_path: Path):  # noqa: F811
+def test_the_commands_of_a_page_run_in_their_order(page: str, running: System, grpcurl: Path, tmp_path: Path):
     commands = re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     assert commands
     schedctl = tmp_path / "schedctl"
