@@ -108,7 +108,7 @@ class DatabaseScheduler(Scheduler):
                 stop(str(refused))
             self._configured = Configured(self._database, entries, defaults)
         self._partitions = partitions
-        consequences = Consequences(self._database, partitions, name)
+        consequences = Consequences(self._database, partitions, name, timedelta(days=settings.undelete_days))
         expire = Expire(self._database, partitions, name)
         self._housekeeping = _Housekeeping(partitions, rescue, expire, consequences, settings.partition_lease / 4)
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
@@ -68,7 +69,7 @@ async def serve() -> None:
         stop(str(refused))
 
     database = connect_async(settings.mongodb_url, **STORE_PATIENCE)
-    jobs = Jobs(database)
+    jobs = Jobs(database, timedelta(days=settings.undelete_days))
     publisher = Publisher(celery_app, queues)
     blocking_database = connect(settings.mongodb_url)
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"

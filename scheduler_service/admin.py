@@ -12,7 +12,7 @@ from scheduler_service.caller import current
 from scheduler_service.convert import execution_message, timestamp, to_instant, to_span
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
 from scheduler_service.refusals import shortened
-from shared.domain.errors import FailedPrecondition, SchedulerError, Violation
+from shared.domain.errors import FailedPrecondition, Reason, SchedulerError, Violation
 from shared.domain.job import LONGEST_REASON
 from shared.domain.text import unprintable
 from shared.log import get_logger
@@ -122,7 +122,7 @@ class AdminService(AdminServiceServicer):
             if ended.outcome is Outcome.RETRIED:
                 return ended.retry
             said = f"the dead letter '{execution_id}' was discarded by {ended.by}; RetryExecution runs it all the same"
-            raise FailedPrecondition(said)
+            raise FailedPrecondition(said, reason=Reason.DEAD_LETTER_DISCARDED)
         # The same request id each time: a call that is repeated after a crash finds the first one's execution.
         retry = str((await self._runs.retry(execution_id, "dead letter", queue))["_id"])
         log.info("dead letter retried", action="dead_letter_retried", execution_id=execution_id, retry=retry)
@@ -141,14 +141,16 @@ class AdminService(AdminServiceServicer):
             return
         ended = _ended(await self._executions.document(execution_id))
         if ended.outcome is Outcome.RETRIED:
-            raise FailedPrecondition(f"the dead letter '{execution_id}' was retried by {ended.by}, as '{ended.retry}'")
+            said = f"the dead letter '{execution_id}' was retried by {ended.by}, as '{ended.retry}'"
+            raise FailedPrecondition(said, reason=Reason.DEAD_LETTER_RETRIED)
 
 
 def _ended(document: Mapping[str, Any]) -> Ending:
     """Return what became of a dead letter; raise FailedPrecondition when it never was one."""
     ending = ending_of(document)
     if ending is None:
-        raise FailedPrecondition(f"the execution '{document['_id']}' is {document['state']}, and no dead letter")
+        said = f"the execution '{document['_id']}' is {document['state']}, and no dead letter"
+        raise FailedPrecondition(said, reason=Reason.NO_DEAD_LETTER)
     return ending
 
 

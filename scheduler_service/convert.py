@@ -191,6 +191,7 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         timeout=duration(definition.timeout),
         retry_policy=_retry_policy(definition.retry),
         labels=definition.labels,
+        annotations=definition.annotations,
         policies=_policies(definition),
         fan_out=_fan_out(definition.flow) if isinstance(definition.flow, FanOut) else None,
         workflow=_workflow(definition.flow) if isinstance(definition.flow, Workflow) else None,
@@ -205,6 +206,8 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         status_message=job.status_message,
         expires=None if definition.expires is None else duration(definition.expires),
         managed_by=job.managed_by,
+        deleted_at=timestamp(job.deleted_at),
+        purge_time=timestamp(job.purge_time),
     )
 
 

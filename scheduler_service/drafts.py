@@ -39,6 +39,7 @@ MUTABLE: Final = (
     "timeout",
     "retry_policy",
     "labels",
+    "annotations",
     "policies",
     "fan_out",
     "workflow",
@@ -182,6 +183,7 @@ _READERS: Final[Mapping[str, Callable[[Fields, list[Violation]], Any]]] = {
     "timeout": lambda message, found: to_span("timeout", message.timeout, found),
     "expires": lambda message, found: to_span("expires", message.expires, found),
     "labels": lambda message, _: dict(message.labels),
+    "annotations": lambda message, _: dict(message.annotations),
     "policies": lambda message, found: _policies(message.policies, found),
 }
 """How the fields are read that are not taken as they are."""

@@ -8,7 +8,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.refusals import NoSuch
-from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
+from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.store import dead_letters, executions, parts
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scheduler_service.pages import Position
     from shared.store.dead_letters import Ending
     from shared.store.executions import StoredExecution
+    from shared.store.jobs import StoredJob
 
 _SHOWN = {"state": {"$ne": State.CLOSED.value}}
 """Runs, parts, and decisions not to run; a row that closes a chain is nobody's business."""
@@ -58,7 +59,9 @@ class Executions:
             other, state = next(iter(found.items()))
             raise FailedPrecondition(
                 f"the execution '{retry['retry_of']}' is retried already, by '{other}', which is {state}; wait for"
-                " it to end, or cancel it"
+                " it to end, or cancel it",
+                reason=Reason.RETRY_IN_PROGRESS,
+                facts={"execution_id": str(other)},
             )
 
     async def read(self, execution_id: str) -> StoredExecution:
@@ -99,9 +102,13 @@ class Executions:
         async with await self._executions.aggregate(executions.counts_pipeline(uid, since)) as found:
             return {group["_id"]: group["count"] async for group in found}
 
-    async def end_open(self, uid: str, by: str, reason: str, *, running: bool) -> int:
-        """Cancel a deleted job's executions; those that run only if `running`, else they are tried no more."""
-        move = executions.end_open(uid, by, reason, running=running)
+    async def end_open(self, job: StoredJob, by: str, reason: str, *, running: bool) -> int:
+        """Cancel a deleted job's executions; those that run only if `running`, else they are tried no more.
+
+        job: as it is since it was deleted; what runs after it is undeleted is spared.
+        """
+        last = job.epoch + job.waiting_changes - 1
+        move = executions.end_open(job.uid, by, reason, running=running, epoch=last, until=job.deleted_at)
         return (await self._executions.update_many(move.filter, move.update)).modified_count
 
     def dead_letters(self, uid: str | None, after: Position | None, limit: int) -> AsyncIterator[dict[str, Any]]:
@@ -130,8 +137,11 @@ class Executions:
             return found
         if found.state in DECISIONS_NOT_TO_RUN:
             raise FailedPrecondition(
-                f"'{execution_id}' is a decision not to run ({found.state}); it can't be cancelled"
+                f"'{execution_id}' is a decision not to run ({found.state}); it can't be cancelled",
+                reason=Reason.EXECUTION_IS_DECISION,
             )
         raise FailedPrecondition(
-            f"the execution '{execution_id}' has ended: it is {found.state}; it can't be cancelled"
+            f"the execution '{execution_id}' has ended: it is {found.state}; it can't be cancelled",
+            reason=Reason.EXECUTION_ENDED,
+            facts={"state": found.state.value},
         )

@@ -17,6 +17,7 @@ from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.flow_drafts import FLOWS
 from scheduler_service.jobs import read_job
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.runs import Runs, request_token
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
@@ -46,7 +47,6 @@ log = get_logger()
 
 COUNTS_WINDOW: Final = timedelta(days=30)
 NEXT_FIRE_TIMES: Final = 5
-LONGEST_REQUEST_ID: Final = 128
 MOST_STATES: Final = 100
 
 _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
@@ -65,7 +65,13 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.CreateScheduledJobRequest, context: Any
     ) -> pb.CreateScheduledJobResponse:
         """Store a job."""
-        uid = new_uid()
+        # Of a repeated call the first one's, so that a job without an id of its own has the same.
+        uid = token() or new_uid()
+        if is_repeated() and (first := await self._jobs.created_before(request.job_id or f"job-{uid}")) is not None:
+            warnings = self._definitions.warnings(first.definition)
+            return pb.CreateScheduledJobResponse(
+                job_id=first.definition.job_id, job=job_message(first), warnings=warnings
+            )
         found: list[Violation] = []
         # In a thread: millions of values in parameters would hold up all other calls.
         draft = await asyncio.to_thread(
@@ -73,14 +79,15 @@ class SchedulerService(SchedulerServiceServicer):
         )
         now = await self._jobs.now()
         definition = await self._definitions.define(draft, now, found)
-        job = await self._jobs.create(definition, uid, now, current.get().by)
+        by = current.get().by
+        job = await self._jobs.create(definition, uid, now, by, validate_only=request.validate_only)
         return pb.CreateScheduledJobResponse(
             job_id=draft.job_id, job=job_message(job), warnings=self._definitions.warnings(definition)
         )
 
     async def GetScheduledJob(self, request: pb.GetScheduledJobRequest, context: Any) -> pb.GetScheduledJobResponse:
         """Return one job."""
-        found = await self._jobs.read(request.job_id)
+        found = await self._jobs.read(request.job_id, show_deleted=request.show_deleted)
         return pb.GetScheduledJobResponse(job=job_message(found.job))
 
     async def ListScheduledJobs(
@@ -113,7 +120,9 @@ class SchedulerService(SchedulerServiceServicer):
             return await self._definitions.define(draft, now, inside, with_target=with_target)
 
         try:
-            job = await self._jobs.update(request.job_id, request.job.etag, redefine, current.get().by)
+            job = await self._jobs.update(
+                request.job_id, request.job.etag, redefine, current.get().by, validate_only=request.validate_only
+            )
         except InvalidInput as refused:
             raise InvalidInput(_in_job(refused)) from None
         warnings = self._definitions.warnings(job.definition)
@@ -124,7 +133,7 @@ class SchedulerService(SchedulerServiceServicer):
     ) -> pb.PauseScheduledJobResponse:
         """Stop firing a job."""
         _check_reason(request)
-        job = await self._jobs.pause(request.job_id, current.get().by, request.reason)
+        job = await self._jobs.pause(request.job_id, current.get().by, request.reason, **_precautions(request))
         return pb.PauseScheduledJobResponse(job=job_message(job))
 
     async def ResumeScheduledJob(
@@ -132,7 +141,7 @@ class SchedulerService(SchedulerServiceServicer):
     ) -> pb.ResumeScheduledJobResponse:
         """Fire a job again."""
         _check_reason(request)
-        job = await self._jobs.resume(request.job_id, current.get().by, request.reason)
+        job = await self._jobs.resume(request.job_id, current.get().by, request.reason, **_precautions(request))
         return pb.ResumeScheduledJobResponse(job=job_message(job))
 
     async def DeleteScheduledJob(
@@ -141,10 +150,14 @@ class SchedulerService(SchedulerServiceServicer):
         """Delete a job, and cancel its executions that have not started; those that run too, when asked."""
         _check_reason(request)
         by = current.get().by
-        job = await self._jobs.delete(request.job_id, by, request.reason, cancel_running=request.cancel_running)
+        job = await self._jobs.delete(
+            request.job_id, by, request.reason, cancel_running=request.cancel_running, **_precautions(request)
+        )
+        if request.validate_only or job.deleted_at is None:  # undeleted since, when this repeats the deletion
+            return pb.DeleteScheduledJobResponse(job=job_message(job))
         reason = f"the job was deleted{': ' if request.reason else ''}{request.reason}"
         try:
-            await self._executions.end_open(job.uid, by, reason, running=request.cancel_running)
+            await self._executions.end_open(job, by, reason, running=request.cancel_running)
         except PyMongoError as error:
             # The deletion stands; beat does the same when it installs it.
             log.warning(
@@ -154,23 +167,35 @@ class SchedulerService(SchedulerServiceServicer):
             )
         return pb.DeleteScheduledJobResponse(job=job_message(job))
 
+    async def UndeleteScheduledJob(
+        self, request: pb.UndeleteScheduledJobRequest, context: Any
+    ) -> pb.UndeleteScheduledJobResponse:
+        """Take back a deletion."""
+        _check_reason(request)
+        by = current.get().by
+        job = await self._jobs.undelete(request.job_id, by, request.reason, validate_only=request.validate_only)
+        return pb.UndeleteScheduledJobResponse(job=job_message(job))
+
     async def ExecuteJobNow(self, request: pb.ExecuteJobRequest, context: Any) -> pb.ExecuteJobResponse:
         """Run a job once, now."""
         queue = request.queue or MANUAL
-        found = [*self._runs.queue_violations(queue), *_request_id_violations(request.request_id)]
+        found = [*self._runs.queue_violations(queue), *request_id_violations(request.request_id)]
         if not request.job_id:
             found.append(Violation("job_id", "a job_id is required"))
         refuse(found)
         job = await self._jobs.read(request.job_id)
         caller = current.get()
-        token = request_token(request.request_id) if request.request_id else str(ULID())
-        document = rows.manual_document(job.document, token, queue, caller.trace_id, job.now, caller.by)
-        execution = execution_message(rows.to_execution(await self._runs.start(document)))
+        run = request_token(request.request_id) if request.request_id else str(ULID())
+        document = rows.manual_document(job.document, run, queue, caller.trace_id, job.now, caller.by)
+        stored = await self._runs.start(document)
+        if stored["queue"] != queue:
+            raise reused(request.request_id, f"which started '{stored['_id']}' on the queue '{stored['queue']}'")
+        execution = execution_message(rows.to_execution(stored))
         return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
 
     async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
         """Run what has failed, or was cancelled, once more."""
-        found = [*self._runs.queue_violations(request.queue), *_request_id_violations(request.request_id)]
+        found = [*self._runs.queue_violations(request.queue), *request_id_violations(request.request_id)]
         if not request.execution_id:
             found.append(Violation("execution_id", "an execution_id is required"))
         refuse(found)
@@ -224,7 +249,8 @@ class SchedulerService(SchedulerServiceServicer):
         if key and (parent or not request.job_id):
             found.append(Violation("part_key", "needs a job_id, whose items are looked through, and no parent"))
         refuse(found)
-        uid = (await self._jobs.read(request.job_id)).job.uid if request.job_id else None
+        # Also of a deleted job: what it ran stays to be seen.
+        uid = await self._jobs.uid(request.job_id) if request.job_id else None
         if parent:
             # Also says that there is no such execution.
             await self._executions.read(parent)
@@ -240,14 +266,6 @@ class SchedulerService(SchedulerServiceServicer):
             lambda document: (document["nominal_time"], document["_id"]),
         )
         return pb.ListExecutionsResponse(executions=executions, next_page_token=_next_token(listing, last))
-
-
-def _request_id_violations(request_id: str) -> list[Violation]:
-    if len(request_id) > LONGEST_REQUEST_ID:
-        said = f"{len(request_id):,} characters are too many (at most {LONGEST_REQUEST_ID})"
-        return [Violation("request_id", said)]
-    said = unprintable(request_id, lines=True)
-    return [Violation("request_id", said)] if said else []
 
 
 def _next_token(listing: str, last: Position | None) -> str:
@@ -269,8 +287,20 @@ def _states(numbers: Sequence[int], found: list[Violation]) -> frozenset[State]:
     return frozenset(states)
 
 
-def _check_reason(
+def _precautions(
     request: pb.PauseScheduledJobRequest | pb.ResumeScheduledJobRequest | pb.DeleteScheduledJobRequest,
+) -> dict[str, Any]:
+    """Return what keeps an edit from being done, in the words of Jobs."""
+    return {"etag": request.etag, "validate_only": request.validate_only}
+
+
+def _check_reason(
+    request: (
+        pb.PauseScheduledJobRequest
+        | pb.ResumeScheduledJobRequest
+        | pb.DeleteScheduledJobRequest
+        | pb.UndeleteScheduledJobRequest
+    ),
 ) -> None:
     found = []
     if not request.job_id:

@@ -31,7 +31,12 @@ class SchedulerServiceStub:
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
@@ -66,16 +71,19 @@ class SchedulerServiceStub:
     FAILED_PRECONDITION for a job that is completed.
     """
     DeleteScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteScheduledJobRequest, _scheduler_service_pb2.DeleteScheduledJobResponse]
-    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
-    job_id stays taken.
+    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
+    be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
+    taken.
     """
     ExecuteJobNow: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExecuteJobRequest, _scheduler_service_pb2.ExecuteJobResponse]
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
     GetJobStatus: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetJobStatusRequest, _scheduler_service_pb2.GetJobStatusResponse]
     """Returns the job, when it fires next, how it last went, and how often it went how."""
     UndeleteScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.UndeleteScheduledJobRequest, _scheduler_service_pb2.UndeleteScheduledJobResponse]
-    """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
-    would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+    """Takes back a deletion, until the job's purge_time, 30 days after it: the job is in the state that it had, and what it
+    would have run meanwhile is not made up for. One that was parked (ERROR) is ACTIVE, and planned again; one that was
+    COMPLETED has delete_after_done switched off. NOT_FOUND when there is no such job, or no longer; ALREADY_EXISTS when it
+    is not deleted.
     """
     BatchCreateScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchCreateScheduledJobsRequest, _scheduler_service_pb2.BatchCreateScheduledJobsResponse]
     """Stores up to 1,000 jobs; each is accepted or refused by itself, and told in the order of the request."""
@@ -128,7 +136,12 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
@@ -160,16 +173,19 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     FAILED_PRECONDITION for a job that is completed.
     """
     DeleteScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteScheduledJobRequest, _scheduler_service_pb2.DeleteScheduledJobResponse]  # type: ignore[assignment]
-    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
-    job_id stays taken.
+    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
+    be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
+    taken.
     """
     ExecuteJobNow: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExecuteJobRequest, _scheduler_service_pb2.ExecuteJobResponse]  # type: ignore[assignment]
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
     GetJobStatus: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetJobStatusRequest, _scheduler_service_pb2.GetJobStatusResponse]  # type: ignore[assignment]
     """Returns the job, when it fires next, how it last went, and how often it went how."""
     UndeleteScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.UndeleteScheduledJobRequest, _scheduler_service_pb2.UndeleteScheduledJobResponse]  # type: ignore[assignment]
-    """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
-    would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+    """Takes back a deletion, until the job's purge_time, 30 days after it: the job is in the state that it had, and what it
+    would have run meanwhile is not made up for. One that was parked (ERROR) is ACTIVE, and planned again; one that was
+    COMPLETED has delete_after_done switched off. NOT_FOUND when there is no such job, or no longer; ALREADY_EXISTS when it
+    is not deleted.
     """
     BatchCreateScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchCreateScheduledJobsRequest, _scheduler_service_pb2.BatchCreateScheduledJobsResponse]  # type: ignore[assignment]
     """Stores up to 1,000 jobs; each is accepted or refused by itself, and told in the order of the request."""
@@ -221,7 +237,12 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
@@ -293,8 +314,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.DeleteScheduledJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.DeleteScheduledJobResponse, _abc.Awaitable[_scheduler_service_pb2.DeleteScheduledJobResponse]]:
-        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
-        job_id stays taken.
+        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
+        be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
+        taken.
         """
 
     @_abc_1.abstractmethod
@@ -319,8 +341,10 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.UndeleteScheduledJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.UndeleteScheduledJobResponse, _abc.Awaitable[_scheduler_service_pb2.UndeleteScheduledJobResponse]]:
-        """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
-        would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+        """Takes back a deletion, until the job's purge_time, 30 days after it: the job is in the state that it had, and what it
+        would have run meanwhile is not made up for. One that was parked (ERROR) is ACTIVE, and planned again; one that was
+        COMPLETED has delete_after_done switched off. NOT_FOUND when there is no such job, or no longer; ALREADY_EXISTS when it
+        is not deleted.
         """
 
     @_abc_1.abstractmethod

@@ -544,14 +544,25 @@ def cancel_earlier(uid: str, before: datetime, by: str, reason: str) -> Move:
     return stop(chosen, by, reason, calls=True)
 
 
-def end_open(uid: str, by: str, reason: str, *, running: bool = False, epoch: int | None = None) -> Move:
+def end_open(
+    uid: str,
+    by: str,
+    reason: str,
+    *,
+    running: bool = False,
+    epoch: int | None = None,
+    until: datetime | None = None,
+) -> Move:
     """End what a deleted job has in flight: cancel what no worker runs, and let the running attempts be the last.
 
-    running: cancel those too. epoch: the last of the life that ends; a job may have been revived when this is done.
+    running: cancel those too. epoch, until: the last of the life that ends, and when it ended; the job may have been
+    revived when this is done, and what runs then, by its schedule or by hand, is spared.
     """
     chosen: dict[str, Any] = {"open": True, "job_uid": uid}
     if epoch is not None:
         chosen["$nor"] = [{"epoch": {"$gt": epoch}}]
+    if until is not None:
+        chosen["$nor"] = [*chosen.get("$nor", ()), {"epoch": {"$exists": False}, "decided_at": {"$gt": until}}]
     return stop(chosen, by, reason, calls=running)
 
 

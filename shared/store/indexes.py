@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import canvas, executions, jobs, rate_limits
+from shared.store import canvas, executions, jobs, rate_limits, requests
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -118,6 +118,10 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
     ],
     # what was handed out long ago
     rate_limits.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    # request ids: those of more than a day ago
+    requests.COLLECTION: [
+        IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(requests.KEPT.total_seconds())),
+    ],
     canvas.GROUPS: [
         IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(canvas.KEPT.total_seconds())),
     ],

@@ -19,7 +19,7 @@ from google.protobuf import (
 )
 from grpc_reflection.v1alpha import reflection_pb2
 
-from shared.domain.errors import FailedPrecondition, Unavailable
+from shared.domain.errors import FailedPrecondition, Reason, Unavailable
 from shared.log import get_logger
 from shared.targets.contract import Contract
 
@@ -85,7 +85,8 @@ def read_contract(target: Target, deadline: float = DEADLINE) -> Contract:
                 continue
     raise FailedPrecondition(
         f"{target.name} at {target.address} does not offer server reflection; enable it there, or add its proto to"
-        f" protos/ and its services to the registry"
+        f" protos/ and its services to the registry",
+        reason=Reason.TARGET_CONTRACT_UNREADABLE,
     )
 
 
@@ -95,7 +96,8 @@ def _contract(target: Target, talk: _Talk) -> Contract:
     if absent := sorted(set(wanted) - set(offered)):
         raise FailedPrecondition(
             f"{target.name} at {target.address} does not offer {', '.join(absent)}; its reflection lists"
-            f" {', '.join(offered) or 'nothing'}"
+            f" {', '.join(offered) or 'nothing'}",
+            reason=Reason.TARGET_CONTRACT_UNREADABLE,
         )
     files = talk.files_of(wanted)
     pool = descriptor_pool.DescriptorPool()
@@ -115,7 +117,7 @@ def _contract(target: Target, talk: _Talk) -> Contract:
         # One service whose files do not hold together must not hide the others, unless the registry asks for it.
         sentence = f"the reflection of {target.name} at {target.address} is incomplete: {'; '.join(problems)}"
         if target.services or not services:
-            raise FailedPrecondition(sentence)
+            raise FailedPrecondition(sentence, reason=Reason.TARGET_CONTRACT_UNREADABLE)
         log.warning(sentence, action="contract_incomplete", target=target.name)
     contract = Contract(target.name, services, pool)
     log.info(
@@ -197,10 +199,13 @@ class _Talk:
             if code is grpc.StatusCode.UNIMPLEMENTED:
                 raise _Unoffered from None
             if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
-                raise FailedPrecondition(f"{where} refuses server reflection: {code.name}: {details}") from error
+                said = f"{where} refuses server reflection: {code.name}: {details}"
+                raise FailedPrecondition(said, reason=Reason.TARGET_CONTRACT_UNREADABLE) from error
             raise Unavailable(
-                f"the contract of {where} can't be read: {code.name}: {details}; try again later"
+                f"the contract of {where} can't be read: {code.name}: {details}; try again later",
+                reason=Reason.TARGET_UNAVAILABLE,
             ) from error
         if len(answers) != len(questions):
-            raise Unavailable(f"the contract of {where} can't be read: its reflection left questions unanswered")
+            said = f"the contract of {where} can't be read: its reflection left questions unanswered"
+            raise Unavailable(said, reason=Reason.TARGET_UNAVAILABLE)
         return answers

@@ -94,6 +94,16 @@ def test_the_commands_about_fan_outs_and_workflows_run_and_both_succeed(running:
             assert whole["parts"] == {"total": str(parts), "states": {"SUCCEEDED": str(parts)}}
 
 
+@pytest.mark.timeout(BUILDING)
+def test_the_commands_about_requests_run_in_their_order(running: System, grpcurl: Path):
+    page = (ROOT / "docs/requests.md").read_text()
+    for kind, block in re.findall(r"^```(sh|console)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        command, _, expected = block.removeprefix("$ ").partition("\n") if kind == "console" else (block, "", "")
+        answer = run(command, grpcurl, running)
+        assert (answer.returncode == 0) == (kind == "sh"), f"{command}\n{answer.stdout}{answer.stderr}"
+        assert (answer.stdout + answer.stderr).startswith(expected.rstrip())
+
+
 def ended(client: Reflected, job_id: str) -> list[dict[str, Any]]:
     """Return the runs of a job by hand that have ended."""
     found = client.call("scheduler.v1.SchedulerService", "ListExecutions", {"job_id": job_id}).get("executions", [])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
@@ -165,6 +165,8 @@ class Refusal:
     violations: list[tuple[str, str]]
     retry: bool
     resource: tuple[str, str] | None
+    reason: str
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
@@ -178,10 +180,10 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     rich = rpc_status.from_call(cast("grpc.Call", error))
-    bad, retry, resource = BadRequest(), RetryInfo(), ResourceInfo()
+    bad, retry, resource, info = BadRequest(), RetryInfo(), ResourceInfo(), ErrorInfo()
     found: dict[str, bool] = {}
     for detail in rich.details if rich is not None else ():
-        for message in (bad, retry, resource):
+        for message in (bad, retry, resource, info):
             if detail.Unpack(message):
                 found[message.DESCRIPTOR.name] = True
     return Refusal(
@@ -190,6 +192,8 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
         [(violation.field, violation.description) for violation in bad.field_violations],
         "RetryInfo" in found,
         (resource.resource_type, resource.resource_name) if "ResourceInfo" in found else None,
+        info.reason,
+        dict(info.metadata),
     )
 
 
