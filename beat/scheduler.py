@@ -32,13 +32,17 @@ from shared import metrics
 from shared.calendars import load_calendars
 from shared.defaults import job_defaults
 from shared.domain.errors import InvalidInput, Unavailable
+from shared.domain.zones import tzdata_version
+from shared.heartbeat import Heartbeat
 from shared.log import get_logger
 from shared.messaging.dispatcher import Sender
 from shared.messaging.publisher import Publisher
 from shared.messaging.queues import load_queues
+from shared.release import release
 from shared.settings import load_settings, stop
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
+from shared.store.processes import About, Kind
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ResultCopy
 
@@ -108,6 +112,16 @@ class DatabaseScheduler(Scheduler):
                 stop(str(refused))
             self._configured = Configured(self._database, entries, defaults)
         self._partitions = partitions
+        self._heartbeat = Heartbeat(
+            self._database,
+            lambda: About(
+                name=name,
+                kind=Kind.BEAT,
+                version=release(),
+                tzdata_version=tzdata_version(),
+                partitions=len(partitions.held),
+            ),
+        )
         consequences = Consequences(self._database, partitions, name)
         expire = Expire(self._database, partitions, name)
         self._housekeeping = _Housekeeping(partitions, rescue, expire, consequences, settings.partition_lease / 4)
@@ -153,6 +167,7 @@ class DatabaseScheduler(Scheduler):
                 self._partitions.close()
             except PyMongoError as error:
                 log.warning("partitions were left to their leases", action="close_failed", error=str(error))
+            self._heartbeat.stop()
         self._database.client.close()
         log.info("beat stopped", action="beat_stopped")
 
@@ -172,6 +187,7 @@ class DatabaseScheduler(Scheduler):
         self._revising.start()
         self._relay.start()
         self._advancing.start()
+        self._heartbeat.start()
         self._ready = True
         log.info("beat is ready", action="beat_ready")
 

@@ -13,6 +13,7 @@ import uvloop
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.depths import Depths, ask_rabbitmq
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
@@ -29,10 +30,14 @@ from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
 from shared.domain.errors import InvalidInput
+from shared.domain.zones import tzdata_version
+from shared.heartbeat import Heartbeat
 from shared.messaging.dispatcher import Dispatcher, Sender
 from shared.messaging.publisher import Publisher
+from shared.release import release
 from shared.settings import stop
 from shared.store.mongo import connect, connect_async
+from shared.store.processes import About, Kind
 from shared.targets import RegistryError, load_targets
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
@@ -79,7 +84,8 @@ async def serve() -> None:
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    statistics = StatisticsService(database, Depths(database, queues.names, ask_rabbitmq(settings.celery_broker_url)))
+    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), statistics, admin)
     server = Server(servicers, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
@@ -88,11 +94,15 @@ async def serve() -> None:
     except PortTakenError as taken:
         stop(str(taken))
     dispatcher.start()
+    about = About(name=by, kind=Kind.SERVER, version=release(), tzdata_version=tzdata_version())
+    heartbeat = Heartbeat(blocking_database, lambda: about)
+    heartbeat.start()
 
     await told_to_stop.wait()
     log.info("server stops", action="server_stopping", grace_seconds=settings.shutdown_grace)
     await server.stop(settings.shutdown_grace)
     await asyncio.to_thread(dispatcher.stop)
+    await asyncio.to_thread(heartbeat.stop)
     await database.client.close()
     blocking_database.client.close()
     log.info("server has stopped", action="server_stopped")

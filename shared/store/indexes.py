@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import canvas, executions, jobs, rate_limits
+from shared.store import canvas, executions, jobs, processes, rate_limits
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -121,5 +121,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
     canvas.GROUPS: [
         IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(canvas.KEPT.total_seconds())),
     ],
+    # processes that did not say that they end; roles that nobody has had for long
+    processes.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    processes.PRESENCE: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
     jobs.REVISIONS: [IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job")],
 }

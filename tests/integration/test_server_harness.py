@@ -16,6 +16,7 @@ from scheduler_service.__main__ import STORE_PATIENCE
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.depths import Depths, ask_rabbitmq
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
@@ -33,6 +34,7 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceStub
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from shared.proto.statistics_service_pb2_grpc import StatisticsServiceStub
 from shared.settings import Settings
 from shared.store.mongo import connect, connect_async
 from shared.targets import load_targets
@@ -60,6 +62,7 @@ class Running:
     stub: Any
     maintenance: Any
     admin: Any
+    statistics: Any
     channel: grpc.aio.Channel
     server: Server
     database: Any
@@ -84,7 +87,8 @@ async def serving(
 ) -> AsyncIterator[Running]:
     configured = Settings(mongodb_url=database_url, **settings)
     folder = configured.config_dir
-    definitions = Definitions(configured, load_queues(folder), load_targets(configured), load_calendars(folder))
+    queues = load_queues(folder, configured.extra_queues)
+    definitions = Definitions(configured, queues, load_targets(configured), load_calendars(folder))
     database = connect_async(database_url, **STORE_PATIENCE)
     jobs, sent = Jobs(database), Sent()
     maintenance = MaintenanceService(
@@ -97,7 +101,9 @@ async def serving(
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, sent)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
+    statistics = StatisticsService(database, depths)
+    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), statistics, admin)
     server = Server(servicers, database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
@@ -109,6 +115,7 @@ async def serving(
                 SchedulerServiceStub(channel),
                 MaintenanceServiceStub(channel),
                 AdminServiceStub(channel),
+                StatisticsServiceStub(channel),
                 channel,
                 server,
                 database,
