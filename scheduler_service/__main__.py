@@ -25,6 +25,7 @@ from scheduler_service.seed import read_seed
 from scheduler_service.server import PortTakenError, Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
+from scheduler_service.tallies import Tallies
 from scheduler_service.targets import TargetService
 from shared import log as logs
 from shared import metrics
@@ -84,7 +85,8 @@ async def serve() -> None:
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
-    statistics = StatisticsService(database, Depths(database, queues.names, ask_rabbitmq(settings.celery_broker_url)))
+    depths = Depths(database, queues.names, ask_rabbitmq(settings.celery_broker_url))
+    statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
     servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), statistics, admin)
     server = Server(servicers, database)
     told_to_stop = _on_first_signal()

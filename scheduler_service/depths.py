@@ -68,11 +68,12 @@ def ask_rabbitmq(url: str) -> Ask:
     """
 
     def ask(names: Iterable[str]) -> dict[str, Depth]:
-        depths = {}
+        depths: dict[str, Depth] = {}
         options = {"read_timeout": PATIENCE, "write_timeout": PATIENCE}
         with Connection(url, connect_timeout=PATIENCE, transport_options=options) as connection:
             for name in names:
                 try:
+                    channel: Any
                     with connection.channel() as channel:
                         declared = channel.queue_declare(queue=name, passive=True)
                 except NotFound:
@@ -95,7 +96,8 @@ class Depths:
 
     async def read(self) -> tuple[list[Waiting], str]:
         """Return the queues, by name, and why the broker could not be asked, if so. Raises PyMongoError."""
-        running, *known = await asyncio.gather(self._running(), *map(self._queued, self._names))
+        running = await self._running()
+        known = await asyncio.gather(*map(self._queued, self._names))
         try:
             depths: Mapping[str, Depth] = await asyncio.to_thread(self._ask, self._names)
             problem = ""
@@ -117,5 +119,5 @@ class Depths:
     async def _queued(self, name: str) -> Waiting:
         waiting = live.waiting_in(name)
         count = await self._executions.count_documents(waiting, limit=live.MOST_COUNTED)
-        first = await self._executions.find_one(waiting, {"queued_at": 1}, sort=live.WAITING_LONGEST) if count else None
-        return Waiting(name, queued=count, oldest=first and first["queued_at"])
+        first = await self._executions.find_one(waiting, {"queued_at": 1}, sort=live.WAITING_LONGEST)
+        return Waiting(name, queued=count, oldest=first["queued_at"] if first is not None else None)

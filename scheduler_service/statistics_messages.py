@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from scheduler_service.convert import timestamp
+from scheduler_service.convert import duration, timestamp
+from shared.domain.tally import success_rate
 from shared.domain.text import excerpt
 from shared.proto import statistics_service_pb2 as pb
 
 if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+
     from scheduler_service.depths import Waiting
     from scheduler_service.live import Live
+    from scheduler_service.tallies import Statistics
+    from shared.domain.tally import Spans
     from shared.store.live import Attempt
 
 
@@ -42,6 +48,37 @@ def _running_message(attempt: Attempt) -> pb.ListWorkersResponse.Running:
         started_at=timestamp(attempt.started_at),
         attempt=attempt.attempt,
     )
+
+
+def statistics_message(statistics: Statistics, width: timedelta) -> pb.GetStatisticsResponse.Statistics:
+    """Return the numbers of one group in one window, which is so wide."""
+    tally = statistics.tally
+    return pb.GetStatisticsResponse.Statistics(
+        group=statistics.group,
+        time=timestamp(statistics.time),
+        width=duration(width),
+        counts=tally.counts,
+        success_rate=success_rate(tally.counts),
+        lateness=_percentiles(tally.lateness),
+        duration=_percentiles(tally.duration),
+        retries=tally.retries,
+    )
+
+
+def _percentiles(spans: Spans) -> pb.GetStatisticsResponse.Percentiles | None:
+    if not spans.count:
+        return None
+    return pb.GetStatisticsResponse.Percentiles(
+        p50=_milliseconds(spans.percentile(0.5)),
+        p95=_milliseconds(spans.percentile(0.95)),
+        p99=_milliseconds(spans.percentile(0.99)),
+        max=_milliseconds(spans.longest),
+        mean=_milliseconds(spans.mean),
+    )
+
+
+def _milliseconds(span: float) -> Duration:
+    return duration(timedelta(milliseconds=span))
 
 
 def queue_message(queue: Waiting) -> pb.ListQueuesResponse.Queue:

@@ -27,6 +27,7 @@ from scheduler_service.runs import Runs
 from scheduler_service.server import Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
+from scheduler_service.tallies import Tallies
 from scheduler_service.targets import TargetService
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
@@ -102,7 +103,7 @@ async def serving(
     scheduler = SchedulerService(jobs, executions, definitions, sent)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
     depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
-    statistics = StatisticsService(database, depths)
+    statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
     servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), statistics, admin)
     server = Server(servicers, database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
