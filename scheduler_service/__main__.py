@@ -15,6 +15,7 @@ from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.depths import Depths, ask_rabbitmq
 from scheduler_service.executions import Executions
+from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.planning import PlanningService
@@ -80,14 +81,15 @@ async def serve() -> None:
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     executions = Executions(database)
-    scheduler = SchedulerService(jobs, executions, definitions, dispatcher)
+    forecast = Forecast(in_process(settings.mongodb_url), settings.peak_fires_per_minute)
+    scheduler = SchedulerService(jobs, executions, definitions, dispatcher, forecast)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, dispatcher))
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
     depths = Depths(database, queues.names, ask_rabbitmq(settings.celery_broker_url))
     statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), statistics, admin)
+    servicers = Servicers(scheduler, maintenance, PlanningService(jobs, forecast), TargetService(), statistics, admin)
     server = Server(servicers, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
@@ -96,6 +98,7 @@ async def serve() -> None:
     except PortTakenError as taken:
         stop(str(taken))
     dispatcher.start()
+    forecast.start()
     about = About(name=by, kind=Kind.SERVER, version=release(), tzdata_version=tzdata_version())
     heartbeat = Heartbeat(blocking_database, lambda: about)
     heartbeat.start()
@@ -103,6 +106,7 @@ async def serve() -> None:
     await told_to_stop.wait()
     log.info("server stops", action="server_stopping", grace_seconds=settings.shutdown_grace)
     await server.stop(settings.shutdown_grace)
+    await forecast.stop()
     await asyncio.to_thread(dispatcher.stop)
     await asyncio.to_thread(heartbeat.stop)
     await database.client.close()
