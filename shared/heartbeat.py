@@ -37,6 +37,7 @@ class Heartbeat(Thread):
         self._processes = database[processes.COLLECTION]
         self._presence = database[processes.PRESENCE]
         self._about = about
+        self._name = about().name
         self._run = uuid4().hex
         self.failing = False
         """Whether the store did not take the last heartbeat."""
@@ -74,6 +75,6 @@ class Heartbeat(Thread):
             self.join(PATIENCE)
         try:
             with pymongo.timeout(FAREWELL):
-                self._processes.delete_one(processes.ended_filter(self._about().name, self._run))
+                self._processes.delete_one(processes.ended_filter(self._name, self._run))
         except PyMongoError as error:
             log.info("the entry of this process is left to expire", action="farewell_failed", error=str(error))

@@ -205,12 +205,20 @@ def _say_alive(sender: Any, **_: object) -> None:
             tzdata_version=tzdata_version(),
             queues=tuple(sorted(sender.app.amqp.queues.consume_from)),
             pool=_pool_name(sender.pool),
-            concurrency=sender.pool.num_processes,
+            concurrency=_size(sender.pool),
         )
 
     heartbeat = Heartbeat(connect(settings.mongodb_url), about)
     heartbeat.start()
     signals.worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
+
+
+def _size(pool: Any) -> int:
+    """Return how many executions a pool runs at a time."""
+    try:
+        return int(pool.num_processes)
+    except AttributeError:
+        return 0  # a prefork pool that has been taken down: the worker ends
 
 
 def _pool_name(pool: Any) -> str:
