@@ -17,7 +17,7 @@ from beat.rollup import Rollup
 from scheduler_service.tallies import GroupBy, Question, Tallies
 from shared.domain.rollup import DAY, GRACE, HOUR, KEPT, MINUTE, Level, floor
 from shared.domain.tally import ACCURACY
-from shared.store import executions, rollups
+from shared.store import executions, live, rollups
 from tests.builders import fired, job_document
 
 if TYPE_CHECKING:
@@ -274,3 +274,37 @@ def test_of_what_is_made_again_only_what_has_changed_is_written(database: Db) ->
     database[rollups.PROGRESS].update_one({}, {"$set": begins})
     roll_up(database)
     assert turns == {document["_id"]: document["turn"] for document in database[rollups.COLLECTION].find()}
+
+
+def stages(plan: Any) -> set[str]:
+    """Return the names of the stages of a plan, and of its indexes."""
+    if isinstance(plan, dict):
+        own = {str(plan[name]) for name in ("stage", "indexName") if name in plan}
+        return own.union(*map(stages, plan.values()))
+    return set().union(*map(stages, plan)) if isinstance(plan, list) else set()
+
+
+@pytest.mark.parametrize(
+    ("collection", "chosen", "index"),
+    [
+        (executions.COLLECTION, rollups.ended_between(now() - MINUTE, now()), "finished"),
+        (executions.COLLECTION, live.RUNNING, "lease"),
+        (executions.COLLECTION, live.waiting_in("scraping"), "waiting"),
+        (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now(), rollups.By.ALL), "level"),
+        (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now()), "level"),
+        (rollups.COLLECTION, rollups.before(Level.MINUTE, now()), "level"),
+        (
+            rollups.COLLECTION,
+            {"job": "job-1", "$or": [rollups.between(Level.HOUR, now() - DAY, now(), rollups.By.JOB)]},
+            "job",
+        ),
+    ],
+)
+def test_what_is_read_for_statistics_is_read_by_an_index(
+    database: Db, collection: str, chosen: dict[str, Any], index: str
+) -> None:
+    database[executions.COLLECTION].insert_many([ended(n, now() - n * MINUTE, job_id=f"job-{n}") for n in range(60)])
+    roll_up(database)
+    found = stages(database[collection].find(chosen).explain()["queryPlanner"]["winningPlan"])
+    assert index in found
+    assert "COLLSCAN" not in found
