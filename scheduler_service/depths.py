@@ -93,14 +93,14 @@ class Depths:
         self._executions = database[executions.COLLECTION]
         self._names = sorted({*names, DEAD_LETTER})
         self._ask = ask
+        self._asking: asyncio.Future[Mapping[str, Depth]] | None = None
 
     async def read(self) -> tuple[list[Waiting], str]:
         """Return the queues, by name, and why the broker could not be asked, if so. Raises PyMongoError."""
         running = await self._running()
         known = await asyncio.gather(*map(self._queued, self._names))
         try:
-            depths: Mapping[str, Depth] = await asyncio.to_thread(self._ask, self._names)
-            problem = ""
+            depths, problem = await self._depths(), ""
         except Exception as error:  # noqa: BLE001 - kombu raises anything when the broker is away
             # Without the address, which has the password.
             depths, problem = {}, f"RabbitMQ could not be asked: {type(error).__name__}"
@@ -111,6 +111,12 @@ class Depths:
             else queue
             for queue in found
         ], problem
+
+    async def _depths(self) -> Mapping[str, Depth]:
+        """Ask the broker, or wait for the answer that another call waits for: while it is away each takes a thread."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(asyncio.to_thread(self._ask, self._names))
+        return await asyncio.shield(self._asking)
 
     async def _running(self) -> Counter[str]:
         rows = self._executions.find(live.RUNNING, {"queue": 1, "_id": 0}, limit=live.MOST_READ)

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.load import MINUTES, from_json
 from shared.domain.errors import Unavailable
@@ -17,7 +17,7 @@ from shared.domain.load import MINUTE, fires_by_minute
 from shared.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import datetime
 
     from scheduler_service.load import Load
@@ -35,7 +35,7 @@ LONGEST: Final = 900.0
 """Seconds that a computation may take."""
 _LAST_WORDS: Final = 500
 
-Compute: TypeAlias = "Callable[[], Awaitable[Load]]"
+Compute: TypeAlias = "Callable[[], Coroutine[Any, Any, Load]]"
 
 
 def in_process(mongodb_url: str) -> Compute:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.convert import timestamp
 from scheduler_service.live import live_processes
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from scheduler_service.tallies import Tallies
 
 
+MOST_ADDING_UP: Final = 2
+"""Questions that are worked on at a time: the threads of the process are there for the others too."""
+
+
 class StatisticsService(StatisticsServiceServicer):
     """Refusals are raised as they are; the interceptor makes statuses of them."""
 
@@ -29,13 +33,15 @@ class StatisticsService(StatisticsServiceServicer):
         self._jobs = jobs
         self._tallies = tallies
         self._depths = depths
+        self._adding_up = asyncio.Semaphore(MOST_ADDING_UP)
 
     async def GetStatistics(self, request: pb.GetStatisticsRequest, context: Any) -> pb.GetStatisticsResponse:
         """Return counts and percentiles, from roll-ups."""
         asked = question(request, await self._jobs.now())
         if asked.job:
             await self._jobs.uid(asked.job)  # says so when there never was such a job
-        found, through = await asyncio.to_thread(self._tallies.read, asked)
+        async with self._adding_up:
+            found, through = await asyncio.to_thread(self._tallies.read, asked)
         return pb.GetStatisticsResponse(
             statistics=[statistics_message(each, asked.width) for each in found], complete_through=timestamp(through)
         )

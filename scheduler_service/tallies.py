@@ -15,7 +15,7 @@ from shared.store import rollups
 from shared.store.rollups import By
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import datetime, timedelta
 
     from pymongo.database import Database
@@ -106,13 +106,13 @@ class Tallies:
         try:
             if question.group_by is GroupBy.JOB and not question.job:
                 found["job"] = {"$in": self._largest(found, question.most)}
-            documents = list(self._rollups.find(found, max_time_ms=int(PATIENCE * 1000)))
+            with self._rollups.find(found, max_time_ms=int(PATIENCE * 1000)) as documents:
+                return _add_up(question, documents), progress.minutes
         except ExecutionTimeout:
             raise ResourceExhausted(
                 f"more has ended in this span than can be looked through in {PATIENCE:g} s; ask for a shorter one, or"
                 " for one job, queue or target"
             ) from None
-        return _add_up(question, documents), progress.minutes
 
     def _largest(self, found: Mapping[str, Any], most: int) -> list[str]:
         """Return the jobs of which the most has ended."""
@@ -143,7 +143,7 @@ def _pieces(question: Question, progress: Progress) -> list[dict[str, Any]]:
     return pieces or [rollups.between(question.level, question.start, question.start, question.by)]
 
 
-def _add_up(question: Question, documents: Sequence[Mapping[str, Any]]) -> list[Statistics]:
+def _add_up(question: Question, documents: Iterable[Mapping[str, Any]]) -> list[Statistics]:
     windows: dict[str, dict[datetime, Tally]] = {}
     for document in documents:
         group = question.group(document)
