@@ -14,7 +14,9 @@ import uvloop
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.depths import Depths, ask_rabbitmq
 from scheduler_service.executions import Executions
+from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.planning import PlanningService
@@ -25,15 +27,20 @@ from scheduler_service.seed import read_seed
 from scheduler_service.server import PortTakenError, Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
+from scheduler_service.tallies import Tallies
 from scheduler_service.targets import TargetService
 from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
 from shared.domain.errors import InvalidInput
+from shared.domain.zones import tzdata_version
+from shared.heartbeat import Heartbeat
 from shared.messaging.dispatcher import Dispatcher, Sender
 from shared.messaging.publisher import Publisher
+from shared.release import release
 from shared.settings import stop
 from shared.store.mongo import connect, connect_async
+from shared.store.processes import About, Kind
 from shared.targets import RegistryError, load_targets
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
@@ -75,12 +82,15 @@ async def serve() -> None:
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     executions = Executions(database)
-    scheduler = SchedulerService(jobs, executions, definitions, dispatcher)
+    forecast = Forecast(in_process(settings.mongodb_url), settings.peak_fires_per_minute)
+    scheduler = SchedulerService(jobs, executions, definitions, dispatcher, forecast)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, dispatcher))
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    depths = Depths(database, queues.names, ask_rabbitmq(settings.celery_broker_url))
+    statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
+    servicers = Servicers(scheduler, maintenance, PlanningService(jobs, forecast), TargetService(), statistics, admin)
     server = Server(servicers, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
@@ -89,11 +99,17 @@ async def serve() -> None:
     except PortTakenError as taken:
         stop(str(taken))
     dispatcher.start()
+    forecast.start()
+    about = About(name=by, kind=Kind.SERVER, version=release(), tzdata_version=tzdata_version())
+    heartbeat = Heartbeat(blocking_database, lambda: about)
+    heartbeat.start()
 
     await told_to_stop.wait()
     log.info("server stops", action="server_stopping", grace_seconds=settings.shutdown_grace)
     await server.stop(settings.shutdown_grace)
+    await forecast.stop()
     await asyncio.to_thread(dispatcher.stop)
+    await asyncio.to_thread(heartbeat.stop)
     await database.client.close()
     blocking_database.client.close()
     log.info("server has stopped", action="server_stopped")

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 
     from scheduler_service.definitions import Definitions
     from scheduler_service.executions import Executions
+    from scheduler_service.forecast import Forecast
     from scheduler_service.jobs import Jobs
     from scheduler_service.pages import Position
     from scheduler_service.runs import Dispatch
     from shared.domain.job import JobDefinition
+    from shared.domain.schedule import Schedule
     from shared.store.jobs import StoredJob
 
 log = get_logger()
@@ -55,7 +57,10 @@ _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_
 class SchedulerService(SchedulerServiceServicer):
     """Refusals are raised as they are; the interceptor makes statuses of them."""
 
-    def __init__(self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch) -> None:
+    def __init__(
+        self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch, forecast: Forecast
+    ) -> None:
+        self._forecast = forecast
         self._jobs = jobs
         self._executions = executions
         self._definitions = definitions
@@ -81,9 +86,8 @@ class SchedulerService(SchedulerServiceServicer):
         definition = await self._definitions.define(draft, now, found)
         by = current.get().by
         job = await self._jobs.create(definition, uid, now, by, validate_only=request.validate_only)
-        return pb.CreateScheduledJobResponse(
-            job_id=draft.job_id, job=job_message(job), warnings=self._definitions.warnings(definition)
-        )
+        warnings = self._definitions.warnings(definition) + await self._forecast.warnings(definition.schedule, uid)
+        return pb.CreateScheduledJobResponse(job_id=draft.job_id, job=job_message(job), warnings=warnings)
 
     async def GetScheduledJob(self, request: pb.GetScheduledJobRequest, context: Any) -> pb.GetScheduledJobResponse:
         """Return one job."""
@@ -113,7 +117,11 @@ class SchedulerService(SchedulerServiceServicer):
         paths = changed_paths(request, found)
         with_target = bool(paths & {"target_service", "target_method", "parameters", *FLOWS})
 
+        before: Schedule | None = None
+
         async def redefine(job: StoredJob, now: datetime) -> JobDefinition:
+            nonlocal before
+            before = job.definition.schedule
             inside = list(found)
             defaults = self._definitions.defaults
             draft = await asyncio.to_thread(changed_draft, job.definition, request.job, paths, defaults, now, inside)
@@ -126,6 +134,8 @@ class SchedulerService(SchedulerServiceServicer):
         except InvalidInput as refused:
             raise InvalidInput(_in_job(refused)) from None
         warnings = self._definitions.warnings(job.definition)
+        if job.state is JobState.ACTIVE:
+            warnings += await self._forecast.warnings(job.definition.schedule, job.uid, before)
         return pb.UpdateScheduledJobResponse(job=job_message(job), warnings=warnings)
 
     async def PauseScheduledJob(

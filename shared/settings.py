@@ -154,6 +154,10 @@ class Settings(BaseSettings):
     consumer_timeout: Seconds = Field(
         43200, description="RabbitMQ's consumer_timeout in seconds; a job whose timeout is longer is warned about."
     )
+    peak_fires_per_minute: int = Field(
+        0, ge=0, le=10_000_000, description="Fires in one minute beyond which a job that adds to them is warned about, "
+        "and the forecast calls it a peak; 0 means never."
+    )  # fmt: skip
     worker_concurrency: int = Field(8, ge=1, description="Executions that one worker runs at a time.")
     worker_pool: Literal["threads", "prefork", "solo"] = Field("threads", description="Celery's pool in the worker.")
     worker_max_tasks_per_child: int = Field(

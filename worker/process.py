@@ -23,10 +23,14 @@ from celery.worker import state as worker_state
 from shared import log as logs
 from shared import metrics
 from shared.domain.execution import State
+from shared.domain.zones import tzdata_version
+from shared.heartbeat import Heartbeat
 from shared.log import get_logger
 from shared.messaging.app import RUN_EXECUTION
+from shared.release import release
 from shared.settings import stop
 from shared.store.mongo import connect
+from shared.store.processes import About, Kind
 from shared.targets import RegistryError, load_targets
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
@@ -187,6 +191,39 @@ def _build_early(sender: Any, **_: object) -> None:
     """Be complete before the first message; and serve metrics also while there is none."""
     if not isinstance(sender.pool, PreforkPool):
         runner(sender.hostname)
+
+
+@signals.worker_ready.connect
+def _say_alive(sender: Any, **_: object) -> None:
+    """Begin to tell people that this worker lives: one heartbeat a worker, also where its pool has processes."""
+
+    def about() -> About:
+        return About(
+            name=sender.hostname,
+            kind=Kind.WORKER,
+            version=release(),
+            tzdata_version=tzdata_version(),
+            queues=tuple(sorted(sender.app.amqp.queues.consume_from)),
+            pool=_pool_name(sender.pool),
+            concurrency=_size(sender.pool),
+        )
+
+    heartbeat = Heartbeat(connect(settings.mongodb_url), about)
+    heartbeat.start()
+    signals.worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
+
+
+def _size(pool: Any) -> int:
+    """Return how many executions a pool runs at a time."""
+    try:
+        return int(pool.num_processes)
+    except AttributeError:
+        return 0  # a prefork pool that has been taken down: the worker ends
+
+
+def _pool_name(pool: Any) -> str:
+    """Return the name that `--pool` has for a pool."""
+    return str(type(pool).__module__.rpartition(".")[2].replace("thread", "threads"))
 
 
 @signals.worker_process_init.connect

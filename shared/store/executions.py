@@ -335,6 +335,9 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int
                     "sent": 0,
                     "worker": literal(worker),
                     "started_at": NOW,
+                    # A retry is due, and starts, at times of its own.
+                    "first_started_at": {"$ifNull": ["$first_started_at", NOW]},
+                    "late_by": {"$ifNull": ["$late_by", {"$subtract": [NOW, "$due_at"]}]},
                     "lease": {
                         "holder": literal(worker),
                         "pid": literal(pid),

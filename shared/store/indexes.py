@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import canvas, executions, jobs, rate_limits, requests
+from shared.store import canvas, executions, jobs, processes, rate_limits, requests, rollups
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -124,6 +124,17 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
     ],
     canvas.GROUPS: [
         IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(canvas.KEPT.total_seconds())),
+    ],
+    # processes that did not say that they end; roles that nobody has had for long
+    processes.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    processes.PRESENCE: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    rollups.COLLECTION: [
+        # statistics of all jobs together; rollup: an hour's minutes, a day's hours
+        IndexModel([("level", ASCENDING), ("by", ASCENDING), ("at", ASCENDING)], name="level"),
+        # statistics of one job
+        IndexModel(
+            [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)], name="job", **_where(by=rollups.By.JOB.value)
+        ),
     ],
     jobs.REVISIONS: [IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job")],
 }

@@ -16,7 +16,9 @@ from scheduler_service.__main__ import STORE_PATIENCE
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.depths import Depths, ask_rabbitmq
 from scheduler_service.executions import Executions
+from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.planning import PlanningService
@@ -26,13 +28,16 @@ from scheduler_service.runs import Runs
 from scheduler_service.server import Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
+from scheduler_service.tallies import Tallies
 from scheduler_service.targets import TargetService
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceStub
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
+from shared.proto.planning_service_pb2_grpc import PlanningServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from shared.proto.statistics_service_pb2_grpc import StatisticsServiceStub
 from shared.settings import Settings
 from shared.store.mongo import connect, connect_async
 from shared.targets import load_targets
@@ -60,12 +65,15 @@ class Running:
     stub: Any
     maintenance: Any
     admin: Any
+    statistics: Any
+    planning: Any
     channel: grpc.aio.Channel
     server: Server
     database: Any
     jobs: Jobs
     definitions: Definitions
     sent: Sent
+    forecast: Forecast
 
     async def create(self, **fields: Any) -> pb.ScheduledJob:
         job: pb.ScheduledJob = (await self.stub.CreateScheduledJob(a_request(**fields))).job
@@ -84,7 +92,8 @@ async def serving(
 ) -> AsyncIterator[Running]:
     configured = Settings(mongodb_url=database_url, **settings)
     folder = configured.config_dir
-    definitions = Definitions(configured, load_queues(folder), load_targets(configured), load_calendars(folder))
+    queues = load_queues(folder, configured.extra_queues)
+    definitions = Definitions(configured, queues, load_targets(configured), load_calendars(folder))
     database = connect_async(database_url, **STORE_PATIENCE)
     jobs, sent = Jobs(database), Sent()
     maintenance = MaintenanceService(
@@ -95,9 +104,12 @@ async def serving(
     )
     blocking_database = connect(database_url)
     executions = Executions(database)
-    scheduler = SchedulerService(jobs, executions, definitions, sent)
+    forecast = Forecast(in_process(database_url), configured.peak_fires_per_minute)
+    scheduler = SchedulerService(jobs, executions, definitions, sent, forecast)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
+    statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
+    servicers = Servicers(scheduler, maintenance, PlanningService(jobs, forecast), TargetService(), statistics, admin)
     server = Server(servicers, database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
@@ -109,15 +121,19 @@ async def serving(
                 SchedulerServiceStub(channel),
                 MaintenanceServiceStub(channel),
                 AdminServiceStub(channel),
+                StatisticsServiceStub(channel),
+                PlanningServiceStub(channel),
                 channel,
                 server,
                 database,
                 jobs,
                 definitions,
                 sent,
+                forecast,
             )
     finally:
         await server.stop(0)
+        await forecast.stop()
         await database.client.close()
         blocking_database.client.close()
 
