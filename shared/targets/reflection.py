@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from shared.domain.errors import FailedPrecondition, Unavailable
 from shared.log import get_logger
+from shared.targets.comments import comments
 from shared.targets.contract import Contract
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _contract(target: Target, talk: _Talk) -> Contract:
         if target.services or not services:
             raise FailedPrecondition(sentence)
         log.warning(sentence, action="contract_incomplete", target=target.name)
-    contract = Contract(target.name, services, pool)
+    contract = Contract(target.name, services, pool, comments(files[name] for name in seen))
     log.info(
         "Read the contract of a target",
         action="contract_read",
