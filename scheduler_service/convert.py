@@ -205,6 +205,7 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         status_message=job.status_message,
         expires=None if definition.expires is None else duration(definition.expires),
         managed_by=job.managed_by,
+        drift=job.drift,
     )
 
 

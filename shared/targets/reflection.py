@@ -68,6 +68,10 @@ class _Unoffered(Exception):  # noqa: N818 - a turn of the talk, caught below
     """The target does not know this version of the reflection service."""
 
 
+class NotOffered(FailedPrecondition):
+    """The target answers, and does not have a service that the registry names."""
+
+
 def read_contract(target: Target, deadline: float = DEADLINE) -> Contract:
     """Read a target's contract into a descriptor pool of its own, in at most `deadline` seconds.
 
@@ -94,7 +98,7 @@ def _contract(target: Target, talk: _Talk) -> Contract:
     offered = talk.services()
     wanted = target.services or tuple(name for name in offered if not name.startswith(_INFRASTRUCTURE))
     if absent := sorted(set(wanted) - set(offered)):
-        raise FailedPrecondition(
+        raise NotOffered(
             f"{target.name} at {target.address} does not offer {', '.join(absent)}; its reflection lists"
             f" {', '.join(offered) or 'nothing'}"
         )

@@ -8,13 +8,10 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from google.protobuf import descriptor_pool
-
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import TASK
 from shared.domain.text import closest, excerpt
-from shared.targets.compiled import compiled_services
-from shared.targets.contract import Contract, Method
+from shared.targets.compiled import compiled_contract
 from shared.targets.reflection import read_contract
 from shared.targets.registry import Target, read_registry
 
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from shared.settings import Settings
+    from shared.targets.contract import Contract, Method
 
 _FRESH: Final = 2.0
 """Seconds for which a contract that was just read is not read again, so that a client repeating a wrong name does not
@@ -204,22 +202,14 @@ class _Source:
         """Return the contract as it is known; read it when it is not."""
         with self._lock:
             contract = self._contract
-        return contract or self._compiled() or self._read_once()
+        return contract or compiled_contract(self.target) or self._read_once()
 
     def _newer_than(self, contract: Contract) -> Contract:
         with self._lock:
             if self._contract is not None and self._contract is not contract:
                 return self._contract
             fresh = self._clock() - self._read_at < _FRESH
-        return contract if fresh or self._compiled() else self._read_once()
-
-    def _compiled(self) -> Contract | None:
-        """Return the contract that is compiled in; None unless that has all services which the registry names."""
-        compiled = compiled_services()
-        if not self.target.services or not compiled.keys() >= set(self.target.services):
-            return None
-        services = [compiled[name] for name in self.target.services]
-        return Contract(self.target.name, services, descriptor_pool.Default())
+        return contract if fresh or compiled_contract(self.target) else self._read_once()
 
     def _read_once(self) -> Contract:
         """Read the contract; of threads that want it at the same time, one reads, and all get what it got."""
