@@ -13,6 +13,7 @@ import uvloop
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
@@ -24,6 +25,8 @@ from scheduler_service.seed import read_seed
 from scheduler_service.server import PortTakenError, Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
+from scheduler_service.target_registry import TargetRegistry
+from scheduler_service.target_tests import TargetTests
 from scheduler_service.targets import TargetService
 from shared import log as logs
 from shared import metrics
@@ -34,6 +37,7 @@ from shared.messaging.publisher import Publisher
 from shared.settings import stop
 from shared.store.mongo import connect, connect_async
 from shared.targets import RegistryError, load_targets
+from shared.targets.registrations import Registrations
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 
@@ -76,10 +80,18 @@ async def serve() -> None:
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, dispatcher)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, dispatcher))
+    registrations = Registrations(blocking_database, targets)
+    drift = Drift(database, targets, tasks)
+    registry = TargetRegistry(database, targets, registrations, drift, settings.target_hosts)
+    target_service = TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks)
     maintenance = MaintenanceService(
-        jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
+        jobs,
+        Cleanup(database),
+        lambda: _probes(settings, targets, database),
+        drift,
+        settings.retention_days,
     )
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    servicers = Servicers(scheduler, maintenance, PlanningService(), target_service, StatisticsService(), admin)
     server = Server(servicers, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
@@ -88,11 +100,13 @@ async def serve() -> None:
     except PortTakenError as taken:
         stop(str(taken))
     dispatcher.start()
+    registrations.start()
 
     await told_to_stop.wait()
     log.info("server stops", action="server_stopping", grace_seconds=settings.shutdown_grace)
     await server.stop(settings.shutdown_grace)
     await asyncio.to_thread(dispatcher.stop)
+    await asyncio.to_thread(registrations.stop)
     await database.client.close()
     blocking_database.client.close()
     log.info("server has stopped", action="server_stopped")

@@ -77,8 +77,12 @@ class Checked:
     drifted_total: int = 0
 
 
-def problems(job: Mapping[str, Any], checks: TargetChecks) -> list[str] | None:
-    """Return what of a job's calls does not fit, as sentences; None when that can't be told now. Blocks."""
+def problems_of(batch: Iterable[Mapping[str, Any]], checks: TargetChecks) -> list[list[str] | None]:
+    """Return what of each job's calls does not fit, as sentences; None where that can't be told now. Blocks."""
+    return [_problems(job, checks) for job in batch]
+
+
+def _problems(job: Mapping[str, Any], checks: TargetChecks) -> list[str] | None:
     try:
         checks.check(JobCall.of(job))
     except InvalidInput as refused:
@@ -143,6 +147,8 @@ class Drift:
         before = {each["_id"]: each["fingerprint"] async for each in self._contracts.find({"_id": {"$in": [*known]}})}
         for name, fingerprint in known.items():
             if before.get(name) != fingerprint:
+                if name in self._targets.names:
+                    self._targets.forget(name)
                 # A million jobs take longer than other writes may.
                 with pymongo.timeout(LONGEST):
                     marked = await self._jobs.update_many(jobs.checked_filter(name), jobs.mark_unchecked())
@@ -175,7 +181,7 @@ class Drift:
                     after = batch[-1]["_id"]
 
     async def _judge(self, batch: list[dict[str, Any]], checks: TargetChecks, found: Checked) -> None:
-        judged = await asyncio.to_thread(lambda: [problems(job, checks) for job in batch])
+        judged = await asyncio.to_thread(problems_of, batch, checks)
         updates = []
         for job, said in zip(batch, judged, strict=True):
             if said is None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from scheduler_service.convert import struct
+from scheduler_service.pages import MOST_BYTES
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import excerpt
 from shared.proto import target_service_pb2 as pb
@@ -13,18 +14,19 @@ from shared.targets.shape import example, request_fields
 from shared.tasks import shape as task_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from google.protobuf.message import Message
 
     from shared.targets import Contract, Method
     from shared.targets.shape import Field
     from shared.tasks.registry import Tasks
     from shared.tasks.task import LedgeredTask
 
-MOST_BYTES: Final = 3 * 1024 * 1024
-"""Of one answer; clients refuse more than 4 MiB."""
 _LONGEST_COMMENT: Final = 1_000
 
 Shape = pb.DescribeTargetResponse.Method
+M = TypeVar("M", bound="Message")
 
 
 def shapes_of_contract(contract: Contract, name: str) -> Iterator[Shape]:
@@ -43,15 +45,15 @@ def shapes_of_tasks(tasks: Tasks, name: str) -> Iterator[Shape]:
     return (_of_task(each, tasks.get(each)) for each in ([name] if name else tasks.names))
 
 
-def fitting(shapes: Iterator[Shape]) -> tuple[list[Shape], bool]:
-    """Return as many of them as one answer has room for, and whether that are all; at least one."""
-    found: list[Shape] = []
+def fitting(messages: Iterable[M]) -> tuple[list[M], bool]:
+    """Return as many messages as one answer has room for, and whether that are all; at least one."""
+    found: list[M] = []
     room = MOST_BYTES
-    for shape in shapes:
-        room -= shape.ByteSize() + 8
+    for message in messages:
+        room -= message.ByteSize() + 8
         if found and room < 0:
             return found, False
-        found.append(shape)
+        found.append(message)
     return found, True
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.contracts import checks_against, observe
-from scheduler_service.drift import problems
+from scheduler_service.drift import problems_of
 from scheduler_service.probes import Health, Status, look, target_probe
 from scheduler_service.target_use import TargetUse
 from shared.domain.errors import InvalidInput, SchedulerError
@@ -63,7 +63,7 @@ class TargetTests:
                 await self._drift.read_now(target.name, observed[target.name])
         checks = checks_against(observed, self._targets, self._tasks)
         async for batch in self._use.batches(target.name):
-            judged = await asyncio.to_thread(lambda batch=batch: [problems(job, checks) for job in batch])
+            judged = await asyncio.to_thread(problems_of, batch, checks)
             for job, said in zip(batch, judged, strict=True):
                 if said is None:
                     continue

@@ -66,8 +66,8 @@ class TargetService(TargetServiceServicer):
         refuse(found)
         read_at = await self._registry.contracts_read_at()
         listed = [each for each in await self._registry.all() if after is None or each.target.name > after[1]]
-        targets = [target_message(each, read_at.get(each.target.name)) for each in listed[:size]]
-        more = len(listed) > size
+        targets, all_of_them = fitting(target_message(each, read_at.get(each.target.name)) for each in listed[:size])
+        more = len(listed) > size or not all_of_them
         token = write_token(_LISTING, (_ANY_TIME, targets[-1].name)) if more else ""
         return pb.ListTargetsResponse(targets=targets, next_page_token=token)
 

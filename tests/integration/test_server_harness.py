@@ -16,6 +16,7 @@ from scheduler_service.__main__ import STORE_PATIENCE
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
@@ -26,6 +27,8 @@ from scheduler_service.runs import Runs
 from scheduler_service.server import Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
+from scheduler_service.target_registry import TargetRegistry
+from scheduler_service.target_tests import TargetTests
 from scheduler_service.targets import TargetService
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
@@ -33,9 +36,12 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceStub
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from shared.proto.target_service_pb2_grpc import TargetServiceStub
 from shared.settings import Settings
 from shared.store.mongo import connect, connect_async
 from shared.targets import load_targets
+from shared.targets.registrations import Registrations
+from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -60,6 +66,7 @@ class Running:
     stub: Any
     maintenance: Any
     admin: Any
+    targets: Any
     channel: grpc.aio.Channel
     server: Server
     database: Any
@@ -84,21 +91,28 @@ async def serving(
 ) -> AsyncIterator[Running]:
     configured = Settings(mongodb_url=database_url, **settings)
     folder = configured.config_dir
-    definitions = Definitions(configured, load_queues(folder), load_targets(configured), load_calendars(folder))
+    targets, tasks = load_targets(configured), Tasks({})
+    definitions = Definitions(configured, load_queues(folder), targets, load_calendars(folder), tasks)
     database = connect_async(database_url, **STORE_PATIENCE)
     jobs, sent = Jobs(database), Sent()
+    blocking_database = connect(database_url)
+    drift = Drift(database, targets, tasks)
+    registrations = Registrations(blocking_database, targets)
+    registry = TargetRegistry(database, targets, registrations, drift, configured.target_hosts)
+    target_service = TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks)
     maintenance = MaintenanceService(
         jobs,
         Cleanup(database, batch),
-        {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        lambda: {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        drift,
         configured.retention_days,
     )
-    blocking_database = connect(database_url)
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, sent)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    servicers = Servicers(scheduler, maintenance, PlanningService(), target_service, StatisticsService(), admin)
     server = Server(servicers, database)
+    registrations.start()
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -109,6 +123,7 @@ async def serving(
                 SchedulerServiceStub(channel),
                 MaintenanceServiceStub(channel),
                 AdminServiceStub(channel),
+                TargetServiceStub(channel),
                 channel,
                 server,
                 database,
@@ -118,6 +133,7 @@ async def serving(
             )
     finally:
         await server.stop(0)
+        await asyncio.to_thread(registrations.stop)
         await database.client.close()
         blocking_database.client.close()
 
