@@ -13,6 +13,7 @@ import uvloop
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.diagnosis import all_checks
 from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
@@ -79,7 +80,13 @@ async def serve() -> None:
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, dispatcher)
-    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, dispatcher))
+    admin = AdminService(
+        blocking_database,
+        jobs,
+        executions,
+        Runs(jobs, executions, definitions, dispatcher),
+        lambda: all_checks(settings, database, queues.names, targets),
+    )
     registrations = Registrations(blocking_database, targets)
     drift = Drift(database, targets, tasks)
     registry = TargetRegistry(database, targets, registrations, drift, settings.target_hosts)

@@ -16,7 +16,7 @@ from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.flows import flow_document, flow_targets, to_flow
-from shared.store.pipeline import NOW, literal, up_to
+from shared.store.pipeline import NOW, from_now, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
 
 if TYPE_CHECKING:
@@ -464,6 +464,11 @@ def due_filter(partitions: Iterable[int]) -> dict[str, Any]:
         "wake_at": {"$type": "date"},
         "$expr": {"$lte": ["$wake_at", NOW]},
     }
+
+
+def overdue_filter(partitions: Iterable[int], span: timedelta) -> dict[str, Any]:
+    """Find the jobs of these partitions whose wake time came that long ago, and at which no beat has looked."""
+    return {**due_filter(partitions), "$expr": {"$lte": ["$wake_at", from_now(-span)]}}
 
 
 def newer_filter(partitions: Iterable[int]) -> dict[str, Any]:

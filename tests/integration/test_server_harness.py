@@ -16,6 +16,7 @@ from scheduler_service.__main__ import STORE_PATIENCE
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.diagnosis import all_checks
 from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
@@ -109,7 +110,13 @@ async def serving(
     )
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, sent)
-    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
+    admin = AdminService(
+        blocking_database,
+        jobs,
+        executions,
+        Runs(jobs, executions, definitions, sent),
+        lambda: all_checks(configured, database, load_queues(folder).names, targets),
+    )
     servicers = Servicers(scheduler, maintenance, PlanningService(), target_service, StatisticsService(), admin)
     server = Server(servicers, database)
     registrations.start()

@@ -33,6 +33,7 @@ from shared.proto import (
     pricing_service_pb2,
     scheduler_service_pb2,
     scraper_service_pb2,
+    target_service_pb2,
 )
 from shared.settings import Settings
 
@@ -296,7 +297,14 @@ def test_the_bounds_of_expressions_are_those_of_the_code() -> None:
 # Commands:
 
 
-MODULES = (admin_service_pb2, maintenance_service_pb2, pricing_service_pb2, scheduler_service_pb2, scraper_service_pb2)
+MODULES = (
+    admin_service_pb2,
+    maintenance_service_pb2,
+    pricing_service_pb2,
+    scheduler_service_pb2,
+    scraper_service_pb2,
+    target_service_pb2,
+)
 METHODS = {
     f"{service.full_name}/{method.name}": method
     for module in MODULES
