@@ -19,6 +19,7 @@ from shared.proto import maintenance_service_pb2 as maintenance
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.proto import target_service_pb2 as pb
 from shared.store import jobs
+from shared.store import targets as store
 from shared.store.mongo import connect
 from shared.targets import Target, Targets
 from shared.targets.registrations import Registrations
@@ -232,6 +233,15 @@ async def test_a_change_of_somebody_else_is_not_overwritten(server: Running) -> 
     await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop", etag=second.etag))
     gone = await refusal(register(server, "two.example:1", etag=second.etag))
     assert gone.code == "ABORTED"
+
+
+async def test_a_change_between_the_look_and_the_write_is_not_overwritten(server: Running) -> None:
+    await register(server, "one.example:1")
+    looked = await server.database.targets.find_one(store.list_filter())
+    await register(server, "two.example:1")
+    late = store.put("shop", "late.example:1", (), "", "somebody")
+    written = await server.database.targets.update_one(store.at_version(looked["version"]), late)
+    assert written.matched_count == 0
 
 
 async def test_only_checking_changes_nothing(server: Running) -> None:
