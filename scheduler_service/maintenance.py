@@ -12,6 +12,7 @@ from pymongo.errors import PyMongoError
 from scheduler_service.convert import duration, timestamp
 from scheduler_service.pages import refuse
 from scheduler_service.probes import Status, look
+from scheduler_service.refusals import shortened
 from scheduler_service.targets import DEFAULT_TIMEOUT, to_timeout
 from shared.domain.errors import Violation
 from shared.log import get_logger
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
+MOST_PROBLEMS: Final = 3
+LONGEST_PROBLEM: Final = 300
+"""Of each job that does not fit: with all of them, the result of the health check's job would be cut."""
 MOST_DAYS: Final = 36_500
 
 
@@ -87,7 +91,8 @@ class MaintenanceService(MaintenanceServiceServicer):
         response.drifts_total = found.drifted_total
         for job in found.drifted:
             drift = job[DRIFT]
-            response.drifts.add(job_id=job["_id"], problems=drift["problems"], since=timestamp(drift["since"]))
+            problems = [shortened(problem, LONGEST_PROBLEM) for problem in drift["problems"][:MOST_PROBLEMS]]
+            response.drifts.add(job_id=job["_id"], problems=problems, since=timestamp(drift["since"]))
 
     async def CleanupOldExecutionRecords(
         self, request: pb.CleanupOldExecutionRecordsRequest, context: Any

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
+from celery import Celery
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_tools import protoc  # type: ignore[import-untyped]
 from pydantic import BaseModel, Field
 
+from scheduler_service.target_shapes import shapes_of_tasks
+from shared.domain.errors import InvalidInput
 from shared.targets import Contract, Target
 from shared.targets.comments import comments
 from shared.targets.compiled import compiled_contract, compiled_services
 from shared.targets.shape import example, request_fields
 from shared.tasks import shape as task_shape
+from shared.tasks.registry import Tasks
 from shared.tasks.signature import Signature
+from shared.tasks.task import LedgeredTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,6 +139,40 @@ def test_the_example_of_a_task_fits_it() -> None:
         "name", "at_least", "item", "when", "kind", "span",
     ]  # fmt: skip
     assert next(each for each in signature.parameters if each.name == "kind").schema["enum"] == ["x", "y"]
+
+
+def tasks(function: Any) -> Tasks:
+    app: Any = Celery(set_as_current=False, task_cls=LedgeredTask)
+    task = app.task(name="shop.order")(function)
+    return Tasks({task.name: task})
+
+
+def test_a_task_is_described_by_its_signature_and_docstring() -> None:
+    def sell(name: str, count: int = 2, **more: float) -> None:
+        """Sell something.
+
+        At once.
+        """
+
+    (shape,) = shapes_of_tasks(tasks(sell), "")
+    assert (shape.name, shape.callable, shape.comment) == ("shop.order", True, "Sell something. At once.")
+    assert [(field.path, field.type, field.required) for field in shape.fields] == [
+        ("name", "str", True),
+        ("count", "int", False),
+        ("*", "float", False),
+    ]
+    assert dict(shape.example) == {"name": "text", "count": 2}
+    with pytest.raises(InvalidInput, match="'shop.oder' is not a method"):
+        shapes_of_tasks(tasks(sell), "shop.oder")
+
+
+def test_tasks_that_take_other_calls_have_other_fingerprints() -> None:
+    def sell(name: str) -> None: ...
+
+    def sell_some(name: str, count: int) -> None: ...
+
+    assert task_shape.fingerprint(tasks(sell)) == task_shape.fingerprint(tasks(sell))
+    assert task_shape.fingerprint(tasks(sell)) != task_shape.fingerprint(tasks(sell_some))
 
 
 def test_a_task_whose_values_no_example_is_found_for_has_none() -> None:
