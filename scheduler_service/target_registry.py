@@ -49,6 +49,10 @@ _MOST_NAMED: Final = 5
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
 
 
+_SCHEMES: Final = frozenset({"dns", "fd", "google-c2p", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"})
+"""Hosts of these names gRPC would take for schemes of addresses, of sockets in the file system among them."""
+
+
 class Source(StrEnum):
     """Where a target is defined."""
 
@@ -276,7 +280,7 @@ def registered_address(given: str, hosts: Sequence[str]) -> str:
     if said := unprintable(given):
         raise ValueError(said)
     address = plain_address(given.strip())
-    if address.startswith("unix"):
+    if address.startswith(("unix:", "unix-abstract:")):
         raise ValueError("a socket in the file system can't be registered; give host:port, as shop.example:50051")
     host = urlsplit(f"//{address}").hostname or ""
     try:
@@ -284,7 +288,7 @@ def registered_address(given: str, hosts: Sequence[str]) -> str:
         ip = getattr(ip, "ipv4_mapped", None) or ip
     except ValueError:
         ip = None
-        if not _HOST.fullmatch(host) or "[" in address:
+        if not _HOST.fullmatch(host) or "[" in address or host in _SCHEMES:
             raise ValueError(f"{excerpt(host)!r} is not a host (as shop.example, 10.0.0.7 or [2001:db8::7])") from None
     if ip is not None and (ip.is_link_local or ip.is_multicast or ip.is_unspecified):
         raise ValueError(f"{host} is not the address of a service: it is {_kind_of(ip)}")

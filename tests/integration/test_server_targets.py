@@ -194,7 +194,8 @@ async def test_what_is_wrong_with_a_target_is_said_all_at_once(server: Running) 
     [
         "", "shop", "shop:0", "shop:99999", "unix:/run/shop.sock", "unix-abstract:shop", "user:secret@shop:1",
         "169.254.169.254:80", "[fe80::1]:50051", "[::ffff:169.254.169.254]:80", "0.0.0.0:50051", "224.0.0.1:5",
-        "shop\x1b[2J:1", "${SHOP_URL}", "shop/path:1", "xds:///shop:1", "x" * 400 + ":1", "sh op:1", "-shop:1",
+        "shop\x1b[2J:1", "${SHOP_URL}", "shop/path:1", "xds:///shop:1", "ipv4:1", "vsock:1",
+        "x" * 400 + ":1", "sh op:1", "-shop:1",
     ],
 )  # fmt: skip
 async def test_an_address_that_workers_must_not_or_cannot_connect_to_is_refused(server: Running, address: str) -> None:

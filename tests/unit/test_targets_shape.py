@@ -162,7 +162,7 @@ def test_a_task_is_described_by_its_signature_and_docstring() -> None:
         ("*", "float", False),
     ]
     assert dict(shape.example) == {"name": "text", "count": 2}
-    with pytest.raises(InvalidInput, match="'shop.oder' is not a method"):
+    with pytest.raises(InvalidInput, match=r"'shop\.oder' is not a method"):
         shapes_of_tasks(tasks(sell), "shop.oder")
 
 
