@@ -15,6 +15,8 @@ from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.depths import Depths, ask_rabbitmq
+from scheduler_service.diagnosis import all_checks
+from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
 from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
@@ -28,6 +30,8 @@ from scheduler_service.server import PortTakenError, Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
 from scheduler_service.tallies import Tallies
+from scheduler_service.target_registry import TargetRegistry
+from scheduler_service.target_tests import TargetTests
 from scheduler_service.targets import TargetService
 from shared import log as logs
 from shared import metrics
@@ -42,6 +46,7 @@ from shared.settings import stop
 from shared.store.mongo import connect, connect_async
 from shared.store.processes import About, Kind
 from shared.targets import RegistryError, load_targets
+from shared.targets.registrations import Registrations
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 
@@ -84,13 +89,28 @@ async def serve() -> None:
     executions = Executions(database)
     forecast = Forecast(in_process(settings.mongodb_url), settings.peak_fires_per_minute)
     scheduler = SchedulerService(jobs, executions, definitions, dispatcher, forecast)
-    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, dispatcher))
+    admin = AdminService(
+        blocking_database,
+        jobs,
+        executions,
+        Runs(jobs, executions, definitions, dispatcher),
+        lambda: all_checks(settings, database, queues.names, targets),
+    )
+    registrations = Registrations(blocking_database, targets)
+    drift = Drift(database, targets, tasks)
+    registry = TargetRegistry(database, targets, registrations, drift, settings.target_hosts)
+    target_service = TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks)
     maintenance = MaintenanceService(
-        jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
+        jobs,
+        Cleanup(database),
+        lambda: _probes(settings, targets, database),
+        drift,
+        settings.retention_days,
     )
     depths = Depths(database, queues.names, ask_rabbitmq(settings.celery_broker_url))
     statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
-    servicers = Servicers(scheduler, maintenance, PlanningService(jobs, forecast), TargetService(), statistics, admin)
+    planning = PlanningService(jobs, forecast)
+    servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
     server = Server(servicers, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
@@ -103,6 +123,7 @@ async def serve() -> None:
     about = About(name=by, kind=Kind.SERVER, version=release(), tzdata_version=tzdata_version())
     heartbeat = Heartbeat(blocking_database, lambda: about)
     heartbeat.start()
+    registrations.start()
 
     await told_to_stop.wait()
     log.info("server stops", action="server_stopping", grace_seconds=settings.shutdown_grace)
@@ -110,6 +131,7 @@ async def serve() -> None:
     await forecast.stop()
     await asyncio.to_thread(dispatcher.stop)
     await asyncio.to_thread(heartbeat.stop)
+    await asyncio.to_thread(registrations.stop)
     await database.client.close()
     blocking_database.client.close()
     log.info("server has stopped", action="server_stopped")

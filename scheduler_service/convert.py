@@ -208,6 +208,7 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         managed_by=job.managed_by,
         deleted_at=timestamp(job.deleted_at),
         purge_time=timestamp(job.purge_time),
+        drift=job.drift,
     )
 
 

@@ -9,6 +9,7 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from scheduler_service.seed import plant
+from scheduler_service.target_use import TargetUse
 from shared.log import get_logger
 from shared.store.indexes import INDEXES
 
@@ -39,6 +40,7 @@ async def prepare(
             await create_indexes(database)
             await jobs.zone_rules.keep()
             planted = await plant(drafts, jobs, definitions)
+            await TargetUse(database).note_flows()
         except PyMongoError as error:
             pause = PAUSES[min(tries, len(PAUSES) - 1)]
             tries += 1

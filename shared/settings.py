@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         Path(__file__).parent.parent / "config",
         description="Folder of jobs.yaml, targets.yaml, queues.yaml and calendars.",
     )
+    target_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",), description="Hosts that `RegisterTarget` may name, comma-separated, as `*.internal,10.1.*`. Workers "
+        "send calls there, so narrow it where not everybody who may register a target may reach every host. `none`: no "
+        "target may be registered."
+    )  # fmt: skip
     task_modules: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Modules with tasks in Python, comma-separated, importable by every process (`PYTHONPATH`)."
     )
@@ -178,7 +183,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("retryable_codes", "task_modules", "extra_queues"):
+        for name in ("retryable_codes", "target_hosts", "task_modules", "extra_queues"):
             given = values.get(name)
             if isinstance(given, str):
                 values[name] = tuple(item.strip() for item in given.split(",") if item.strip())

@@ -32,6 +32,7 @@ from shared.settings import stop
 from shared.store.mongo import connect
 from shared.store.processes import About, Kind
 from shared.targets import RegistryError, load_targets
+from shared.targets.registrations import Registrations
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ExecutionFailed, ResultCopy
@@ -85,6 +86,7 @@ def _build(worker: str) -> Runner:
     keeper = Keeper(ledger, lease, _stopping, ProgressEvents(celery_app, worker).send)
     keeper.start()
     metrics.serve(settings.bind_host, settings.worker_metrics_port, alternatives=OTHER_METRICS_PORTS)
+    Registrations(database, _targets).start()
     caller = TargetCaller(_targets, settings.retryable_codes)
     tasks = TaskCaller(
         _tasks,

@@ -15,7 +15,7 @@ from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
-from shared.store.flows import flow_document, to_flow
+from shared.store.flows import flow_document, flow_targets, to_flow
 from shared.store.pipeline import NOW, from_now, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
 
@@ -55,6 +55,14 @@ PLANNING_FIELDS: Final = dict.fromkeys(
 """What beat needs of a job: to plan, and to write rows that hold all their run needs."""
 
 
+DRIFT: Final = "drift"
+"""Since when a job's calls do not fit its targets' contracts, and what does not; nothing when they do."""
+UNCHECKED: Final = "unchecked"
+"""True while a job has not been held against the contracts that its targets have now."""
+FLOW_TARGETS: Final = "flow.targets"
+"""The targets that a fan-out's source, or a workflow's steps call; flows of before this was kept lack it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredJob:
     """A job as it stands in the store, as its clients see it."""
@@ -78,6 +86,8 @@ class StoredJob:
     deleted_at: datetime | None = None
     purge_time: datetime | None = None
     """When a deletion can be taken back no longer; None too where it never could."""
+    drift: tuple[str, ...] = ()
+    """Where its calls no longer fit what its targets take, as sentences."""
 
     @property
     def etag(self) -> str:
@@ -157,6 +167,9 @@ def definition_fields(definition: JobDefinition) -> dict[str, Any]:
         "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
         "annotations": [{"key": key, "value": value} for key, value in definition.annotations.items()],
         "flow": flow_document(definition.flow) if definition.flow else None,
+        # What was found out about the call as it was before says nothing of it now.
+        DRIFT: None,
+        UNCHECKED: True,
     }
 
 
@@ -236,6 +249,7 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         managed_by=document.get("managed", {}).get("by", ""),
         deleted_at=deleted_at(document),
         purge_time=document.get("purge_time"),
+        drift=tuple((document.get(DRIFT) or {}).get("problems", ())),
     )
 
 
@@ -459,6 +473,72 @@ def managed_filter(by: str) -> dict[str, Any]:
     return {**up_to(SCHEMA), MANAGED_BY: by, "state": {"$ne": JobState.DELETED.value}}
 
 
+# Which targets jobs use, and whether their calls still fit:
+
+IS_FLOW: Final = {"flow.kind": {"$type": "string"}}
+"""The index of the targets of flows has this condition."""
+HAS_DRIFT: Final = {f"{DRIFT}.since": {"$type": "date"}}
+IS_UNCHECKED: Final = {UNCHECKED: True}
+
+
+def uses_filter(target: str) -> dict[str, Any]:
+    """Find the jobs that call a target, without deleted ones."""
+    return {
+        "$or": [{"target_service": target}, {**IS_FLOW, FLOW_TARGETS: target}],
+        "state": {"$ne": JobState.DELETED.value},
+    }
+
+
+def unlisted_flows_filter() -> dict[str, Any]:
+    """Find the flows of before their targets were kept."""
+    return {**up_to(SCHEMA), **IS_FLOW, FLOW_TARGETS: None}
+
+
+def unlisted_flow_filter(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Find such a job if its flow is as it was read."""
+    return {"_id": document["_id"], "flow": document["flow"]}
+
+
+def list_flow_targets(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the update that keeps the targets of a flow beside it."""
+    return {"$set": {FLOW_TARGETS: flow_targets(to_flow(document["flow"]))}}
+
+
+def checked_filter(target: str) -> dict[str, Any]:
+    """Find the jobs that call a target and are not marked as unchecked; so that a broken-off marking goes on."""
+    return {**uses_filter(target), UNCHECKED: {"$ne": True}}
+
+
+def mark_unchecked() -> dict[str, Any]:
+    """Return the update of jobs one of whose targets has another contract."""
+    return {"$set": {UNCHECKED: True}}
+
+
+def forget_drift() -> dict[str, Any]:
+    """Return the update of jobs one of whose targets is another service now."""
+    return {"$set": {UNCHECKED: True, DRIFT: None}}
+
+
+def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
+    """Find the unchecked jobs that call a target themselves, and those whose flows do, behind an id."""
+    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, "state": {"$ne": JobState.DELETED.value}, "_id": {"$gt": after}}
+    return [{**unchecked, "target_service": target}, {**unchecked, FLOW_TARGETS: target}]
+
+
+def judged_filter(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Find a job if nobody has edited it since it was read."""
+    return {"_id": document["_id"], "edits": document["edits"], **IS_UNCHECKED}
+
+
+def judged(problems: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the update that says how a job fits its targets: where it does not, with since when."""
+    said = list(problems)
+    if not said:
+        return [{"$set": {DRIFT: None}}, {"$unset": UNCHECKED}]
+    since = {"$ifNull": [f"${DRIFT}.since", NOW]}
+    return [{"$set": {DRIFT: {"since": since, "problems": literal(said)}}}, {"$unset": UNCHECKED}]
+
+
 # What a worker asks:
 
 
@@ -478,6 +558,11 @@ def due_filter(partitions: Iterable[int]) -> dict[str, Any]:
         "wake_at": {"$type": "date"},
         "$expr": {"$lte": ["$wake_at", NOW]},
     }
+
+
+def overdue_filter(partitions: Iterable[int], span: timedelta) -> dict[str, Any]:
+    """Find the jobs of these partitions whose wake time came that long ago, and at which no beat has looked."""
+    return {**due_filter(partitions), "$expr": {"$lte": ["$wake_at", from_now(-span)]}}
 
 
 def newer_filter(partitions: Iterable[int]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from shared.domain.errors import FailedPrecondition, Reason, Unavailable
 from shared.log import get_logger
+from shared.targets.comments import comments
 from shared.targets.contract import Contract
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class _Unoffered(Exception):  # noqa: N818 - a turn of the talk, caught below
     """The target does not know this version of the reflection service."""
 
 
+class NotOffered(FailedPrecondition):
+    """The target answers, and does not have a service that the registry names."""
+
+
 def read_contract(target: Target, deadline: float = DEADLINE) -> Contract:
     """Read a target's contract into a descriptor pool of its own, in at most `deadline` seconds.
 
@@ -94,7 +99,7 @@ def _contract(target: Target, talk: _Talk) -> Contract:
     offered = talk.services()
     wanted = target.services or tuple(name for name in offered if not name.startswith(_INFRASTRUCTURE))
     if absent := sorted(set(wanted) - set(offered)):
-        raise FailedPrecondition(
+        raise NotOffered(
             f"{target.name} at {target.address} does not offer {', '.join(absent)}; its reflection lists"
             f" {', '.join(offered) or 'nothing'}",
             reason=Reason.TARGET_CONTRACT_UNREADABLE,
@@ -119,7 +124,7 @@ def _contract(target: Target, talk: _Talk) -> Contract:
         if target.services or not services:
             raise FailedPrecondition(sentence, reason=Reason.TARGET_CONTRACT_UNREADABLE)
         log.warning(sentence, action="contract_incomplete", target=target.name)
-    contract = Contract(target.name, services, pool)
+    contract = Contract(target.name, services, pool, comments(files[name] for name in seen))
     log.info(
         "Read the contract of a target",
         action="contract_read",

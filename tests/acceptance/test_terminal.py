@@ -114,6 +114,15 @@ def test_the_commands_about_requests_run_in_their_order(running: System, grpcurl
         assert (answer.stdout + answer.stderr).startswith(expected.rstrip())
 
 
+@pytest.mark.parametrize("page", ["docs/targets.md", "docs/doctor.md"])
+def test_the_commands_of_a_page_run_in_their_order(running: System, grpcurl: Path, page: str):
+    commands = commands_of(page)
+    assert commands
+    for command in commands:
+        answer = run(command, grpcurl, running)
+        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+
+
 def ended(client: Reflected, job_id: str) -> list[dict[str, Any]]:
     """Return the runs of a job by hand that have ended."""
     found = client.call("scheduler.v1.SchedulerService", "ListExecutions", {"job_id": job_id}).get("executions", [])

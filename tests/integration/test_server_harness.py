@@ -17,6 +17,8 @@ from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.depths import Depths, ask_rabbitmq
+from scheduler_service.diagnosis import all_checks
+from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
 from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
@@ -29,6 +31,8 @@ from scheduler_service.server import Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
 from scheduler_service.tallies import Tallies
+from scheduler_service.target_registry import TargetRegistry
+from scheduler_service.target_tests import TargetTests
 from scheduler_service.targets import TargetService
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
@@ -38,9 +42,12 @@ from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
 from shared.proto.planning_service_pb2_grpc import PlanningServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
 from shared.proto.statistics_service_pb2_grpc import StatisticsServiceStub
+from shared.proto.target_service_pb2_grpc import TargetServiceStub
 from shared.settings import Settings
 from shared.store.mongo import connect, connect_async
 from shared.targets import load_targets
+from shared.targets.registrations import Registrations
+from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -67,6 +74,7 @@ class Running:
     admin: Any
     statistics: Any
     planning: Any
+    targets: Any
     channel: grpc.aio.Channel
     server: Server
     database: Any
@@ -93,24 +101,38 @@ async def serving(
     configured = Settings(mongodb_url=database_url, **settings)
     folder = configured.config_dir
     queues = load_queues(folder, configured.extra_queues)
-    definitions = Definitions(configured, queues, load_targets(configured), load_calendars(folder))
+    targets, tasks = load_targets(configured), Tasks({})
+    definitions = Definitions(configured, queues, targets, load_calendars(folder), tasks)
     database = connect_async(database_url, **STORE_PATIENCE)
     jobs, sent = Jobs(database), Sent()
+    blocking_database = connect(database_url)
+    drift = Drift(database, targets, tasks)
+    registrations = Registrations(blocking_database, targets)
+    registry = TargetRegistry(database, targets, registrations, drift, configured.target_hosts)
+    target_service = TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks)
     maintenance = MaintenanceService(
         jobs,
         Cleanup(database, batch),
-        {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        lambda: {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        drift,
         configured.retention_days,
     )
-    blocking_database = connect(database_url)
     executions = Executions(database)
     forecast = Forecast(in_process(database_url), configured.peak_fires_per_minute)
     scheduler = SchedulerService(jobs, executions, definitions, sent, forecast)
-    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
+    admin = AdminService(
+        blocking_database,
+        jobs,
+        executions,
+        Runs(jobs, executions, definitions, sent),
+        lambda: all_checks(configured, database, queues.names, targets),
+    )
     depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
     statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
-    servicers = Servicers(scheduler, maintenance, PlanningService(jobs, forecast), TargetService(), statistics, admin)
+    planning = PlanningService(jobs, forecast)
+    servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
     server = Server(servicers, database)
+    registrations.start()
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -123,6 +145,7 @@ async def serving(
                 AdminServiceStub(channel),
                 StatisticsServiceStub(channel),
                 PlanningServiceStub(channel),
+                TargetServiceStub(channel),
                 channel,
                 server,
                 database,
@@ -134,6 +157,7 @@ async def serving(
     finally:
         await server.stop(0)
         await forecast.stop()
+        await asyncio.to_thread(registrations.stop)
         await database.client.close()
         blocking_database.client.close()
 

@@ -75,7 +75,7 @@ def filled(mongodb_url: str) -> Iterator[Db]:
     database.jobs.insert_many(
         job_document(f"job-{n}", policies={"delete_after_done": n % 50 == 0})
         | {"wake_at": NOW - HOUR if n < DUE else NOW + HOUR if n % 3 else None}
-        | {"state": "COMPLETED" if n % 10 == 0 else "ACTIVE"}
+        | {"state": "COMPLETED" if n % 10 == 0 else "ACTIVE", "unchecked": n % 30 == 0}
         for n in range(JOBS)
     )
     database.executions.insert_many(row(n) for n in range(2000))
@@ -112,6 +112,20 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "jobs that follow rules of an older tzdata": ("jobs", {"filter": jobs.follows_filter("", "2025.1")}, "zone_rules"),
     "jobs that leave out days of calendars": ("jobs", {"filter": jobs.days_filter("2025-2036 0a")}, "calendars"),
+    "unchecked jobs that call a target": (
+        "jobs",
+        {"filter": jobs.unchecked_filter("scraper-service", "job-2")[0], "sort": {"_id": 1}, "limit": 500},
+        "unchecked",
+    ),
+    "unchecked flows that call a target": (
+        "jobs",
+        {"filter": jobs.unchecked_filter("scraper-service", "job-2")[1], "sort": {"_id": 1}, "limit": 500},
+        "unchecked_flows",
+    ),
+    "flows from before their targets were kept": ("jobs", {"filter": jobs.unlisted_flows_filter()}, "flow_targets"),
+    "jobs that do not fit their targets": (
+        "jobs", {"filter": jobs.HAS_DRIFT, "sort": {"drift.since": 1}, "limit": 20}, "drift",
+    ),
     "jobs that beat_schedule manages": ("jobs", {"filter": jobs.managed_filter("beat_schedule")}, "managed"),
     "jobs from before zone rules were named": ("jobs", {"filter": jobs.unmarked_filter()}, "zone_rules"),
     "rows to send": (
@@ -296,6 +310,12 @@ def test_the_pages_of_a_list_are_the_list(filled: Db, uid: str | None) -> None:
         assert paged == [document["_id"] for document in filled.executions.find(everything).sort(NEWEST_FIRST)]
     finally:
         filled.executions.delete_many({"trigger": "MANUAL"})
+
+
+def test_jobs_that_call_a_target_are_found_by_the_indexes_of_jobs_and_of_flows(filled: Db) -> None:
+    stages, indexes, _ = explain(filled, "jobs", filter=jobs.uses_filter("scraper-service"))
+    assert indexes == {"target", "flow_targets"}
+    assert "COLLSCAN" not in stages
 
 
 def test_a_job_that_will_not_wake_is_not_in_the_due_index(filled: Db) -> None:
