@@ -15,12 +15,11 @@ from scheduler_service.caller import current
 from scheduler_service.convert import duration, execution_message, job_message, timestamps
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.flow_drafts import FLOWS
-from scheduler_service.jobs import read_job
-from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.listing import list_executions, list_jobs
+from scheduler_service.pages import refuse
 from scheduler_service.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.runs import Runs, request_token
 from shared.domain.errors import InvalidInput, Violation
-from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.job import LONGEST_REASON, JobState
 from shared.domain.text import unprintable
 from shared.log import get_logger
@@ -28,18 +27,15 @@ from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer
 from shared.store import executions as rows
-from shared.store import parts
 from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from scheduler_service.definitions import Definitions
     from scheduler_service.executions import Executions
     from scheduler_service.forecast import Forecast
     from scheduler_service.jobs import Jobs
-    from scheduler_service.pages import Position
     from scheduler_service.runs import Dispatch
     from shared.domain.job import JobDefinition
     from shared.domain.schedule import Schedule
@@ -49,7 +45,6 @@ log = get_logger()
 
 COUNTS_WINDOW: Final = timedelta(days=30)
 NEXT_FIRE_TIMES: Final = 5
-MOST_STATES: Final = 100
 
 _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
 
@@ -97,17 +92,8 @@ class SchedulerService(SchedulerServiceServicer):
     async def ListScheduledJobs(
         self, request: pb.ListScheduledJobsRequest, context: Any
     ) -> pb.ListScheduledJobsResponse:
-        """Return a page of jobs, the newest first."""
-        found: list[Violation] = []
-        listing = f"jobs {request.show_deleted}"
-        size = page_size(request.page_size, found)
-        after = read_token(listing, request.page_token, found)
-        refuse(found)
-        documents = self._jobs.newest_first(after, size + 1, show_deleted=request.show_deleted)
-        jobs, last = await take_page(
-            documents, size, lambda document: job_message(read_job(document)), lambda d: (d["created_at"], d["_id"])
-        )
-        return pb.ListScheduledJobsResponse(jobs=jobs, next_page_token=_next_token(listing, last))
+        """Return a page of jobs."""
+        return await list_jobs(request, self._jobs)
 
     async def UpdateScheduledJob(
         self, request: pb.UpdateScheduledJobRequest, context: Any
@@ -248,53 +234,8 @@ class SchedulerService(SchedulerServiceServicer):
         return pb.GetExecutionResponse(execution=execution)
 
     async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:
-        """Return a page of executions, the newest nominal time first."""
-        found: list[Violation] = []
-        states = _states(request.states, found)
-        with_decisions = request.include_decisions or bool(states & DECISIONS_NOT_TO_RUN)
-        parent, key = request.parent_execution_id, request.part_key
-        listing = f"executions {request.job_id} {','.join(sorted(states))} {with_decisions} {parent} {key}"
-        size = page_size(request.page_size, found)
-        after = read_token(listing, request.page_token, found)
-        if key and (parent or not request.job_id):
-            found.append(Violation("part_key", "needs a job_id, whose items are looked through, and no parent"))
-        refuse(found)
-        # Also of a deleted job: what it ran stays to be seen.
-        uid = await self._jobs.uid(request.job_id) if request.job_id else None
-        if parent:
-            # Also says that there is no such execution.
-            await self._executions.read(parent)
-        if parent or key:
-            chosen = parts.parts_filter(parent) if parent else parts.of_key(str(uid), key)
-            documents = self._executions.parts(chosen, states, after, size + 1)
-        else:
-            documents = self._executions.newest_first(uid, states, after, size + 1, include_decisions=with_decisions)
-        executions, last = await take_page(
-            documents,
-            size,
-            lambda document: execution_message(rows.to_execution(document)),
-            lambda document: (document["nominal_time"], document["_id"]),
-        )
-        return pb.ListExecutionsResponse(executions=executions, next_page_token=_next_token(listing, last))
-
-
-def _next_token(listing: str, last: Position | None) -> str:
-    return "" if last is None else write_token(listing, last)
-
-
-def _states(numbers: Sequence[int], found: list[Violation]) -> frozenset[State]:
-    if len(numbers) > MOST_STATES:
-        found.append(Violation("states", f"{len(numbers):,} states are too many (at most {MOST_STATES})"))
-        return frozenset()
-    states = set()
-    known = pb.Execution.State.DESCRIPTOR.values_by_number
-    names = [name.removeprefix("STATE_") for number, value in known.items() if number for name in [value.name]]
-    for index, number in enumerate(numbers):
-        if number in known and number != pb.Execution.STATE_UNSPECIFIED:
-            states.add(State(known[number].name.removeprefix("STATE_")))
-        else:
-            found.append(Violation(f"states[{index}]", f"{number} is not the number of a state ({', '.join(names)})"))
-    return frozenset(states)
+        """Return a page of executions."""
+        return await list_executions(request, self._jobs, self._executions)
 
 
 def _precautions(
