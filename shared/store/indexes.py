@@ -94,23 +94,23 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [("run", ASCENDING), ("open", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
             name="open_time",
-            **_where(run=True, open=True),
+            **_where(**listing.OPEN_RUN),
         ),
         IndexModel(
             [("run", ASCENDING), ("state", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
             name="ended_badly",
-            **_where(run=True, state={"$in": [*listing.ENDED_BADLY]}),
+            **_where(**listing.ENDED_BADLY),
         ),
         IndexModel(
             [("run", ASCENDING), ("trigger", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
             name="trigger",
-            **_where(run=True, trigger={"$in": [*listing.RARE_TRIGGERS]}),
+            **_where(**listing.RARELY_TRIGGERED),
         ),
         # lists of the members of a group
         IndexModel(
             [("group", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
             name="group_time",
-            **_where(group={"$type": "string"}),
+            **_where(**listing.IN_GROUP),
         ),
         # advance: parts whose parents have not been told that they have ended
         IndexModel([("settle", ASCENDING)], name="settle", **_where(settle=True)),

@@ -159,9 +159,13 @@ class _Asked:
     queries: dict[str, Query]
     bounds: Sequence[Query]
 
-    def way(self, index: str, *names: str, by: Query | None = None) -> Way:
-        """Return a way by an index that answers what has these names; or, in its own words, what `by` says."""
+    def way(self, index: str, *names: str, only: Query | None = None, by: Query | None = None) -> Way:
+        """Return a way by an index that answers what has these names; or, in its own words, what `by` says.
+
+        only: the condition of a partial index, which the server does not always see in what is asked.
+        """
         mine = [by] if by is not None else [self.queries[name] for name in names if name in self.queries]
+        mine += [only] if only is not None else []
         rest = [query for name, query in self.queries.items() if name not in names]
         return Way(index, {"$and": [*mine, *self.bounds]} if mine or self.bounds else {}, tuple(rest))
 
@@ -253,9 +257,14 @@ def _labels_query(condition: Condition) -> Query:
 # Executions:
 
 _EXECUTION_PATHS: Final = {"group_id": "group"}
-ENDED_BADLY: Final = (State.CANCELLED.value, State.FAILED.value)
-RARE_TRIGGERS: Final = (Trigger.BACKFILL.value, Trigger.MANUAL.value, Trigger.RETRY.value)
-"""What an index holds by itself, since it is few of many."""
+_ENDED_BADLY: Final = frozenset({State.CANCELLED.value, State.FAILED.value})
+_RARE_TRIGGERS: Final = frozenset({Trigger.BACKFILL.value, Trigger.MANUAL.value, Trigger.RETRY.value})
+
+OPEN_RUN: Final[Query] = {"run": True, "open": True}
+ENDED_BADLY: Final[Query] = {"run": True, "state": {"$in": sorted(_ENDED_BADLY)}}
+RARELY_TRIGGERED: Final[Query] = {"run": True, "trigger": {"$in": sorted(_RARE_TRIGGERS)}}
+IN_GROUP: Final[Query] = {"group": {"$type": "string"}}
+"""What the indexes hold that have only a few of many executions."""
 SHOWN: Final = tuple(state for state in State if state is not State.CLOSED)
 
 
@@ -298,7 +307,7 @@ def execution_listing(chosen: Filter, order: Order, among: Among) -> Listing:
         queries["run"] = {"run": {"$in": [True, False]}} if decisions else {"run": True}
     asked = _Asked(queries, [_execution_query(condition) for condition in chosen.on(order.field)])
     if order.field == "finished_at":
-        return Listing("finished_at", order.descending, (asked.way("finished_at", by={"finished_at": IS_DATE}),))
+        return Listing("finished_at", order.descending, (asked.way("finished_at", only={"finished_at": IS_DATE}),))
     ways = _execution_ways(chosen, asked, set(states), set(triggers))
     return Listing("nominal_time", order.descending, tuple(ways))
 
@@ -310,16 +319,16 @@ def _execution_ways(chosen: Filter, asked: _Asked, states: set[str], triggers: s
     if "key" in asked.queries:
         return [asked.way("part_key", "job", "key")]
     groups = [condition for condition in chosen.on("group_id") if condition.operator is Operator.EQUAL]
-    ways = [asked.way("group_time", str(condition)) for condition in groups]
+    ways = [asked.way("group_time", str(condition), only=IN_GROUP) for condition in groups]
     if "job" in asked.queries:
         ways.append(asked.way("job", "job", "run"))
     if asked.queries["run"] == {"run": True}:
-        if states <= {*ENDED_BADLY}:
-            ways.append(asked.way("ended_badly", "run", "state"))
+        if states <= _ENDED_BADLY:
+            ways.append(asked.way("ended_badly", "run", "state", only=ENDED_BADLY))
         if states <= OPEN:
-            ways.append(asked.way("open_time", "run", by={"run": True, "open": True}))
-        if triggers <= {*RARE_TRIGGERS}:
-            ways.append(asked.way("trigger", "run", "trigger"))
+            ways.append(asked.way("open_time", "run", only=OPEN_RUN))
+        if triggers <= _RARE_TRIGGERS:
+            ways.append(asked.way("trigger", "run", "trigger", only=RARELY_TRIGGERED))
     return [*ways, asked.way("nominal_time", "run")]
 
 
