@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
+from ulid import ULID
 
 from shared.domain.errors import InvalidInput, Reason, SchedulerError, Unavailable, Violation
 from shared.domain.text import unprintable
@@ -66,6 +67,15 @@ def is_repeated() -> bool:
     """Return whether the effect of the call in progress may be there already."""
     request = _current.get()
     return request is not None and request.again
+
+
+def become_part(number: int) -> None:
+    """Give this task, of several that work on the call in progress, a token of its own: the same when it is repeated."""
+    request = _current.get()
+    if request is not None:
+        time = bytes(ULID.from_str(request.token.upper()))[:6]
+        own = str(ULID(time + sha256(f"{request.token}.{number}".encode()).digest()[:10])).lower()
+        _current.set(replace(request, token=own))
 
 
 def request_id_violations(request_id: str) -> list[Violation]:
