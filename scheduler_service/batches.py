@@ -11,6 +11,8 @@ from scheduler_service.refusals import code_of, shortened
 from scheduler_service.requests import become_part
 from shared.domain.errors import SchedulerError, Violation
 from shared.domain.filters import JOB_FIELDS, JOB_ORDERS
+from shared.domain.job import LONGEST_REASON
+from shared.domain.text import unprintable
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store.listing import job_listing
 
@@ -37,14 +39,13 @@ async def create_all(
     create: Callable[[pb.CreateScheduledJobRequest], Awaitable[pb.CreateScheduledJobResponse]],
 ) -> pb.BatchCreateScheduledJobsResponse:
     """Create jobs by a function that creates one. Raises InvalidInput for a batch of none, or of too many."""
-    number = len(request.requests)
-    if not 1 <= number <= MOST_JOBS:
-        refuse([Violation("requests", f"{number:,} requests are not a batch (1 to {MOST_JOBS:,})")])
+    if not 1 <= len(request.requests) <= MOST_JOBS:
+        refuse([Violation("requests", f"{len(request.requests):,} requests are not a batch (1 to {MOST_JOBS:,})")])
 
     async def create_one(numbered: tuple[int, pb.CreateScheduledJobRequest]) -> pb.BatchResult:
         number, item = numbered
         # Each has a mark of its own, as if it had been asked for by itself.
-        become_part(number)
+        become_part(str(number))
         one = pb.CreateScheduledJobRequest()
         one.CopyFrom(item)
         one.request_id, one.validate_only = "", request.validate_only
@@ -87,6 +88,11 @@ def _chosen(request: Of) -> Filter | None:
     if len(request.job_ids) > MOST_JOBS:
         said = f"{len(request.job_ids):,} are too many (at most {MOST_JOBS:,}); use a filter"
         found.append(Violation("job_ids", said))
+    # Said once, and not of each job.
+    if len(request.reason) > LONGEST_REASON:
+        found.append(Violation("reason", f"{len(request.reason):,} characters are too many (at most {LONGEST_REASON})"))
+    if said := unprintable(request.reason, lines=True):
+        found.append(Violation("reason", said))
     refuse(found)
     return chosen if request.filter.strip() else None
 

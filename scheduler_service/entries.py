@@ -84,7 +84,9 @@ def _is_ours(message_type: Any) -> bool:
 def write_entry(job: pb.ScheduledJob, defaults: JobDefaults) -> dict[str, Any]:
     """Return the entry that describes a job."""
     everything = json_format.MessageToDict(job, preserving_proto_field_name=True)
-    entry: dict[str, Any] = {name: everything[name] for name in FIELDS if name in everything and everything[name] not in _EMPTY}
+    entry: dict[str, Any] = {
+        name: everything[name] for name in FIELDS if name in everything and everything[name] not in _EMPTY
+    }
     for name, usual in (
         ("retry_policy", retry_message(defaults.retry)),
         ("policies", policies_message(defaults.policies)),

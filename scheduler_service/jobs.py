@@ -13,6 +13,7 @@ from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.convert import job_message
 from scheduler_service.listing import read_page
+from scheduler_service.pages import MOST_BYTES
 from scheduler_service.refusals import Conflict, NoSuch, NotDeleted, Taken, shown
 from scheduler_service.requests import is_repeated, token
 from scheduler_service.zone_rules import ZoneRules
@@ -162,12 +163,15 @@ class Jobs:
         return tuple([document["uid"] async for document in found])
 
     async def page(
-        self, listing: Listing, after: Position | None, size: int
+        self, listing: Listing, after: Position | None, size: int, most_bytes: int = MOST_BYTES
     ) -> tuple[list[pb.ScheduledJob], Position | None]:
         """Return a page of a list, and the position to go on from, if there is more."""
-        load = self.zone_rules.load
+
+        async def load(document: Mapping[str, Any]) -> None:
+            await self.zone_rules.load([document])
+
         return await read_page(
-            self._jobs, listing, after, size, lambda d: job_message(read_job(d)), load=lambda d: load([d])
+            self._jobs, listing, after, size, lambda d: job_message(read_job(d)), load=load, most_bytes=most_bytes
         )
 
     def _undeletable_until(self, document: Mapping[str, Any]) -> datetime | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pymongo.errors import OperationFailure
 
 from scheduler_service.convert import execution_message
-from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.pages import MOST_BYTES, page_size, read_token, refuse, take_page, write_token
 from shared.domain.errors import InvalidInput, Unavailable, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.filters import (
@@ -142,17 +142,18 @@ async def read_page(
     *,
     hidden: Mapping[str, Any] | None = None,
     load: Callable[[Mapping[str, Any]], Awaitable[None]] | None = None,
+    most_bytes: int = MOST_BYTES,
 ) -> tuple[list[M], Position | None]:
     """Return a page of a list, and the position to go on from, or None when nothing is left.
 
     A page may hold fewer than `size`, even none, where what is asked for is rare among what the index tells apart.
-    hidden: a projection. load: called with each document before it is converted.
+    hidden: a projection. load: called with each document before it is converted. most_bytes: of a page.
     Raises Unavailable while an index is still being made.
     """
     try:
         way, through = await _choose(collection, listing, after)
         documents = _documents(collection, way, listing.found(way, after, through), size + 1, hidden, load)
-        entries, last = await take_page(documents, size, convert, listing.position)
+        entries, last = await take_page(documents, size, convert, listing.position, most_bytes)
     except OperationFailure as error:
         if error.code == _BAD_VALUE and "hint" in str(error):
             raise Unavailable("an index that lists need is still being made; try again later") from error

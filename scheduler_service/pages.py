@@ -72,13 +72,14 @@ async def take_page(
     size: int,
     convert: Callable[[Mapping[str, Any]], M],
     position: Callable[[Mapping[str, Any]], Position],
+    most_bytes: int = MOST_BYTES,
 ) -> tuple[list[M], Position | None]:
     """Return the entries of one page, and the position to go on from, or None when nothing is left.
 
     documents: at least one more than the page may have, if there are so many.
     """
     entries: list[M] = []
-    room = MOST_BYTES
+    room = most_bytes
     last: Position | None = None
     async for document in documents:
         entry = convert(document)

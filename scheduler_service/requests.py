@@ -69,12 +69,15 @@ def is_repeated() -> bool:
     return request is not None and request.again
 
 
-def become_part(number: int) -> None:
-    """Give this task, of several that work on the call in progress, a token of its own: the same when it is repeated."""
+def become_part(mark: str) -> None:
+    """Give what this task does from now on a token of its own, which is the same when the call is repeated.
+
+    For a call that has several effects. mark: what tells them apart.
+    """
     request = _current.get()
     if request is not None:
         time = bytes(ULID.from_str(request.token.upper()))[:6]
-        own = str(ULID(time + sha256(f"{request.token}.{number}".encode()).digest()[:10])).lower()
+        own = str(ULID(time + sha256(f"{request.token}.{mark}".encode()).digest()[:10])).lower()
         _current.set(replace(request, token=own))
 
 

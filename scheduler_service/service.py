@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.errors import PyMongoError
 from ulid import ULID
 
+from scheduler_service.batches import change_all, create_all
 from scheduler_service.caller import current
 from scheduler_service.convert import duration, execution_message, job_message, timestamps
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.flow_drafts import FLOWS
+from scheduler_service.imports import Imports
 from scheduler_service.listing import list_executions, list_jobs
 from scheduler_service.pages import refuse
 from scheduler_service.requests import is_repeated, request_id_violations, reused, token
@@ -60,6 +62,7 @@ class SchedulerService(SchedulerServiceServicer):
         self._executions = executions
         self._definitions = definitions
         self._runs = Runs(jobs, executions, definitions, dispatcher)
+        self._imports = Imports(jobs, definitions, self)
 
     async def CreateScheduledJob(
         self, request: pb.CreateScheduledJobRequest, context: Any
@@ -220,6 +223,50 @@ class SchedulerService(SchedulerServiceServicer):
             counts=counts,
             window=duration(COUNTS_WINDOW),
         )
+
+    async def BatchCreateScheduledJobs(
+        self, request: pb.BatchCreateScheduledJobsRequest, context: Any
+    ) -> pb.BatchCreateScheduledJobsResponse:
+        """Store jobs, each by itself."""
+        return await create_all(request, lambda one: self.CreateScheduledJob(one, context))
+
+    async def BatchPauseScheduledJobs(
+        self, request: pb.BatchPauseScheduledJobsRequest, context: Any
+    ) -> pb.BatchPauseScheduledJobsResponse:
+        """Stop firing jobs, each by itself."""
+
+        async def pause(job_id: str) -> pb.ScheduledJob:
+            one = pb.PauseScheduledJobRequest(job_id=job_id, reason=request.reason, validate_only=request.validate_only)
+            return (await self.PauseScheduledJob(one, context)).job
+
+        results, matched, changed, refused = await change_all(request, self._jobs, pause)
+        return pb.BatchPauseScheduledJobsResponse(results=results, matched=matched, changed=changed, refused=refused)
+
+    async def BatchResumeScheduledJobs(
+        self, request: pb.BatchResumeScheduledJobsRequest, context: Any
+    ) -> pb.BatchResumeScheduledJobsResponse:
+        """Fire jobs again, each by itself."""
+
+        async def resume(job_id: str) -> pb.ScheduledJob:
+            one = pb.ResumeScheduledJobRequest(
+                job_id=job_id, reason=request.reason, validate_only=request.validate_only
+            )
+            return (await self.ResumeScheduledJob(one, context)).job
+
+        results, matched, changed, refused = await change_all(request, self._jobs, resume)
+        return pb.BatchResumeScheduledJobsResponse(results=results, matched=matched, changed=changed, refused=refused)
+
+    async def ImportScheduledJobs(
+        self, request: pb.ImportScheduledJobsRequest, context: Any
+    ) -> pb.ImportScheduledJobsResponse:
+        """Make jobs be as a document says."""
+        return await self._imports.run(request, context)
+
+    async def ExportScheduledJobs(
+        self, request: pb.ExportScheduledJobsRequest, context: Any
+    ) -> pb.ExportScheduledJobsResponse:
+        """Return a page of jobs as a document."""
+        return await self._imports.export(request)
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
         """End an execution for good; of one that runs, the call in flight is cancelled."""
