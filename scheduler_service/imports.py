@@ -215,7 +215,7 @@ class Imports:
         while True:
             page, after = await self._jobs.page(listing, after, PAGE)
             deleted += [
-                Change(job_id=job.job_id, action=Change.ACTION_DELETE)
+                _deletion(job.job_id)
                 for job in page
                 if job.job_id not in kept and not job.managed_by and job.state != pb.ScheduledJob.STATE_DELETED
             ]
@@ -276,6 +276,12 @@ class Imports:
         text = await asyncio.to_thread(lambda: write_document([write_entry(job, defaults) for job in kept]))
         token = "" if last is None else write_token(name, last)
         return pb.ExportScheduledJobsResponse(yaml=text, jobs=len(kept), next_page_token=token)
+
+
+def _deletion(job_id: str) -> Change:
+    change = Change(job_id=job_id)
+    change.action = Change.ACTION_DELETE
+    return change
 
 
 def _update(request: pb.CreateScheduledJobRequest) -> pb.UpdateScheduledJobRequest:

@@ -52,13 +52,14 @@ class Operator(StrEnum):
     PRESENT = ":"
 
 
-_POSSIBLE: Final[Mapping[Kind, tuple[Operator, ...]]] = {
+POSSIBLE: Final[Mapping[Kind, tuple[Operator, ...]]] = {
     Kind.CHOICE: (Operator.EQUAL, Operator.NOT_EQUAL),
     Kind.TEXT: (Operator.EQUAL, Operator.NOT_EQUAL),
     Kind.NAME: (Operator.EQUAL, Operator.NOT_EQUAL),
     Kind.TIME: (Operator.LESS, Operator.AT_MOST, Operator.MORE, Operator.AT_LEAST),
     Kind.LABELS: (Operator.EQUAL, Operator.NOT_EQUAL, Operator.PRESENT),
 }
+"""How what a field holds can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +302,8 @@ class _Reader:
             self._wrong(f"'{name}' {'needs' if known.kind is Kind.LABELS else 'has no'} keys: write {right}")
             return nothing
         operator = Operator(sign)
-        if operator not in _POSSIBLE[known.kind]:
-            self._wrong(f"{name} can't be compared by {sign}, only by {' '.join(_POSSIBLE[known.kind])}")
+        if operator not in POSSIBLE[known.kind]:
+            self._wrong(f"{name} can't be compared by {sign}, only by {' '.join(POSSIBLE[known.kind])}")
             return nothing
         return self._condition(Condition(name, operator, (text,), key=key), known, prefix=prefix)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,9 @@ from shared.domain.filters import (
     JOB_FIELDS,
     JOB_ORDERS,
     MOST_CONDITIONS,
+    POSSIBLE,
     Condition,
+    Field,
     Filter,
     Kind,
     Operator,
@@ -24,6 +28,7 @@ from shared.domain.filters import (
     parse_order,
 )
 
+PAGE = Path(__file__).resolve().parents[2] / "docs/filters.md"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
@@ -231,3 +236,34 @@ def test_executions_have_fields_and_orders_of_their_own() -> None:
     assert parse_order("", EXECUTION_ORDERS, chosen) == Order("finished_at", descending=True)
     with pytest.raises(InvalidInput):
         parse_filter("state = CLOSED", EXECUTION_FIELDS)
+
+
+# docs/filters.md:
+
+
+def rows(first_heading: str) -> list[list[str]]:
+    """Return the rows of the page's table that begins with this heading."""
+    _, _, table = PAGE.read_text().partition(f"| {first_heading} |")
+    lines = takewhile(lambda line: line.startswith("|"), table.splitlines()[2:])
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+@pytest.mark.parametrize("row", rows("filter"), ids=lambda row: row[0])
+def test_every_filter_in_the_page_is_one(row: list[str]) -> None:
+    text = row[0].strip("`")
+    assert parsed(text)
+
+
+@pytest.mark.parametrize(("kind", "fields"), [("jobs", JOB_FIELDS), ("executions", EXECUTION_FIELDS)])
+def test_the_page_has_every_field_and_how_it_is_compared(kind: str, fields: dict[str, Field]) -> None:
+    signs = {field: row for field, *row in rows(f"field of {kind}")}
+    assert list(signs) == [f"`{name}`" for name in fields]
+    for name, field in fields.items():
+        possible = [f"`{sign}*`" if sign == ":" else f"`{sign}`" for sign in POSSIBLE[field.kind]]
+        assert signs[f"`{name}`"][0] == " ".join(possible)
+
+
+def test_the_page_has_every_order() -> None:
+    orders = {row[0]: row[1] for row in rows("list")}
+    for kind, known in (("jobs", JOB_ORDERS), ("executions", EXECUTION_ORDERS)):
+        assert orders[kind].startswith(", ".join(f"`{order.field}`" for order in known))
