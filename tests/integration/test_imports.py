@@ -49,7 +49,7 @@ def a_document(*entries: str, **fields: Any) -> str:
         "schedule_config": {"type": "cron", "config": {"hour": 8, "minute": 0}},
     } | fields
     text: str = yaml.safe_dump({"jobs": [usual]}, sort_keys=False)
-    return text + "".join(entries)
+    return "".join((text, *entries))
 
 
 async def imported(server: Running, text: str, **fields: Any) -> dict[str, Any]:

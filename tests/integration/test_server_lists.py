@@ -82,7 +82,7 @@ async def test_executions_are_found_by_what_clients_know_of_them(server: Running
 async def test_a_token_belongs_to_its_filter_and_order_however_they_are_written(server: Running) -> None:
     for job_id in ("one", "two"):
         await server.create(job_id=job_id)
-    asked = {"filter": "job_type = SCRAPING", "order_by": "name", "page_size": 1}
+    asked: dict[str, Any] = {"filter": "job_type = SCRAPING", "order_by": "name", "page_size": 1}
     token = (await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(**asked))).next_page_token
     same = asked | {"filter": '(job_type="SCRAPING")', "order_by": "name asc", "page_size": 5, "page_token": token}
     assert len((await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(**same))).jobs) == 1
