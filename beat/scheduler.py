@@ -41,7 +41,7 @@ from shared.messaging.publisher import Publisher
 from shared.messaging.queues import load_queues
 from shared.release import release
 from shared.settings import load_settings, stop
-from shared.store.indexes import INDEXES
+from shared.store.indexes import INDEXES, OBSOLETE
 from shared.store.mongo import connect
 from shared.store.processes import About, Kind
 from shared.tasks.registry import load_tasks
@@ -182,6 +182,9 @@ class DatabaseScheduler(Scheduler):
         """Make sure of the indexes, the zone rules, the jobs of beat_schedule and the partitions; start the threads."""
         for collection, indexes in INDEXES.items():
             self._database[collection].create_indexes(indexes)
+        for collection, names in OBSOLETE.items():
+            for name in self._database[collection].index_information().keys() & set(names):
+                self._database[collection].drop_index(name)
         self._zone_rules.keep()
         if self._configured is not None:
             self._configured.run_once()

@@ -88,7 +88,7 @@ def changed_paths(request: pb.UpdateScheduledJobRequest, found: list[Violation])
 
 def changed_draft(
     present: JobDefinition,
-    job: pb.ScheduledJob,
+    job: Fields,
     paths: frozenset[str],
     defaults: JobDefaults,
     now: datetime,

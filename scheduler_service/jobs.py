@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from scheduler_service.convert import job_message
+from scheduler_service.listing import read_page
+from scheduler_service.pages import MOST_BYTES
 from scheduler_service.refusals import Conflict, NoSuch, NotDeleted, Taken, shown
 from scheduler_service.requests import is_repeated, token
 from scheduler_service.zone_rules import ZoneRules
@@ -24,12 +27,13 @@ from shared.store import jobs
 from shared.store.pipeline import NOW, literal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pymongo.asynchronous.database import AsyncDatabase
 
-    from scheduler_service.pages import Position
     from shared.domain.job import JobDefinition
+    from shared.proto import scheduler_service_pb2 as pb
+    from shared.store.listing import Listing, Position
 
 MOST_TRIES: Final = 10
 """How often an edit reads the job again because somebody else changed it; each loser lost to a winner."""
@@ -153,20 +157,22 @@ class Jobs:
             raise NoSuch("job", job_id)
         return str(document["uid"])
 
-    async def newest_first(
-        self, after: Position | None, limit: int, *, show_deleted: bool
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Return the documents of a list from a position on."""
-        chosen: dict[str, Any] = {} if show_deleted else {"state": {"$ne": JobState.DELETED.value}}
-        if after is not None:
-            created_at, job_id = after
-            chosen["$or"] = [
-                {"created_at": {"$lt": created_at}},
-                {"created_at": created_at, "_id": {"$lt": job_id}},
-            ]
-        async for document in self._jobs.find(chosen, sort=[("created_at", -1), ("_id", -1)], limit=limit):
+    async def uids(self, job_ids: Iterable[str]) -> tuple[str, ...]:
+        """Return the uids of those of the jobs that there are, or were."""
+        found = self._jobs.find({"_id": {"$in": sorted(job_ids)}}, {"uid": 1})
+        return tuple([document["uid"] async for document in found])
+
+    async def page(
+        self, listing: Listing, after: Position | None, size: int, most_bytes: int = MOST_BYTES
+    ) -> tuple[list[pb.ScheduledJob], Position | None]:
+        """Return a page of a list, and the position to go on from, if there is more."""
+
+        async def load(document: Mapping[str, Any]) -> None:
             await self.zone_rules.load([document])
-            yield document
+
+        return await read_page(
+            self._jobs, listing, after, size, lambda d: job_message(read_job(d)), load=load, most_bytes=most_bytes
+        )
 
     def _undeletable_until(self, document: Mapping[str, Any]) -> datetime | None:
         """Return until when a deleted job can be undeleted; None when that was never so."""

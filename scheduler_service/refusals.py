@@ -102,9 +102,14 @@ _CODES: Final[Sequence[tuple[type[SchedulerError], grpc.StatusCode]]] = (
 )
 
 
+def code_of(refused: SchedulerError) -> grpc.StatusCode:
+    """Return the status code of a refusal."""
+    return next((code for kind, code in _CODES if isinstance(refused, kind)), grpc.StatusCode.UNKNOWN)
+
+
 def refusal_status(refused: SchedulerError) -> Status:
     """Return the status of a refusal; it fits a response's headers, however much is wrong."""
-    code = next((code for kind, code in _CODES if isinstance(refused, kind)), grpc.StatusCode.UNKNOWN)
+    code = code_of(refused)
     info = _info(refused.reason, refused.facts)
     match refused:
         case InvalidInput(violations=violations):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
+from ulid import ULID
 
 from shared.domain.errors import InvalidInput, Reason, SchedulerError, Unavailable, Violation
 from shared.domain.text import unprintable
@@ -66,6 +67,18 @@ def is_repeated() -> bool:
     """Return whether the effect of the call in progress may be there already."""
     request = _current.get()
     return request is not None and request.again
+
+
+def become_part(mark: str) -> None:
+    """Give what this task does from now on a token of its own, which is the same when the call is repeated.
+
+    For a call that has several effects. mark: what tells them apart.
+    """
+    request = _current.get()
+    if request is not None:
+        time = bytes(ULID.from_str(request.token.upper()))[:6]
+        own = str(ULID(time + sha256(f"{request.token}.{mark}".encode()).digest()[:10])).lower()
+        _current.set(replace(request, token=own))
 
 
 def request_id_violations(request_id: str) -> list[Violation]:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.errors import PyMongoError
 from ulid import ULID
 
+from scheduler_service.batches import change_all, create_all
 from scheduler_service.caller import current
 from scheduler_service.convert import duration, execution_message, job_message, timestamps
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.flow_drafts import FLOWS
-from scheduler_service.jobs import read_job
-from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.imports import Imports
+from scheduler_service.listing import list_executions, list_jobs
+from scheduler_service.pages import refuse
 from scheduler_service.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.runs import Runs, request_token
 from shared.domain.errors import InvalidInput, Violation
-from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.job import LONGEST_REASON, JobState
 from shared.domain.text import unprintable
 from shared.log import get_logger
@@ -28,18 +29,15 @@ from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer
 from shared.store import executions as rows
-from shared.store import parts
 from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from scheduler_service.definitions import Definitions
     from scheduler_service.executions import Executions
     from scheduler_service.forecast import Forecast
     from scheduler_service.jobs import Jobs
-    from scheduler_service.pages import Position
     from scheduler_service.runs import Dispatch
     from shared.domain.job import JobDefinition
     from shared.domain.schedule import Schedule
@@ -49,7 +47,6 @@ log = get_logger()
 
 COUNTS_WINDOW: Final = timedelta(days=30)
 NEXT_FIRE_TIMES: Final = 5
-MOST_STATES: Final = 100
 
 _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
 
@@ -65,6 +62,7 @@ class SchedulerService(SchedulerServiceServicer):
         self._executions = executions
         self._definitions = definitions
         self._runs = Runs(jobs, executions, definitions, dispatcher)
+        self._imports = Imports(jobs, definitions, self)
 
     async def CreateScheduledJob(
         self, request: pb.CreateScheduledJobRequest, context: Any
@@ -97,17 +95,8 @@ class SchedulerService(SchedulerServiceServicer):
     async def ListScheduledJobs(
         self, request: pb.ListScheduledJobsRequest, context: Any
     ) -> pb.ListScheduledJobsResponse:
-        """Return a page of jobs, the newest first."""
-        found: list[Violation] = []
-        listing = f"jobs {request.show_deleted}"
-        size = page_size(request.page_size, found)
-        after = read_token(listing, request.page_token, found)
-        refuse(found)
-        documents = self._jobs.newest_first(after, size + 1, show_deleted=request.show_deleted)
-        jobs, last = await take_page(
-            documents, size, lambda document: job_message(read_job(document)), lambda d: (d["created_at"], d["_id"])
-        )
-        return pb.ListScheduledJobsResponse(jobs=jobs, next_page_token=_next_token(listing, last))
+        """Return a page of jobs."""
+        return await list_jobs(request, self._jobs)
 
     async def UpdateScheduledJob(
         self, request: pb.UpdateScheduledJobRequest, context: Any
@@ -235,6 +224,50 @@ class SchedulerService(SchedulerServiceServicer):
             window=duration(COUNTS_WINDOW),
         )
 
+    async def BatchCreateScheduledJobs(
+        self, request: pb.BatchCreateScheduledJobsRequest, context: Any
+    ) -> pb.BatchCreateScheduledJobsResponse:
+        """Store jobs, each by itself."""
+        return await create_all(request, lambda one: self.CreateScheduledJob(one, context))
+
+    async def BatchPauseScheduledJobs(
+        self, request: pb.BatchPauseScheduledJobsRequest, context: Any
+    ) -> pb.BatchPauseScheduledJobsResponse:
+        """Stop firing jobs, each by itself."""
+
+        async def pause(job_id: str) -> pb.ScheduledJob:
+            one = pb.PauseScheduledJobRequest(job_id=job_id, reason=request.reason, validate_only=request.validate_only)
+            return (await self.PauseScheduledJob(one, context)).job
+
+        results, matched, changed, refused = await change_all(request, self._jobs, pause)
+        return pb.BatchPauseScheduledJobsResponse(results=results, matched=matched, changed=changed, refused=refused)
+
+    async def BatchResumeScheduledJobs(
+        self, request: pb.BatchResumeScheduledJobsRequest, context: Any
+    ) -> pb.BatchResumeScheduledJobsResponse:
+        """Fire jobs again, each by itself."""
+
+        async def resume(job_id: str) -> pb.ScheduledJob:
+            one = pb.ResumeScheduledJobRequest(
+                job_id=job_id, reason=request.reason, validate_only=request.validate_only
+            )
+            return (await self.ResumeScheduledJob(one, context)).job
+
+        results, matched, changed, refused = await change_all(request, self._jobs, resume)
+        return pb.BatchResumeScheduledJobsResponse(results=results, matched=matched, changed=changed, refused=refused)
+
+    async def ImportScheduledJobs(
+        self, request: pb.ImportScheduledJobsRequest, context: Any
+    ) -> pb.ImportScheduledJobsResponse:
+        """Make jobs be as a document says."""
+        return await self._imports.run(request, context)
+
+    async def ExportScheduledJobs(
+        self, request: pb.ExportScheduledJobsRequest, context: Any
+    ) -> pb.ExportScheduledJobsResponse:
+        """Return a page of jobs as a document."""
+        return await self._imports.export(request)
+
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
         """End an execution for good; of one that runs, the call in flight is cancelled."""
         refuse([] if (said := _reason_violation(request.reason)) is None else [said])
@@ -248,53 +281,8 @@ class SchedulerService(SchedulerServiceServicer):
         return pb.GetExecutionResponse(execution=execution)
 
     async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:
-        """Return a page of executions, the newest nominal time first."""
-        found: list[Violation] = []
-        states = _states(request.states, found)
-        with_decisions = request.include_decisions or bool(states & DECISIONS_NOT_TO_RUN)
-        parent, key = request.parent_execution_id, request.part_key
-        listing = f"executions {request.job_id} {','.join(sorted(states))} {with_decisions} {parent} {key}"
-        size = page_size(request.page_size, found)
-        after = read_token(listing, request.page_token, found)
-        if key and (parent or not request.job_id):
-            found.append(Violation("part_key", "needs a job_id, whose items are looked through, and no parent"))
-        refuse(found)
-        # Also of a deleted job: what it ran stays to be seen.
-        uid = await self._jobs.uid(request.job_id) if request.job_id else None
-        if parent:
-            # Also says that there is no such execution.
-            await self._executions.read(parent)
-        if parent or key:
-            chosen = parts.parts_filter(parent) if parent else parts.of_key(str(uid), key)
-            documents = self._executions.parts(chosen, states, after, size + 1)
-        else:
-            documents = self._executions.newest_first(uid, states, after, size + 1, include_decisions=with_decisions)
-        executions, last = await take_page(
-            documents,
-            size,
-            lambda document: execution_message(rows.to_execution(document)),
-            lambda document: (document["nominal_time"], document["_id"]),
-        )
-        return pb.ListExecutionsResponse(executions=executions, next_page_token=_next_token(listing, last))
-
-
-def _next_token(listing: str, last: Position | None) -> str:
-    return "" if last is None else write_token(listing, last)
-
-
-def _states(numbers: Sequence[int], found: list[Violation]) -> frozenset[State]:
-    if len(numbers) > MOST_STATES:
-        found.append(Violation("states", f"{len(numbers):,} states are too many (at most {MOST_STATES})"))
-        return frozenset()
-    states = set()
-    known = pb.Execution.State.DESCRIPTOR.values_by_number
-    names = [name.removeprefix("STATE_") for number, value in known.items() if number for name in [value.name]]
-    for index, number in enumerate(numbers):
-        if number in known and number != pb.Execution.STATE_UNSPECIFIED:
-            states.add(State(known[number].name.removeprefix("STATE_")))
-        else:
-            found.append(Violation(f"states[{index}]", f"{number} is not the number of a state ({', '.join(names)})"))
-    return frozenset(states)
+        """Return a page of executions."""
+        return await list_executions(request, self._jobs, self._executions)
 
 
 def _precautions(

@@ -197,7 +197,7 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListScheduledJobs(self, request, context):
-        """Returns the jobs, the newest first, in pages that stay stable while others are created.
+        """Returns the jobs, the newest first unless asked otherwise, in pages that stay stable while others are created.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -292,7 +292,7 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportScheduledJobs(self, request, context):
-        """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids.
+        """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -353,7 +353,8 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExecutions(self, request, context):
-        """Returns executions, the newest nominal time first, in pages that stay stable while others are added.
+        """Returns executions, the newest nominal time first unless asked otherwise, in pages that stay stable while others are
+        added.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,7 @@ class SchedulerServiceStub:
     GetScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetScheduledJobRequest, _scheduler_service_pb2.GetScheduledJobResponse]
     """Returns one job."""
     ListScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListScheduledJobsRequest, _scheduler_service_pb2.ListScheduledJobsResponse]
-    """Returns the jobs, the newest first, in pages that stay stable while others are created."""
+    """Returns the jobs, the newest first unless asked otherwise, in pages that stay stable while others are created."""
     UpdateScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.UpdateScheduledJobRequest, _scheduler_service_pb2.UpdateScheduledJobResponse]
     """Changes the fields that the mask names; without a mask, every field that is set.
     What was due before the change still runs under the old schedule, and nothing runs twice.
@@ -97,7 +97,7 @@ class SchedulerServiceStub:
     would do. Nothing is changed unless all of the document is valid.
     """
     ExportScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExportScheduledJobsRequest, _scheduler_service_pb2.ExportScheduledJobsResponse]
-    """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+    """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing."""
     WatchJobs: _grpc.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchJobsRequest, _scheduler_service_pb2.WatchJobsResponse]
     """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
     created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
@@ -128,7 +128,9 @@ class SchedulerServiceStub:
     GetExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetExecutionRequest, _scheduler_service_pb2.GetExecutionResponse]
     """Returns one execution."""
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListExecutionsRequest, _scheduler_service_pb2.ListExecutionsResponse]
-    """Returns executions, the newest nominal time first, in pages that stay stable while others are added."""
+    """Returns executions, the newest nominal time first unless asked otherwise, in pages that stay stable while others are
+    added.
+    """
 
 @_typing.type_check_only
 class SchedulerServiceAsyncStub(SchedulerServiceStub):
@@ -158,7 +160,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     GetScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetScheduledJobRequest, _scheduler_service_pb2.GetScheduledJobResponse]  # type: ignore[assignment]
     """Returns one job."""
     ListScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListScheduledJobsRequest, _scheduler_service_pb2.ListScheduledJobsResponse]  # type: ignore[assignment]
-    """Returns the jobs, the newest first, in pages that stay stable while others are created."""
+    """Returns the jobs, the newest first unless asked otherwise, in pages that stay stable while others are created."""
     UpdateScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.UpdateScheduledJobRequest, _scheduler_service_pb2.UpdateScheduledJobResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names; without a mask, every field that is set.
     What was due before the change still runs under the old schedule, and nothing runs twice.
@@ -199,7 +201,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     would do. Nothing is changed unless all of the document is valid.
     """
     ExportScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExportScheduledJobsRequest, _scheduler_service_pb2.ExportScheduledJobsResponse]  # type: ignore[assignment]
-    """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+    """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing."""
     WatchJobs: _aio.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchJobsRequest, _scheduler_service_pb2.WatchJobsResponse]  # type: ignore[assignment]
     """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
     created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
@@ -230,7 +232,9 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     GetExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetExecutionRequest, _scheduler_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
     """Returns one execution."""
     ListExecutions: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListExecutionsRequest, _scheduler_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
-    """Returns executions, the newest nominal time first, in pages that stay stable while others are added."""
+    """Returns executions, the newest nominal time first unless asked otherwise, in pages that stay stable while others are
+    added.
+    """
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Defines jobs, runs them by hand, and tells what became of every occurrence.
@@ -275,7 +279,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.ListScheduledJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.ListScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.ListScheduledJobsResponse]]:
-        """Returns the jobs, the newest first, in pages that stay stable while others are created."""
+        """Returns the jobs, the newest first unless asked otherwise, in pages that stay stable while others are created."""
 
     @_abc_1.abstractmethod
     def UpdateScheduledJob(
@@ -388,7 +392,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.ExportScheduledJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.ExportScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.ExportScheduledJobsResponse]]:
-        """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+        """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing."""
 
     @_abc_1.abstractmethod
     def WatchJobs(
@@ -461,6 +465,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.ListExecutionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.ListExecutionsResponse, _abc.Awaitable[_scheduler_service_pb2.ListExecutionsResponse]]:
-        """Returns executions, the newest nominal time first, in pages that stay stable while others are added."""
+        """Returns executions, the newest nominal time first unless asked otherwise, in pages that stay stable while others are
+        added.
+        """
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

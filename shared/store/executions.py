@@ -1006,28 +1006,9 @@ def cut_result(result: Any, *, handed_on: bool = False) -> tuple[str, bool]:
 # Lists and counts:
 
 
-def list_filter(
-    uid: str | None, states: frozenset[State], *, include_decisions: bool, after: tuple[datetime, str] | None
-) -> dict[str, Any]:
-    """Find rows for a list, those of one job or all. after: (nominal time, id) of the last row of the page before."""
-    decisions = include_decisions or bool(states & DECISIONS_NOT_TO_RUN)
-    found: dict[str, Any] = {"run": {"$in": [True, False]} if decisions else True}
-    if uid is not None:
-        found["job_uid"] = uid
-    return found | page_filter(states, after)
-
-
-def page_filter(states: frozenset[State], after: tuple[datetime, str] | None) -> dict[str, Any]:
-    """Find rows in one of these states, or in any, from a position of a list on."""
-    found: dict[str, Any] = {}
-    if states:
-        found["state"] = _states(states)
-    if after is not None:
-        nominal_time, execution_id = after
-        # The bound stands on its own, so that the index is read in its order: two alternatives are sorted in memory.
-        found["nominal_time"] = {"$lte": nominal_time}
-        found["$or"] = [{"nominal_time": {"$lt": nominal_time}}, {"_id": {"$lt": execution_id}}]
-    return found
+def runs_filter(uid: str) -> dict[str, Any]:
+    """Find the runs of a job."""
+    return {"job_uid": uid, "run": True}
 
 
 NEWEST_FIRST: Final = [("nominal_time", -1), ("_id", -1)]

@@ -105,8 +105,9 @@ def test_the_commands_about_fan_outs_and_workflows_run_and_both_succeed(running:
 
 
 @pytest.mark.timeout(BUILDING)
-def test_the_commands_about_requests_run_in_their_order(running: System, grpcurl: Path):
-    page = (ROOT / "docs/requests.md").read_text()
+@pytest.mark.parametrize("name", ["docs/requests.md", "docs/filters.md", "docs/import-export.md"])
+def test_the_commands_of_a_page_run_in_their_order(running: System, grpcurl: Path, name: str):
+    page = (ROOT / name).read_text()
     for kind, block in re.findall(r"^```(sh|console)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         command, _, expected = block.removeprefix("$ ").partition("\n") if kind == "console" else (block, "", "")
         answer = run(command, grpcurl, running)
