@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from scheduler_service.flow_checks import FlowChecks
+from scheduler_service.target_checks import TargetChecks
 from shared.defaults import job_defaults
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
 from shared.domain.flow import Workflow
@@ -17,12 +17,11 @@ from shared.domain.schedule import CronSchedule
 from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from shared.calendars import Calendars
     from shared.domain.job import JobDefinition, JobDraft
-    from shared.expressions import Kind
     from shared.messaging.queues import Queues
     from shared.settings import Settings
     from shared.targets import Targets
@@ -38,9 +37,8 @@ class Definitions:
     ) -> None:
         """Take what there is; without tasks, a job that names one is refused."""
         self.defaults = job_defaults(settings, queues, calendars)
-        self._targets = targets
         self._tasks = tasks or Tasks({})
-        self._flow_checks = FlowChecks(self._check_call, self._answer_kind)
+        self._target_checks = TargetChecks(targets, self._tasks)
         self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)
 
     async def define(
@@ -95,25 +93,7 @@ class Definitions:
         Parameters that are refused as they are, as for their size, may be too many to be looked through.
         """
         # in a thread: a contract that is not compiled in is read over the network
-        if draft.flow is not None:
-            if violations := await asyncio.to_thread(self._flow_checks.violations, draft):
-                raise InvalidInput(violations)
-        elif draft.target_service and draft.target_method:
-            # Also of one whose parameters are refused as they are: the name is asked first.
-            parameters = draft.parameters if with_parameters else None
-            await asyncio.to_thread(self._check_call, draft.target_service, draft.target_method, parameters)
-
-    def _check_call(self, service: str, method: str, parameters: Mapping[str, object] | None) -> None:
-        if service == TASK:
-            self._tasks.check(method, parameters)
-        elif parameters is None:
-            self._targets.method(service, method)
-        else:
-            self._targets.check(service, method, parameters)
-
-    def _answer_kind(self, service: str, method: str) -> Kind | None:
-        """Return what is known of what a call answers, before it is made."""
-        return None if service == TASK else self._targets.method(service, method).result_kind
+        await asyncio.to_thread(self._target_checks.check, draft, with_parameters=with_parameters)
 
     def warnings(self, definition: JobDefinition) -> list[str]:
         """Return sentences on what is right, but may surprise."""

@@ -39,6 +39,7 @@ MUTABLE: Final = (
     "timeout",
     "retry_policy",
     "labels",
+    "annotations",
     "policies",
     "fan_out",
     "workflow",
@@ -87,7 +88,7 @@ def changed_paths(request: pb.UpdateScheduledJobRequest, found: list[Violation])
 
 def changed_draft(
     present: JobDefinition,
-    job: pb.ScheduledJob,
+    job: Fields,
     paths: frozenset[str],
     defaults: JobDefaults,
     now: datetime,
@@ -182,6 +183,7 @@ _READERS: Final[Mapping[str, Callable[[Fields, list[Violation]], Any]]] = {
     "timeout": lambda message, found: to_span("timeout", message.timeout, found),
     "expires": lambda message, found: to_span("expires", message.expires, found),
     "labels": lambda message, _: dict(message.labels),
+    "annotations": lambda message, _: dict(message.annotations),
     "policies": lambda message, found: _policies(message.policies, found),
 }
 """How the fields are read that are not taken as they are."""

@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from scheduler_service.refusals import TooFarBack
 from scheduler_service.tail import ClockSetBack, Tail
-from shared.domain.errors import ResourceExhausted, SchedulerError, Unavailable
+from shared.domain.errors import Reason, ResourceExhausted, SchedulerError, Unavailable
 from shared.log import get_logger
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Subscription(Generic[T]):
             self.end(
                 ResourceExhausted(
                     f"the client reads too slowly: more than {MOST_WAITING:,} messages wait for it; go on with the last"
-                    " resume_token, or watch less"
+                    " resume_token, or watch less",
+                    reason=Reason.READS_TOO_SLOWLY,
                 )
             )
 

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from scheduler_service.calls import Calls
 from scheduler_service.health import Health
+from scheduler_service.requests import Requests
 from shared.log import get_logger
 from shared.proto import (
     admin_service_pb2,
@@ -81,14 +82,16 @@ class Server:
     def __init__(self, servicers: Servicers, database: AsyncDatabase[dict[str, Any]], limits: Limits) -> None:
         self.health = Health(database, SERVICES)
         self.port = 0
+        self._scheduler = servicers.scheduler
         self._calls = Calls(limits)
+        self._requests = Requests(database)
         # With grpc's default a second server would silently share the port, and get half of the calls.
         options = [
             ("grpc.so_reuseport", 0),
             # Beyond, gRPC itself refuses, without a word on which setting it is.
             ("grpc.max_receive_message_length", 2 * limits.message_bytes),
         ]
-        self._server = grpc.aio.server(interceptors=[self._calls], options=options)
+        self._server = grpc.aio.server(interceptors=[self._calls, self._requests], options=options)
         add_SchedulerServiceServicer_to_server(servicers.scheduler, self._server)
         add_MaintenanceServiceServicer_to_server(servicers.maintenance, self._server)
         add_PlanningServiceServicer_to_server(servicers.planning, self._server)
@@ -143,8 +146,10 @@ class Server:
             # Bounded: a cancellation can get lost in a library's own handling of timeouts.
             await asyncio.wait(self._background, timeout=CANCELLED_WAIT)
         await self.health.stop()
+        await self._scheduler.stop()
         await self._server.stop(grace)  # once: a second call in the meantime makes grpcio crash
         await self._calls.finished(CANCELLED_WAIT)
+        await self._requests.finished(CANCELLED_WAIT)
 
 
 def _try(host: str, port: int) -> None:

@@ -24,6 +24,11 @@ SERVER_DURATION: Final = Histogram(
 )
 SERVER_STREAMS: Final = Gauge("scheduler_server_streams", "Streams that are open.", ["method"])
 
+SERVER_DRIFTED: Final = Gauge(
+    "scheduler_server_drifted_jobs",
+    "Jobs that do not fit their targets' contracts, by this server's last health check.",
+)
+
 BEAT_FIRES: Final = Counter("scheduler_beat_fires", "Occurrences that this beat fired.", ["queue"])
 BEAT_DECISIONS: Final = Counter(
     "scheduler_beat_decisions", "Occurrences decided by this beat, by what was decided.", ["decision"]

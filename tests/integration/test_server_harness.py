@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
@@ -16,7 +16,11 @@ from scheduler_service.__main__ import STORE_PATIENCE
 from scheduler_service.admin import AdminService
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.depths import Depths, ask_rabbitmq
+from scheduler_service.diagnosis import all_checks
+from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
+from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
@@ -27,6 +31,9 @@ from scheduler_service.runs import Runs
 from scheduler_service.server import Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
+from scheduler_service.tallies import Tallies
+from scheduler_service.target_registry import TargetRegistry
+from scheduler_service.target_tests import TargetTests
 from scheduler_service.targets import TargetService
 from scheduler_service.watching import Watching
 from shared.calendars import load_calendars
@@ -34,10 +41,15 @@ from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceStub
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
+from shared.proto.planning_service_pb2_grpc import PlanningServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from shared.proto.statistics_service_pb2_grpc import StatisticsServiceStub
+from shared.proto.target_service_pb2_grpc import TargetServiceStub
 from shared.settings import Settings
 from shared.store.mongo import connect, connect_async
 from shared.targets import load_targets
+from shared.targets.registrations import Registrations
+from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -62,6 +74,9 @@ class Running:
     stub: Any
     maintenance: Any
     admin: Any
+    statistics: Any
+    planning: Any
+    targets: Any
     channel: grpc.aio.Channel
     server: Server
     database: Any
@@ -69,6 +84,7 @@ class Running:
     definitions: Definitions
     sent: Sent
     watching: Watching
+    forecast: Forecast
 
     async def create(self, **fields: Any) -> pb.ScheduledJob:
         job: pb.ScheduledJob = (await self.stub.CreateScheduledJob(a_request(**fields))).job
@@ -87,22 +103,40 @@ async def serving(
 ) -> AsyncIterator[Running]:
     configured = Settings(mongodb_url=database_url, **settings)
     folder = configured.config_dir
-    definitions = Definitions(configured, load_queues(folder), load_targets(configured), load_calendars(folder))
+    queues = load_queues(folder, configured.extra_queues)
+    targets, tasks = load_targets(configured), Tasks({})
+    definitions = Definitions(configured, queues, targets, load_calendars(folder), tasks)
     database = connect_async(database_url, **STORE_PATIENCE)
-    jobs, sent = Jobs(database, configured.max_jobs), Sent()
+    jobs, sent = Jobs(database, most=configured.max_jobs), Sent()
+    blocking_database = connect(database_url)
+    drift = Drift(database, targets, tasks)
+    registrations = Registrations(blocking_database, targets)
+    registry = TargetRegistry(database, targets, registrations, drift, configured.target_hosts)
+    target_service = TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks)
     maintenance = MaintenanceService(
         jobs,
         Cleanup(database, batch),
-        {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        lambda: {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        drift,
         configured.retention_days,
     )
-    blocking_database = connect(database_url)
     executions = Executions(database)
     watching = Watching(database, jobs, executions)
-    scheduler = SchedulerService(jobs, executions, definitions, sent, watching)
-    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    forecast = Forecast(in_process(database_url), configured.peak_fires_per_minute)
+    scheduler = SchedulerService(jobs, executions, definitions, sent, forecast, watching)
+    admin = AdminService(
+        blocking_database,
+        jobs,
+        executions,
+        Runs(jobs, executions, definitions, sent),
+        lambda: all_checks(configured, database, queues.names, targets),
+    )
+    depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
+    statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
+    planning = PlanningService(jobs, forecast)
+    servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
     server = Server(servicers, database, Limits(configured))
+    registrations.start()
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -113,6 +147,9 @@ async def serving(
                 SchedulerServiceStub(channel),
                 MaintenanceServiceStub(channel),
                 AdminServiceStub(channel),
+                StatisticsServiceStub(channel),
+                PlanningServiceStub(channel),
+                TargetServiceStub(channel),
                 channel,
                 server,
                 database,
@@ -120,10 +157,12 @@ async def serving(
                 definitions,
                 sent,
                 watching,
+                forecast,
             )
     finally:
-        await watching.stop()
         await server.stop(0)
+        await forecast.stop()
+        await asyncio.to_thread(registrations.stop)
         await database.client.close()
         blocking_database.client.close()
 
@@ -171,6 +210,8 @@ class Refusal:
     violations: list[tuple[str, str]]
     retry: bool
     resource: tuple[str, str] | None
+    reason: str
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
@@ -184,10 +225,10 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     rich = rpc_status.from_call(cast("grpc.Call", error))
-    bad, retry, resource = BadRequest(), RetryInfo(), ResourceInfo()
+    bad, retry, resource, info = BadRequest(), RetryInfo(), ResourceInfo(), ErrorInfo()
     found: dict[str, bool] = {}
     for detail in rich.details if rich is not None else ():
-        for message in (bad, retry, resource):
+        for message in (bad, retry, resource, info):
             if detail.Unpack(message):
                 found[message.DESCRIPTOR.name] = True
     return Refusal(
@@ -196,6 +237,8 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
         [(violation.field, violation.description) for violation in bad.field_violations],
         "RetryInfo" in found,
         (resource.resource_type, resource.resource_name) if "ResourceInfo" in found else None,
+        info.reason,
+        dict(info.metadata),
     )
 
 

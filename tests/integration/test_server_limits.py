@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import pytest
@@ -87,7 +87,7 @@ async def test_who_asks_too_often_is_told_when_to_come_back_and_health_is_not_co
     async with serving(database_url, max_requests_per_second=0.5) as server:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await _requests(server)
-        status = rpc_status.from_call(refused.value)
+        status = rpc_status.from_call(cast("grpc.Call", refused.value))
         assert status is not None
         quota, retry = QuotaFailure(), RetryInfo()
         for detail in status.details:

@@ -20,8 +20,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dev.server import HOST, free_port
 from shared.proto import maintenance_service_pb2 as maintenance_pb
 from shared.proto import scheduler_service_pb2 as pb
+from shared.proto import statistics_service_pb2 as statistics_pb
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from shared.proto.statistics_service_pb2_grpc import StatisticsServiceStub
+from shared.release import release
+from shared.store.mongo import connect
 from tests.integration.test_server_harness import a_request
 
 if TYPE_CHECKING:
@@ -89,7 +93,7 @@ def environment(servers: Servers, database_url: str) -> dict[str, str]:
 
 
 def test_the_server_starts_serves_and_stops_on_sigterm(
-    start: Callable[..., Process], environment: dict[str, str]
+    start: Callable[..., Process], environment: dict[str, str], database_url: str
 ) -> None:
     process = start(environment)
     process.wait_until(lambda: process.health() == "SERVING")
@@ -101,9 +105,17 @@ def test_the_server_starts_serves_and_stops_on_sigterm(
         request = pb.GetExecutionRequest(execution_id=execution.execution_id)
         queued = pb.Execution.STATE_QUEUED
         process.wait_until(lambda: stub.GetExecution(request).execution.state == queued)
+        statistics: Any = StatisticsServiceStub(channel)
+        process.wait_until(lambda: bool(statistics.ListWorkers(statistics_pb.ListWorkersRequest()).processes))
+        (server,) = statistics.ListWorkers(statistics_pb.ListWorkersRequest()).processes
+        assert server.name.endswith(f":{process.process.pid}")
+        assert (server.kind, server.version) == (statistics_pb.ListWorkersResponse.Process.KIND_SERVER, release())
     process.process.send_signal(signal.SIGTERM)
     assert process.process.wait(15) == 0, process.said()
     assert '"action": "server_stopped"' in process.said()
+    database = connect(database_url)
+    assert database.processes.count_documents({}) == 0
+    database.client.close()
     assert "Traceback" not in process.said()
 
 

@@ -195,7 +195,7 @@ async def test_the_server_goes_on_by_itself_when_the_store_comes_freezes_and_com
             await asyncio.to_thread(store.start)
             await eventually(lambda: serves(server))
             await server.create(job_id="mine")
-            assert "wake" in await server.database.jobs.index_information()
+            assert "wake_time" in await server.database.jobs.index_information()
 
             store.pause()
             await eventually(lambda: serves_not(server))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from dev.server import HOST
 from shared.domain.execution import AfterFailure, Failure, State
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
@@ -20,7 +21,7 @@ from shared.store.mongo import connect
 from tests.builders import fired, job_document
 
 # The fixtures of a server as a process.
-from tests.integration.test_server_process import HOST, environment, start  # noqa: F401
+from tests.integration.test_server_process import environment, start  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ async def test_every_step_is_told_once_and_in_order_whoever_dies_or_leaves(
 ) -> None:
     servers = [start(dict(environment)), start(dict(environment))]
     for server in servers:
-        await asyncio.to_thread(server.wait_until, lambda server=server: server.health() == "SERVING")
+        await asyncio.to_thread(_wait_until_it_serves, server)
     addresses = [f"{HOST}:{server.port}" for server in servers]
     until = threading.Event()
     writers = [Writer(database_url, number, until) for number in range(WRITERS)]
@@ -143,7 +144,7 @@ async def test_every_step_is_told_once_and_in_order_whoever_dies_or_leaves(
         servers[0].process.kill()
         servers[0].process.wait()
         again = start({**environment, "GRPC_PORT": str(servers[0].port)})
-        await asyncio.to_thread(again.wait_until, lambda: again.health() == "SERVING")
+        await asyncio.to_thread(_wait_until_it_serves, again)
         until.set()
         for writer in writers:
             await asyncio.to_thread(writer.join)
@@ -155,6 +156,10 @@ async def test_every_step_is_told_once_and_in_order_whoever_dies_or_leaves(
         watcher.told.pop("", None)
         assert dict(watcher.told) == expected
         assert watcher.visits > 1
+
+
+def _wait_until_it_serves(server: Process) -> None:
+    server.wait_until(lambda: server.health() == "SERVING")
 
 
 def _wait_for_rows(database: Any, count: int) -> None:

@@ -33,7 +33,7 @@ PARENT = {"_id": ID, "total": 1, "expanded": 0, "signals": 0, "cancel": {"by": "
 ARGUMENTS: dict[str, Any] = {
     "after": AfterFailure(State.PENDING, datetime.now(UTC), "again"),
     "attempt": 0,
-    "before": now(60),
+    "before": now(86_400),
     "by": "somebody",
     "calls": True,
     "carried": {},
@@ -56,7 +56,7 @@ ARGUMENTS: dict[str, Any] = {
     "partitions": range(64),
     "reason": "because",
     "result": {},
-    "row": {"job_uid": "uid-job-1", "nominal_time": now(60)},
+    "row": {"job_uid": "uid-job-1", "nominal_time": now(86_400)},
     "slot": None,
     "through": 1,
     "total": 1,
@@ -101,7 +101,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"parent": "whole", "part": True},
     {"expires_at": now(-1)},
     {"cancel": PARENT["cancel"]},
-    {"due_at": now(60)},
+    {"due_at": now(86_400)},
 ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import grpc
 import pytest
 from google.protobuf import json_format, message_factory
 from prometheus_client import CollectorRegistry, Counter
@@ -21,7 +22,7 @@ from dev.run import system
 from examples.pricing_service.__main__ import PricingSettings
 from examples.scraper_service.__main__ import ScraperSettings
 from shared import metrics
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, Reason
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS
 from shared.domain.schedule import parse_schedule
 from shared.expressions import kind_of, parse_template, roots
@@ -30,9 +31,12 @@ from shared.expressions.template import LARGEST_RENDERED
 from shared.proto import (
     admin_service_pb2,
     maintenance_service_pb2,
+    planning_service_pb2,
     pricing_service_pb2,
     scheduler_service_pb2,
     scraper_service_pb2,
+    statistics_service_pb2,
+    target_service_pb2,
 )
 from shared.settings import Settings
 
@@ -125,6 +129,20 @@ def test_the_readme_lists_every_other_variable_that_the_examples_and_make_run_re
     sources = "".join(path.read_text() for folder in ("dev", "examples") for path in (ROOT / folder).rglob("*.py"))
     unread = {name for name in documented - examples if name.replace("<ID>", "") not in sources}
     assert unread <= {"SCRAPER_COMPETITOR_<ID>_URL"}
+
+
+# Errors:
+
+
+def test_the_errors_page_lists_every_reason_in_the_order_of_the_code() -> None:
+    rows = table(DOCS / "errors.md", "reason")
+    assert [code(row[0]) for row in rows] == [[reason.value] for reason in Reason]
+    assert all(row[1] in grpc.StatusCode.__members__ and row[2].endswith((".", ";")) for row in rows)
+
+
+def test_every_reason_is_given_somewhere() -> None:
+    sources = "".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    assert [reason for reason in Reason if f"Reason.{reason.name}" not in sources] == []
 
 
 # Metrics:
@@ -296,7 +314,16 @@ def test_the_bounds_of_expressions_are_those_of_the_code() -> None:
 # Commands:
 
 
-MODULES = (admin_service_pb2, maintenance_service_pb2, pricing_service_pb2, scheduler_service_pb2, scraper_service_pb2)
+MODULES = (
+    admin_service_pb2,
+    maintenance_service_pb2,
+    planning_service_pb2,
+    pricing_service_pb2,
+    scheduler_service_pb2,
+    scraper_service_pb2,
+    statistics_service_pb2,
+    target_service_pb2,
+)
 METHODS = {
     f"{service.full_name}/{method.name}": method
     for module in MODULES
