@@ -1,0 +1,213 @@
+"""Why an occurrence did or did not run, asked over gRPC: of rows that a real beat decided, or as it writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.domain.execution import State
+from shared.domain.plan import Row
+from shared.proto import planning_service_pb2 as pb
+from shared.proto import scheduler_service_pb2 as jobs_pb
+from shared.store import executions as rows
+from tests.integration.test_server_harness import Running, cron, refusal, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+Verdict = pb.ExplainOccurrenceResponse
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
+DAILY = cron(hour="12", minute="0")
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async with serving(database_url) as running:
+        yield running
+
+
+def stamp(instant: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(instant)
+    return message
+
+
+async def explain(server: Running, instant: datetime | str, job_id: str = "mine") -> pb.ExplainOccurrenceResponse:
+    asked = {"local_time": instant} if isinstance(instant, str) else {"nominal_time": stamp(instant)}
+    response: pb.ExplainOccurrenceResponse = await server.planning.ExplainOccurrence(
+        pb.ExplainOccurrenceRequest(job_id=job_id, **asked)
+    )
+    return response
+
+
+def kinds(response: pb.ExplainOccurrenceResponse) -> list[str]:
+    return [fact.kind for fact in response.facts]
+
+
+async def a_job(server: Running, *, days: int = 10, **fields: Any) -> dict[str, Any]:
+    """Create a job, and have it so many days old."""
+    await server.create(job_id="mine", **{"schedule_config": DAILY, **fields})
+    created = NOON - timedelta(days=days)
+    document: dict[str, Any] = await server.database.jobs.find_one_and_update(
+        {"_id": "mine"}, {"$set": {"created_at": created, "covered": NOON}}, return_document=True
+    )
+    await server.database.job_revisions.update_one({"_id": f"{document['uid']}.0"}, {"$set": {"began": created}})
+    return document
+
+
+async def a_row(server: Running, job: dict[str, Any], row: Row, now: datetime, **changes: Any) -> str:
+    document = rows.scheduled_document(job, row, now, "beat@here:1") | changes
+    await server.database.executions.insert_one(document)
+    return str(document["_id"])
+
+
+async def test_an_occurrence_that_ran_is_told_with_its_execution(server: Running) -> None:
+    job = await a_job(server)
+    ended = {"state": "SUCCEEDED", "attempt": 1, "started_at": NOON, "finished_at": NOON + timedelta(seconds=12)}
+    execution_id = await a_row(server, job, Row(State.PENDING, NOON, NOON), NOON, **ended, worker="worker@a:1")
+    said = await explain(server, NOON)
+    assert said.verdict == Verdict.VERDICT_SUCCEEDED
+    assert said.sentence == f"The occurrence of {NOON:%Y-%m-%d} 12:00 (UTC) ran and succeeded."
+    assert (said.execution.execution_id, kinds(said)) == (execution_id, ["RAN"])
+    assert said.previous.time.ToDatetime(UTC) == NOON - timedelta(days=1)
+    assert said.next.time.ToDatetime(UTC) == NOON + timedelta(days=1)
+    assert said.local_time == f"{NOON:%Y-%m-%d}T12:00:00+00:00"
+
+
+async def test_the_execution_in_the_way_of_a_skipped_occurrence_is_named(server: Running) -> None:
+    job = await a_job(server)
+    yesterday = NOON - timedelta(days=1)
+    running = {"state": "RUNNING", "attempt": 1, "started_at": yesterday + timedelta(seconds=1), "worker": "worker@a:1"}
+    earlier = await a_row(server, job, Row(State.PENDING, yesterday, yesterday), yesterday, **running)
+    reason = f"the execution {earlier} is still in flight"
+    await a_row(server, job, Row(State.SKIPPED, NOON, NOON, 1, reason), NOON)
+    said = await explain(server, NOON)
+    assert said.verdict == Verdict.VERDICT_SKIPPED
+    assert said.sentence.endswith(
+        f"was skipped, as an earlier execution of the job had not ended: that of {yesterday:%Y-%m-%d} 12:00 was going"
+        f" since {yesterday:%Y-%m-%d} 12:00:01."
+    )
+    assert [(fact.kind, fact.execution_id) for fact in said.facts] == [("OVERLAP", earlier)]
+
+
+async def test_who_paused_a_job_and_until_when_is_told(server: Running) -> None:
+    await a_job(server)
+    metadata = [("x-actor", "alice")]
+    pause = jobs_pb.PauseScheduledJobRequest(job_id="mine", reason="stock-taking")
+    await server.stub.PauseScheduledJob(pause, metadata=metadata)
+    said = await explain(server, NOON + timedelta(days=4))
+    assert said.verdict == Verdict.VERDICT_NOT_ACTIVE
+    assert "will not run unless the job is resumed before: it is paused by alice at" in said.sentence
+    assert (said.facts[0].kind, said.facts[0].by) == ("PAUSED", "alice")
+
+
+async def test_a_deleted_jobs_occurrences_are_explained_too(server: Running) -> None:
+    await a_job(server)
+    await server.stub.DeleteScheduledJob(
+        jobs_pb.DeleteScheduledJobRequest(job_id="mine", reason="gone"), metadata=[("x-actor", "bob")]
+    )
+    said = await explain(server, NOON + timedelta(days=4))
+    assert said.verdict == Verdict.VERDICT_NOT_ACTIVE
+    assert "as the job was deleted by bob at" in said.sentence
+
+
+async def test_an_instant_that_the_schedule_does_not_name_is_told_with_the_schedule_of_then(server: Running) -> None:
+    await a_job(server)
+    said = await explain(server, NOON + timedelta(minutes=5))
+    assert said.verdict == Verdict.VERDICT_NO_OCCURRENCE
+    assert "the schedule, `0 12 * * *` (UTC), does not name that time" in said.sentence
+    assert said.previous.time.ToDatetime(UTC) == NOON
+    assert (await explain(server, NOON - timedelta(days=30))).facts[0].kind == "NOT_CREATED"
+
+
+async def test_a_changed_schedule_is_told_with_who_changed_it(server: Running) -> None:
+    await a_job(server)
+    await server.stub.UpdateScheduledJob(
+        jobs_pb.UpdateScheduledJobRequest(
+            job_id="mine", job=jobs_pb.ScheduledJob(schedule_config=cron(hour="9", minute="0"))
+        ),
+        metadata=[("x-actor", "carol")],
+    )
+    said = await explain(server, NOON)
+    changed = next(fact for fact in said.facts if fact.kind == "SCHEDULE_CHANGED")
+    assert changed.by == "carol"
+    assert "was `0 12 * * *` (UTC) then, and is `0 9 * * *` (UTC) now; carol changed it at" in changed.detail
+
+
+async def test_wall_clock_times_that_do_not_exist_or_come_twice_are_told(server: Running) -> None:
+    await a_job(server, days=1_000, schedule_config=cron("America/New_York", hour="2", minute="30"))
+    said = await explain(server, "2025-03-09T02:30")
+    assert said.local_time == "2025-03-09T03:00:00-04:00"
+    clock = next(fact for fact in said.facts if fact.kind == "CLOCK")
+    assert clock.detail.startswith(
+        "2025-03-09 02:30 does not exist there: clocks go forward from 02:00 to 03:00 on 2025-03-09"
+    )
+    said = await explain(server, "2025-03-09T02:45")
+    assert said.verdict == Verdict.VERDICT_NO_OCCURRENCE
+    assert kinds(said) == ["CLOCK"]
+
+
+async def test_what_is_due_and_undecided_is_overdue_and_what_was_removed_is_unknown(server: Running) -> None:
+    await a_job(server)
+    said = await explain(server, NOON + timedelta(days=1))
+    assert said.verdict == Verdict.VERDICT_OVERDUE
+    assert (await explain(server, NOON)).facts[0].kind == "UNRECORDED"
+    await server.database.retention.update_one(
+        {"_id": "executions"}, {"$set": {"removed_through": NOON + timedelta(hours=1)}}, upsert=True
+    )
+    said = await explain(server, NOON)
+    assert (said.verdict, said.facts[0].kind) == (Verdict.VERDICT_UNKNOWN, "RETENTION")
+
+
+async def test_the_beats_absence_is_told_of_what_was_decided_late(server: Running) -> None:
+    job = await a_job(server)
+    back = NOON + timedelta(minutes=43)
+    await server.database.presence.insert_one(
+        {
+            "_id": "BEAT",
+            "heard_at": datetime.now(UTC),
+            "absences": [{"since": NOON - timedelta(minutes=1), "until": back}],
+        }
+    )
+    await a_row(server, job, Row(State.PENDING, NOON, NOON), back, state="SUCCEEDED", attempt=1, finished_at=back)
+    said = await explain(server, NOON)
+    day = f"{NOON:%Y-%m-%d}"
+    assert said.sentence == (
+        f"The occurrence of {day} 12:00 (UTC) ran and succeeded, 43 min late, as no beat was alive from about {day}"
+        f" 11:59 to {day} 12:43."
+    )
+    assert kinds(said) == ["RAN", "DECIDED_LATE", "BEAT_DOWN"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (pb.ExplainOccurrenceRequest(), ["job_id", "nominal_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", local_time="tomorrow"), ["local_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", local_time="2026-02-30T08:00"), ["local_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", local_time="9999-12-31T23:59:59"), ["local_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", nominal_time=Timestamp(seconds=-(2**62))), ["nominal_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", nominal_time=Timestamp(seconds=-1)), ["nominal_time"]),
+        (
+            pb.ExplainOccurrenceRequest(job_id="mine", nominal_time=Timestamp(), local_time="x"),
+            ["nominal_time", "local_time"],
+        ),
+    ],
+)
+async def test_a_question_that_can_not_be_right_is_refused(
+    server: Running, request_: pb.ExplainOccurrenceRequest, fields: list[str]
+) -> None:
+    refused = await refusal(server.planning.ExplainOccurrence(request_))
+    assert (refused.code, [field for field, _ in refused.violations]) == ("INVALID_ARGUMENT", fields)
+
+
+async def test_a_job_that_never_was_is_not_found(server: Running) -> None:
+    refused = await refusal(
+        server.planning.ExplainOccurrence(pb.ExplainOccurrenceRequest(job_id="none", nominal_time=stamp(NOON)))
+    )
+    assert (refused.code, refused.resource) == ("NOT_FOUND", ("job", "none"))
