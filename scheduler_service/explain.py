@@ -121,7 +121,7 @@ class Explain:
         row = None if era is None else await self._row(uid, era.number, instant)
         queue = (row or {}).get("queue", "")
         others, removed, (no_beat, no_worker), instead, before = await asyncio.gather(
-            self._others(uid, instant, row),
+            self._others(job, instant, row),
             self._retention.find_one(retention.EXECUTIONS_FILTER),
             self._absences(queue, now),
             self._instead(row),
@@ -151,12 +151,12 @@ class Explain:
 
     async def _standing(self, document: Mapping[str, Any], near: datetime) -> Job:
         uid = document["uid"]
-        # A wall clock is less than a day from UTC.
-        latest = await self._revisions.find_one(
-            evidence.begun_before(uid, near), {"epoch": 1}, sort=evidence.LATEST_FIRST
+        before = self._revisions.find(evidence.begun_before(uid, near), sort=evidence.LATEST_FIRST)
+        since = self._revisions.find(evidence.begun_since(uid, near), sort=evidence.EARLIEST_FIRST)
+        found = await asyncio.gather(
+            before.limit(evidence.NEIGHBOURS + 1).to_list(), since.limit(evidence.NEIGHBOURS).to_list()
         )
-        around = evidence.around(uid, latest["epoch"] if latest is not None else 0)
-        entries = await self._revisions.find(around).to_list()
+        entries = [entry for page in found for entry in page]
         await self._zone_rules.load(entries)
         try:
             return evidence.to_job(document, entries)
@@ -170,11 +170,15 @@ class Explain:
         )
         return found if found is not None and evidence.covers(found, instant) else None
 
-    async def _others(self, uid: str, instant: datetime, row: Mapping[str, Any] | None) -> tuple[Record, ...]:
+    async def _others(self, job: Job, instant: datetime, row: Mapping[str, Any] | None) -> tuple[Record, ...]:
+        """Return further executions for a nominal time: those by hand."""
         found: list[Mapping[str, Any]] = []
-        for chosen in evidence.others_filters(uid, instant):
-            cursor = self._executions.find(chosen, evidence.ROW_FIELDS, hint=evidence.OTHERS_INDEX)
-            found += await cursor.limit(evidence.MOST_OTHERS).to_list()
+        cursors = [
+            self._executions.find(chosen, evidence.ROW_FIELDS, hint=evidence.OTHERS_INDEX).limit(evidence.MOST_OTHERS)
+            for chosen in evidence.others_filters(job.uid, instant)
+        ]
+        for page in await asyncio.gather(*(cursor.to_list() for cursor in cursors)):
+            found += page
         own = None if row is None else row["_id"]
         records = [evidence.to_record(other) for other in found if other["_id"] != own]
         return tuple(sorted(records, key=lambda record: record.decided_at))

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from shared.domain.remarks import Fire
 
 FIRST_YEAR: Final = 1970
-LAST_YEAR: Final = 9990
-"""Of instants that are asked about: somewhat before datetimes end, so that the clock of every zone shows them."""
+LAST_YEAR: Final = 2500
+"""Of instants that are asked about. When the clocks of a zone change has to be found out until then, once for each
+process: a fifth of a second for these, seconds for the year 9999."""
 
 
 def fire_message(fire: Fire) -> pb.FireTime:

@@ -35,7 +35,7 @@ MOST_OF_A_KIND: Final = 5
 """Facts of one kind that are told: attempts, executions in the way."""
 _SECOND: Final = timedelta(seconds=1)
 _MOMENT: Final = timedelta(milliseconds=1)
-_LONGEST_ERROR: Final = 300
+_LONGEST_QUOTED: Final = 300
 
 
 class Verdict(StrEnum):
@@ -84,7 +84,6 @@ class Kind(StrEnum):
     BOUNDS = "BOUNDS"
     NOT_NAMED = "NOT_NAMED"
     SCHEDULE_CHANGED = "SCHEDULE_CHANGED"
-    CHANGED_BY_HAND = "CHANGED_BY_HAND"
     RUN_AGAIN = "RUN_AGAIN"
     RETENTION = "RETENTION"
     UNRECORDED = "UNRECORDED"
@@ -169,16 +168,6 @@ class Absence:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """That somebody wants one occurrence left out, or at another time."""
-
-    by: str
-    at: datetime
-    reason: str
-    new_time: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
     """Where a job stands. schedule: as its clients see it; covered: through when its occurrences are decided.
 
@@ -216,7 +205,7 @@ class Known:
     row: the decision on the occurrence. instead: the execution that did the work of a coalesced one. before: what the
     schedule fired before it, the latest first. others: further executions for the same nominal time. no_beat: when no
     beat was alive, in order; no_worker: when no worker of the row's queue was, None when none ever was.
-    removed_through: see shared.store.retention. planned: what somebody wants for this one occurrence.
+    removed_through: see shared.store.retention.
     """
 
     now: datetime
@@ -229,7 +218,6 @@ class Known:
     no_beat: tuple[Absence, ...] = ()
     no_worker: tuple[Absence, ...] | None = ()
     removed_through: datetime | None = None
-    planned: Planned | None = None
     name_days: NameDays = no_names
 
 
@@ -315,7 +303,7 @@ class _Explaining:
     def _decide(self) -> tuple[Verdict, str]:
         era, row = self._era, self._known.row
         if era is None:
-            return self._not_created()
+            return self._before_the_history()
         if row is not None and row.state not in DECISIONS_NOT_TO_RUN:
             return self._execution(row)
         if era.spec.mode is Mode.DELETED:
@@ -332,7 +320,9 @@ class _Explaining:
 
     def _named(self) -> bool:
         question = self._known.question
-        return names(self._schedule, self._at) and (question.stands or not question.missing)
+        if question.missing and not question.stands:
+            return False
+        return names(self._schedule, self._at)
 
     # Executions:
 
@@ -382,7 +372,7 @@ class _Explaining:
         else:
             by = row.stop.by if row.stop is not None else step.by
             reason = row.stop.reason if row.stop is not None else step.reason
-            because = f": {reason}" if reason else ""
+            because = _because(reason)
             self._add(
                 Kind.CANCELLED, f"cancelled by {by}{because}", step.at, step.at, by=by, execution_id=row.execution_id
             )
@@ -517,8 +507,6 @@ class _Explaining:
     def _not_run(self, row: Record) -> tuple[Verdict, str]:
         if row.state is State.COALESCED:
             return self._coalesced(row)
-        if (planned := self._known.planned) is not None:
-            return self._changed_by_hand(planned, row)
         late = span_text(row.decided_at - self._at)
         if row.reason.startswith(FOUND_LATE):
             self._add(Kind.MISFIRE, row.reason, self._at, row.decided_at, execution_id=row.execution_id)
@@ -542,26 +530,20 @@ class _Explaining:
         self._tell_late(row)
         return Verdict.COALESCED, f"{self._subject} did not run by itself: {late}, and {other}."
 
-    def _changed_by_hand(self, planned: Planned, row: Record | None) -> tuple[Verdict, str]:
-        reason = f": {planned.reason}" if planned.reason else ""
-        moved = "left out" if planned.new_time is None else f"moved to {self._shown(planned.new_time)}"
-        said = f"{moved} by {planned.by} at {self._shown(planned.at)}{reason}"
-        # What it became is in the facts: an execution of its own, of the same nominal time.
-        self._add(Kind.CHANGED_BY_HAND, said, planned.at, by=planned.by)
-        if row is None:
-            return Verdict.UPCOMING, f"{self._subject} is to come, but will be {said}."
-        return Verdict.SKIPPED, f"{self._subject} was {said}."
-
     # Without a row:
 
-    def _not_created(self) -> tuple[Verdict, str]:
+    def _before_the_history(self) -> tuple[Verdict, str]:
         job = self._job
+        if self._at > job.created_at:
+            said = "the history of the job does not reach back so far"
+            self._add(Kind.UNRECORDED, said, None)
+            return Verdict.UNKNOWN, f"What became of {self._subject} is not known: {said}."
         when = self._shown(job.created_at)
         self._add(Kind.NOT_CREATED, f"created by {job.created_by} at {when}", job.created_at, by=job.created_by)
         return Verdict.NOT_ACTIVE, f"{self._subject} did not run, as the job was created only at {when}."
 
     def _deleted(self, era: Era) -> tuple[Verdict, str]:
-        reason = "" if era.reason in {"", "deleted"} else f": {era.reason}"
+        reason = "" if era.reason == "deleted" else _because(era.reason)
         said = f"deleted by {era.by} at {self._shown(era.began)}{reason}"
         self._add(Kind.DELETED, said, era.began, self._ended(era, Mode.DELETED), by=era.by)
         did = "will not run" if self._at > self._known.now else "did not run"
@@ -574,7 +556,7 @@ class _Explaining:
             # Who paused it lies further back than was read.
             said, by = f"paused, since {self._shown(began.began)} or before", ""
         else:
-            reason = "" if began.reason in {"", "paused"} else f": {began.reason}"
+            reason = "" if began.reason == "paused" else _because(began.reason)
             said, by = f"paused by {began.by} at {self._shown(began.began)}{reason}", began.by
         self._add(Kind.PAUSED, said, began.began, ended, by=by)
         if self._at > self._known.now:
@@ -597,8 +579,6 @@ class _Explaining:
     def _upcoming(self) -> tuple[Verdict, str]:
         if (stopped := self._stopped("will not run")) is not None:
             return stopped
-        if (planned := self._known.planned) is not None:
-            return self._changed_by_hand(planned, None)
         due = self._schedule.due_time(self._at, self._job.uid)
         if due != self._at:
             self._add(Kind.JITTER, f"jitter puts it off to {self._shown(due)}", self._at, due)
@@ -614,8 +594,9 @@ class _Explaining:
         if self._era is None or self._era.number < job.epoch:
             return None
         if job.state is JobState.ERROR:
-            self._add(Kind.PARKED, job.status_message or "the job is set aside", None)
-            return Verdict.NOT_ACTIVE, f"{self._subject} {did}, as the job is set aside (ERROR): {job.status_message}."
+            said = f"the job is set aside (ERROR){_because(job.status_message)}"
+            self._add(Kind.PARKED, said, None)
+            return Verdict.NOT_ACTIVE, f"{self._subject} {did}, as {said}."
         if job.state is JobState.COMPLETED and self._at > job.covered:
             return self._completed(did)
         return None
@@ -684,10 +665,10 @@ class _Explaining:
     # Around it:
 
     def _tell_surroundings(self, verdict: Verdict) -> None:
-        if self._known.question.missing and self._known.question.stands:
-            said = f"{self._known.question.missing}; the schedule fires at the first instant after that instead"
-            self._add(Kind.CLOCK, said, None)
-        elif self._named():
+        question = self._known.question
+        if question.stands:
+            self._add(Kind.CLOCK, f"{question.missing}; the schedule fires at the first instant after that", None)
+        elif not question.missing and names(self._schedule, self._at):
             for remark in fire_of(self._schedule, self._at, None, name_days=self._known.name_days).remarks:
                 self._add(Kind.CLOCK if remark.startswith("clocks") else Kind.EXCLUDED, remark, None)
         for other in self._known.others[:MOST_OF_A_KIND]:
@@ -744,7 +725,6 @@ class _Explaining:
 _AGAIN: Final = {
     Trigger.RETRY: "retried by hand",
     Trigger.BACKFILL: "backfilled",
-    Trigger.SCHEDULE: "moved",
     Trigger.MANUAL: "executed by hand",
 }
 
@@ -795,6 +775,11 @@ def _within(absences: Iterable[Absence], since: datetime, until: datetime) -> li
 
 
 def _error_text(error: Failure) -> str:
-    message = " ".join(error.message.split())
-    cut = message if len(message) <= _LONGEST_ERROR else message[:_LONGEST_ERROR] + "..."
-    return f"{error.code}{f': {cut}' if cut else ''}"
+    return f"{error.code}{_because(error.message)}"
+
+
+def _because(text: str) -> str:
+    """Return what somebody wrote as the end of a sentence: on one line, cut, without a full stop; empty for nothing."""
+    line = " ".join(text.split()).rstrip(".")
+    cut = line if len(line) <= _LONGEST_QUOTED else line[:_LONGEST_QUOTED] + "..."
+    return f": {cut}" if cut else ""

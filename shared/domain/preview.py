@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.remarks import fire_of, names, no_names
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from shared.domain.schedule import Schedule
 
 MOST_FIRES: Final = 1_000
-_MOMENT: Final = timedelta(milliseconds=1)
+LOOKS_AHEAD: Final = timedelta(days=146_097)
+"""How far behind the first fire others are looked for: the 400 years after which the calendar repeats. To the year
+10000 it would take seconds, to find out when the clocks of a zone change until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def preview(
     runs_left: how many of them max_runs allows at the most, None for all. uid: the job's, on which its jitter depends.
     """
     most = count if runs_left is None else min(count, max(0, runs_left))
-    times = schedule.upcoming(after, most)
+    times, all_seen = _times(schedule, after, most)
     fires: list[Fire] = []
     before = after
     for time in times:
@@ -57,10 +59,32 @@ def preview(
         before = time
     if len(times) == count:
         return Preview(tuple(fires))
-    return Preview(tuple(fires), _end(schedule, limited=len(times) == most))
+    return Preview(tuple(fires), _end(schedule, limited=len(times) == most, all_seen=all_seen))
 
 
-def _end(schedule: Schedule, *, limited: bool) -> str:
+def _times(schedule: Schedule, after: datetime, most: int) -> tuple[list[datetime], bool]:
+    """Return the next occurrences, and whether those are all but for `most`: none was too far away."""
+    found: list[datetime] = []
+    following = schedule.next_after(after) if most else None
+    until = None if following is None else _later(following)
+    while following is not None and until is not None and len(found) < most:
+        if following > until:
+            return found, False
+        found.append(following)
+        following = schedule.next_after(following)
+    return found, True
+
+
+def _later(instant: datetime) -> datetime:
+    try:
+        return instant + LOOKS_AHEAD
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _end(schedule: Schedule, *, limited: bool, all_seen: bool) -> str:
+    if not all_seen:
+        return "further times are more than 400 years away"
     if limited and schedule.max_runs is not None:
         return f"max_runs: the job is completed after {schedule.max_runs:,} runs of this schedule"
     if isinstance(schedule, OnceSchedule):
@@ -75,18 +99,14 @@ def difference(
 ) -> Difference:
     """Return what changes when `wanted` takes the place of `present`, over the span of the next `count` fires of it.
 
-    Where `wanted` ends before, the span goes on: all that `present` would still fire is removed.
+    Where `wanted` ends before, the span goes on: what `present` would still fire is removed.
     """
-    times = wanted.upcoming(after, count)
+    times, _ = _times(wanted, after, count)
     through = times[-1] if len(times) == count else None
     added = [time for time in times if not names(present, time)]
-    removed: list[datetime] = []
-    following = present.next_after(after)
-    # Each step finds one that is removed, or is one of `times`: at most twice `count`.
-    while following is not None and (through is None or following <= through) and len(removed) <= count:
-        if not names(wanted, following):
-            removed.append(following)
-        following = present.next_after(following)
+    # Of these each is removed, or is one of `times`.
+    before, _ = _times(present, after, 2 * count + 1)
+    removed = [time for time in before if (through is None or time <= through) and not names(wanted, time)]
     return Difference(
         tuple(fire_of(wanted, time, None, uid, name_days) for time in added),
         tuple(fire_of(present, time, None, uid, name_days) for time in removed[:count]),

@@ -39,6 +39,8 @@ MOST_CHANGES: Final = 4
 """Of the clock, that are looked at before a fire: those of two years. Between rare fires there may be centuries."""
 MOST_DAYS: Final = 3
 """Excluded ones that a remark names."""
+MOST_REASONS: Final = 3
+"""For which a day is excluded that are told: a day may be one of a hundred ranges."""
 _MOST_LOOKED_AT: Final = 31
 _MOMENT: Final = timedelta(milliseconds=1)
 
@@ -201,8 +203,8 @@ def reason_of(exclusions: Exclusions, day: date, name_days: NameDays = no_names)
     if day.toordinal() in exclusions.resolved:
         known = name_days(terms.calendars, terms.holidays, day)
         # By now the calendars may say otherwise than when the days were resolved.
-        said += known or [f"a day of {', '.join([*terms.calendars, *terms.holidays])}"]
-    return ", ".join(said) or "excluded"
+        said += known or [f"a day of {', '.join([*terms.calendars, *terms.holidays][:MOST_REASONS])}"]
+    return ", ".join(said[:MOST_REASONS])
 
 
 @dataclass(frozen=True, slots=True)

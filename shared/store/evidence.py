@@ -29,7 +29,7 @@ LOOKED_BACK: Final = 200
 JOB_FIELDS: Final = dict.fromkeys(
     (
         "schema", "uid", "state", "status_message", "created_at", "created_by", "schedule", "epoch", "covered",
-        "installed", "changes", "read_at",
+        "next_nominal", "installed", "changes", "read_at",
     ),
     1,
 )  # fmt: skip
@@ -45,13 +45,13 @@ def begun_before(uid: str, instant: datetime) -> dict[str, Any]:
     return {"job_uid": uid, "began": {"$lt": instant}}
 
 
+def begun_since(uid: str, instant: datetime) -> dict[str, Any]:
+    """Find the entries of a job's history that began at an instant or later; EARLIEST_FIRST is their order."""
+    return {"job_uid": uid, "began": {"$gte": instant}}
+
+
 LATEST_FIRST: Final = [("began", -1), ("epoch", -1)]
-
-
-def around(uid: str, epoch: int) -> dict[str, Any]:
-    """Find the entries of a job's history around one of its epochs."""
-    numbers = range(max(0, epoch - NEIGHBOURS), epoch + NEIGHBOURS + 1)
-    return {"_id": {"$in": [f"{uid}.{number}" for number in numbers]}}
+EARLIEST_FIRST: Final = [("began", 1), ("epoch", 1)]
 
 
 def to_job(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> Job:
@@ -63,10 +63,10 @@ def to_job(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) ->
         entry["epoch"]: Era(entry["epoch"], jobs.history_spec(entry), entry["began"], entry["by"], entry["reason"])
         for entry in sorted(entries, key=lambda entry: entry["epoch"])
     }
-    for number, change in enumerate(document["changes"], start=document["epoch"] + 1):
+    chain = jobs.to_chain(document)
+    for number, change in enumerate(chain.changes, start=chain.epoch + 1):
         # One that was installed since the job was read is in its history.
-        era = Era(number, jobs.history_spec(change), change["cutoff"], change["by"], change["reason"])
-        eras.setdefault(number, era)
+        eras.setdefault(number, Era(number, change.spec, change.cutoff, change.by, change.reason))
     return Job(
         job_id=document["_id"],
         uid=document["uid"],

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.protobuf import json_format, message_factory
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from beat.fire import Fire
 from shared.domain.execution import State
 from shared.domain.plan import Row
 from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.store import executions as rows
-from tests.integration.test_server_harness import Running, cron, refusal, serving
+from tests.integration.test_beat_fire import BelievesAll
+from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal, serving
+from tests.unit.test_docs import METHODS, grpcurl_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -184,6 +190,68 @@ async def test_the_beats_absence_is_told_of_what_was_decided_late(server: Runnin
     assert kinds(said) == ["RAN", "DECIDED_LATE", "BEAT_DOWN"]
 
 
+async def decided(server: Running, beat: Fire, instant: datetime) -> pb.ExplainOccurrenceResponse:
+    """Have a beat work until an occurrence is not to come any more; return what is then said of it."""
+    said = pb.ExplainOccurrenceResponse()
+
+    async def is_decided() -> bool:
+        nonlocal said
+        await asyncio.to_thread(beat.run_once)
+        said = await explain(server, instant)
+        return said.verdict not in {Verdict.VERDICT_UPCOMING, Verdict.VERDICT_OVERDUE}
+
+    await eventually(is_decided)
+    return said
+
+
+async def test_what_a_beat_decides_is_explained_as_it_comes(
+    server: Running, database: Database[dict[str, Any]]
+) -> None:
+    beat = Fire(database, BelievesAll(database, "beat", timedelta(seconds=60)), lambda _: None, "beat@here:1")
+    job = await server.create(job_id="mine", schedule_config=interval(seconds="1"))
+    begin = job.created_at.ToDatetime(UTC).replace(microsecond=0)
+    # The first one is never run here, so that it is in the way of all after it.
+    first = await decided(server, beat, begin + timedelta(seconds=1))
+    assert (first.verdict, kinds(first)[-1]) == (Verdict.VERDICT_WAITING, "IN_QUEUE")
+    second = await decided(server, beat, begin + timedelta(seconds=2))
+    assert (second.verdict, second.facts[0].kind) == (Verdict.VERDICT_SKIPPED, "OVERLAP")
+    assert second.facts[0].execution_id == first.execution.execution_id
+
+    pause = jobs_pb.PauseScheduledJobRequest(job_id="mine", reason="stock-taking")
+    await server.stub.PauseScheduledJob(pause, metadata=[("x-actor", "alice")])
+    paused = (await server.jobs.now()).replace(microsecond=0) + timedelta(seconds=1)
+
+    async def is_past() -> bool:
+        return await server.jobs.now() > paused
+
+    await eventually(is_past)
+    said = await explain(server, paused)
+    assert (said.verdict, said.facts[0].kind, said.facts[0].by) == (Verdict.VERDICT_NOT_ACTIVE, "PAUSED", "alice")
+    assert not said.facts[0].HasField("until")
+    await server.stub.ResumeScheduledJob(jobs_pb.ResumeScheduledJobRequest(job_id="mine"))
+    await asyncio.to_thread(beat.run_once)
+    said = await explain(server, paused)
+    assert (said.verdict, said.facts[0].kind, said.facts[0].by) == (Verdict.VERDICT_NOT_ACTIVE, "PAUSED", "alice")
+    assert said.facts[0].until.ToDatetime(UTC) > paused
+
+
+async def test_what_was_found_late_names_the_execution_that_did_its_work(
+    server: Running, database: Database[dict[str, Any]]
+) -> None:
+    await a_job(server)
+    behind = {"covered": NOON - timedelta(hours=1), "next_nominal": NOON, "wake_at": NOON}
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": behind})
+    beat = Fire(database, BelievesAll(database, "beat", timedelta(seconds=60)), lambda _: None, "beat@here:1")
+    said = await decided(server, beat, NOON)
+    assert said.verdict == Verdict.VERDICT_COALESCED
+    assert "did its work" in said.sentence
+    misfire = said.facts[0]
+    latest = await server.stub.GetExecution(jobs_pb.GetExecutionRequest(execution_id=misfire.execution_id))
+    assert (misfire.kind, latest.execution.trigger) == ("MISFIRE", jobs_pb.Execution.TRIGGER_SCHEDULE)
+    late = await explain(server, latest.execution.nominal_time.ToDatetime(UTC))
+    assert (late.verdict, "DECIDED_LATE" in kinds(late)) == (Verdict.VERDICT_WAITING, True)
+
+
 @pytest.mark.parametrize(
     ("request_", "fields"),
     [
@@ -211,3 +279,24 @@ async def test_a_job_that_never_was_is_not_found(server: Running) -> None:
         server.planning.ExplainOccurrence(pb.ExplainOccurrenceRequest(job_id="none", nominal_time=stamp(NOON)))
     )
     assert (refused.code, refused.resource) == ("NOT_FOUND", ("job", "none"))
+
+
+def commands() -> list[Any]:
+    """Return the commands of the pages on explanations and schedules."""
+    return [param for param in grpcurl_calls() if str(param.id).startswith(("docs/explain.md", "docs/schedules.md"))]
+
+
+@pytest.mark.parametrize(("method", "data"), commands())
+async def test_the_commands_of_the_pages_are_answered(server: Running, method: str, data: str) -> None:
+    await server.create(job_id="nightly-report", schedule_config=cron("America/New_York", hour="1", minute="30"))
+    types = METHODS[method]
+    request = json_format.ParseDict(json.loads(data), message_factory.GetMessageClass(types.input_type)())
+    response = message_factory.GetMessageClass(types.output_type)
+    call = server.channel.unary_unary(
+        f"/{method}", request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+    )
+    assert (await call(request)).ByteSize()
+
+
+def test_each_page_has_commands() -> None:
+    assert len(commands()) >= 3

@@ -18,7 +18,6 @@ from shared.domain.explanation import (
     Job,
     Kind,
     Known,
-    Planned,
     Record,
     Step,
     Stop,
@@ -205,19 +204,10 @@ THE = f"The occurrence of {WHEN} (UTC)"
             f"{THE} did not run by itself: it was found 1 h late, and that of 2026-03-02 12:59 did its work.",
             [Kind.MISFIRE, Kind.DECIDED_LATE],
         ),
-        (
-            known(row(State.SKIPPED), planned=Planned("bob", at(-60), "no need")), Verdict.SKIPPED,
-            f"{THE} was left out by bob at 2026-03-02 11:59: no need.", [Kind.CHANGED_BY_HAND],
-        ),
         # There is no decision yet.
         (
             known(of=job(covered=at(-60)), instant=ORIGIN + DAY), Verdict.UPCOMING,
             "The occurrence of 2026-03-03 12:00 (UTC) is still to come.", [],
-        ),
-        (
-            known(instant=ORIGIN + DAY, planned=Planned("bob", ORIGIN, "", at(7200))), Verdict.UPCOMING,
-            f"The occurrence of 2026-03-03 12:00 (UTC) is to come, but will be moved to 2026-03-02 14:00 by bob at"
-            f" {WHEN}.", [Kind.CHANGED_BY_HAND],
         ),
         (
             known(of=job(era(cron("0 12 * * *", max_runs=5))), instant=ORIGIN + DAY), Verdict.UPCOMING,
@@ -302,6 +292,27 @@ def test_an_answer_says_what_is_known_and_no_more(
     said = explain(facts)
     assert (said.verdict, kinds(said)) == (verdict, expected)
     assert sentence is None or said.sentence == sentence
+
+
+@pytest.mark.parametrize("state", set(State) - {State.CLOSED})
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("job_state", JobState)
+def test_there_is_an_answer_to_everything_in_one_sentence(state: State, mode: Mode, job_state: JobState) -> None:
+    bare = Record("uid.0.x", Trigger.SCHEDULE, state, ORIGIN, ORIGIN, "", ORIGIN)
+    rows = None, bare, row(state, error=FAILURE, held=True, expired=True, stop=Stop("bob", "a\nb.", ORIGIN))
+    its = job(era(mode=mode), state=job_state, status_message="two\nlines.", covered=at(-60))
+    for record in rows:
+        for now in (at(-60), at(60)):
+            said = explain(known(record, of=its, now=now))
+            assert said.sentence.startswith(("The ", "What "))
+            assert said.sentence.endswith(".")
+            assert not said.sentence.endswith("..")
+            assert "\n" not in said.sentence
+
+
+def test_a_history_that_does_not_reach_back_is_said() -> None:
+    said = explain(known(of=job(era(NOON, 30, at(3600)))))
+    assert (said.verdict, kinds(said)) == (Verdict.UNKNOWN, [Kind.UNRECORDED])
 
 
 def test_the_attempts_before_are_told_the_latest_few() -> None:
