@@ -79,7 +79,7 @@ class Output:
             table.add_row(*(column(thing) for column in view.columns.values()))
         if table.row_count:
             # As wide as it is, also on a narrow terminal: an id in two parts cannot be copied.
-            stdout(width=WIDEST).print(table)
+            _print(stdout(width=WIDEST), table)
         return table.row_count
 
     def one(self, thing: M, name: str, facts: Iterable[tuple[str, Cell]]) -> None:
@@ -93,7 +93,7 @@ class Output:
         for heading, value in facts:
             if value:
                 table.add_row(heading, value)
-        self.console.print(table)
+        _print(self.console, table)
 
     def value(self, name: str, value: str) -> None:
         """Print a single text that the server told."""
@@ -124,6 +124,14 @@ class Output:
             case _:
                 self.console.print(as_json(_values(thing)))
         self._begun = True
+
+
+def _print(console: Console, table: Table) -> None:
+    """Print a table without the blanks at the ends of its lines."""
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.file.write(f"{line.rstrip()}\n")
 
 
 def stdout(width: int | None = None) -> Console:

@@ -169,11 +169,18 @@ def test_an_actor_that_cannot_travel_is_refused() -> None:
 # Refusals:
 
 
-class Failed(grpc.RpcError):
+class Failed(grpc.RpcError):  # type: ignore[misc]
     def __init__(self, code: grpc.StatusCode, details: str, trailing: tuple[tuple[str, bytes], ...] = ()) -> None:
-        self.code = lambda: code
-        self.details = lambda: details
-        self.trailing_metadata = lambda: trailing
+        self._told = (code, details, trailing)
+
+    def code(self) -> grpc.StatusCode:
+        return self._told[0]
+
+    def details(self) -> str:
+        return self._told[1]
+
+    def trailing_metadata(self) -> Any:
+        return self._told[2]
 
 
 def status(*details: Any) -> tuple[tuple[str, bytes], ...]:
