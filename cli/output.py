@@ -72,15 +72,18 @@ class Output:
             for count, thing in enumerate(things, start=1):  # noqa: B007 - the last is returned
                 self.raw(thing, view.name(thing))
             return count
+        rows = [{heading: column(thing) for heading, column in view.columns.items()} for thing in things]
+        # What says nothing of any of them is left out.
+        headings = [heading for heading in view.columns if any(row[heading] for row in rows)]
         table = Table(box=None, pad_edge=False)
-        for heading in view.columns:
+        for heading in headings:
             table.add_column(heading, no_wrap=True, justify="right" if heading in view.numbers else "left")
-        for thing in things:
-            table.add_row(*(column(thing) for column in view.columns.values()))
-        if table.row_count:
+        for row in rows:
+            table.add_row(*(row[heading] for heading in headings))
+        if rows:
             # As wide as it is, also on a narrow terminal: an id in two parts cannot be copied.
             _print(stdout(width=WIDEST), table)
-        return table.row_count
+        return len(rows)
 
     def one(self, thing: M, name: str, facts: Iterable[tuple[str, Cell]]) -> None:
         """Print a thing: for people as facts, those that say something."""
@@ -93,7 +96,7 @@ class Output:
         for heading, value in facts:
             if value:
                 table.add_row(heading, value)
-        _print(self.console, table)
+        _print(self.console if self.console.is_terminal else stdout(width=WIDEST), table)
 
     def value(self, name: str, value: str) -> None:
         """Print a single text that the server told."""

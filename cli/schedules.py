@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.text import Text
 
 from cli.arguments import AtOption, CronOption, EveryOption, FromOption, ZoneOption
 from cli.completion import job_ids
@@ -28,6 +29,8 @@ FIRES: Final = View[FireTime](
         "remarks": lambda fire: plain("; ".join(fire.remarks)),
     },
 )
+
+_COLOURS: Final = {"+": "green", "-": "red", " ": ""}
 
 OptionalJob = Annotated[
     str, typer.Argument(metavar="JOB_ID", help="A job, instead of a schedule.", autocompletion=job_ids)
@@ -86,13 +89,23 @@ def preview(
     if schedule is None and not job_id:
         fail("name a job, or give a schedule by --cron, --every or --at")
     found = session.scheduler.preview(schedule, job_id=job_id, count=count, start=start)
-    if not session.out.for_people:
+    if session.out.for_people and schedule is not None and job_id:
+        session.warn(found.warnings)
+        session.out.tell(plain(found.description))
+        _show_difference(session, found)
+    elif session.out.for_people:
+        show_preview(session, found)
+    else:
         session.out.each(found.fires, FIRES)
-        return
-    show_preview(session, found)
-    for title, fires in (("added", found.added), ("removed", found.removed)):
-        for fire in fires:
-            session.out.tell(f"{title}: {plain(fire.local_time)} ({time(fire.time)})")
+
+
+def _show_difference(session: Session, found: PreviewScheduleResponse) -> None:
+    """Tell the fires of a schedule and of the job's present one in one list, with signs for what only one has."""
+    added = {fire.time.ToNanoseconds() for fire in found.added}
+    lines = [(fire, "+" if fire.time.ToNanoseconds() in added else " ") for fire in found.fires]
+    lines += [(fire, "-") for fire in found.removed]
+    for fire, sign in sorted(lines, key=lambda line: line[0].time.ToNanoseconds()):
+        session.out.tell(Text(f"{sign} {plain(fire.local_time)}  {time(fire.time)}", _COLOURS[sign]))
 
 
 def show_preview(session: Session, found: PreviewScheduleResponse) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import re
@@ -16,7 +17,7 @@ from dev.server import HOST, free_port
 from tests.integration.test_cli_harness import Told, quiet_server, schedctl
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from pymongo.database import Database
 
@@ -32,8 +33,8 @@ async def server(database: Database[dict[str, Any]], database_url: str) -> Async
         yield running
 
 
-async def on_terminal(server: Running, *arguments: str, answers: dict[str, str] | None = None, **more: str) -> Told:
-    """Run the command on a terminal of its own; answer each question when it is asked."""
+async def on_terminal(server: Running, *arguments: str, answers: Sequence[tuple[str, str]] = (), **more: str) -> Told:
+    """Run the command on a terminal of its own; answer each question when it is asked, in this order."""
     parent, child = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cli", *arguments, cwd=ROOT, stdin=child, stdout=child, stderr=child,
@@ -41,28 +42,32 @@ async def on_terminal(server: Running, *arguments: str, answers: dict[str, str] 
         env={**os.environ, "SCHEDCTL_SERVER": server.address, "TERM": "xterm-256color", "COLUMNS": "200", **more},
     )  # fmt: skip
     os.close(child)
-    waiting = dict(answers or {})
+    left, shown, seen = list(answers), b"", 0
 
-    def converse() -> str:
-        shown = b""
-        while True:
-            try:
-                part = os.read(parent, 65536)
-            except OSError:  # how a terminal says that the other side is gone
-                break
-            if not part:
-                break
-            shown += part
-            for question in [each for each in waiting if each.encode() in shown]:
-                os.write(parent, f"{waiting.pop(question)}\n".encode())
+    def converse() -> None:
+        nonlocal shown, seen
+        with contextlib.suppress(OSError):  # how a terminal says that the other side is gone
+            while part := os.read(parent, 65536):
+                shown += part
+                if left and left[0][0].encode() in shown[seen:]:
+                    seen = len(shown)
+                    os.write(parent, f"{left.pop(0)[1]}\n".encode())
         os.close(parent)
-        return shown.decode(errors="replace")
 
-    async with asyncio.timeout(60):
-        shown = await asyncio.to_thread(converse)
-        code = await process.wait()
-    assert not waiting, f"never asked: {waiting}\n{shown}"
-    return Told(code, shown.replace("\r\n", "\n"), "")
+    reading = asyncio.create_task(asyncio.to_thread(converse))
+    try:
+        async with asyncio.timeout(60):
+            await asyncio.shield(reading)
+    except TimeoutError:
+        pass
+    finally:
+        if process.returncode is None and not reading.done():
+            process.kill()
+    code = await process.wait()
+    await reading
+    text = shown.decode(errors="replace").replace("\r\n", "\n")
+    assert not left, f"never asked: {left}\n{text}"
+    return Told(code, text, "")
 
 
 async def test_states_have_colours_on_a_terminal_unless_nobody_wants_them(server: Running) -> None:
@@ -77,23 +82,23 @@ async def test_states_have_colours_on_a_terminal_unless_nobody_wants_them(server
 
 async def test_deleting_asks_on_a_terminal(server: Running) -> None:
     await server.create(job_id="prices")
-    told = await on_terminal(server, "jobs", "delete", "prices", answers={"Delete the job prices?": "no"})
+    told = await on_terminal(server, "jobs", "delete", "prices", answers=[("Delete the job prices?", "no")])
     assert (told.code, "nothing was done" in told.out) == (2, True)
-    told = await on_terminal(server, "jobs", "delete", "prices", answers={"Delete the job prices?": "y"})
+    told = await on_terminal(server, "jobs", "delete", "prices", answers=[("Delete the job prices?", "y")])
     assert (told.code, "the job prices is deleted" in told.out) == (0, True)
 
 
-FORM = {
-    "Name:": "Prices",
-    "Id (": "prices",
-    "Type [CUSTOM]:": "SCRAPING",
-    "Target": "scraper-service",
-    "Method": "ScrapeCompetitorPrices",
-    "Parameters, as JSON": '{"competitor_ids": ["amazon"]}',
-    "Schedule (": "0 8 * * MON-FRI",
-    "Time zone": "America/New_York",
-    "Create this job?": "y",
-}
+FORM = [
+    ("Name:", "Prices"),
+    ("Id (", "prices"),
+    ("Type [CUSTOM]:", "SCRAPING"),
+    ("Target", "scraper-service"),
+    ("Method", "ScrapeCompetitorPrices"),
+    ("Parameters, as JSON", '{"competitor_ids": ["amazon"]}'),
+    ("Schedule (", "0 8 * * MON-FRI"),
+    ("Time zone", "America/New_York"),
+    ("Create this job?", "y"),
+]
 
 
 async def test_the_form_asks_for_what_is_missing_and_shows_when_it_fires(server: Running) -> None:
@@ -106,7 +111,7 @@ async def test_the_form_asks_for_what_is_missing_and_shows_when_it_fires(server:
 
 async def test_what_was_given_is_not_asked_for_and_no_is_no(server: Running) -> None:
     given = ("prices", "--name", "Prices", "--type", "SCRAPING", "--target", "scraper-service", "--every", "1h")
-    answers = {"Method": "ScrapeCompetitorPrices", "Parameters": "{}", "Create this job?": "n"}
+    answers = [("Method", "ScrapeCompetitorPrices"), ("Parameters", "{}"), ("Create this job?", "n")]
     told = await on_terminal(server, "jobs", "create", *given, answers=answers)
     assert (told.code, "nothing was done" in told.out) == (2, True), told.out
     assert (await schedctl(server, "jobs", "list", "-o", "name")).out == ""
