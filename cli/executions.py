@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from google.protobuf.duration_pb2 import Duration
@@ -23,6 +23,7 @@ from cli.exits import Exit
 from cli.output import View, plain, shortened, span, state, time, time_of
 from cli.progress import waiting
 from cli.session import Session, alone, command, group
+from scheduler_client import to_dict
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -147,10 +148,7 @@ def _facts(execution: pb.Execution) -> Iterator[tuple[str, Cell]]:
 
 
 def _struct(struct: Struct) -> str:
-    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - for these alone
-
-    values: Any = MessageToDict(struct)
-    return plain(json.dumps(values, ensure_ascii=False))
+    return plain(json.dumps(to_dict(struct), ensure_ascii=False))
 
 
 def _step(transition: pb.Execution.Transition) -> str:

@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import ParseDict, ParseError
 
 from cli.output import plain
 from cli.schedules import show_preview
 from cli.session import fail
 from cli.times import instant
-from scheduler_client import InvalidInput, NotFound, SchedulerError, cron, every, once
+from scheduler_client import InvalidInput, NotFound, SchedulerError, cron, every, once, to_dict
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _ask_for_call(scheduler: SchedulerClient, request: pb.CreateScheduledJobRequ
     if not request.HasField("parameters"):
         for method in described.methods if described else ():
             if request.target_method in (method.name, method.full_name):
-                example = json.dumps(MessageToDict(method.example), ensure_ascii=False)
+                example = json.dumps(to_dict(method.example), ensure_ascii=False)
                 typer.echo(f"for example: {plain(example)}", err=True)
         request.parameters.CopyFrom(_ask_until("Parameters, as JSON", _struct, default="{}"))
 

@@ -30,6 +30,7 @@ from cli.form import ask_for
 from cli.output import View, labels, plain, sentences, shortened, span, state, time
 from cli.schedules import in_words, schedule_of, show_preview
 from cli.session import Session, command, fail, group, on_terminal
+from scheduler_client import to_dict
 from scheduler_client.calls.jobs import create as create_call
 from shared.proto import scheduler_service_pb2 as pb
 
@@ -98,7 +99,7 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
     yield "schedule", in_words(job.schedule_config)
     yield "fires next", "\n".join(time(at) for at in found.next_fire_times)
     yield "target", plain(target(job))
-    yield "parameters", plain(json.dumps(_json(job).get("parameters", {}), ensure_ascii=False))
+    yield "parameters", plain(json.dumps(to_dict(job.parameters), ensure_ascii=False))
     yield "drift", sentences(job.drift)
     yield "queue", plain(job.queue)
     yield "timeout", span(job.timeout)
@@ -113,12 +114,6 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
         yield "", plain(last.error.message)
     counts = ", ".join(f"{number:,} {plain(name)}" for name, number in sorted(found.counts.items()))
     yield f"last {found.window.ToTimedelta().days} days", counts
-
-
-def _json(job: pb.ScheduledJob) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - for this alone
-
-    return MessageToDict(job)
 
 
 @command(app)

@@ -84,7 +84,10 @@ def stats(
         group_by=name, start=start, end=end, window=window, job_id=job_id, queue=queue, target=target, limit=limit
     )
     session.out.each(found.statistics, STATISTICS)
-    session.out.tell(f"all that ended by {time_of(found, 'complete_through')} is counted")
+    if found.HasField("complete_through"):
+        session.out.tell(f"all that ended by {time(found.complete_through)} is counted")
+    else:
+        session.out.tell("nothing is counted yet")
 
 
 def _known(number: int) -> str:

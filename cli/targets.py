@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from google.protobuf.json_format import MessageToDict
 
 from cli.arguments import TargetArgument, ValidateOption, YesOption
 from cli.exits import Exit
 from cli.output import View, plain, shortened, span, state, time_of
 from cli.session import Session, command, group
+from scheduler_client import to_dict
 from shared.proto import target_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def get(
         for field in each.fields:
             session.out.tell(f"  {_field(field)}")
         if each.HasField("example"):
-            session.out.tell(f"  for example: {plain(json.dumps(MessageToDict(each.example), ensure_ascii=False))}")
+            session.out.tell(f"  for example: {plain(json.dumps(to_dict(each.example), ensure_ascii=False))}")
 
 
 def _facts(target: pb.Target) -> Iterator[tuple[str, Cell]]:

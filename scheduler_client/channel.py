@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from scheduler_client.call import PACKAGE
 
@@ -16,7 +16,7 @@ ATTEMPTS: Final = 5
 
 SERVICES: Final = ("SchedulerService", "PlanningService", "TargetService", "StatisticsService", "AdminService")
 
-SERVICE_CONFIG: Final = {
+SERVICE_CONFIG: Final[dict[str, Any]] = {
     "methodConfig": [
         {
             # All methods of these: what reads may be repeated, and what writes has a request_id, which the client

@@ -50,5 +50,17 @@ def to_timedelta(span: Duration) -> timedelta:
 
 
 def to_dict(struct: Struct) -> dict[str, Any]:
-    """Return what a job's parameters or an execution's result hold. Numbers are floats, as JSON's are."""
-    return MessageToDict(struct)
+    """Return what a job's parameters or an execution's result hold; whole numbers as int, though JSON knows no ints."""
+    found: dict[str, Any] = _with_ints(MessageToDict(struct))
+    return found
+
+
+def _with_ints(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _with_ints(each) for key, each in value.items()}
+        case list():
+            return [_with_ints(each) for each in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import symbol_database
+from google.protobuf import descriptor_pool
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -67,7 +67,7 @@ def asked(build: Any) -> Any:
 
 def test_every_method_of_the_api_has_one_of_the_client_with_its_messages() -> None:
     found = {asked(build).method: asked(build) for build in builders().values()}
-    pool = symbol_database.Default().pool
+    pool = descriptor_pool.Default()
     in_api = {
         f"{service}/{name}": method
         for service in SERVICES
@@ -136,7 +136,7 @@ def test_a_job_is_described_in_pythons_words_and_asked_for_in_the_apis() -> None
         name="Nightly",
         target="scraper-service",
         method="ScrapeCompetitorPrices",
-        parameters={"competitor_ids": ["amazon"]},
+        parameters={"competitor_ids": ["amazon"], "max_products": 2, "share": 0.5},
         schedule=every("1h"),
         timeout=90,
         labels={"team": "pricing"},
@@ -144,7 +144,9 @@ def test_a_job_is_described_in_pythons_words_and_asked_for_in_the_apis() -> None
     request = call.request
     assert (request.name, request.job_type, request.target_service) == ("Nightly", pb.CUSTOM, "scraper-service")
     assert (request.target_method, request.timeout.seconds) == ("ScrapeCompetitorPrices", 90)
-    assert scheduler_client.to_dict(request.parameters) == {"competitor_ids": ["amazon"]}
+    assert scheduler_client.to_dict(request.parameters) == {
+        "competitor_ids": ["amazon"], "max_products": 2, "share": 0.5,
+    }  # fmt: skip
     assert not request.HasField("priority")
     assert not request.validate_only
 
@@ -169,7 +171,7 @@ def test_an_actor_that_cannot_travel_is_refused() -> None:
 # Refusals:
 
 
-class Failed(grpc.RpcError):  # type: ignore[misc]
+class Failed(grpc.RpcError):
     def __init__(self, code: grpc.StatusCode, details: str, trailing: tuple[tuple[str, bytes], ...] = ()) -> None:
         self._told = (code, details, trailing)
 
