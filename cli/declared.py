@@ -69,7 +69,8 @@ def apply(
         if deleted:
             for change in deleted:
                 typer.echo(f"- {plain(change.job_id)}", err=True)
-            session.confirm(f"Delete {len(deleted):,} jobs that are not in {plain(str(file))}?", yes=yes)
+            these = "1 job that is" if len(deleted) == 1 else f"{len(deleted):,} jobs that are"
+            session.confirm(f"Delete {these} not in {plain(str(file))}?", yes=yes)
     changes = scheduler.import_jobs(text, prune=prune, prune_filter=prune_filter)
     _show(session, changes)
     if any(change.error for change in changes):
