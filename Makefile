@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := beat benchmarks cli dev examples importers scheduler_service shared tests worker
+PACKAGES := beat benchmarks cli dev examples importers scheduler_client scheduler_service shared tests worker
 
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos fuzz mutants lint proto lock up down clean

@@ -18,12 +18,14 @@ from scheduler_service.depths import Depths, ask_rabbitmq
 from scheduler_service.diagnosis import all_checks
 from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
+from scheduler_service.explain import Explain
 from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
+from scheduler_service.preview import Schedules
 from scheduler_service.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
 from scheduler_service.runs import Runs
 from scheduler_service.seed import read_seed
@@ -76,7 +78,8 @@ async def serve() -> None:  # noqa: PLR0915 - the one place where all is put tog
         targets = load_targets(settings)
     except RegistryError as error:
         stop(str(error))
-    definitions = Definitions(settings, queues, targets, load_calendars(settings.config_dir), tasks)
+    calendars = load_calendars(settings.config_dir)
+    definitions = Definitions(settings, queues, targets, calendars, tasks)
     try:
         drafts = await read_seed(settings.config_dir, definitions)
     except InvalidInput as refused:
@@ -112,7 +115,12 @@ async def serve() -> None:  # noqa: PLR0915 - the one place where all is put tog
     )
     depths = Depths(database, queues.names, ask_rabbitmq(settings.celery_broker_url))
     statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
-    planning = PlanningService(jobs, forecast)
+    planning = PlanningService(
+        jobs,
+        forecast,
+        Schedules(jobs, calendars.resolve, calendars.names_on),
+        Explain(database, calendars.names_on),
+    )
     servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
     server = Server(servicers, database, Limits(settings))
     told_to_stop = _on_first_signal()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from scheduler_service.target_checks import TargetChecks
 from shared.defaults import job_defaults
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
     from shared.calendars import Calendars
     from shared.domain.job import JobDefinition, JobDraft
+    from shared.domain.schedule import Schedule
     from shared.messaging.queues import Queues
     from shared.settings import Settings
     from shared.targets import Targets
-
-_DAYS: Final = ("day_of_month", "day_of_week")
 
 
 class Definitions:
@@ -104,11 +103,7 @@ class Definitions:
                 f" configured here ({self._consumer_timeout.total_seconds():g} s); the broker then hands the message"
                 " to another worker while this one still runs"
             )
-        if isinstance(definition.schedule, CronSchedule) and _both_days_restricted(definition.schedule):
-            said.append(
-                "schedule_config.config: day_of_month and day_of_week are both restricted, so a day that matches"
-                " either of them fires, as in cron"
-            )
+        said += schedule_warnings(definition.schedule)
         policies = definition.policies
         if policies.misfire is Misfire.FIRE_ALL and policies.overlap is Overlap.SKIP:
             said.append(
@@ -116,6 +111,14 @@ class Definitions:
                 " others skip; BUFFER_ALL runs them one after another"
             )
         return said
+
+
+def schedule_warnings(schedule: Schedule) -> list[str]:
+    """Return sentences on what is right in a schedule, but may surprise."""
+    if isinstance(schedule, CronSchedule) and _both_days_restricted(schedule):
+        either = "so a day that matches either of them fires, as in cron"
+        return [f"schedule_config.config: day_of_month and day_of_week are both restricted, {either}"]
+    return []
 
 
 def _beside(found: Iterable[Violation], violations: Iterable[Violation]) -> list[Violation]:
@@ -130,10 +133,6 @@ def _of_parameters(violation: Violation) -> bool:
 
 
 def _both_days_restricted(schedule: CronSchedule) -> bool:
-    config = schedule.config
-    days = [(config.get(_DAYS[0], "*"), config.get(_DAYS[1], "*"))]
-    for expression in (*schedule.expressions, config.get("expression", "")):
-        fields = expression.split()
-        if len(fields) >= 5:  # noqa: PLR2004 - the shortest form
-            days.append((fields[-3], fields[-1]))
-    return any(all(not day.strip().startswith(("*", "?")) for day in pair) for pair in days)
+    return any(
+        all(not day.strip().startswith(("*", "?")) for day in (fields[3], fields[5])) for fields in schedule.fields
+    )

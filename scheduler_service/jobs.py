@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -125,14 +124,18 @@ class Jobs:
         spec = Spec(definition.schedule, Mode.ACTIVE)
         # Before the job, so that no epoch is ever without its entry in the history.
         revision = jobs.revision_document(uid, document["epoch"], spec, document["covered"], by, "created")
-        with suppress(DuplicateKeyError):  # from before the death of who began with this request
+        try:
             await self._revisions.insert_one(revision)
+            is_first = True
+        except DuplicateKeyError:
+            is_first = False  # who began with this request has died in between, or is still at it
         try:
             await self._jobs.insert_one(document)
         except DuplicateKeyError:
             if (first := await self.created_before(definition.job_id)) is not None:
                 return first
-            await self._revisions.delete_one({"_id": revision["_id"]})
+            if is_first:
+                await self._revisions.delete_one({"_id": revision["_id"]})
             raise Taken("job", definition.job_id) from None
         return read_job(document)
 

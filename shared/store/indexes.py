@@ -195,7 +195,11 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)], name="job", **_where(by=rollups.By.JOB.value)
         ),
     ],
-    jobs.REVISIONS: [IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job")],
+    jobs.REVISIONS: [
+        IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job"),
+        # explain: which epoch an instant belongs to
+        IndexModel([("job_uid", ASCENDING), ("began", DESCENDING), ("epoch", DESCENDING)], name="began"),
+    ],
 }
 
 OBSOLETE: Final[dict[str, list[str]]] = {jobs.COLLECTION: ["wake"], executions.COLLECTION: ["finished"]}

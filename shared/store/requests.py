@@ -73,13 +73,21 @@ def renew() -> list[dict[str, Any]]:
     return [{"$set": {"lease": _lease()}}]
 
 
-def answer(response: bytes) -> dict[str, Any]:
-    """Return the update that ends a call: this is what it answers, to whoever repeats it."""
-    return {"$set": {"answer": response}, "$unset": {"lease": ""}}
-
+LARGEST_ANSWER: Final = 8 * 1024 * 1024
+"""Bytes; a document has room for twice that, and few clients take half of it."""
 
 LET_GO: Final = {"$unset": {"lease": ""}}
 """The update after an outage: nobody knows what the call has done, and whoever repeats it goes on with it."""
+
+
+def answer(response: bytes) -> dict[str, Any]:
+    """Return the update that ends a call: this is what it answers, to whoever repeats it.
+
+    One that is too large to keep is put together again, from the effect that is found.
+    """
+    if len(response) > LARGEST_ANSWER:
+        return LET_GO
+    return {"$set": {"answer": response}, "$unset": {"lease": ""}}
 
 
 def _lease() -> dict[str, Any]:

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["grpcurl"]  # a fixture
 
-PAGES = ("docs/jobs.md", "docs/executions.md")
-"""Each stands by itself: it makes the jobs that it names, and deletes them at the end."""
+PAGES = (
+    "doctor", "executions", "filters", "forecast", "import-export", "jobs", "requests", "statistics", "targets",
+)  # fmt: skip
+"""Each stands by itself. A block `sh` has to go well, one of `console` to be refused with the words that follow it."""
 
 
 @pytest.mark.timeout(BUILDING)
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run_in_their_order(page: str, running: System, grpcurl: Path, tmp_path: Path):
-    commands = re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
-    assert commands
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    blocks = re.findall(r"^```(sh|console)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert blocks
     schedctl = tmp_path / "schedctl"
     schedctl.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m cli "$@"\n')
     schedctl.chmod(0o755)
@@ -38,7 +41,8 @@ def test_the_commands_of_a_page_run_in_their_order(page: str, running: System, g
         "SCHEDCTL_SERVER": running.address,
         "HOME": str(tmp_path),
     }
-    for command in commands:
+    for kind, block in blocks:
+        command, _, expected = block.removeprefix("$ ").partition("\n") if kind == "console" else (block, "", "")
         answer = subprocess.run(
             ["bash", "-euc", command.replace(STANDARD_ADDRESS, running.address)],
             cwd=tmp_path,
@@ -48,4 +52,6 @@ def test_the_commands_of_a_page_run_in_their_order(page: str, running: System, g
             timeout=60,
             check=False,
         )
-        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+        said = answer.stdout + answer.stderr
+        assert (answer.returncode == 0) == (kind == "sh"), f"{command}\n{said}"
+        assert said.startswith(expected.rstrip()), f"{command}\n{said}"

@@ -113,26 +113,6 @@ def test_the_commands_about_watching_run_and_tell_something(running: System, grp
     assert '"initial": true' in answers[2]
 
 
-@pytest.mark.timeout(BUILDING)
-@pytest.mark.parametrize("name", ["docs/requests.md", "docs/filters.md", "docs/import-export.md"])
-def test_the_commands_of_a_page_run_in_their_order(running: System, grpcurl: Path, name: str):
-    page = (ROOT / name).read_text()
-    for kind, block in re.findall(r"^```(sh|console)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
-        command, _, expected = block.removeprefix("$ ").partition("\n") if kind == "console" else (block, "", "")
-        answer = run(command, grpcurl, running)
-        assert (answer.returncode == 0) == (kind == "sh"), f"{command}\n{answer.stdout}{answer.stderr}"
-        assert (answer.stdout + answer.stderr).startswith(expected.rstrip())
-
-
-@pytest.mark.parametrize("page", ["docs/targets.md", "docs/doctor.md"])
-def test_the_commands_about_targets_and_the_doctor_run(running: System, grpcurl: Path, page: str):
-    commands = commands_of(page)
-    assert commands
-    for command in commands:
-        answer = run(command, grpcurl, running)
-        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
-
-
 def ended(client: Reflected, job_id: str) -> list[dict[str, Any]]:
     """Return the runs of a job by hand that have ended."""
     found = client.call("scheduler.v1.SchedulerService", "ListExecutions", {"job_id": job_id}).get("executions", [])

@@ -64,10 +64,10 @@ async def actions(server: Running, text: str, **fields: Any) -> dict[str, int]:
 
 
 async def exported(server: Running, chosen: str = "") -> str:
-    text = token = ""
+    text, token = "", ""
     while True:
         request = pb.ExportScheduledJobsRequest(filter=chosen, page_token=token)
-        page = await server.stub.ExportScheduledJobs(request)
+        page: pb.ExportScheduledJobsResponse = await server.stub.ExportScheduledJobs(request)
         text += page.yaml
         token = page.next_page_token
         if not token:

@@ -20,12 +20,14 @@ from scheduler_service.depths import Depths, ask_rabbitmq
 from scheduler_service.diagnosis import all_checks
 from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
+from scheduler_service.explain import Explain
 from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
+from scheduler_service.preview import Schedules
 from scheduler_service.probes import mongodb_probe
 from scheduler_service.runs import Runs
 from scheduler_service.server import Server, Servicers
@@ -105,7 +107,8 @@ async def serving(
     folder = configured.config_dir
     queues = load_queues(folder, configured.extra_queues)
     targets, tasks = load_targets(configured), Tasks({})
-    definitions = Definitions(configured, queues, targets, load_calendars(folder), tasks)
+    calendars = load_calendars(folder)
+    definitions = Definitions(configured, queues, targets, calendars, tasks)
     database = connect_async(database_url, **STORE_PATIENCE)
     jobs, sent = Jobs(database, most=configured.max_jobs), Sent()
     blocking_database = connect(database_url)
@@ -133,7 +136,12 @@ async def serving(
     )
     depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
     statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
-    planning = PlanningService(jobs, forecast)
+    planning = PlanningService(
+        jobs,
+        forecast,
+        Schedules(jobs, calendars.resolve, calendars.names_on),
+        Explain(database, calendars.names_on),
+    )
     servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
     server = Server(servicers, database, Limits(configured))
     registrations.start()

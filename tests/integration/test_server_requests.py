@@ -305,6 +305,14 @@ class TestWhileItIsWorkedOn:
         assert (await call(server, PAUSE)).job.state == pb.ScheduledJob.STATE_PAUSED
         assert await job_of(server) == before
 
+    async def test_an_answer_that_is_too_large_to_keep_is_made_again_and_the_effect_is_not(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(requests, "LARGEST_ANSWER", 10)
+        first = await call(server, NAMELESS)
+        assert await call(server, NAMELESS) == first
+        assert await server.database.jobs.count_documents({}) == 1
+
     async def test_an_answer_that_cannot_be_noted_is_given_all_the_same(
         self, server: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:

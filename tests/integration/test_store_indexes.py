@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from shared.domain.execution import State
-from shared.store import dead_letters, executions, jobs, parts, submitted
+from shared.store import dead_letters, evidence, executions, jobs, parts, submitted
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -196,6 +196,26 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "executions",
         {"filter": parts.stop_parts({"_id": "whole-1", "cancel": {"by": "", "call": True}}, "").filter},
         "parent",
+    ),
+    "which epoch an instant belongs to": (
+        "job_revisions",
+        {"filter": evidence.begun_before("uid-job-1", NOW), "sort": dict(evidence.LATEST_FIRST), "limit": 1},
+        "began",
+    ),
+    "the epochs that followed": (
+        "job_revisions",
+        {"filter": evidence.begun_since("uid-job-1", NOW), "sort": dict(evidence.EARLIEST_FIRST), "limit": 1},
+        "began",
+    ),
+    "the row that covers an occurrence": (
+        "executions",
+        {"filter": evidence.at_or_before("uid-job-1", 0, NOW), "sort": {"_id": -1}, "limit": 1},
+        "_id_",
+    ),
+    "further executions for a nominal time, without parts": (
+        "executions",
+        {"filter": evidence.others_filters("uid-job-1", NOW)[0], "limit": 10, "hint": evidence.OTHERS_INDEX},
+        "job",
     ),
 }  # fmt: skip
 

@@ -24,6 +24,7 @@ from examples.scraper_service.__main__ import ScraperSettings
 from shared import metrics
 from shared.domain.errors import InvalidInput, Reason
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS
+from shared.domain.explanation import Kind, Verdict
 from shared.domain.schedule import parse_schedule
 from shared.expressions import kind_of, parse_template, roots
 from shared.expressions.expression import DEEPEST, MOST_CHARACTERS, MOST_STEPS
@@ -376,6 +377,20 @@ def test_the_python_client_and_the_task_in_the_readme_compile() -> None:
     assert "@celery_app.task" in task
     for block in (client, task):
         compile(block, "README.md", "exec")
+
+
+# Explanations:
+
+
+def test_the_page_on_explanations_has_all_verdicts_and_kinds_of_facts_in_their_order() -> None:
+    page = DOCS / "explain.md"
+    assert [row[0] for row in table(page, "verdict")] == [verdict.value for verdict in Verdict]
+    assert [row[0] for row in table(page, "kind")] == [kind.value for kind in Kind]
+
+
+def test_the_verdicts_of_the_api_are_those_of_the_domain() -> None:
+    names = planning_service_pb2.ExplainOccurrenceResponse.Verdict.keys()
+    assert names == ["VERDICT_UNSPECIFIED", *(f"VERDICT_{verdict}" for verdict in Verdict)]
 
 
 # Links:
