@@ -16,6 +16,7 @@ from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.occurrences import OccurrenceChanges
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
 from scheduler_service.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
@@ -79,7 +80,9 @@ async def serve() -> None:
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    servicers = Servicers(
+        scheduler, maintenance, PlanningService(OccurrenceChanges(jobs)), TargetService(), StatisticsService(), admin
+    )
     server = Server(servicers, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from shared.domain.exclusions import ExclusionTerms
     from shared.domain.job import JobDefinition
+    from shared.domain.overrides import Override
     from shared.domain.retry import RetryPolicy
     from shared.domain.schedule import Schedule
     from shared.store.executions import StoredExecution
@@ -307,6 +308,17 @@ def _policies(definition: JobDefinition) -> pb.Policies:
     )
 
 
+def change_message(override: Override) -> pb.OccurrenceChange:
+    """Write how an occurrence does not go as its schedule says."""
+    return pb.OccurrenceChange(
+        nominal_time=timestamp(override.nominal),
+        new_time=timestamp(override.moved_to),
+        by=_text(override.by),
+        reason=_text(override.reason),
+        time=timestamp(override.at),
+    )
+
+
 def execution_message(execution: StoredExecution, parameters: str | None = None) -> pb.Execution:
     """Write an execution, or a decision not to run, as clients see it; parameters: JSON of what it is called with."""
     message = pb.Execution(
@@ -348,6 +360,7 @@ def execution_message(execution: StoredExecution, parameters: str | None = None)
         group_id=execution.group,
         part_name=execution.part_name,
         part_key=_text(execution.part_key),
+        moved=execution.moved,
         parameters=None if parameters is None else struct(json.loads(parameters)),
     )
     if (progress := execution.progress) is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.pages import Position
     from shared.domain.job import JobDefinition
+    from shared.domain.overrides import Override
 
 MOST_TRIES: Final = 10
 """How often an edit reads the job again because somebody else changed it; each loser lost to a winner."""
@@ -58,10 +59,27 @@ class _Edit:
     change: jobs.Queued | None = None
     condition: Mapping[str, Any] = field(default_factory=dict)
     """What has to hold, besides that the job is as it was read."""
+    edited: bool = True
+    """Whether it changes what the etag stands for."""
 
 
 _Decide: TypeAlias = Callable[[Found, int], Awaitable[_Edit | None]]
 """Decides an edit from what was read and the number of the try; None: nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a change of an occurrence queues, None if nothing; and the override that then stands, or was taken back.
+
+    first: the instant that must not be due when it is stored.
+    """
+
+    change: jobs.Queued | None
+    override: Override
+    first: datetime
+
+
+DecideOccurrence: TypeAlias = Callable[[Found], Decided]
 
 Redefine: TypeAlias = Callable[[jobs.StoredJob, datetime], Awaitable["JobDefinition"]]
 """Returns the new definition of a job as it was read at an instant, or raises."""
@@ -210,6 +228,28 @@ class Jobs:
 
         return await self._edit(job_id, by, decide)
 
+    async def change_occurrence(self, job_id: str, by: str, decide: DecideOccurrence) -> Override:
+        """Queue a change of a single occurrence, unless that is due by the time that it is stored; see Decided.
+
+        The etag stays: the job is defined as before. Raises what decide raises, which is asked again when the job has
+        changed, or time has passed.
+        """
+        decided: Decided | None = None
+
+        async def decide_edit(found: Found, _tries: int) -> _Edit | None:
+            nonlocal decided
+            decided = decide(found)
+            if decided.change is None:
+                return None
+            condition = {"$expr": {"$gt": [literal(decided.first), _CUTOFF]}}
+            job = found.job
+            return _Edit(job.state, job.status_message, change=decided.change, condition=condition, edited=False)
+
+        await self._edit(job_id, by, decide_edit)
+        if decided is None:
+            raise AssertionError  # _edit asks at least once
+        return decided.override
+
     async def _edit(self, job_id: str, by: str, decide: _Decide) -> jobs.StoredJob:
         """Edit a job by compare-and-set, reading it again as often as somebody else was faster."""
         for tries in range(1, MOST_TRIES + 1):
@@ -226,7 +266,9 @@ class Jobs:
             after = await self._jobs.find_one_and_update(
                 # The state too: a job completes without a new revision, and must not be made active again by this.
                 jobs.edit_filter(job_id, found.job.revision) | {"state": found.job.state.value} | dict(edit.condition),
-                jobs.edit(edit.fields, edit.state, edit.change, by=by, status_message=edit.status_message),
+                jobs.edit(
+                    edit.fields, edit.state, edit.change, by=by, status_message=edit.status_message, edited=edit.edited
+                ),
                 return_document=ReturnDocument.AFTER,
             )
             if after is not None:

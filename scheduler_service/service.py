@@ -12,15 +12,17 @@ from pymongo.errors import PyMongoError
 from ulid import ULID
 
 from scheduler_service.caller import current
-from scheduler_service.convert import duration, execution_message, job_message, timestamps
+from scheduler_service.convert import change_message, duration, execution_message, job_message, timestamps
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.flow_drafts import FLOWS
 from scheduler_service.jobs import read_job
+from scheduler_service.occurrences import to_come, void_warnings
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
 from scheduler_service.runs import Runs, request_token
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.job import LONGEST_REASON, JobState
+from shared.domain.overrides import upcoming as upcoming_runs
 from shared.domain.text import unprintable
 from shared.log import get_logger
 from shared.messaging.queues import MANUAL
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from scheduler_service.pages import Position
     from scheduler_service.runs import Dispatch
     from shared.domain.job import JobDefinition
+    from shared.domain.overrides import Override
     from shared.store.jobs import StoredJob
 
 log = get_logger()
@@ -104,10 +107,12 @@ class SchedulerService(SchedulerServiceServicer):
         """Change the fields that the mask names, or those that are set."""
         found: list[Violation] = []
         paths = changed_paths(request, found)
+        before: list[Override] = []
         with_target = bool(paths & {"target_service", "target_method", "parameters", *FLOWS})
 
         async def redefine(job: StoredJob, now: datetime) -> JobDefinition:
             inside = list(found)
+            before[:] = to_come(job.overrides, now)
             defaults = self._definitions.defaults
             draft = await asyncio.to_thread(changed_draft, job.definition, request.job, paths, defaults, now, inside)
             return await self._definitions.define(draft, now, inside, with_target=with_target)
@@ -116,7 +121,7 @@ class SchedulerService(SchedulerServiceServicer):
             job = await self._jobs.update(request.job_id, request.job.etag, redefine, current.get().by)
         except InvalidInput as refused:
             raise InvalidInput(_in_job(refused)) from None
-        warnings = self._definitions.warnings(job.definition)
+        warnings = [*self._definitions.warnings(job.definition), *void_warnings(before, job.overrides)]
         return pb.UpdateScheduledJobResponse(job=job_message(job), warnings=warnings)
 
     async def PauseScheduledJob(
@@ -187,17 +192,18 @@ class SchedulerService(SchedulerServiceServicer):
         last, counts = await asyncio.gather(
             self._executions.newest(job.uid), self._executions.counts(job.uid, found.now - COUNTS_WINDOW)
         )
-        upcoming: list[datetime] = []
+        upcoming: Sequence[datetime] = []
         if job.state is JobState.ACTIVE:
             most = job.definition.schedule.max_runs
             left = NEXT_FIRE_TIMES if most is None else min(NEXT_FIRE_TIMES, most - job.fired)
-            upcoming = job.definition.schedule.upcoming(found.now, left)
+            upcoming = upcoming_runs(job.spec.runs, found.now, left)
         return pb.GetJobStatusResponse(
             job=job_message(job, upcoming),
             next_fire_times=timestamps(upcoming),
             last_execution=None if last is None else execution_message(last),
             counts=counts,
             window=duration(COUNTS_WINDOW),
+            occurrence_changes=[change_message(each) for each in to_come(job.overrides, found.now)],
         )
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:

@@ -19,6 +19,7 @@ from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.occurrences import OccurrenceChanges
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
 from scheduler_service.probes import mongodb_probe
@@ -32,6 +33,7 @@ from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceStub
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
+from shared.proto.planning_service_pb2_grpc import PlanningServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
 from shared.settings import Settings
 from shared.store.mongo import connect, connect_async
@@ -60,6 +62,7 @@ class Running:
     stub: Any
     maintenance: Any
     admin: Any
+    planning: Any
     channel: grpc.aio.Channel
     server: Server
     database: Any
@@ -97,7 +100,9 @@ async def serving(
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, sent)
     admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
-    servicers = Servicers(scheduler, maintenance, PlanningService(), TargetService(), StatisticsService(), admin)
+    servicers = Servicers(
+        scheduler, maintenance, PlanningService(OccurrenceChanges(jobs)), TargetService(), StatisticsService(), admin
+    )
     server = Server(servicers, database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
@@ -109,6 +114,7 @@ async def serving(
                 SchedulerServiceStub(channel),
                 MaintenanceServiceStub(channel),
                 AdminServiceStub(channel),
+                PlanningServiceStub(channel),
                 channel,
                 server,
                 database,

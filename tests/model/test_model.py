@@ -27,6 +27,11 @@ FIRINGS = [
     firing.Size(1, edits=2, overlap="SKIP", edit_to=firing.REVIVED),
     firing.Size(2, edits=3, edit_to=firing.REVIVED),
     firing.Size(2, edits=1, overlap="ALLOW", edit_to=("BUFFER_ONE",), beats=1),
+    firing.Size(3, edits=1, edit_to=("skip 2", "skip 3")),
+    firing.Size(3, edits=1, edit_to=("move 3 2",), spec="odd", misfire="FIRE_ALL"),
+    firing.Size(4, edits=2, edit_to=firing.MOVED, spec="odd", beats=1),
+    firing.Size(3, edits=2, edit_to=firing.MOVED_EARLY, spec="odd", beats=1),
+    firing.Size(3, edits=2, edit_to=("skip 3", "paused", "odd", "deleted"), beats=1),
 ]
 RUNNINGS = [running.Size(), running.Size(lost="FAIL", cancels=0)]
 PARTS = [
