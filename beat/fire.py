@@ -67,7 +67,7 @@ def _retry_until(job: Mapping[str, Any], chain: Chain, decided: Plan, row: Row) 
         return None
     # The last run that max_runs allows has no next occurrence.
     is_last = decided.pointer is None and row is decided.rows[-1]
-    return None if is_last else chain.spec.occurrences.next_after(row.last)
+    return None if is_last else chain.spec.runs.next_after(row.last)
 
 
 class Fire:
