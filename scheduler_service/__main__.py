@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from scheduler_service.admin import AdminService
+from scheduler_service.backfills import Backfills
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
@@ -76,13 +77,13 @@ async def serve() -> None:
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, dispatcher)
-    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, dispatcher))
+    runs = Runs(jobs, executions, definitions, dispatcher)
+    admin = AdminService(blocking_database, jobs, executions, runs)
     maintenance = MaintenanceService(
         jobs, Cleanup(database), _probes(settings, targets, database), settings.retention_days
     )
-    servicers = Servicers(
-        scheduler, maintenance, PlanningService(OccurrenceChanges(jobs)), TargetService(), StatisticsService(), admin
-    )
+    planning = PlanningService(OccurrenceChanges(jobs), Backfills(database, jobs), runs)
+    servicers = Servicers(scheduler, maintenance, planning, TargetService(), StatisticsService(), admin)
     server = Server(servicers, database)
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)

@@ -361,6 +361,7 @@ def execution_message(execution: StoredExecution, parameters: str | None = None)
         part_name=execution.part_name,
         part_key=_text(execution.part_key),
         moved=execution.moved,
+        backfill_id=execution.backfill,
         parameters=None if parameters is None else struct(json.loads(parameters)),
     )
     if (progress := execution.progress) is not None:

@@ -5,20 +5,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scheduler_service.backfill_requests import backfill_message, check_backfill_id, list_entry, read_asked
 from scheduler_service.convert import change_message
 from scheduler_service.occurrence_requests import read_move, read_occurrence
+from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
 from shared.proto import planning_service_pb2 as pb
 from shared.proto.planning_service_pb2_grpc import PlanningServiceServicer
 
 if TYPE_CHECKING:
+    from scheduler_service.backfills import Backfills
     from scheduler_service.occurrences import OccurrenceChanges
+    from scheduler_service.runs import Runs
+    from shared.domain.errors import Violation
 
 
 class PlanningService(PlanningServiceServicer):
     """Refusals are raised as they are; the interceptor makes statuses of them."""
 
-    def __init__(self, occurrences: OccurrenceChanges) -> None:
+    def __init__(self, occurrences: OccurrenceChanges, backfills: Backfills, runs: Runs) -> None:
         self._occurrences = occurrences
+        self._backfills = backfills
+        self._runs = runs
 
     async def SkipOccurrence(self, request: pb.SkipOccurrenceRequest, context: Any) -> pb.SkipOccurrenceResponse:
         """Leave an occurrence out."""
@@ -45,3 +52,44 @@ class PlanningService(PlanningServiceServicer):
             request.job_id, nominal, request.reason, only_check=request.validate_only
         )
         return pb.RestoreOccurrenceResponse(change=change_message(override))
+
+    async def CreateBackfill(self, request: pb.CreateBackfillRequest, context: Any) -> pb.CreateBackfillResponse:
+        """Have past nominal times of a job run."""
+        asked = read_asked(request, self._runs.queue_violations(request.queue))
+        backfill = await self._backfills.create(request.job_id, asked, only_check=request.validate_only)
+        return pb.CreateBackfillResponse(backfill=backfill_message(backfill, {}))
+
+    async def GetBackfill(self, request: pb.GetBackfillRequest, context: Any) -> pb.GetBackfillResponse:
+        """Return one backfill."""
+        check_backfill_id(request)
+        return pb.GetBackfillResponse(backfill=backfill_message(*await self._backfills.read(request.backfill_id)))
+
+    async def ListBackfills(self, request: pb.ListBackfillsRequest, context: Any) -> pb.ListBackfillsResponse:
+        """Return a page of backfills, the newest first."""
+        found: list[Violation] = []
+        listing = f"backfills {request.job_id}"
+        size = page_size(request.page_size, found)
+        after = read_token(listing, request.page_token, found)
+        refuse(found)
+        documents = self._backfills.newest_first(request.job_id, after, size + 1)
+        backfills, last = await take_page(documents, size, list_entry, lambda d: (d["created_at"], d["_id"]))
+        await self._backfills.count_states(backfills)
+        token = "" if last is None else write_token(listing, last)
+        return pb.ListBackfillsResponse(backfills=backfills, next_page_token=token)
+
+    async def PauseBackfill(self, request: pb.PauseBackfillRequest, context: Any) -> pb.PauseBackfillResponse:
+        """Start nothing further of a backfill."""
+        check_backfill_id(request)
+        paused = await self._backfills.pause(request.backfill_id, request.reason)
+        return pb.PauseBackfillResponse(backfill=backfill_message(*paused))
+
+    async def ResumeBackfill(self, request: pb.ResumeBackfillRequest, context: Any) -> pb.ResumeBackfillResponse:
+        """Go on with a backfill."""
+        check_backfill_id(request)
+        return pb.ResumeBackfillResponse(backfill=backfill_message(*await self._backfills.resume(request.backfill_id)))
+
+    async def CancelBackfill(self, request: pb.CancelBackfillRequest, context: Any) -> pb.CancelBackfillResponse:
+        """End a backfill for good."""
+        check_backfill_id(request)
+        cancelled = await self._backfills.cancel(request.backfill_id, request.reason, running=request.cancel_running)
+        return pb.CancelBackfillResponse(backfill=backfill_message(*cancelled))

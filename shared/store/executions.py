@@ -801,6 +801,8 @@ class StoredExecution:
     progress: StoredProgress | None = None
     expires_at: datetime | None = None
     moved: bool = False
+    backfill: str = ""
+    """The backfill that made it."""
 
 
 def to_execution(document: Mapping[str, Any]) -> StoredExecution:
@@ -845,6 +847,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         progress=StoredProgress(**document["progress"]) if "progress" in document else None,
         expires_at=get("expires_at"),
         moved="moved_from" in document,
+        backfill=get("backfill", ""),
     )
 
 

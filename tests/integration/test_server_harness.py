@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from scheduler_service.__main__ import STORE_PATIENCE
 from scheduler_service.admin import AdminService
+from scheduler_service.backfills import Backfills
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.executions import Executions
@@ -99,10 +100,10 @@ async def serving(
     blocking_database = connect(database_url)
     executions = Executions(database)
     scheduler = SchedulerService(jobs, executions, definitions, sent)
-    admin = AdminService(blocking_database, jobs, executions, Runs(jobs, executions, definitions, sent))
-    servicers = Servicers(
-        scheduler, maintenance, PlanningService(OccurrenceChanges(jobs)), TargetService(), StatisticsService(), admin
-    )
+    runs = Runs(jobs, executions, definitions, sent)
+    admin = AdminService(blocking_database, jobs, executions, runs)
+    planning = PlanningService(OccurrenceChanges(jobs), Backfills(database, jobs), runs)
+    servicers = Servicers(scheduler, maintenance, planning, TargetService(), StatisticsService(), admin)
     server = Server(servicers, database)
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
