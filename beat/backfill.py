@@ -195,7 +195,7 @@ class Backfills:
 
     @contextmanager
     def _setting_aside(self, backfill_id: str) -> Iterator[None]:
-        """Leave what can't be read or planned alone for a while, so that the others go on; an outage is the caller's."""
+        """Leave alone for a while what can't be read or planned, so that others go on; an outage is the caller's."""
         try:
             yield
         except PyMongoError:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS, State, row_id
+from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS, State, backfill_execution_id, row_id
 from shared.domain.overrides import names
 from shared.domain.plan import Mode
 
@@ -117,6 +117,8 @@ class LedgerRow:
     count: int
     decided_at: datetime
     steps: tuple[Step, ...]
+    backfill: str = ""
+    """The backfill that made it, if one did."""
 
 
 def path_fault(row: LedgerRow) -> str | None:
@@ -173,6 +175,9 @@ class JobAudit:
         found = []
         if fault := path_fault(row):
             found.append(Finding(Fault.ILLEGAL_PATH, fault, row.execution_id, row.first, row.last, row.count))
+        if row.backfill and row.first and row.execution_id != backfill_execution_id(self._uid, row.backfill, row.first):
+            # A time of a backfill could run a second time.
+            found.append(_of(row, Fault.BROKEN_CHAIN, "its id is not made of its job, its backfill and its time"))
         if row.epoch is None:
             return found
         if self._present is None or self._present.number != row.epoch:

@@ -23,7 +23,7 @@ from shared.domain.audit import (
     path_fault,
     within_history,
 )
-from shared.domain.execution import State, row_id
+from shared.domain.execution import State, backfill_execution_id, row_id
 from shared.domain.overrides import Override
 from shared.domain.plan import Mode, Spec
 from shared.domain.schedule import parse_schedule
@@ -114,6 +114,17 @@ class TestOverrides:
     def test_a_moved_one_that_never_ran_is_found(self) -> None:
         (found,) = self.audited(fire(2), gap(4, 4, 1), gap(6, 6, 1), fire(8))
         assert (found.fault, found.first, found.count) == (Fault.MISSING, at(9), 1)
+
+
+class TestBackfills:
+    def test_the_id_of_an_execution_says_which_time_of_which_backfill_it_runs(self) -> None:
+        path = (State.PENDING, State.RUNNING, State.FAILED)
+        right = backfill_execution_id(UID, "one", at(5))
+        row = LedgerRow(right, None, path[-1], True, at(5), None, 1, at(9), steps(at(9), *path), backfill="one")
+        assert audited([row]) == []
+        for wrong in (replace(row, first=at(6)), replace(row, backfill="two")):
+            (found,) = audited([wrong])
+            assert (found.fault, found.execution_id) == (Fault.BROKEN_CHAIN, right)
 
 
 class TestOccurrences:
