@@ -275,6 +275,8 @@ class _Deciding:
 
     def _leave_out(self) -> Iterator[Row]:
         """Decide what comes next as long as that is not to run."""
+        if not self._left_out:
+            return  # without a look at the schedule: this is asked for each occurrence of every job
         while (following := self._next()) is not None and following in self._left_out:
             self._after = following
             yield Row(State.SKIPPED, following, following, reason=self._left_out[following].left_out)
