@@ -2,10 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := beat benchmarks cli dev examples importers scheduler_service shared tests worker
+PACKAGES := beat benchmarks cli dev examples importers scheduler_client scheduler_service shared tests worker
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos mutants lint proto lock up down clean
+.PHONY: help run test chaos fuzz mutants lint proto lock up down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: .venv/installed ## run all tests, on one process more than there are cores
 chaos: .venv/installed ## break the whole system at random for ten minutes and judge it; ARGS="--seed 7 --minutes 3"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+fuzz: .venv/installed ## send 100,000 random requests to every method of the API; FUZZ_SEED=7 chooses which
+	@FUZZ_REQUESTS=100000 $(BIN)/python -m pytest -n 0 tests/integration/test_conformance.py $(ARGS)
+
 mutants: .venv/installed ## remove each line that protects an invariant, and see a test fail; ARGS="cancel" chooses
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
@@ -30,10 +33,12 @@ lint: .venv/installed ## style, types, direction of imports, protos, stubs, comp
 	$(BIN)/buf lint protos
 	$(BIN)/buf breaking protos --against protos/released.binpb
 	$(BIN)/python -m dev.proto --check
+	$(BIN)/python -m dev.api_reference --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-proto: .venv/installed ## generate shared/proto from protos/
+proto: .venv/installed ## generate shared/proto and docs/api.md from protos/
 	@$(BIN)/python -m dev.proto
+	@$(BIN)/python -m dev.api_reference
 
 lock: .venv/installed ## pin the dependencies of pyproject.toml anew; what is pinned stays unless it must move
 	$(BIN)/pip-compile --extra=dev --extra=examples --extra=flower --no-emit-find-links --no-emit-index-url --no-emit-options --output-file=requirements-dev.txt --strip-extras pyproject.toml

@@ -220,7 +220,9 @@ class Configured:
             raise RuntimeError(said)
         result = self._jobs.update_one(
             jobs.edit_filter(job["_id"], job["revision"]) | {"state": job["state"]},
-            jobs.edit(fields, state, change, by=BY, status_message=status_message),
+            jobs.edit(
+                fields, state, change, by=BY, status_message=status_message, what=("its entry in beat_schedule",)
+            ),
         )
         return bool(result.modified_count)
 

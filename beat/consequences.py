@@ -17,6 +17,7 @@ from shared.store import backfills, executions, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import timedelta
 
     from pymongo.database import Database
 
@@ -41,13 +42,21 @@ def _setting_aside(uid: str) -> Iterator[None]:
 class Consequences:
     """One duty of beat: to pause jobs that fail again and again, and to delete those that are done."""
 
-    def __init__(self, database: Database[dict[str, Any]], partitions: Partitions, by: str) -> None:
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        partitions: Partitions,
+        by: str,
+        undelete_for: timedelta = jobs.UNDELETE_FOR,
+    ) -> None:
+        """Take what all duties have, and for how long what is deleted can be undeleted."""
         self._jobs = database[jobs.COLLECTION]
         self._executions = database[executions.COLLECTION]
         self._backfills = database[backfills.COLLECTION]
         self._zone_rules = ZoneRules(database)
         self._partitions = partitions
         self._by = by
+        self._undelete_for = undelete_for
 
     def run_once(self) -> None:
         """Look at the failures that nobody has looked at, and at the jobs that are done.
@@ -110,6 +119,6 @@ class Consequences:
         """Change a job's state as a client would, unless it has changed; return whether it had not."""
         self._zone_rules.load([job])
         queued = jobs.Queued(from_document(job["schedule"]), self._by, reason)
-        update = jobs.edit({}, state, queued, edited=False, status_message=reason)
+        update = jobs.edit({}, state, queued, edited=False, status_message=reason, undelete_for=self._undelete_for)
         unchanged = {**jobs.edit_filter(job["_id"], job["revision"]), "state": job["state"]}
         return bool(self._jobs.update_one(unchanged, update).modified_count)

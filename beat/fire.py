@@ -231,6 +231,7 @@ class Fire:
                 "the job was deleted",
                 running=change.cancel_running,
                 epoch=planned.chain.epoch,
+                until=change.cutoff,
             )
             self._executions.update_many(end.filter, end.update)
         history = jobs.revision_document(

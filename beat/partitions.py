@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from random import sample
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pymongo import UpdateOne
 
 from shared import metrics
 from shared.log import get_logger
 from shared.store.jobs import PARTITIONS
-from shared.store.pipeline import NOW, from_now, has_ended, literal, milliseconds
+from shared.store.partitions import BEAT_COLLECTION, ENDED, PARTITION_COLLECTION
+from shared.store.pipeline import NOW, from_now, literal, milliseconds
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 log = get_logger()
-
-PARTITION_COLLECTION: Final = "partitions"
-BEAT_COLLECTION: Final = "beats"
-
-_ENDED: Final = has_ended("expires_at", "length")
 
 
 class Partitions:
@@ -61,7 +57,7 @@ class Partitions:
         asked_at = monotonic()
         renewed = [{"$set": {"expires_at": from_now(self._lease), "length": milliseconds(self._lease)}}]
         self._beats.update_one({"_id": self._name}, renewed, upsert=True)
-        self._beats.delete_many({"$expr": _ENDED})
+        self._beats.delete_many({"$expr": ENDED})
         # Also what has expired: whoever is the holder still is the last one who took it.
         self._partitions.update_many({"holder": self._name}, renewed)
         held = {row["_id"] for row in self._partitions.find({"holder": self._name})}
@@ -80,7 +76,7 @@ class Partitions:
         self._beats.delete_one({"_id": self._name})
 
     def _take(self, most: int) -> set[int]:
-        free: dict[str, Any] = {"$expr": {"$or": [{"$lte": ["$expires_at", None]}, _ENDED]}}
+        free: dict[str, Any] = {"$expr": {"$or": [{"$lte": ["$expires_at", None]}, ENDED]}}
         found = [row["_id"] for row in self._partitions.find(free, {"_id": 1})]
         taken = set()
         for number in sample(found, min(most, len(found))):

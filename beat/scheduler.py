@@ -26,6 +26,7 @@ from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
 from beat.revise import Revise
+from beat.rollup import Rollup
 from beat.zone_rules import ZoneRules
 from beat.zones import Zones
 from shared import log as logs
@@ -33,13 +34,17 @@ from shared import metrics
 from shared.calendars import load_calendars
 from shared.defaults import job_defaults
 from shared.domain.errors import InvalidInput, Unavailable
+from shared.domain.zones import tzdata_version
+from shared.heartbeat import Heartbeat
 from shared.log import get_logger
 from shared.messaging.dispatcher import Sender
 from shared.messaging.publisher import Publisher
 from shared.messaging.queues import load_queues
+from shared.release import release
 from shared.settings import load_settings, stop
-from shared.store.indexes import INDEXES
+from shared.store.indexes import INDEXES, OBSOLETE
 from shared.store.mongo import connect
+from shared.store.processes import About, Kind
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ResultCopy
 
@@ -57,6 +62,8 @@ BUSY: Final = 0.02
 IDLE: Final = 0.2
 """Seconds between two looks at what waits for its parts, when the last one found something, and at the most: how long
 after a step the next one starts. A look that finds nothing reads two empty indexes."""
+BETWEEN_ROLLUPS: Final = 5.0
+"""Seconds between two looks for minutes that have ended."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that messages which were handed over get when beat is stopped; the rest is the next beat's relay's."""
 
@@ -101,6 +108,8 @@ class DatabaseScheduler(Scheduler):
             Copies(self._database, partitions, self.app, results),
             Backfills(self._database, partitions, self._relay.hand_over, name),
         )
+        self._rollup = Rollup(self._database, name)
+        self._rolling_up = _RollingUp(self._rollup)
         self._configured: Configured | None = None
         if settings.task_modules:
             defaults = job_defaults(settings, queues, known_calendars)
@@ -110,7 +119,17 @@ class DatabaseScheduler(Scheduler):
                 stop(str(refused))
             self._configured = Configured(self._database, entries, defaults)
         self._partitions = partitions
-        consequences = Consequences(self._database, partitions, name)
+        self._heartbeat = Heartbeat(
+            self._database,
+            lambda: About(
+                name=name,
+                kind=Kind.BEAT,
+                version=release(),
+                tzdata_version=tzdata_version(),
+                partitions=len(partitions.held),
+            ),
+        )
+        consequences = Consequences(self._database, partitions, name, timedelta(days=settings.undelete_days))
         expire = Expire(self._database, partitions, name)
         self._housekeeping = _Housekeeping(partitions, rescue, expire, consequences, settings.partition_lease / 4)
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
@@ -149,12 +168,15 @@ class DatabaseScheduler(Scheduler):
         housekeeping.stop()
         self._revising.stop()
         self._advancing.stop()
+        self._rolling_up.stop()
         if self._ready:
             self._relay.stop(CLOSE_TIMEOUT)
             try:
                 self._partitions.close()
+                self._rollup.close()
             except PyMongoError as error:
                 log.warning("partitions were left to their leases", action="close_failed", error=str(error))
+            self._heartbeat.stop()
         self._database.client.close()
         log.info("beat stopped", action="beat_stopped")
 
@@ -162,6 +184,9 @@ class DatabaseScheduler(Scheduler):
         """Make sure of the indexes, the zone rules, the jobs of beat_schedule and the partitions; start the threads."""
         for collection, indexes in INDEXES.items():
             self._database[collection].create_indexes(indexes)
+        for collection, names in OBSOLETE.items():
+            for name in self._database[collection].index_information().keys() & set(names):
+                self._database[collection].drop_index(name)
         self._zone_rules.keep()
         if self._configured is not None:
             self._configured.run_once()
@@ -174,6 +199,8 @@ class DatabaseScheduler(Scheduler):
         self._revising.start()
         self._relay.start()
         self._advancing.start()
+        self._rolling_up.start()
+        self._heartbeat.start()
         self._ready = True
         log.info("beat is ready", action="beat_ready")
 
@@ -247,6 +274,27 @@ class _Advancing(_Background):
             except Exception:  # a thread that ended unnoticed would leave all that waits for its parts
                 wait = AFTER_FAILURE
                 log.exception("advancing failed", action="advance_failed")
+
+
+class _RollingUp(_Background):
+    """Counts what has ended, apart from what may not wait; and rests as long as it worked, so as to take no more."""
+
+    def __init__(self, rollup: Rollup) -> None:
+        super().__init__("rolling-up")
+        self._rollup = rollup
+
+    def run(self) -> None:
+        wait = 0.0
+        while not self._stopping.wait(wait):
+            began = monotonic()
+            try:
+                wait = monotonic() - began if self._rollup.run_once() else BETWEEN_ROLLUPS
+            except PyMongoError as error:
+                wait = AFTER_FAILURE
+                log.warning("the store cannot be reached", action="rollup_failed", error=str(error))
+            except Exception:  # the thread is to try again
+                wait = AFTER_FAILURE
+                log.exception("rolling up failed", action="rollup_failed")
 
 
 class _Revising(_Background):

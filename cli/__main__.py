@@ -1,30 +1,85 @@
-"""`schedctl`, or `python -m cli`.
-
-Exit codes: 0 all is well; 1 the audit found something wrong; 2 the command could not be carried out, or not wholly;
-130 interrupted.
-"""
+"""`schedctl`, or `python -m cli`."""
 
 from __future__ import annotations
 
-import typer
+from importlib import import_module
+from typing import Any, Final
 
-from cli.audit import audit
-from cli.dead_letters import app as dead_letters
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from cli.exits import table
+
+COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+    "Jobs and executions": {
+        "jobs": ("cli.jobs:app", "List, create, change and run jobs."),
+        "executions": ("cli.executions:app", "List, follow, cancel and retry executions."),
+        "active": ("cli.executions:active", "Show what runs and waits now."),
+        "watch": ("cli.live:watch", "Show executions as they go, in a live table."),
+        "dead-letters": ("cli.dead_letters:app", "List, retry or discard what failed for good."),
+        "backfills": ("cli.backfills:app", "Run past occurrences again, or for the first time."),
+    },
+    "Schedules": {
+        "explain": ("cli.occurrences:explain", "Say what became of an occurrence, and why."),
+        "occurrences": ("cli.occurrences:app", "Skip, move or restore a single occurrence to come."),
+        "preview": ("cli.schedules:preview", "Show when a schedule fires, before it is saved."),
+        "describe": ("cli.schedules:describe", "Say a schedule in plain words."),
+        "forecast": ("cli.forecast:forecast", "Draw how much will fire over the coming hours."),
+    },
+    "Jobs as a file": {
+        "apply": ("cli.declared:apply", "Make the jobs be as a file says."),
+        "diff": ("cli.declared:diff", "Show what apply would change."),
+        "export": ("cli.declared:export", "Write jobs to a file that apply takes."),
+    },
+    "Operating": {
+        "targets": ("cli.targets:app", "List, describe, register and test the services that jobs call."),
+        "stats": ("cli.numbers:stats", "Show counts, success, lateness and durations."),
+        "queues": ("cli.numbers:queues", "Show what waits, and who takes it."),
+        "workers": ("cli.numbers:workers", "Show the live processes, and what each worker runs."),
+        "audit": ("cli.audit:audit", "Hold the ledger against the schedules."),
+        "doctor": ("cli.doctor:doctor", "Check everything, and say what to do."),
+        "context": ("cli.context:app", "Name servers, and choose among them."),
+    },
+}
+"""By section of the help: where a command is, and what it does. None of it is imported until it is used."""
+
+
+class _Commands(TyperGroup):
+    """Imports a command when it is called: `schedctl --help`, and each Tab, shall not wait for what they do not use."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self._where = {name: where for section in COMMANDS.values() for name, (where, _) in section.items()}
+        self.commands = {name: TyperCommand(name) for name in self._where}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - its base's signature
+        where = self._where.get(cmd_name)
+        if where is None:
+            return None
+        module, _, attribute = where.partition(":")
+        return typer.main.get_command(getattr(import_module(module), attribute))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - its base's signature
+        widest = max(map(len, self._where))
+        for title, commands in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), said) for name, (_, said) in commands.items()])
+        with formatter.section("Exit codes"):
+            formatter.write_dl(list(table()))
+
 
 app = typer.Typer(
     name="schedctl",
+    cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # an error is a sentence, not a box
 )
-app.command()(audit)
-app.add_typer(dead_letters, name="dead-letters")
 
 
 @app.callback()
 def _schedctl() -> None:
-    """Ask the scheduler what operators want to know."""
+    """Define and run jobs, ask what became of them and why, and operate the scheduler."""
 
 
 def main() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.connection import DEFAULT_SERVER, JsonOption, ServerOption, actor, connected, fail
-from cli.output import json_line, plain, stdout, time
+from cli.arguments import FromOption
+from cli.completion import job_ids
+from cli.exits import Exit
+from cli.output import json_line, plain, time
+from cli.session import Session, alone, fail
+from cli.times import instant
 from shared.proto import admin_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -19,35 +23,21 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-FAULTS_FOUND: Final = 1
 
-
-def _instant(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text.upper())
-    except ValueError:
-        said = (
-            f"'{plain(text)}' is not a time; expected RFC 3339, for example 2030-01-31T08:00:00Z (UTC when no offset)"
-        )
-        raise typer.BadParameter(said) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
+@alone
 def audit(
-    since: Annotated[
-        datetime | None,
-        typer.Option("--from", parser=_instant, metavar="TIME", help="Only occurrences from this instant on."),
-    ] = None,
+    session: Session,
+    since: FromOption = None,
     until: Annotated[
-        datetime | None, typer.Option("--to", parser=_instant, metavar="TIME", help="Only those up to this instant.")
+        datetime | None, typer.Option("--to", parser=instant, metavar="TIME", help="Only those up to this instant.")
     ] = None,
-    job_id: Annotated[str, typer.Option("--job", help="Only this job, which may be deleted.")] = "",
+    job_id: Annotated[
+        str, typer.Option("--job", help="Only this job, which may be deleted.", autocompletion=job_ids)
+    ] = "",
     overdue_after: Annotated[
         float,
         typer.Option(min=0, help="Seconds after which what an active job has not decided counts as missing."),
     ] = 60,
-    server: ServerOption = DEFAULT_SERVER,
-    as_json: JsonOption = False,
 ) -> None:
     """Hold the ledger against the schedules.
 
@@ -55,14 +45,13 @@ def audit(
     and each execution has to have come to its state by a legal path. Prints what is not so, and ends with 1 if there
     is anything, with 2 if it could not be done. Reads only.
     """
-    request = pb.AuditRequest(from_time=since, to_time=until, job_id=job_id)
-    request.overdue_after.FromTimedelta(timedelta(seconds=overdue_after))
     by_jobs = since is not None or until is not None
-    out = stdout()
+    out, as_json = session.out.console, not session.out.for_people
     summary: pb.AuditSummary | None = None
-    with connected(server) as stub, _progress_on(out, shown=not as_json) as progress:
+    told = session.scheduler.audit(start=since, end=until, job_id=job_id, overdue_after=overdue_after)
+    with _progress_on(out, shown=not as_json) as progress:
         bar: TaskID | None = progress.add_task("jobs" if by_jobs else "rows", total=None) if progress else None
-        for response in stub.Audit(request, metadata=actor()):
+        for response in told:
             match response.WhichOneof("event"):
                 case "progress" if progress is not None and bar is not None:
                     done, expected = _done(response.progress, by_jobs=by_jobs)
@@ -80,7 +69,7 @@ def audit(
     else:
         _sum_up(summary, out.print)
     if summary.findings:
-        raise typer.Exit(FAULTS_FOUND)
+        raise typer.Exit(Exit.FOUND)
 
 
 def _progress_on(out: Console, *, shown: bool) -> Progress | nullcontext[None]:

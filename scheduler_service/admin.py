@@ -9,24 +9,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.audit import Audit, Question
 from scheduler_service.caller import current
-from scheduler_service.convert import execution_message, timestamp, to_instant, to_span
+from scheduler_service.convert import duration, execution_message, timestamp, to_instant, to_span
+from scheduler_service.diagnose import Result, diagnose
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
 from scheduler_service.refusals import shortened
-from shared.domain.errors import FailedPrecondition, SchedulerError, Violation
+from scheduler_service.targets import DEFAULT_TIMEOUT, to_timeout
+from shared.domain.errors import FailedPrecondition, Reason, SchedulerError, Violation
 from shared.domain.job import LONGEST_REASON
 from shared.domain.text import unprintable
 from shared.log import get_logger
 from shared.proto import admin_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceServicer
+from shared.release import release
 from shared.store import executions as rows
 from shared.store.dead_letters import Ending, Outcome, ending_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from pymongo.database import Database
 
     from scheduler_service.audit import Found
+    from scheduler_service.diagnose import Check
     from scheduler_service.executions import Executions
     from scheduler_service.jobs import Jobs
     from scheduler_service.runs import Runs
@@ -42,10 +46,18 @@ LONGEST_OVERDUE: Final = timedelta(days=366)
 
 
 class AdminService(AdminServiceServicer):
-    """database: blocking, since an audit's work is done in threads."""
+    """database: blocking, since an audit's work is done in threads. checks: tells what Diagnose looks at."""
 
-    def __init__(self, database: Database[dict[str, Any]], jobs: Jobs, executions: Executions, runs: Runs) -> None:
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        jobs: Jobs,
+        executions: Executions,
+        runs: Runs,
+        checks: Callable[[], Sequence[Check]],
+    ) -> None:
         self._database = database
+        self._checks = checks
         self._jobs = jobs
         self._executions = executions
         self._runs = runs
@@ -114,6 +126,27 @@ class AdminService(AdminServiceServicer):
                 response.execution_ids.append(execution_id)
         return response
 
+    async def Diagnose(self, request: pb.DiagnoseRequest, context: Any) -> pb.DiagnoseResponse:
+        """Check all that the scheduler rests on."""
+        found: list[Violation] = []
+        timeout = to_timeout(request.timeout, found) if request.HasField("timeout") else DEFAULT_TIMEOUT
+        refuse(found)
+        checked = await diagnose(self._checks(), timeout.total_seconds())
+        return pb.DiagnoseResponse(
+            checks=[
+                pb.DiagnoseResponse.Check(
+                    name=each.name,
+                    result=f"RESULT_{each.finding.result}",
+                    detail=each.finding.detail,
+                    remedy=each.finding.remedy,
+                    latency=duration(each.latency),
+                )
+                for each in checked
+            ],
+            healthy=all(each.finding.result is not Result.FAILED for each in checked),
+            version=release(),
+        )
+
     async def _retry(self, execution_id: str, queue: str) -> str:
         """Retry a dead letter; return the id of what runs it again, now or since before."""
         document = await self._executions.document(execution_id)
@@ -122,7 +155,7 @@ class AdminService(AdminServiceServicer):
             if ended.outcome is Outcome.RETRIED:
                 return ended.retry
             said = f"the dead letter '{execution_id}' was discarded by {ended.by}; RetryExecution runs it all the same"
-            raise FailedPrecondition(said)
+            raise FailedPrecondition(said, reason=Reason.DEAD_LETTER_DISCARDED)
         # The same request id each time: a call that is repeated after a crash finds the first one's execution.
         retry = str((await self._runs.retry(execution_id, "dead letter", queue))["_id"])
         log.info("dead letter retried", action="dead_letter_retried", execution_id=execution_id, retry=retry)
@@ -141,14 +174,16 @@ class AdminService(AdminServiceServicer):
             return
         ended = _ended(await self._executions.document(execution_id))
         if ended.outcome is Outcome.RETRIED:
-            raise FailedPrecondition(f"the dead letter '{execution_id}' was retried by {ended.by}, as '{ended.retry}'")
+            said = f"the dead letter '{execution_id}' was retried by {ended.by}, as '{ended.retry}'"
+            raise FailedPrecondition(said, reason=Reason.DEAD_LETTER_RETRIED)
 
 
 def _ended(document: Mapping[str, Any]) -> Ending:
     """Return what became of a dead letter; raise FailedPrecondition when it never was one."""
     ending = ending_of(document)
     if ending is None:
-        raise FailedPrecondition(f"the execution '{document['_id']}' is {document['state']}, and no dead letter")
+        said = f"the execution '{document['_id']}' is {document['state']}, and no dead letter"
+        raise FailedPrecondition(said, reason=Reason.NO_DEAD_LETTER)
     return ending
 
 

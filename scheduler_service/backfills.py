@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pymongo import ReturnDocument
-from ulid import ULID
 
 from scheduler_service.caller import current
 from scheduler_service.jobs import read_job
 from scheduler_service.pages import refuse
 from scheduler_service.refusals import NoSuch
+from scheduler_service.requests import is_repeated, token
 from shared.domain.backfill import MOST_ACTIVE, MOST_TIMES, BackfillState, times_in
 from shared.domain.errors import FailedPrecondition, InvalidInput, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
 from shared.store import backfills as store
 from shared.store import executions, jobs
+from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,16 +25,18 @@ if TYPE_CHECKING:
 
     from scheduler_service.backfill_requests import Asked
     from scheduler_service.jobs import Found, Jobs
-    from scheduler_service.pages import Position
+    from scheduler_service.runs import Runs
     from shared.proto import planning_service_pb2 as pb
     from shared.store.backfills import StoredBackfill
     from shared.store.executions import Move
+    from shared.store.listing import Position
 
 
 class Backfills:
     """All raise PyMongoError when the store can't be reached, and NoSuch for what there is not."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], jobs_: Jobs) -> None:
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], jobs_: Jobs, runs: Runs) -> None:
+        self.queue_violations = runs.queue_violations
         self._backfills = database[store.COLLECTION]
         self._executions = database[executions.COLLECTION]
         self._jobs = jobs_
@@ -43,6 +46,9 @@ class Backfills:
 
         Raises InvalidInput, ResourceExhausted.
         """
+        if is_repeated() and (there := await self._backfills.find_one({"_id": token()})) is not None:
+            await self._jobs.zone_rules.load([there])
+            return store.to_backfill(there)
         found = await self._jobs.read(job_id)
         backfill = _new(found, asked)
         if await self._backfills.count_documents(store.active_filter(backfill.job_uid)) >= MOST_ACTIVE:
@@ -50,8 +56,7 @@ class Backfills:
                 f"the job '{job_id}' has {MOST_ACTIVE} backfills that have not ended; a job can have no more at a time"
             )
         if not only_check:
-            document = store.new_document(backfill, jobs.partition_of(backfill.job_uid))
-            await self._backfills.insert_one(document)
+            await self._backfills.insert_one(store.new_document(backfill, jobs.partition_of(backfill.job_uid)))
         return backfill
 
     async def read(self, backfill_id: str) -> tuple[StoredBackfill, Mapping[str, int]]:
@@ -154,7 +159,8 @@ def _new(found: Found, asked: Asked) -> StoredBackfill:
         )
         raise InvalidInput([Violation("to_time", said)])
     return store.StoredBackfill(
-        backfill_id=str(ULID()).lower(),
+        # So that a call that is repeated finds what it made before.
+        backfill_id=token() or new_uid(),
         job_id=job.definition.job_id,
         job_uid=job.uid,
         schedule=schedule,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State, Trigger
-from shared.store import backfills, executions, jobs, retention
+from shared.store import backfills, executions, jobs, retention, rollups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ class Cleanup:
         self._jobs = database[jobs.COLLECTION]
         self._retention = database[retention.COLLECTION]
         self._backfills = database[backfills.COLLECTION]
+        self._rolling_up = database[rollups.PROGRESS]
         self._batch = batch
 
     async def remove_ended_before(self, cutoff: datetime) -> int:
@@ -33,8 +34,11 @@ class Cleanup:
 
         Rows of a chain that beat may still have to follow stay, whatever their age: without them their occurrences
         would be decided again. So do parts, until what they are parts of goes: it would wait for them for ever, or not
-        know what is left to do again.
+        know what is left to do again. And so do rows that are not in the statistics yet, once any are.
         """
+        counted = await self._rolling_up.find_one(rollups.PROGRESS_FILTER)
+        if counted is not None:
+            cutoff = min(cutoff, rollups.to_progress(counted).settled)
         # First, so that whoever misses a row finds out that it may have been removed.
         await self._retention.update_one(retention.EXECUTIONS_FILTER, retention.note_removal(cutoff), upsert=True)
         await self._backfills.delete_many(backfills.ended_filter(cutoff))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from shared.domain.exclusions import ExclusionTerms
-    from shared.domain.job import JobDefinition
     from shared.domain.overrides import Override
+    from shared.domain.policies import Policies
     from shared.domain.retry import RetryPolicy
     from shared.domain.schedule import Schedule
     from shared.store.executions import StoredExecution
@@ -190,9 +190,10 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         queue=definition.queue,
         priority=definition.priority,
         timeout=duration(definition.timeout),
-        retry_policy=_retry_policy(definition.retry),
+        retry_policy=retry_message(definition.retry),
         labels=definition.labels,
-        policies=_policies(definition),
+        annotations=definition.annotations,
+        policies=policies_message(definition.policies),
         fan_out=_fan_out(definition.flow) if isinstance(definition.flow, FanOut) else None,
         workflow=_workflow(definition.flow) if isinstance(definition.flow, Workflow) else None,
         state=f"STATE_{job.state}",
@@ -206,6 +207,9 @@ def job_message(job: StoredJob, next_fire_times: Iterable[datetime] = ()) -> pb.
         status_message=job.status_message,
         expires=None if definition.expires is None else duration(definition.expires),
         managed_by=job.managed_by,
+        deleted_at=timestamp(job.deleted_at),
+        purge_time=timestamp(job.purge_time),
+        drift=job.drift,
     )
 
 
@@ -268,7 +272,7 @@ def _workflow(workflow: Workflow) -> pb.Workflow:
                 target_method=step.target_method,
                 parameters=struct(step.parameters),
                 fan_out=_fan_out(step.fan_out) if step.fan_out is not None else None,
-                retry_policy=_retry_policy(step.retry) if step.retry is not None else None,
+                retry_policy=retry_message(step.retry) if step.retry is not None else None,
                 timeout=duration(step.timeout) if step.timeout is not None else None,
                 queue=step.queue,
                 priority=step.priority,
@@ -280,7 +284,8 @@ def _workflow(workflow: Workflow) -> pb.Workflow:
     )
 
 
-def _retry_policy(retry: RetryPolicy) -> pb.RetryPolicy:
+def retry_message(retry: RetryPolicy) -> pb.RetryPolicy:
+    """Write a retry policy."""
     return pb.RetryPolicy(
         max_attempts=retry.max_attempts,
         initial_backoff=duration(retry.initial_backoff),
@@ -293,8 +298,8 @@ def _retry_policy(retry: RetryPolicy) -> pb.RetryPolicy:
     )
 
 
-def _policies(definition: JobDefinition) -> pb.Policies:
-    policies = definition.policies
+def policies_message(policies: Policies) -> pb.Policies:
+    """Write policies."""
     return pb.Policies(
         misfire=f"MISFIRE_{policies.misfire}",
         misfire_grace=duration(policies.misfire_grace),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from scheduler_service.flow_checks import FlowChecks
+from scheduler_service.target_checks import TargetChecks
 from shared.defaults import job_defaults
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
 from shared.domain.flow import Workflow
@@ -17,17 +17,15 @@ from shared.domain.schedule import CronSchedule
 from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from shared.calendars import Calendars
     from shared.domain.job import JobDefinition, JobDraft
-    from shared.expressions import Kind
+    from shared.domain.schedule import Schedule
     from shared.messaging.queues import Queues
     from shared.settings import Settings
     from shared.targets import Targets
-
-_DAYS: Final = ("day_of_month", "day_of_week")
 
 
 class Definitions:
@@ -38,9 +36,8 @@ class Definitions:
     ) -> None:
         """Take what there is; without tasks, a job that names one is refused."""
         self.defaults = job_defaults(settings, queues, calendars)
-        self._targets = targets
         self._tasks = tasks or Tasks({})
-        self._flow_checks = FlowChecks(self._check_call, self._answer_kind)
+        self._target_checks = TargetChecks(targets, self._tasks)
         self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)
 
     async def define(
@@ -95,25 +92,7 @@ class Definitions:
         Parameters that are refused as they are, as for their size, may be too many to be looked through.
         """
         # in a thread: a contract that is not compiled in is read over the network
-        if draft.flow is not None:
-            if violations := await asyncio.to_thread(self._flow_checks.violations, draft):
-                raise InvalidInput(violations)
-        elif draft.target_service and draft.target_method:
-            # Also of one whose parameters are refused as they are: the name is asked first.
-            parameters = draft.parameters if with_parameters else None
-            await asyncio.to_thread(self._check_call, draft.target_service, draft.target_method, parameters)
-
-    def _check_call(self, service: str, method: str, parameters: Mapping[str, object] | None) -> None:
-        if service == TASK:
-            self._tasks.check(method, parameters)
-        elif parameters is None:
-            self._targets.method(service, method)
-        else:
-            self._targets.check(service, method, parameters)
-
-    def _answer_kind(self, service: str, method: str) -> Kind | None:
-        """Return what is known of what a call answers, before it is made."""
-        return None if service == TASK else self._targets.method(service, method).result_kind
+        await asyncio.to_thread(self._target_checks.check, draft, with_parameters=with_parameters)
 
     def warnings(self, definition: JobDefinition) -> list[str]:
         """Return sentences on what is right, but may surprise."""
@@ -124,11 +103,7 @@ class Definitions:
                 f" configured here ({self._consumer_timeout.total_seconds():g} s); the broker then hands the message"
                 " to another worker while this one still runs"
             )
-        if isinstance(definition.schedule, CronSchedule) and _both_days_restricted(definition.schedule):
-            said.append(
-                "schedule_config.config: day_of_month and day_of_week are both restricted, so a day that matches"
-                " either of them fires, as in cron"
-            )
+        said += schedule_warnings(definition.schedule)
         policies = definition.policies
         if policies.misfire is Misfire.FIRE_ALL and policies.overlap is Overlap.SKIP:
             said.append(
@@ -136,6 +111,14 @@ class Definitions:
                 " others skip; BUFFER_ALL runs them one after another"
             )
         return said
+
+
+def schedule_warnings(schedule: Schedule) -> list[str]:
+    """Return sentences on what is right in a schedule, but may surprise."""
+    if isinstance(schedule, CronSchedule) and _both_days_restricted(schedule):
+        either = "so a day that matches either of them fires, as in cron"
+        return [f"schedule_config.config: day_of_month and day_of_week are both restricted, {either}"]
+    return []
 
 
 def _beside(found: Iterable[Violation], violations: Iterable[Violation]) -> list[Violation]:
@@ -150,10 +133,6 @@ def _of_parameters(violation: Violation) -> bool:
 
 
 def _both_days_restricted(schedule: CronSchedule) -> bool:
-    config = schedule.config
-    days = [(config.get(_DAYS[0], "*"), config.get(_DAYS[1], "*"))]
-    for expression in (*schedule.expressions, config.get("expression", "")):
-        fields = expression.split()
-        if len(fields) >= 5:  # noqa: PLR2004 - the shortest form
-            days.append((fields[-3], fields[-1]))
-    return any(all(not day.strip().startswith(("*", "?")) for day in pair) for pair in days)
+    return any(
+        all(not day.strip().startswith(("*", "?")) for day in (fields[3], fields[5])) for fields in schedule.fields
+    )

@@ -39,6 +39,7 @@ MUTABLE: Final = (
     "timeout",
     "retry_policy",
     "labels",
+    "annotations",
     "policies",
     "fan_out",
     "workflow",
@@ -87,7 +88,7 @@ def changed_paths(request: pb.UpdateScheduledJobRequest, found: list[Violation])
 
 def changed_draft(
     present: JobDefinition,
-    job: pb.ScheduledJob,
+    job: Fields,
     paths: frozenset[str],
     defaults: JobDefaults,
     now: datetime,
@@ -105,14 +106,14 @@ def changed_draft(
             del values["flow"]  # that there is none of the other kind is no change
     terms = values.get("schedule")
     if isinstance(terms, ScheduleTerms):
-        values["schedule"] = _schedule(present, terms, defaults.resolve, now, found)
+        values["schedule"] = changed_schedule(present, terms, defaults.resolve, now, found)
     if "job_type" in values and "queue" not in values and present.queue == defaults.queue_by_type[present.job_type]:
         # It has the queue of its type because it named none: it goes on following the type.
         values["queue"] = None
     return replace(present.draft(), **values)
 
 
-def _schedule(
+def changed_schedule(
     present: JobDefinition, terms: ScheduleTerms, resolve: Resolve, now: datetime, found: list[Violation]
 ) -> Schedule:
     """Return the schedule of these terms; the present one if they are no others, or not right."""
@@ -166,7 +167,7 @@ def _read(message: Fields, paths: Iterable[str], defaults: JobDefaults, found: l
         if path == "retry_policy":
             values |= read_retry(message.retry_policy, found)
         elif path == "schedule_config":
-            values["schedule"] = _terms(message, found)
+            values["schedule"] = read_terms(message.schedule_config, found) if message.HasField(path) else None
         elif path in {"priority", "timeout", "expires"} and not message.HasField(path):
             values[path] = None
         else:
@@ -182,6 +183,7 @@ _READERS: Final[Mapping[str, Callable[[Fields, list[Violation]], Any]]] = {
     "timeout": lambda message, found: to_span("timeout", message.timeout, found),
     "expires": lambda message, found: to_span("expires", message.expires, found),
     "labels": lambda message, _: dict(message.labels),
+    "annotations": lambda message, _: dict(message.annotations),
     "policies": lambda message, found: _policies(message.policies, found),
 }
 """How the fields are read that are not taken as they are."""
@@ -215,10 +217,8 @@ def _job_type(number: int) -> str:
     return known.name if known is not None else str(number)
 
 
-def _terms(message: Fields, found: list[Violation]) -> ScheduleTerms | None:
-    if not message.HasField("schedule_config"):
-        return None
-    given = message.schedule_config
+def read_terms(given: pb.ScheduleConfig, found: list[Violation]) -> ScheduleTerms:
+    """Read a schedule as a client writes it."""
     times = {
         name: to_instant(f"schedule_config.{name}", getattr(given, name), found)
         for name in ("start_time", "end_time")

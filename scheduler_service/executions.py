@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from scheduler_service.listing import M, read_page
 from scheduler_service.refusals import NoSuch
-from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
+from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
-from shared.store import dead_letters, executions, parts
+from shared.store import dead_letters, executions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
 
-    from scheduler_service.pages import Position
     from shared.store.dead_letters import Ending
     from shared.store.executions import StoredExecution
+    from shared.store.jobs import StoredJob
+    from shared.store.listing import Listing, Position
 
 _SHOWN = {"state": {"$ne": State.CLOSED.value}}
 """Runs, parts, and decisions not to run; a row that closes a chain is nobody's business."""
@@ -58,7 +60,9 @@ class Executions:
             other, state = next(iter(found.items()))
             raise FailedPrecondition(
                 f"the execution '{retry['retry_of']}' is retried already, by '{other}', which is {state}; wait for"
-                " it to end, or cancel it"
+                " it to end, or cancel it",
+                reason=Reason.RETRY_IN_PROGRESS,
+                facts={"execution_id": str(other)},
             )
 
     async def read(self, execution_id: str) -> StoredExecution:
@@ -74,34 +78,30 @@ class Executions:
             raise NoSuch("execution", execution_id)
         return document
 
-    def newest_first(
-        self, uid: str | None, states: frozenset[State], after: Position | None, limit: int, *, include_decisions: bool
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Return the documents of a list from a position on, those of one job or of all."""
-        chosen = executions.list_filter(uid, states, include_decisions=include_decisions, after=after)
-        return self._executions.find(chosen, executions.NOT_SHOWN, sort=executions.NEWEST_FIRST, limit=limit)
-
-    def parts(
-        self, chosen: Mapping[str, Any], states: frozenset[State], after: Position | None, limit: int
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Return the documents of a list of parts; chosen: those of an execution, or of items of one key."""
-        found = parts.list_filter(chosen, states, after)
-        return self._executions.find(found, executions.NOT_SHOWN, sort=executions.NEWEST_FIRST, limit=limit)
+    async def page(
+        self, listing: Listing, after: Position | None, size: int, convert: Callable[[Mapping[str, Any]], M]
+    ) -> tuple[list[M], Position | None]:
+        """Return a page of a list, and the position to go on from, if there is more."""
+        return await read_page(self._executions, listing, after, size, convert, hidden=executions.NOT_SHOWN)
 
     async def newest(self, uid: str) -> StoredExecution | None:
         """Return a job's run with the newest nominal time."""
-        async for document in self.newest_first(uid, frozenset(), None, 1, include_decisions=False):
-            return executions.to_execution(document)
-        return None
+        chosen = executions.runs_filter(uid)
+        document = await self._executions.find_one(chosen, executions.NOT_SHOWN, sort=executions.NEWEST_FIRST)
+        return None if document is None else executions.to_execution(document)
 
     async def counts(self, uid: str, since: datetime) -> dict[str, int]:
         """Return how many of a job's runs, and of the occurrences it skipped, are in which state."""
         async with await self._executions.aggregate(executions.counts_pipeline(uid, since)) as found:
             return {group["_id"]: group["count"] async for group in found}
 
-    async def end_open(self, uid: str, by: str, reason: str, *, running: bool) -> int:
-        """Cancel a deleted job's executions; those that run only if `running`, else they are tried no more."""
-        move = executions.end_open(uid, by, reason, running=running)
+    async def end_open(self, job: StoredJob, by: str, reason: str, *, running: bool) -> int:
+        """Cancel a deleted job's executions; those that run only if `running`, else they are tried no more.
+
+        job: as it is since it was deleted; what runs after it is undeleted is spared.
+        """
+        last = job.epoch + job.waiting_changes - 1
+        move = executions.end_open(job.uid, by, reason, running=running, epoch=last, until=job.deleted_at)
         return (await self._executions.update_many(move.filter, move.update)).modified_count
 
     def dead_letters(self, uid: str | None, after: Position | None, limit: int) -> AsyncIterator[dict[str, Any]]:
@@ -130,8 +130,11 @@ class Executions:
             return found
         if found.state in DECISIONS_NOT_TO_RUN:
             raise FailedPrecondition(
-                f"'{execution_id}' is a decision not to run ({found.state}); it can't be cancelled"
+                f"'{execution_id}' is a decision not to run ({found.state}); it can't be cancelled",
+                reason=Reason.EXECUTION_IS_DECISION,
             )
         raise FailedPrecondition(
-            f"the execution '{execution_id}' has ended: it is {found.state}; it can't be cancelled"
+            f"the execution '{execution_id}' has ended: it is {found.state}; it can't be cancelled",
+            reason=Reason.EXECUTION_ENDED,
+            facts={"state": found.state.value},
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shared.domain.errors import InvalidInput, SchedulerError, Violation
 from shared.domain.flow import MOST_ITEMS, FanOut, Workflow
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from shared.domain.flow import Flow, Source, Step
-    from shared.domain.job import JobDraft
     from shared.expressions import Kind
 
     Check = Callable[[str, str, Mapping[str, object] | None], None]
@@ -41,6 +40,19 @@ _MOST_ITEMS_SAID: Final = 5
 """Items that are named with what is wrong with them; the others are mostly wrong in the same way."""
 
 
+class Call(Protocol):
+    """What is called, by a draft, a job, or whatever else has it."""
+
+    @property
+    def target_service(self) -> str: ...  # noqa: D102
+    @property
+    def target_method(self) -> str: ...  # noqa: D102
+    @property
+    def parameters(self) -> Mapping[str, object]: ...  # noqa: D102
+    @property
+    def flow(self) -> Flow | None: ...  # noqa: D102
+
+
 class FlowChecks:
     """Checks what is called, and with what. Blocks: a contract that is not known may have to be read."""
 
@@ -48,16 +60,16 @@ class FlowChecks:
         self._check = check
         self._answer_kind = answer_kind
 
-    def violations(self, draft: JobDraft) -> list[Violation]:
-        """Return all that is wrong with a draft that has a flow.
+    def violations(self, call: Call) -> list[Violation]:
+        """Return all that is wrong with a flow.
 
         Raises Unavailable or FailedPrecondition when a contract can't be read.
         """
-        flow: Flow | None = draft.flow
+        flow: Flow | None = call.flow
         if isinstance(flow, Workflow):
             return [wrong for number, step in enumerate(flow.steps) for wrong in self._step(flow, number, step)]
         known: dict[str, Kind | None] = {"execution": _EXECUTION}
-        return list(self._fan_out(draft, flow, known, None)) if isinstance(flow, FanOut) else []
+        return list(self._fan_out(call, flow, known, None)) if isinstance(flow, FanOut) else []
 
     # Steps:
 
@@ -98,13 +110,13 @@ class FlowChecks:
 
     # Calls:
 
-    def _call(self, of: Step | Source | JobDraft, schema: Kind, where: str = "") -> Iterator[Violation]:
+    def _call(self, of: Step | Source | Call, schema: Kind, where: str = "") -> Iterator[Violation]:
         """Check one call whose parameters take from a context of this kind; where: the path of it, with a dot."""
         template = read_template(of.parameters)
         found = [*_refused(template.check, schema), *self._fits(of, template.placeholders(schema))]
         yield from (replace(wrong, field=f"{where}{wrong.field}") for wrong in found)
 
-    def _fits(self, of: Step | Source | JobDraft, parameters: Mapping[str, object] | None) -> Iterable[Violation]:
+    def _fits(self, of: Step | Source | Call, parameters: Mapping[str, object] | None) -> Iterable[Violation]:
         """Return why a target does not take parameters; None: those are not known, and only the names are checked."""
         service, method = of.target_service, of.target_method
         if not service or not method:
@@ -116,7 +128,7 @@ class FlowChecks:
 
     def _fan_out(
         self,
-        of: Step | JobDraft,
+        of: Step | Call,
         fan_out: FanOut,
         known: dict[str, Kind | None],
         steps: Mapping[str, Kind | None] | None,
@@ -169,7 +181,7 @@ class FlowChecks:
             raise InvalidInput([Violation("fan_out.items_from", said)])
         return kind.item if isinstance(kind, ListOf) else None
 
-    def _given(self, of: Step | JobDraft, items: tuple[object, ...], calls: Calls) -> Iterator[Violation]:
+    def _given(self, of: Step | Call, items: tuple[object, ...], calls: Calls) -> Iterator[Violation]:
         """Check what is called, and the calls of items that are known now."""
         yield from (named := list(self._fits(of, None)))
         known_wrong = {wrong.field for wrong in named}

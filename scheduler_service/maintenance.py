@@ -7,35 +7,50 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from scheduler_service.convert import duration, timestamp, to_span
+from pymongo.errors import PyMongoError
+
+from scheduler_service.convert import duration, timestamp
 from scheduler_service.pages import refuse
 from scheduler_service.probes import Status, look
+from scheduler_service.refusals import shortened
+from scheduler_service.targets import DEFAULT_TIMEOUT, to_timeout
 from shared.domain.errors import Violation
 from shared.log import get_logger
 from shared.proto import maintenance_service_pb2 as pb
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceServicer
+from shared.store.jobs import DRIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from scheduler_service.cleanup import Cleanup
+    from scheduler_service.drift import Drift
     from scheduler_service.jobs import Jobs
     from scheduler_service.probes import Probe
 
 log = get_logger()
 
-DEFAULT_TIMEOUT: Final = timedelta(seconds=5)
-LONGEST_TIMEOUT: Final = timedelta(minutes=1)
+MOST_PROBLEMS: Final = 3
+LONGEST_PROBLEM: Final = 300
+"""Of each job that does not fit: with all of them, the result of the health check's job would be cut."""
 MOST_DAYS: Final = 36_500
 
 
 class MaintenanceService(MaintenanceServiceServicer):
-    """probes: what HealthCheckServices asks, by name. retention_days: for cleanups that do not say."""
+    """probes: tells what HealthCheckServices asks, by name. retention_days: for cleanups that do not say."""
 
-    def __init__(self, jobs: Jobs, cleanup: Cleanup, probes: Mapping[str, Probe], retention_days: int) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        cleanup: Cleanup,
+        probes: Callable[[], Mapping[str, Probe]],
+        drift: Drift,
+        retention_days: int,
+    ) -> None:
         self._jobs = jobs
         self._cleanup = cleanup
         self._probes = probes
+        self._drift = drift
         self._retention_days = retention_days
 
     async def HealthCheckServices(
@@ -43,15 +58,11 @@ class MaintenanceService(MaintenanceServiceServicer):
     ) -> pb.HealthCheckServicesResponse:
         """Ask all at the same time, so that the slowest decides how long it takes."""
         found: list[Violation] = []
-        timeout: timedelta | None = DEFAULT_TIMEOUT
-        if request.HasField("timeout"):
-            timeout = to_span("timeout", request.timeout, found)
-            if timeout is not None and not timedelta(0) < timeout <= LONGEST_TIMEOUT:
-                said = f"{timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 60 s)"
-                found.append(Violation("timeout", said))
+        timeout = to_timeout(request.timeout, found) if request.HasField("timeout") else DEFAULT_TIMEOUT
         refuse(found)
-        seconds = (timeout or DEFAULT_TIMEOUT).total_seconds()
-        all_found = await asyncio.gather(*(look(name, probe, seconds) for name, probe in self._probes.items()))
+        seconds = timeout.total_seconds()
+        all_found = await asyncio.gather(*(look(name, probe, seconds) for name, probe in self._probes().items()))
+        unreachable = {health.name for health in all_found if health.status is Status.UNREACHABLE}
         services = [
             pb.ServiceHealth(
                 name=health.name,
@@ -62,7 +73,26 @@ class MaintenanceService(MaintenanceServiceServicer):
             for health in all_found
         ]
         all_serving = all(health.status is Status.SERVING for health in all_found)
-        return pb.HealthCheckServicesResponse(all_serving=all_serving, services=services)
+        response = pb.HealthCheckServicesResponse(all_serving=all_serving, services=services)
+        await self._look_for_drift(response, unreachable, seconds)
+        return response
+
+    async def _look_for_drift(
+        self, response: pb.HealthCheckServicesResponse, unreachable: Collection[str], within: float
+    ) -> None:
+        """Add what drift was found; that the store is away is not an error of this call, which tells it already."""
+        try:
+            found = await self._drift.look(unreachable, within)
+        except PyMongoError as error:
+            log.warning("jobs can't be held against contracts", action="drift_unknown", error=str(error)[:300])
+            response.jobs_left = True
+            return
+        response.jobs_checked, response.jobs_left = found.checked, found.left
+        response.drifts_total = found.drifted_total
+        for job in found.drifted:
+            drift = job[DRIFT]
+            problems = [shortened(problem, LONGEST_PROBLEM) for problem in drift["problems"][:MOST_PROBLEMS]]
+            response.drifts.add(job_id=job["_id"], problems=problems, since=timestamp(drift["since"]))
 
     async def CleanupOldExecutionRecords(
         self, request: pb.CleanupOldExecutionRecordsRequest, context: Any

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from scheduler_service.caller import current
 from scheduler_service.jobs import Decided
+from scheduler_service.requests import is_repeated
 from shared.domain.errors import FailedPrecondition, InvalidInput, NotFound, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
 from shared.domain.job import JobState
@@ -75,6 +76,9 @@ class OccurrenceChanges:
 
         def decide(found: Found) -> Decided:
             before = _concerned(found, nominal)
+            if before is None and is_repeated():
+                # By this very call, when its answer was lost.
+                return Decided(None, Override(nominal, None, current.get().by, reason, found.now), nominal)
             if before is None:
                 raise NotFound(
                     f"the occurrence {rfc3339(nominal)} of the job '{found.job.definition.job_id}' is neither skipped"

@@ -7,7 +7,7 @@ import binascii
 import json
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.domain.errors import InvalidInput, Violation
 
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from shared.store.listing import Position
+
 DEFAULT_SIZE: Final = 50
 LARGEST_SIZE: Final = 1_000
 MOST_BYTES: Final = 3 * 1024 * 1024
 """Of one page: clients refuse messages over 4 MiB, so a page of large entries has fewer of them than asked for."""
-
-Position: TypeAlias = tuple[datetime, str]
-"""The sort key of a page's last entry: its time and id. The next page begins after it, whatever was added before."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -40,8 +39,9 @@ def page_size(given: int, found: list[Violation]) -> int:
 
 def write_token(listing: str, position: Position) -> str:
     """Return the token of the page after a position. listing: the list's name and filter, in any form."""
-    time, name = position
-    text = json.dumps([(time - _EPOCH) // _MILLISECOND, name], separators=(",", ":")).encode()
+    value, name = position
+    key = value if isinstance(value, str) else (value - _EPOCH) // _MILLISECOND
+    text = json.dumps([key, name], separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_digest(listing, text) + text).decode().rstrip("=")
 
 
@@ -53,11 +53,11 @@ def read_token(listing: str, token: str, found: list[Violation]) -> Position | N
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         digest, text = raw[:_DIGEST], raw[_DIGEST:]
         if digest == _digest(listing, text):
-            milliseconds, name = json.loads(text)
-            return _EPOCH + milliseconds * _MILLISECOND, name
+            key, name = json.loads(text)
+            return key if isinstance(key, str) else _EPOCH + key * _MILLISECOND, name
     except (ValueError, binascii.Error):
         pass
-    sentence = "not a token of this list; send the next_page_token of the page before, with the same filter"
+    sentence = "not a token of this list; send the next_page_token of the page before, with the same filter and order"
     found.append(Violation("page_token", sentence))
     return None
 
@@ -72,13 +72,14 @@ async def take_page(
     size: int,
     convert: Callable[[Mapping[str, Any]], M],
     position: Callable[[Mapping[str, Any]], Position],
+    most_bytes: int = MOST_BYTES,
 ) -> tuple[list[M], Position | None]:
     """Return the entries of one page, and the position to go on from, or None when nothing is left.
 
     documents: at least one more than the page may have, if there are so many.
     """
     entries: list[M] = []
-    room = MOST_BYTES
+    room = most_bytes
     last: Position | None = None
     async for document in documents:
         entry = convert(document)

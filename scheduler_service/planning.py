@@ -3,10 +3,13 @@
 # ruff: noqa: N802, ARG002 - methods and their arguments are the generated base class's
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from scheduler_service.backfill_requests import backfill_message, check_backfill_id, list_entry, read_asked
 from scheduler_service.convert import change_message
+from scheduler_service.explain import read_question
+from scheduler_service.forecast_messages import load_message, load_question
 from scheduler_service.occurrence_requests import read_move, read_occurrence
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
 from shared.proto import planning_service_pb2 as pb
@@ -14,18 +17,52 @@ from shared.proto.planning_service_pb2_grpc import PlanningServiceServicer
 
 if TYPE_CHECKING:
     from scheduler_service.backfills import Backfills
+    from scheduler_service.explain import Explain
+    from scheduler_service.forecast import Forecast
+    from scheduler_service.jobs import Jobs
     from scheduler_service.occurrences import OccurrenceChanges
-    from scheduler_service.runs import Runs
+    from scheduler_service.preview import Schedules
     from shared.domain.errors import Violation
 
 
 class PlanningService(PlanningServiceServicer):
     """Refusals are raised as they are; the interceptor makes statuses of them."""
 
-    def __init__(self, occurrences: OccurrenceChanges, backfills: Backfills, runs: Runs) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        forecast: Forecast,
+        schedules: Schedules,
+        explain: Explain,
+        occurrences: OccurrenceChanges,
+        backfills: Backfills,
+    ) -> None:
+        self._jobs = jobs
+        self._forecast = forecast
+        self._schedules = schedules
+        self._explain = explain
         self._occurrences = occurrences
         self._backfills = backfills
-        self._runs = runs
+
+    async def PreviewSchedule(self, request: pb.PreviewScheduleRequest, context: Any) -> pb.PreviewScheduleResponse:
+        """Return the next fires of a schedule."""
+        return await self._schedules.preview(request)
+
+    async def DescribeSchedule(self, request: pb.DescribeScheduleRequest, context: Any) -> pb.DescribeScheduleResponse:
+        """Say a schedule in plain words."""
+        return await self._schedules.describe(request)
+
+    async def ExplainOccurrence(
+        self, request: pb.ExplainOccurrenceRequest, context: Any
+    ) -> pb.ExplainOccurrenceResponse:
+        """Say what became of an occurrence, and why."""
+        return await self._explain.answer(read_question(request))
+
+    async def ForecastLoad(self, request: pb.ForecastLoadRequest, context: Any) -> pb.ForecastLoadResponse:
+        """Return how often jobs will fire in each minute of a time to come."""
+        asked = load_question(request, await self._jobs.now())
+        load = await self._forecast.read()
+        return await asyncio.to_thread(load_message, load, asked, self._forecast.peak_limit)
 
     async def SkipOccurrence(self, request: pb.SkipOccurrenceRequest, context: Any) -> pb.SkipOccurrenceResponse:
         """Leave an occurrence out."""
@@ -55,7 +92,7 @@ class PlanningService(PlanningServiceServicer):
 
     async def CreateBackfill(self, request: pb.CreateBackfillRequest, context: Any) -> pb.CreateBackfillResponse:
         """Have past nominal times of a job run."""
-        asked = read_asked(request, self._runs.queue_violations(request.queue))
+        asked = read_asked(request, self._backfills.queue_violations(request.queue))
         backfill = await self._backfills.create(request.job_id, asked, only_check=request.validate_only)
         return pb.CreateBackfillResponse(backfill=backfill_message(backfill, {}))
 

@@ -9,8 +9,9 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from scheduler_service.seed import plant
+from scheduler_service.target_use import TargetUse
 from shared.log import get_logger
-from shared.store.indexes import INDEXES
+from shared.store.indexes import INDEXES, OBSOLETE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ async def prepare(
             await create_indexes(database)
             await jobs.zone_rules.keep()
             planted = await plant(drafts, jobs, definitions)
+            await TargetUse(database).note_flows()
         except PyMongoError as error:
             pause = PAUSES[min(tries, len(PAUSES) - 1)]
             tries += 1
@@ -55,9 +57,12 @@ async def prepare(
 
 
 async def create_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
-    """Create every index that is missing."""
+    """Create every index that is missing, and drop those that are not needed any more."""
     # First, since with the patience below a store that is away would be waited for as well.
     await database.command("ping")
     with pymongo.timeout(INDEX_PATIENCE):
         for collection, indexes in INDEXES.items():
             await database[collection].create_indexes(indexes)
+    for collection, names in OBSOLETE.items():
+        for name in (await database[collection].index_information()).keys() & set(names):
+            await database[collection].drop_index(name)

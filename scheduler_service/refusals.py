@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from shared.domain.errors import (
@@ -16,6 +16,7 @@ from shared.domain.errors import (
     FailedPrecondition,
     InvalidInput,
     NotFound,
+    Reason,
     ResourceExhausted,
     SchedulerError,
     Unavailable,
@@ -24,7 +25,7 @@ from shared.domain.errors import (
 from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from google.protobuf.message import Message
@@ -38,6 +39,8 @@ LONGEST_SENTENCE: Final = 600
 LONGEST_MESSAGE: Final = 1_500
 """Header bytes of any other sentence."""
 RETRY_AFTER: Final = Duration(seconds=1)
+DOMAIN: Final = "scheduler.v1"
+"""Of all reasons in ErrorInfo: they are this API's."""
 
 _ROOM_FOR_REST: Final = 200
 """Bytes kept for saying how many violations are left out."""
@@ -46,17 +49,21 @@ _ROOM_FOR_REST: Final = 200
 class NoSuch(NotFound):
     """What was named does not exist; kind (`job`) and name say what was asked for.
 
-    deleted: when it was, for what there was once.
+    deleted: when it was, for what there was once; until: when it can be undeleted no longer, if it can be now.
     """
 
-    def __init__(self, kind: str, name: str, *, deleted: datetime | None = None) -> None:
+    def __init__(self, kind: str, name: str, *, deleted: datetime | None = None, until: datetime | None = None) -> None:
         self.kind = kind
         self.name = shortened(name, LONGEST_FIELD)
         if deleted is None:
             super().__init__(f"there is no {kind} '{self.name}'")
-        else:
-            when = deleted.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            super().__init__(f"the {kind} '{self.name}' was deleted at {when}; its id stays taken")
+            return
+        facts = {"deleted_at": shown(deleted)}
+        said = f"the {kind} '{self.name}' was deleted at {facts['deleted_at']}; its id stays taken"
+        if until is not None:
+            facts["purge_time"] = shown(until)
+            said += f", and it can be undeleted until {facts['purge_time']}"
+        super().__init__(said, reason=Reason.DELETED, facts=facts)
 
 
 class Taken(AlreadyExists):
@@ -65,11 +72,23 @@ class Taken(AlreadyExists):
     def __init__(self, kind: str, name: str) -> None:
         self.kind = kind
         self.name = name
-        super().__init__(f"there is a {kind} '{name}', or there was one: ids are not used again; choose another")
+        said = f"there is a {kind} '{name}', or there was one: ids are not used again; choose another"
+        super().__init__(said, reason=Reason.ID_TAKEN)
+
+
+class NotDeleted(AlreadyExists):
+    """What is to be undeleted is not deleted."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(f"the {kind} '{name}' is not deleted", reason=Reason.NOT_DELETED)
 
 
 class Conflict(SchedulerError):  # noqa: N818 - named after the outcome
     """Somebody else was faster; reading again and repeating the call is right."""
+
+    usual = Reason.CONTENDED
 
 
 _CODES: Final[Sequence[tuple[type[SchedulerError], grpc.StatusCode]]] = (
@@ -83,18 +102,28 @@ _CODES: Final[Sequence[tuple[type[SchedulerError], grpc.StatusCode]]] = (
 )
 
 
+def code_of(refused: SchedulerError) -> grpc.StatusCode:
+    """Return the status code of a refusal."""
+    return next((code for kind, code in _CODES if isinstance(refused, kind)), grpc.StatusCode.UNKNOWN)
+
+
 def refusal_status(refused: SchedulerError) -> Status:
     """Return the status of a refusal; it fits a response's headers, however much is wrong."""
-    code = next((code for kind, code in _CODES if isinstance(refused, kind)), grpc.StatusCode.UNKNOWN)
+    code = code_of(refused)
+    info = _info(refused.reason, refused.facts)
     match refused:
         case InvalidInput(violations=violations):
-            return _bad_request(violations)
-        case NoSuch(kind=kind, name=name) | Taken(kind=kind, name=name):
-            return _status(code, str(refused), ResourceInfo(resource_type=kind, resource_name=name))
+            return _bad_request(violations, info)
+        case NoSuch(kind=kind, name=name) | Taken(kind=kind, name=name) | NotDeleted(kind=kind, name=name):
+            return _status(code, str(refused), ResourceInfo(resource_type=kind, resource_name=name), info)
+        case FailedPrecondition():
+            # Without the sentence: it is the status' message, and all shares one budget.
+            violation = PreconditionFailure.Violation(type=refused.reason.value)
+            return _status(code, str(refused), PreconditionFailure(violations=[violation]), info)
         case Unavailable():
-            return _status(code, str(refused), RetryInfo(retry_delay=RETRY_AFTER))
+            return _status(code, str(refused), RetryInfo(retry_delay=RETRY_AFTER), info)
         case _:
-            return _status(code, str(refused))
+            return _status(code, str(refused), info)
 
 
 def store_status(error: PyMongoError) -> Status | None:
@@ -102,12 +131,19 @@ def store_status(error: PyMongoError) -> Status | None:
     if not is_away(error) and not error.timeout:
         return None
     sentence = "the store cannot be reached now; try again"
-    return _status(grpc.StatusCode.UNAVAILABLE, sentence, RetryInfo(retry_delay=RETRY_AFTER))
+    info = _info(Reason.STORE_UNAVAILABLE)
+    return _status(grpc.StatusCode.UNAVAILABLE, sentence, RetryInfo(retry_delay=RETRY_AFTER), info)
 
 
 def internal_status(error_id: str) -> Status:
     """Return the status of an error that is ours: nothing but an id that is also in the log."""
-    return _status(grpc.StatusCode.INTERNAL, f"internal error {error_id}; the server's log has the details")
+    sentence = f"internal error {error_id}; the server's log has the details"
+    return _status(grpc.StatusCode.INTERNAL, sentence, _info(Reason.INTERNAL, {"error_id": error_id}))
+
+
+def shown(instant: datetime) -> str:
+    """Return an instant as sentences have it: RFC 3339, UTC, in whole seconds."""
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def shortened(text: str, longest: int) -> str:
@@ -135,37 +171,44 @@ def _encoded(text: str) -> int:
     return sum(1 if byte in printable and byte != ord("%") else 3 for byte in text.encode(errors="replace"))
 
 
+def _info(reason: Reason, facts: Mapping[str, str] | None = None) -> ErrorInfo:
+    """Return why, for programs; facts are cut as fields are, since some come from clients."""
+    metadata = {name: shortened(fact, LONGEST_FIELD) for name, fact in (facts or {}).items()}
+    return ErrorInfo(reason=reason.value, domain=DOMAIN, metadata=metadata)
+
+
 def _status(code: grpc.StatusCode, message: str, *details: Message) -> Status:
     number: int = code.value[0]
     return Status(code=number, message=shortened(message, LONGEST_MESSAGE), details=_packed(details))
 
 
-def _bad_request(violations: Sequence[Violation]) -> Status:
+def _bad_request(violations: Sequence[Violation], info: ErrorInfo) -> Status:
     """Name as many violations as fit, and say how many more there are."""
-    shown: list[Violation] = []
-    status = _naming(shown, 0)
+    named: list[Violation] = []
+    status = _naming(named, 0, info)
     for violation in violations:
-        shown.append(
+        named.append(
             Violation(shortened(violation.field, LONGEST_FIELD), shortened(violation.description, LONGEST_SENTENCE))
         )
-        longer = _naming(shown, 0)
+        longer = _naming(named, 0, info)
         # The first is always shown: cut as it is, it fits.
-        if len(shown) > 1 and header_bytes(longer) > MOST_HEADER_BYTES - _ROOM_FOR_REST:
-            shown.pop()
-            return _naming(shown, len(violations) - len(shown))
+        if len(named) > 1 and header_bytes(longer) > MOST_HEADER_BYTES - _ROOM_FOR_REST:
+            named.pop()
+            return _naming(named, len(violations) - len(named), info)
         status = longer
     return status
 
 
-def _naming(shown: Sequence[Violation], left_out: int) -> Status:
-    sentences = [str(violation) for violation in shown]
-    fields = [BadRequest.FieldViolation(field=v.field, description=v.description) for v in shown]
+def _naming(named: Sequence[Violation], left_out: int, info: ErrorInfo) -> Status:
+    sentences = [str(violation) for violation in named]
+    fields = [BadRequest.FieldViolation(field=v.field, description=v.description) for v in named]
     if left_out:
         rest = f"and {left_out:,} more"
         sentences.append(rest)
         fields.append(BadRequest.FieldViolation(description=rest))
     number: int = grpc.StatusCode.INVALID_ARGUMENT.value[0]
-    return Status(code=number, message="; ".join(sentences), details=_packed([BadRequest(field_violations=fields)]))
+    details = _packed([BadRequest(field_violations=fields), info])
+    return Status(code=number, message="; ".join(sentences), details=details)
 
 
 def _packed(details: Iterable[Message]) -> list[Any]:

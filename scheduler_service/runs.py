@@ -10,7 +10,7 @@ from ulid import ULID
 from scheduler_service.caller import current
 from scheduler_service.pages import refuse
 from scheduler_service.refusals import NoSuch
-from shared.domain.errors import FailedPrecondition, Violation
+from shared.domain.errors import FailedPrecondition, Reason, Violation
 from shared.domain.execution import State
 from shared.domain.job import unknown_queue
 from shared.store import executions as rows
@@ -68,17 +68,22 @@ class Runs:
         if (schema := ended.get("schema", 1)) > rows.SCHEMA:
             raise FailedPrecondition(
                 f"the execution '{execution_id}' was stored by a newer release (schema {schema}; this server knows"
-                f" {rows.SCHEMA}): ask a server of that release"
+                f" {rows.SCHEMA}): ask a server of that release",
+                reason=Reason.STORED_BY_NEWER_RELEASE,
             )
         if ended["state"] not in RETRYABLE:
             raise FailedPrecondition(
                 f"the execution '{execution_id}' is {ended['state']}; only what has failed or was cancelled can"
-                " be retried"
+                " be retried",
+                reason=Reason.EXECUTION_NOT_RETRYABLE,
+                facts={"state": ended["state"]},
             )
         if "part" in ended:
             raise FailedPrecondition(
                 f"the execution '{execution_id}' is a part of '{ended['parent']}': retry that, which runs again what"
-                " has not succeeded"
+                " has not succeeded",
+                reason=Reason.EXECUTION_IS_PART,
+                facts={"parent_execution_id": ended["parent"]},
             )
         now = await self._now(ended)
         queue = queue or ended["queue"]
@@ -102,7 +107,8 @@ class Runs:
         try:
             return (await self._jobs.read(ended["job_id"])).now
         except NoSuch as gone:
-            raise FailedPrecondition(f"the execution '{ended['_id']}' can't be retried: {gone}") from None
+            said = f"the execution '{ended['_id']}' can't be retried: {gone}"
+            raise FailedPrecondition(said, reason=Reason.JOB_DELETED) from None
 
 
 def request_token(request_id: str) -> str:

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from scheduler_service.calls import Calls
 from scheduler_service.health import Health
+from scheduler_service.requests import Requests
 from shared.log import get_logger
 from shared.proto import (
     admin_service_pb2,
@@ -81,8 +82,9 @@ class Server:
         self.health = Health(database, SERVICES)
         self.port = 0
         self._calls = Calls()
+        self._requests = Requests(database)
         # With grpc's default a second server would silently share the port, and get half of the calls.
-        self._server = grpc.aio.server(interceptors=[self._calls], options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(interceptors=[self._calls, self._requests], options=[("grpc.so_reuseport", 0)])
         add_SchedulerServiceServicer_to_server(servicers.scheduler, self._server)
         add_MaintenanceServiceServicer_to_server(servicers.maintenance, self._server)
         add_PlanningServiceServicer_to_server(servicers.planning, self._server)
@@ -139,6 +141,7 @@ class Server:
         await self.health.stop()
         await self._server.stop(grace)  # once: a second call in the meantime makes grpcio crash
         await self._calls.finished(CANCELLED_WAIT)
+        await self._requests.finished(CANCELLED_WAIT)
 
 
 def _try(host: str, port: int) -> None:

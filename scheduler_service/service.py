@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.errors import PyMongoError
 from ulid import ULID
 
+from scheduler_service.batches import change_all, create_all
 from scheduler_service.caller import current
 from scheduler_service.convert import change_message, duration, execution_message, job_message, timestamps
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.flow_drafts import FLOWS
-from scheduler_service.jobs import read_job
+from scheduler_service.imports import Imports
+from scheduler_service.listing import list_executions, list_jobs
 from scheduler_service.occurrences import to_come, void_warnings
-from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.pages import refuse
+from scheduler_service.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.runs import Runs, request_token
 from shared.domain.errors import InvalidInput, Violation
-from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.job import LONGEST_REASON, JobState
 from shared.domain.overrides import upcoming as upcoming_runs
 from shared.domain.text import unprintable
@@ -29,28 +31,25 @@ from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer
 from shared.store import executions as rows
-from shared.store import parts
 from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from scheduler_service.definitions import Definitions
     from scheduler_service.executions import Executions
+    from scheduler_service.forecast import Forecast
     from scheduler_service.jobs import Jobs
-    from scheduler_service.pages import Position
     from scheduler_service.runs import Dispatch
     from shared.domain.job import JobDefinition
     from shared.domain.overrides import Override
+    from shared.domain.schedule import Schedule
     from shared.store.jobs import StoredJob
 
 log = get_logger()
 
 COUNTS_WINDOW: Final = timedelta(days=30)
 NEXT_FIRE_TIMES: Final = 5
-LONGEST_REQUEST_ID: Final = 128
-MOST_STATES: Final = 100
 
 _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
 
@@ -58,17 +57,27 @@ _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_
 class SchedulerService(SchedulerServiceServicer):
     """Refusals are raised as they are; the interceptor makes statuses of them."""
 
-    def __init__(self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch) -> None:
+    def __init__(
+        self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch, forecast: Forecast
+    ) -> None:
+        self._forecast = forecast
         self._jobs = jobs
         self._executions = executions
         self._definitions = definitions
         self._runs = Runs(jobs, executions, definitions, dispatcher)
+        self._imports = Imports(jobs, definitions, self)
 
     async def CreateScheduledJob(
         self, request: pb.CreateScheduledJobRequest, context: Any
     ) -> pb.CreateScheduledJobResponse:
         """Store a job."""
-        uid = new_uid()
+        # Of a repeated call the first one's, so that a job without an id of its own has the same.
+        uid = token() or new_uid()
+        if is_repeated() and (first := await self._jobs.created_before(request.job_id or f"job-{uid}")) is not None:
+            warnings = self._definitions.warnings(first.definition)
+            return pb.CreateScheduledJobResponse(
+                job_id=first.definition.job_id, job=job_message(first), warnings=warnings
+            )
         found: list[Violation] = []
         # In a thread: millions of values in parameters would hold up all other calls.
         draft = await asyncio.to_thread(
@@ -76,30 +85,21 @@ class SchedulerService(SchedulerServiceServicer):
         )
         now = await self._jobs.now()
         definition = await self._definitions.define(draft, now, found)
-        job = await self._jobs.create(definition, uid, now, current.get().by)
-        return pb.CreateScheduledJobResponse(
-            job_id=draft.job_id, job=job_message(job), warnings=self._definitions.warnings(definition)
-        )
+        by = current.get().by
+        job = await self._jobs.create(definition, uid, now, by, validate_only=request.validate_only)
+        warnings = self._definitions.warnings(definition) + await self._forecast.warnings(definition.schedule, uid)
+        return pb.CreateScheduledJobResponse(job_id=draft.job_id, job=job_message(job), warnings=warnings)
 
     async def GetScheduledJob(self, request: pb.GetScheduledJobRequest, context: Any) -> pb.GetScheduledJobResponse:
         """Return one job."""
-        found = await self._jobs.read(request.job_id)
+        found = await self._jobs.read(request.job_id, show_deleted=request.show_deleted)
         return pb.GetScheduledJobResponse(job=job_message(found.job))
 
     async def ListScheduledJobs(
         self, request: pb.ListScheduledJobsRequest, context: Any
     ) -> pb.ListScheduledJobsResponse:
-        """Return a page of jobs, the newest first."""
-        found: list[Violation] = []
-        listing = f"jobs {request.show_deleted}"
-        size = page_size(request.page_size, found)
-        after = read_token(listing, request.page_token, found)
-        refuse(found)
-        documents = self._jobs.newest_first(after, size + 1, show_deleted=request.show_deleted)
-        jobs, last = await take_page(
-            documents, size, lambda document: job_message(read_job(document)), lambda d: (d["created_at"], d["_id"])
-        )
-        return pb.ListScheduledJobsResponse(jobs=jobs, next_page_token=_next_token(listing, last))
+        """Return a page of jobs."""
+        return await list_jobs(request, self._jobs)
 
     async def UpdateScheduledJob(
         self, request: pb.UpdateScheduledJobRequest, context: Any
@@ -107,21 +107,29 @@ class SchedulerService(SchedulerServiceServicer):
         """Change the fields that the mask names, or those that are set."""
         found: list[Violation] = []
         paths = changed_paths(request, found)
-        before: list[Override] = []
+        overridden: list[Override] = []
         with_target = bool(paths & {"target_service", "target_method", "parameters", *FLOWS})
 
+        before: Schedule | None = None
+
         async def redefine(job: StoredJob, now: datetime) -> JobDefinition:
+            nonlocal before
+            before = job.definition.schedule
             inside = list(found)
-            before[:] = to_come(job.overrides, now)
+            overridden[:] = to_come(job.overrides, now)
             defaults = self._definitions.defaults
             draft = await asyncio.to_thread(changed_draft, job.definition, request.job, paths, defaults, now, inside)
             return await self._definitions.define(draft, now, inside, with_target=with_target)
 
         try:
-            job = await self._jobs.update(request.job_id, request.job.etag, redefine, current.get().by)
+            job = await self._jobs.update(
+                request.job_id, request.job.etag, redefine, current.get().by, validate_only=request.validate_only
+            )
         except InvalidInput as refused:
             raise InvalidInput(_in_job(refused)) from None
-        warnings = [*self._definitions.warnings(job.definition), *void_warnings(before, job.overrides)]
+        warnings = [*self._definitions.warnings(job.definition), *void_warnings(overridden, job.overrides)]
+        if job.state is JobState.ACTIVE:
+            warnings += await self._forecast.warnings(job.definition.schedule, job.uid, before)
         return pb.UpdateScheduledJobResponse(job=job_message(job), warnings=warnings)
 
     async def PauseScheduledJob(
@@ -129,7 +137,7 @@ class SchedulerService(SchedulerServiceServicer):
     ) -> pb.PauseScheduledJobResponse:
         """Stop firing a job."""
         _check_reason(request)
-        job = await self._jobs.pause(request.job_id, current.get().by, request.reason)
+        job = await self._jobs.pause(request.job_id, current.get().by, request.reason, **_precautions(request))
         return pb.PauseScheduledJobResponse(job=job_message(job))
 
     async def ResumeScheduledJob(
@@ -137,7 +145,7 @@ class SchedulerService(SchedulerServiceServicer):
     ) -> pb.ResumeScheduledJobResponse:
         """Fire a job again."""
         _check_reason(request)
-        job = await self._jobs.resume(request.job_id, current.get().by, request.reason)
+        job = await self._jobs.resume(request.job_id, current.get().by, request.reason, **_precautions(request))
         return pb.ResumeScheduledJobResponse(job=job_message(job))
 
     async def DeleteScheduledJob(
@@ -146,10 +154,14 @@ class SchedulerService(SchedulerServiceServicer):
         """Delete a job, and cancel its executions that have not started; those that run too, when asked."""
         _check_reason(request)
         by = current.get().by
-        job = await self._jobs.delete(request.job_id, by, request.reason, cancel_running=request.cancel_running)
+        job = await self._jobs.delete(
+            request.job_id, by, request.reason, cancel_running=request.cancel_running, **_precautions(request)
+        )
+        if request.validate_only or job.deleted_at is None:  # undeleted since, when this repeats the deletion
+            return pb.DeleteScheduledJobResponse(job=job_message(job))
         reason = f"the job was deleted{': ' if request.reason else ''}{request.reason}"
         try:
-            await self._executions.end_open(job.uid, by, reason, running=request.cancel_running)
+            await self._executions.end_open(job, by, reason, running=request.cancel_running)
         except PyMongoError as error:
             # The deletion stands; beat does the same when it installs it.
             log.warning(
@@ -159,23 +171,35 @@ class SchedulerService(SchedulerServiceServicer):
             )
         return pb.DeleteScheduledJobResponse(job=job_message(job))
 
+    async def UndeleteScheduledJob(
+        self, request: pb.UndeleteScheduledJobRequest, context: Any
+    ) -> pb.UndeleteScheduledJobResponse:
+        """Take back a deletion."""
+        _check_reason(request)
+        by = current.get().by
+        job = await self._jobs.undelete(request.job_id, by, request.reason, validate_only=request.validate_only)
+        return pb.UndeleteScheduledJobResponse(job=job_message(job))
+
     async def ExecuteJobNow(self, request: pb.ExecuteJobRequest, context: Any) -> pb.ExecuteJobResponse:
         """Run a job once, now."""
         queue = request.queue or MANUAL
-        found = [*self._runs.queue_violations(queue), *_request_id_violations(request.request_id)]
+        found = [*self._runs.queue_violations(queue), *request_id_violations(request.request_id)]
         if not request.job_id:
             found.append(Violation("job_id", "a job_id is required"))
         refuse(found)
         job = await self._jobs.read(request.job_id)
         caller = current.get()
-        token = request_token(request.request_id) if request.request_id else str(ULID())
-        document = rows.manual_document(job.document, token, queue, caller.trace_id, job.now, caller.by)
-        execution = execution_message(rows.to_execution(await self._runs.start(document)))
+        run = request_token(request.request_id) if request.request_id else str(ULID())
+        document = rows.manual_document(job.document, run, queue, caller.trace_id, job.now, caller.by)
+        stored = await self._runs.start(document)
+        if stored["queue"] != queue:
+            raise reused(request.request_id, f"which started '{stored['_id']}' on the queue '{stored['queue']}'")
+        execution = execution_message(rows.to_execution(stored))
         return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
 
     async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
         """Run what has failed, or was cancelled, once more."""
-        found = [*self._runs.queue_violations(request.queue), *_request_id_violations(request.request_id)]
+        found = [*self._runs.queue_violations(request.queue), *request_id_violations(request.request_id)]
         if not request.execution_id:
             found.append(Violation("execution_id", "an execution_id is required"))
         refuse(found)
@@ -192,7 +216,7 @@ class SchedulerService(SchedulerServiceServicer):
         last, counts = await asyncio.gather(
             self._executions.newest(job.uid), self._executions.counts(job.uid, found.now - COUNTS_WINDOW)
         )
-        upcoming: Sequence[datetime] = []
+        upcoming: list[datetime] = []
         if job.state is JobState.ACTIVE:
             most = job.definition.schedule.max_runs
             left = NEXT_FIRE_TIMES if most is None else min(NEXT_FIRE_TIMES, most - job.fired)
@@ -205,6 +229,50 @@ class SchedulerService(SchedulerServiceServicer):
             window=duration(COUNTS_WINDOW),
             occurrence_changes=[change_message(each) for each in to_come(job.overrides, found.now)],
         )
+
+    async def BatchCreateScheduledJobs(
+        self, request: pb.BatchCreateScheduledJobsRequest, context: Any
+    ) -> pb.BatchCreateScheduledJobsResponse:
+        """Store jobs, each by itself."""
+        return await create_all(request, lambda one: self.CreateScheduledJob(one, context))
+
+    async def BatchPauseScheduledJobs(
+        self, request: pb.BatchPauseScheduledJobsRequest, context: Any
+    ) -> pb.BatchPauseScheduledJobsResponse:
+        """Stop firing jobs, each by itself."""
+
+        async def pause(job_id: str) -> pb.ScheduledJob:
+            one = pb.PauseScheduledJobRequest(job_id=job_id, reason=request.reason, validate_only=request.validate_only)
+            return (await self.PauseScheduledJob(one, context)).job
+
+        results, matched, changed, refused = await change_all(request, self._jobs, pause)
+        return pb.BatchPauseScheduledJobsResponse(results=results, matched=matched, changed=changed, refused=refused)
+
+    async def BatchResumeScheduledJobs(
+        self, request: pb.BatchResumeScheduledJobsRequest, context: Any
+    ) -> pb.BatchResumeScheduledJobsResponse:
+        """Fire jobs again, each by itself."""
+
+        async def resume(job_id: str) -> pb.ScheduledJob:
+            one = pb.ResumeScheduledJobRequest(
+                job_id=job_id, reason=request.reason, validate_only=request.validate_only
+            )
+            return (await self.ResumeScheduledJob(one, context)).job
+
+        results, matched, changed, refused = await change_all(request, self._jobs, resume)
+        return pb.BatchResumeScheduledJobsResponse(results=results, matched=matched, changed=changed, refused=refused)
+
+    async def ImportScheduledJobs(
+        self, request: pb.ImportScheduledJobsRequest, context: Any
+    ) -> pb.ImportScheduledJobsResponse:
+        """Make jobs be as a document says."""
+        return await self._imports.run(request, context)
+
+    async def ExportScheduledJobs(
+        self, request: pb.ExportScheduledJobsRequest, context: Any
+    ) -> pb.ExportScheduledJobsResponse:
+        """Return a page of jobs as a document."""
+        return await self._imports.export(request)
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
         """End an execution for good; of one that runs, the call in flight is cancelled."""
@@ -219,64 +287,24 @@ class SchedulerService(SchedulerServiceServicer):
         return pb.GetExecutionResponse(execution=execution)
 
     async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:
-        """Return a page of executions, the newest nominal time first."""
-        found: list[Violation] = []
-        states = _states(request.states, found)
-        with_decisions = request.include_decisions or bool(states & DECISIONS_NOT_TO_RUN)
-        parent, key = request.parent_execution_id, request.part_key
-        listing = f"executions {request.job_id} {','.join(sorted(states))} {with_decisions} {parent} {key}"
-        size = page_size(request.page_size, found)
-        after = read_token(listing, request.page_token, found)
-        if key and (parent or not request.job_id):
-            found.append(Violation("part_key", "needs a job_id, whose items are looked through, and no parent"))
-        refuse(found)
-        uid = (await self._jobs.read(request.job_id)).job.uid if request.job_id else None
-        if parent:
-            # Also says that there is no such execution.
-            await self._executions.read(parent)
-        if parent or key:
-            chosen = parts.parts_filter(parent) if parent else parts.of_key(str(uid), key)
-            documents = self._executions.parts(chosen, states, after, size + 1)
-        else:
-            documents = self._executions.newest_first(uid, states, after, size + 1, include_decisions=with_decisions)
-        executions, last = await take_page(
-            documents,
-            size,
-            lambda document: execution_message(rows.to_execution(document)),
-            lambda document: (document["nominal_time"], document["_id"]),
-        )
-        return pb.ListExecutionsResponse(executions=executions, next_page_token=_next_token(listing, last))
+        """Return a page of executions."""
+        return await list_executions(request, self._jobs, self._executions)
 
 
-def _request_id_violations(request_id: str) -> list[Violation]:
-    if len(request_id) > LONGEST_REQUEST_ID:
-        said = f"{len(request_id):,} characters are too many (at most {LONGEST_REQUEST_ID})"
-        return [Violation("request_id", said)]
-    said = unprintable(request_id, lines=True)
-    return [Violation("request_id", said)] if said else []
-
-
-def _next_token(listing: str, last: Position | None) -> str:
-    return "" if last is None else write_token(listing, last)
-
-
-def _states(numbers: Sequence[int], found: list[Violation]) -> frozenset[State]:
-    if len(numbers) > MOST_STATES:
-        found.append(Violation("states", f"{len(numbers):,} states are too many (at most {MOST_STATES})"))
-        return frozenset()
-    states = set()
-    known = pb.Execution.State.DESCRIPTOR.values_by_number
-    names = [name.removeprefix("STATE_") for number, value in known.items() if number for name in [value.name]]
-    for index, number in enumerate(numbers):
-        if number in known and number != pb.Execution.STATE_UNSPECIFIED:
-            states.add(State(known[number].name.removeprefix("STATE_")))
-        else:
-            found.append(Violation(f"states[{index}]", f"{number} is not the number of a state ({', '.join(names)})"))
-    return frozenset(states)
+def _precautions(
+    request: pb.PauseScheduledJobRequest | pb.ResumeScheduledJobRequest | pb.DeleteScheduledJobRequest,
+) -> dict[str, Any]:
+    """Return what keeps an edit from being done, in the words of Jobs."""
+    return {"etag": request.etag, "validate_only": request.validate_only}
 
 
 def _check_reason(
-    request: pb.PauseScheduledJobRequest | pb.ResumeScheduledJobRequest | pb.DeleteScheduledJobRequest,
+    request: (
+        pb.PauseScheduledJobRequest
+        | pb.ResumeScheduledJobRequest
+        | pb.DeleteScheduledJobRequest
+        | pb.UndeleteScheduledJobRequest
+    ),
 ) -> None:
     found = []
     if not request.job_id:

@@ -112,6 +112,17 @@ class Calendars:
         mark = blake2b(said.encode(), digest_size=8).hexdigest()
         return Resolved(ordered, f"{window.first}-{window.last} {mark}")
 
+    def names_on(self, calendars: tuple[str, ...], holidays: tuple[str, ...], day: date) -> tuple[str, ...]:
+        """Return what these names have on a day by now, for people, as `US holiday Christmas Day`; none may have any.
+
+        Names that are not known have nothing.
+        """
+        window = Window(day.year, day.year)
+        said = [f"the calendar {name}" for name in calendars if name in self._days and day in self._days[name](window)]
+        known = [code for code in holidays if not _unknown_region(code)]
+        said += [f"{code} holiday {name}" for code in known if (name := _holiday_names(code, day.year).get(day))]
+        return tuple(said)
+
     def renewed(
         self, source: str, calendars: tuple[str, ...], holidays: tuple[str, ...], now: datetime
     ) -> Resolved | None:
@@ -334,6 +345,12 @@ def _public_holidays(code: str, window: Window) -> frozenset[date]:
     country, _, part = code.partition("-")
     found: Iterable[date] = public.country_holidays(country, subdiv=part or None, years=window.years)
     return frozenset(day for day in found if day.year in window.years)
+
+
+@lru_cache(maxsize=256)
+def _holiday_names(code: str, year: int) -> Mapping[date, str]:
+    country, _, part = code.partition("-")
+    return dict(public.country_holidays(country, subdiv=part or None, years=year, language="en_US"))
 
 
 def _unknown_region(code: str) -> str:

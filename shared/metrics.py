@@ -23,6 +23,11 @@ SERVER_DURATION: Final = Histogram(
     "scheduler_server_request_duration_seconds", "From a request to its answer.", ["method"], buckets=_SECONDS
 )
 
+SERVER_DRIFTED: Final = Gauge(
+    "scheduler_server_drifted_jobs",
+    "Jobs that do not fit their targets' contracts, by this server's last health check.",
+)
+
 BEAT_FIRES: Final = Counter("scheduler_beat_fires", "Occurrences that this beat fired.", ["queue"])
 BEAT_DECISIONS: Final = Counter(
     "scheduler_beat_decisions", "Occurrences decided by this beat, by what was decided.", ["decision"]

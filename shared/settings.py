@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         Path(__file__).parent.parent / "config",
         description="Folder of jobs.yaml, targets.yaml, queues.yaml and calendars.",
     )
+    target_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",), description="Hosts that `RegisterTarget` may name, comma-separated, as `*.internal,10.1.*`. Workers "
+        "send calls there, so narrow it where not everybody who may register a target may reach every host. `none`: no "
+        "target may be registered."
+    )  # fmt: skip
     task_modules: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Modules with tasks in Python, comma-separated, importable by every process (`PYTHONPATH`)."
     )
@@ -149,10 +154,15 @@ class Settings(BaseSettings):
         3, ge=0.5, description="Seconds after which the jobs of a beat that fell silent are taken over by the others."
     )
     result_expires: Seconds = Field(3600, description="Seconds that Redis keeps Celery's copy of a result.")
+    undelete_days: int = Field(30, ge=1, le=36_525, description="Days within which a deleted job can be undeleted.")
     retention_days: int = Field(90, ge=1, description="Days that the records of ended executions are kept.")
     consumer_timeout: Seconds = Field(
         43200, description="RabbitMQ's consumer_timeout in seconds; a job whose timeout is longer is warned about."
     )
+    peak_fires_per_minute: int = Field(
+        0, ge=0, le=10_000_000, description="Fires in one minute beyond which a job that adds to them is warned about, "
+        "and the forecast calls it a peak; 0 means never."
+    )  # fmt: skip
     worker_concurrency: int = Field(8, ge=1, description="Executions that one worker runs at a time.")
     worker_pool: Literal["threads", "prefork", "solo"] = Field("threads", description="Celery's pool in the worker.")
     worker_max_tasks_per_child: int = Field(
@@ -173,7 +183,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("retryable_codes", "task_modules", "extra_queues"):
+        for name in ("retryable_codes", "target_hosts", "task_modules", "extra_queues"):
             given = values.get(name)
             if isinstance(given, str):
                 values[name] = tuple(item.strip() for item in given.split(",") if item.strip())

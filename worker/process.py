@@ -23,11 +23,16 @@ from celery.worker import state as worker_state
 from shared import log as logs
 from shared import metrics
 from shared.domain.execution import State
+from shared.domain.zones import tzdata_version
+from shared.heartbeat import Heartbeat
 from shared.log import get_logger
 from shared.messaging.app import RUN_EXECUTION
+from shared.release import release
 from shared.settings import stop
 from shared.store.mongo import connect
+from shared.store.processes import About, Kind
 from shared.targets import RegistryError, load_targets
+from shared.targets.registrations import Registrations
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ExecutionFailed, ResultCopy
@@ -81,6 +86,7 @@ def _build(worker: str) -> Runner:
     keeper = Keeper(ledger, lease, _stopping, ProgressEvents(celery_app, worker).send)
     keeper.start()
     metrics.serve(settings.bind_host, settings.worker_metrics_port, alternatives=OTHER_METRICS_PORTS)
+    Registrations(database, _targets).start()
     caller = TargetCaller(_targets, settings.retryable_codes)
     tasks = TaskCaller(
         _tasks,
@@ -187,6 +193,39 @@ def _build_early(sender: Any, **_: object) -> None:
     """Be complete before the first message; and serve metrics also while there is none."""
     if not isinstance(sender.pool, PreforkPool):
         runner(sender.hostname)
+
+
+@signals.worker_ready.connect
+def _say_alive(sender: Any, **_: object) -> None:
+    """Begin to tell people that this worker lives: one heartbeat a worker, also where its pool has processes."""
+
+    def about() -> About:
+        return About(
+            name=sender.hostname,
+            kind=Kind.WORKER,
+            version=release(),
+            tzdata_version=tzdata_version(),
+            queues=tuple(sorted(sender.app.amqp.queues.consume_from)),
+            pool=_pool_name(sender.pool),
+            concurrency=_size(sender.pool),
+        )
+
+    heartbeat = Heartbeat(connect(settings.mongodb_url), about)
+    heartbeat.start()
+    signals.worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
+
+
+def _size(pool: Any) -> int:
+    """Return how many executions a pool runs at a time."""
+    try:
+        return int(pool.num_processes)
+    except AttributeError:
+        return 0  # a prefork pool that has been taken down: the worker ends
+
+
+def _pool_name(pool: Any) -> str:
+    """Return the name that `--pool` has for a pool."""
+    return str(type(pool).__module__.rpartition(".")[2].replace("thread", "threads"))
 
 
 @signals.worker_process_init.connect

@@ -160,17 +160,18 @@ class TargetCaller:
 
     def _call(self, claimed: Claimed, cancelled: Cancellation) -> Succeeded | Failure:
         try:
+            address = self._targets.address(claimed.target_service)
             method, request = self._build(claimed)
         except InvalidInput as refused:
             code = _CODE_OF_FIELD.get(refused.violations[0].field, "INVALID_ARGUMENT")
-            lacks = "; the targets.yaml of this worker lacks it" if code == TARGET_UNKNOWN else ""
+            lacks = "; this worker's targets.yaml lacks it, and it is not registered" if code == TARGET_UNKNOWN else ""
             return self._failure(claimed, code, f"{refused}{lacks}")
         except Unavailable as away:
             return self._failure(claimed, "UNAVAILABLE", str(away))
         except FailedPrecondition as refused:
             return self._failure(claimed, "FAILED_PRECONDITION", str(refused))
 
-        outcome = self._send(method, request, claimed, cancelled)
+        outcome = self._send(address, method, request, claimed, cancelled)
         if isinstance(outcome, Failure) and outcome.code == "UNIMPLEMENTED":
             # The target may have been deployed anew. Of a contract read anew the next execution profits; this one
             # only where its method is found under another path, so that nothing is called twice.
@@ -180,14 +181,15 @@ class TargetCaller:
             except (InvalidInput, Unavailable, FailedPrecondition):
                 return outcome
             if again.path != method.path:
-                return self._send(again, request, claimed, cancelled)
+                return self._send(address, again, request, claimed, cancelled)
         return outcome
 
     def _build(self, claimed: Claimed) -> tuple[Method, Message]:
         return self._targets.build(claimed.target_service, claimed.target_method, json.loads(claimed.parameters))
 
-    def _send(self, method: Method, request: Message, claimed: Claimed, cancelled: Cancellation) -> Succeeded | Failure:
-        address = self._targets.address(claimed.target_service)
+    def _send(
+        self, address: str, method: Method, request: Message, claimed: Claimed, cancelled: Cancellation
+    ) -> Succeeded | Failure:
         log.debug(
             "Calling the target",
             action="target_call_started",

@@ -583,6 +583,16 @@ def map_fields(given: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(given.get(name, "0" if name == "second" else "*") for name in FIELDS)
 
 
+def field_values(fields: Sequence[str], hash_key: str) -> tuple[FieldValues, ...]:
+    """Return what six fields say, in the order of FIELDS. Raises InvalidInput with a violation for each thing wrong."""
+    violations: list[Violation] = []
+    reader = _Reader(hash_key, violations)
+    values = tuple(reader.read(field, text) for field, text in zip(_FIELDS, fields, strict=True))
+    if violations:
+        raise InvalidInput(violations)
+    return values
+
+
 def uses_hash(fields: Iterable[str]) -> bool:
     """Return whether an `H` is among the fields, so that the instants depend on the hash key."""
     return any("H" in text.upper().replace("THU", "") for text in fields)
@@ -622,8 +632,8 @@ _MOST_WEEKS: Final = 5
 
 
 @dataclass(slots=True)
-class _Read:
-    """What one field says."""
+class FieldValues:
+    """What one field says: bit n is the value n; Sunday is 0."""
 
     bits: int = 0
     starred: bool = False
@@ -647,9 +657,9 @@ class _Reader:
         self._hash_key = hash_key
         self._violations = violations
 
-    def read(self, field: _Field, text: str) -> _Read:
+    def read(self, field: _Field, text: str) -> FieldValues:
         text = text.strip()
-        read = _Read(starred=text.startswith(("*", "?")))
+        read = FieldValues(starred=text.startswith(("*", "?")))
         for item in text.split(","):
             try:
                 self._item(read, field, item.strip())
@@ -657,7 +667,7 @@ class _Reader:
                 self._violations.append(Violation(field.name, str(wrong)))
         return read
 
-    def _item(self, read: _Read, field: _Field, item: str) -> None:
+    def _item(self, read: FieldValues, field: _Field, item: str) -> None:
         if not item:
             raise _WrongItemError(f"is empty where {field.noun} is expected")
         upper = item.upper() if item.isascii() else ""
@@ -728,7 +738,7 @@ def _step(text: str | None, field: _Field, item: str) -> int | None:
     return step
 
 
-def _special_day(read: _Read, field: _Field, item: str) -> bool:
+def _special_day(read: FieldValues, field: _Field, item: str) -> bool:
     if item == "LW":
         read.last_workday = True
     elif match := _BEFORE_LAST.fullmatch(item):
@@ -743,7 +753,7 @@ def _special_day(read: _Read, field: _Field, item: str) -> bool:
     return True
 
 
-def _special_weekday(read: _Read, field: _Field, item: str) -> bool:
+def _special_weekday(read: FieldValues, field: _Field, item: str) -> bool:
     if item == "L":
         raise _WrongItemError("'L' needs a day before it (FRIL: the month's last Friday)")
     if match := _NTH_WEEKDAY.fullmatch(item):

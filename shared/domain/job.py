@@ -32,6 +32,10 @@ LONGEST_DESCRIPTION: Final = 2_000
 LONGEST_REASON: Final = 500
 MOST_LABELS: Final = 64
 LONGEST_LABEL: Final = 255
+LARGEST_ANNOTATIONS: Final = 64 * 1024
+"""Bytes of UTF-8, keys and values of all of them."""
+MOST_SAID: Final = 20
+"""Violations of one kind; a request has room for many more."""
 LARGEST_PARAMETERS: Final = 256 * 1024
 """Bytes of JSON; every execution carries a copy."""
 LONGEST_TIMEOUT: Final = timedelta(days=1)
@@ -142,6 +146,8 @@ class JobDefinition:
     flow: Flow | None = None
     expires: timedelta | None = None
     """How long after it was due an execution may still be started; None: at any time."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Marks of tools, which nothing here looks at."""
 
     def __post_init__(self) -> None:
         if violations := _violations(self):
@@ -184,6 +190,7 @@ class JobDraft:
     labels: Mapping[str, str] = field(default_factory=dict)
     flow: Flow | None = None
     expires: timedelta | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 _SAME_IN_DRAFT: Final = {f.name for f in fields(JobDefinition)} & {f.name for f in fields(JobDraft)} - {"policies"}
@@ -301,6 +308,7 @@ def _violations(job: JobDefinition | JobDraft) -> list[Violation]:
     found += _number_violations(job)
     found += _parameter_violations(job.parameters)
     found += _label_violations(job.labels)
+    found += _annotation_violations(job.annotations)
     return found
 
 
@@ -370,6 +378,10 @@ def _unprintables(draft: JobDraft) -> list[Violation]:
     texts = [("name", "", unprintable(draft.name)), ("description", "", unprintable(draft.description, lines=True))]
     for key, value in list(draft.labels.items())[:MOST_LABELS]:
         texts.append(("labels", f"label {_quoted(key)}: ", unprintable(key) or unprintable(value)))
+    if not _annotation_violations(draft.annotations):
+        for key, value in draft.annotations.items():
+            said = unprintable(key) or unprintable(value, lines=True)
+            texts.append(("annotations", f"annotation {_quoted(key)}: ", said))
     return [Violation(field, where + problem) for field, where, problem in texts if problem]
 
 
@@ -397,6 +409,18 @@ def _label_violations(labels: Mapping[str, str]) -> list[Violation]:
             )
             found.append(Violation("labels", sentence))
     return found
+
+
+def _annotation_violations(annotations: Mapping[str, str]) -> list[Violation]:
+    size = sum(len(text.encode(errors="replace")) for pair in annotations.items() for text in pair)
+    if size > LARGEST_ANNOTATIONS:
+        said = f"{size:,} bytes of keys and values are too many (at most {LARGEST_ANNOTATIONS:,})"
+        return [Violation("annotations", said)]
+    wrong = [key for key in annotations if not 1 <= len(key) <= LONGEST_LABEL]
+    return [
+        Violation("annotations", f"annotation {_quoted(key)}: a key needs 1 to {LONGEST_LABEL} characters")
+        for key in wrong[:MOST_SAID]
+    ]
 
 
 def _quoted(text: str) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from shared.domain.schedule import Schedule
 
@@ -164,7 +164,7 @@ class Running:
         return self._every.count_between(after, through) - left_out
 
 
-def upcoming(occurrences: Occurrences, after: datetime, most: int) -> Sequence[datetime]:
+def upcoming(occurrences: Occurrences, after: datetime, most: int) -> list[datetime]:
     """Return the next instants after one, at most so many."""
     found: list[datetime] = []
     following = occurrences.next_after(after)

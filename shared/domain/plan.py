@@ -30,6 +30,9 @@ MOST_ROWS: Final = 200
 
 _INSTANT = timedelta(microseconds=1)
 
+FOUND_LATE: Final = "found late"
+"""Begins the reasons of decisions that the misfire policy made; others read them by that."""
+
 
 class Mode(StrEnum):
     """Whether the occurrences of a schedule are fired."""
@@ -287,18 +290,18 @@ class _Deciding:
         if policies.misfire is Misfire.FIRE_LATEST:
             latest = _latest(runs, self._after, through)
             if latest > first:
-                reason = f"found late; the latest occurrence, {_shown(latest)}, stands for it"
+                reason = f"{FOUND_LATE}; the latest occurrence, {_shown(latest)}, stands for it"
                 yield from self._gap(State.COALESCED, latest - _INSTANT, reason)
             return
         late = min(through, self._now - policies.misfire_grace - _INSTANT)
         if policies.misfire is Misfire.SKIP:
             grace = f"{policies.misfire_grace.total_seconds():g} s"
-            yield from self._gap(State.SKIPPED, late, f"found late by more than the grace of {grace}")
+            yield from self._gap(State.SKIPPED, late, f"{FOUND_LATE} by more than the grace of {grace}")
         elif runs.count_between(self._after, late) > policies.misfire_limit:
             kept = _latest(runs, self._after, late)
             for _ in range(policies.misfire_limit - 1):
                 kept = _latest(runs, self._after, kept - _INSTANT)
-            reason = f"found late; only the latest {policies.misfire_limit}, from {_shown(kept)} on, fire"
+            reason = f"{FOUND_LATE}; only the latest {policies.misfire_limit}, from {_shown(kept)} on, fire"
             yield from self._gap(State.COALESCED, kept - _INSTANT, reason)
 
     def _overlapping(self, first: datetime) -> Iterator[Row]:

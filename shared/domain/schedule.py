@@ -169,6 +169,16 @@ class CronSchedule(_Schedule):
         """Always: its times are the zone's clock's."""
         return True
 
+    @property
+    def fields(self) -> tuple[tuple[str, ...], ...]:
+        """The six fields, in the order of cron.FIELDS, of each of its expressions."""
+        config = self.config
+        if self.expressions:
+            return tuple(map(expression_fields, self.expressions))
+        if "expression" in config:
+            return (expression_fields(config["expression"]),)
+        return (_map_fields({key: value for key, value in config.items() if key in FIELDS}),)
+
     def next_after(self, instant: datetime) -> datetime | None:
         """Return the first occurrence after an instant; microseconds of work, bounded as in rule 13."""
         found = self._cron.next_after(self._since(instant))

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&shared/proto/maintenance_service.proto\x12\x0cscheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x01\n\rServiceHealth\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0e\x32\".scheduler.v1.ServiceHealth.Status\x12*\n\x07latency\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x04 \x01(\t\"d\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATUS_SERVING\x10\x01\x12\x16\n\x12STATUS_NOT_SERVING\x10\x02\x12\x16\n\x12STATUS_UNREACHABLE\x10\x03\"H\n\x1aHealthCheckServicesRequest\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"a\n\x1bHealthCheckServicesResponse\x12\x13\n\x0b\x61ll_serving\x18\x01 \x01(\x08\x12-\n\x08services\x18\x02 \x03(\x0b\x32\x1b.scheduler.v1.ServiceHealth\"<\n!CleanupOldExecutionRecordsRequest\x12\x17\n\x0folder_than_days\x18\x01 \x01(\x05\"l\n\"CleanupOldExecutionRecordsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x03\x12/\n\x0b\x63utoff_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x81\x02\n\x12MaintenanceService\x12j\n\x13HealthCheckServices\x12(.scheduler.v1.HealthCheckServicesRequest\x1a).scheduler.v1.HealthCheckServicesResponse\x12\x7f\n\x1a\x43leanupOldExecutionRecords\x12/.scheduler.v1.CleanupOldExecutionRecordsRequest\x1a\x30.scheduler.v1.CleanupOldExecutionRecordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&shared/proto/maintenance_service.proto\x12\x0cscheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x01\n\rServiceHealth\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0e\x32\".scheduler.v1.ServiceHealth.Status\x12*\n\x07latency\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x04 \x01(\t\"d\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATUS_SERVING\x10\x01\x12\x16\n\x12STATUS_NOT_SERVING\x10\x02\x12\x16\n\x12STATUS_UNREACHABLE\x10\x03\"H\n\x1aHealthCheckServicesRequest\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc8\x01\n\x1bHealthCheckServicesResponse\x12\x13\n\x0b\x61ll_serving\x18\x01 \x01(\x08\x12-\n\x08services\x18\x02 \x03(\x0b\x32\x1b.scheduler.v1.ServiceHealth\x12\x14\n\x0cjobs_checked\x18\x03 \x01(\x03\x12\x11\n\tjobs_left\x18\x04 \x01(\x08\x12&\n\x06\x64rifts\x18\x05 \x03(\x0b\x32\x16.scheduler.v1.JobDrift\x12\x14\n\x0c\x64rifts_total\x18\x06 \x01(\x03\"W\n\x08JobDrift\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08problems\x18\x02 \x03(\t\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n!CleanupOldExecutionRecordsRequest\x12\x17\n\x0folder_than_days\x18\x01 \x01(\x05\"l\n\"CleanupOldExecutionRecordsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x03\x12/\n\x0b\x63utoff_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x81\x02\n\x12MaintenanceService\x12j\n\x13HealthCheckServices\x12(.scheduler.v1.HealthCheckServicesRequest\x1a).scheduler.v1.HealthCheckServicesResponse\x12\x7f\n\x1a\x43leanupOldExecutionRecords\x12/.scheduler.v1.CleanupOldExecutionRecordsRequest\x1a\x30.scheduler.v1.CleanupOldExecutionRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,12 +39,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVICEHEALTH_STATUS']._serialized_end=366
   _globals['_HEALTHCHECKSERVICESREQUEST']._serialized_start=368
   _globals['_HEALTHCHECKSERVICESREQUEST']._serialized_end=440
-  _globals['_HEALTHCHECKSERVICESRESPONSE']._serialized_start=442
-  _globals['_HEALTHCHECKSERVICESRESPONSE']._serialized_end=539
-  _globals['_CLEANUPOLDEXECUTIONRECORDSREQUEST']._serialized_start=541
-  _globals['_CLEANUPOLDEXECUTIONRECORDSREQUEST']._serialized_end=601
-  _globals['_CLEANUPOLDEXECUTIONRECORDSRESPONSE']._serialized_start=603
-  _globals['_CLEANUPOLDEXECUTIONRECORDSRESPONSE']._serialized_end=711
-  _globals['_MAINTENANCESERVICE']._serialized_start=714
-  _globals['_MAINTENANCESERVICE']._serialized_end=971
+  _globals['_HEALTHCHECKSERVICESRESPONSE']._serialized_start=443
+  _globals['_HEALTHCHECKSERVICESRESPONSE']._serialized_end=643
+  _globals['_JOBDRIFT']._serialized_start=645
+  _globals['_JOBDRIFT']._serialized_end=732
+  _globals['_CLEANUPOLDEXECUTIONRECORDSREQUEST']._serialized_start=734
+  _globals['_CLEANUPOLDEXECUTIONRECORDSREQUEST']._serialized_end=794
+  _globals['_CLEANUPOLDEXECUTIONRECORDSRESPONSE']._serialized_start=796
+  _globals['_CLEANUPOLDEXECUTIONRECORDSRESPONSE']._serialized_end=904
+  _globals['_MAINTENANCESERVICE']._serialized_start=907
+  _globals['_MAINTENANCESERVICE']._serialized_end=1164
 # @@protoc_insertion_point(module_scope)

@@ -40,12 +40,30 @@ class HealthCheckServicesRequest(_message.Message):
     def __init__(self, timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class HealthCheckServicesResponse(_message.Message):
-    __slots__ = ("all_serving", "services")
+    __slots__ = ("all_serving", "services", "jobs_checked", "jobs_left", "drifts", "drifts_total")
     ALL_SERVING_FIELD_NUMBER: _ClassVar[int]
     SERVICES_FIELD_NUMBER: _ClassVar[int]
+    JOBS_CHECKED_FIELD_NUMBER: _ClassVar[int]
+    JOBS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    DRIFTS_FIELD_NUMBER: _ClassVar[int]
+    DRIFTS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     all_serving: bool
     services: _containers.RepeatedCompositeFieldContainer[ServiceHealth]
-    def __init__(self, all_serving: _Optional[bool] = ..., services: _Optional[_Iterable[_Union[ServiceHealth, _Mapping]]] = ...) -> None: ...
+    jobs_checked: int
+    jobs_left: bool
+    drifts: _containers.RepeatedCompositeFieldContainer[JobDrift]
+    drifts_total: int
+    def __init__(self, all_serving: _Optional[bool] = ..., services: _Optional[_Iterable[_Union[ServiceHealth, _Mapping]]] = ..., jobs_checked: _Optional[int] = ..., jobs_left: _Optional[bool] = ..., drifts: _Optional[_Iterable[_Union[JobDrift, _Mapping]]] = ..., drifts_total: _Optional[int] = ...) -> None: ...
+
+class JobDrift(_message.Message):
+    __slots__ = ("job_id", "problems", "since")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    since: _timestamp_pb2.Timestamp
+    def __init__(self, job_id: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CleanupOldExecutionRecordsRequest(_message.Message):
     __slots__ = ("older_than_days",)

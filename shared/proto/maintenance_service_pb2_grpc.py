@@ -52,8 +52,9 @@ class MaintenanceServiceServicer:
     """
 
     def HealthCheckServices(self, request, context):
-        """Asks every configured target for its health, and MongoDB, RabbitMQ and Redis for an answer.
-        Something unhealthy is a result, not an error of this call.
+        """Asks every target for its health, and MongoDB, RabbitMQ and Redis for an answer. Then reads the targets' contracts,
+        and holds the jobs against those that have changed: what no longer fits is shown as ScheduledJob.drift.
+        Something unhealthy, or a job that does not fit, is a result, not an error of this call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

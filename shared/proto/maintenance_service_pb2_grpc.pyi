@@ -34,8 +34,9 @@ class MaintenanceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MaintenanceServiceAsyncStub: ...
     HealthCheckServices: _grpc.UnaryUnaryMultiCallable[_maintenance_service_pb2.HealthCheckServicesRequest, _maintenance_service_pb2.HealthCheckServicesResponse]
-    """Asks every configured target for its health, and MongoDB, RabbitMQ and Redis for an answer.
-    Something unhealthy is a result, not an error of this call.
+    """Asks every target for its health, and MongoDB, RabbitMQ and Redis for an answer. Then reads the targets' contracts,
+    and holds the jobs against those that have changed: what no longer fits is shown as ScheduledJob.drift.
+    Something unhealthy, or a job that does not fit, is a result, not an error of this call.
     """
     CleanupOldExecutionRecords: _grpc.UnaryUnaryMultiCallable[_maintenance_service_pb2.CleanupOldExecutionRecordsRequest, _maintenance_service_pb2.CleanupOldExecutionRecordsResponse]
     """Removes the records of executions and decisions that ended long ago, in bounded batches.
@@ -48,8 +49,9 @@ class MaintenanceServiceAsyncStub(MaintenanceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     HealthCheckServices: _aio.UnaryUnaryMultiCallable[_maintenance_service_pb2.HealthCheckServicesRequest, _maintenance_service_pb2.HealthCheckServicesResponse]  # type: ignore[assignment]
-    """Asks every configured target for its health, and MongoDB, RabbitMQ and Redis for an answer.
-    Something unhealthy is a result, not an error of this call.
+    """Asks every target for its health, and MongoDB, RabbitMQ and Redis for an answer. Then reads the targets' contracts,
+    and holds the jobs against those that have changed: what no longer fits is shown as ScheduledJob.drift.
+    Something unhealthy, or a job that does not fit, is a result, not an error of this call.
     """
     CleanupOldExecutionRecords: _aio.UnaryUnaryMultiCallable[_maintenance_service_pb2.CleanupOldExecutionRecordsRequest, _maintenance_service_pb2.CleanupOldExecutionRecordsResponse]  # type: ignore[assignment]
     """Removes the records of executions and decisions that ended long ago, in bounded batches.
@@ -65,8 +67,9 @@ class MaintenanceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _maintenance_service_pb2.HealthCheckServicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_maintenance_service_pb2.HealthCheckServicesResponse, _abc.Awaitable[_maintenance_service_pb2.HealthCheckServicesResponse]]:
-        """Asks every configured target for its health, and MongoDB, RabbitMQ and Redis for an answer.
-        Something unhealthy is a result, not an error of this call.
+        """Asks every target for its health, and MongoDB, RabbitMQ and Redis for an answer. Then reads the targets' contracts,
+        and holds the jobs against those that have changed: what no longer fits is shown as ScheduledJob.drift.
+        Something unhealthy, or a job that does not fit, is a result, not an error of this call.
         """
 
     @_abc_1.abstractmethod

@@ -108,7 +108,7 @@ class PlanningServiceServicer:
 
     def PreviewSchedule(self, request, context):
         """Returns the next instants at which a schedule would fire, without storing anything; and, beside a job's present
-        schedule, what would change.
+        schedule, what would change. Looks no further than 400 years behind the first of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

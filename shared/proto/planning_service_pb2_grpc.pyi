@@ -37,7 +37,7 @@ class PlanningServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PlanningServiceAsyncStub: ...
     PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.PreviewScheduleRequest, _planning_service_pb2.PreviewScheduleResponse]
     """Returns the next instants at which a schedule would fire, without storing anything; and, beside a job's present
-    schedule, what would change.
+    schedule, what would change. Looks no further than 400 years behind the first of them.
     """
     DescribeSchedule: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.DescribeScheduleRequest, _planning_service_pb2.DescribeScheduleResponse]
     """Says a schedule in plain words."""
@@ -87,7 +87,7 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PreviewSchedule: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.PreviewScheduleRequest, _planning_service_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
     """Returns the next instants at which a schedule would fire, without storing anything; and, beside a job's present
-    schedule, what would change.
+    schedule, what would change. Looks no further than 400 years behind the first of them.
     """
     DescribeSchedule: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.DescribeScheduleRequest, _planning_service_pb2.DescribeScheduleResponse]  # type: ignore[assignment]
     """Says a schedule in plain words."""
@@ -140,7 +140,7 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_planning_service_pb2.PreviewScheduleResponse, _abc.Awaitable[_planning_service_pb2.PreviewScheduleResponse]]:
         """Returns the next instants at which a schedule would fire, without storing anything; and, beside a job's present
-        schedule, what would change.
+        schedule, what would change. Looks no further than 400 years behind the first of them.
         """
 
     @_abc_1.abstractmethod

@@ -596,10 +596,12 @@ class CreateScheduledJobResponse(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetScheduledJobRequest(_message.Message):
-    __slots__ = ("job_id",)
+    __slots__ = ("job_id", "show_deleted")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
     job_id: str
-    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+    show_deleted: bool
+    def __init__(self, job_id: _Optional[str] = ..., show_deleted: _Optional[bool] = ...) -> None: ...
 
 class GetScheduledJobResponse(_message.Message):
     __slots__ = ("job",)

@@ -30,7 +30,12 @@ class SchedulerServiceStub:
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
@@ -162,7 +167,12 @@ class SchedulerServiceServicer:
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
@@ -187,7 +197,7 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListScheduledJobs(self, request, context):
-        """Returns the jobs, the newest first, in pages that stay stable while others are created.
+        """Returns the jobs, the newest first unless asked otherwise, in pages that stay stable while others are created.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,8 +229,9 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteScheduledJob(self, request, context):
-        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
-        job_id stays taken.
+        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
+        be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
+        taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,8 +252,10 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteScheduledJob(self, request, context):
-        """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
-        would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+        """Takes back a deletion, until the job's purge_time, 30 days after it: the job is in the state that it had, and what it
+        would have run meanwhile is not made up for. One that was parked (ERROR) is ACTIVE, and planned again; one that was
+        COMPLETED has delete_after_done switched off. NOT_FOUND when there is no such job, or no longer; ALREADY_EXISTS when it
+        is not deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,7 +292,7 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportScheduledJobs(self, request, context):
-        """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids.
+        """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,7 +353,8 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExecutions(self, request, context):
-        """Returns executions, the newest nominal time first, in pages that stay stable while others are added.
+        """Returns executions, the newest nominal time first unless asked otherwise, in pages that stay stable while others are
+        added.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -472,7 +486,12 @@ class SchedulerService:
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request

@@ -31,7 +31,12 @@ class SchedulerServiceStub:
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
@@ -51,7 +56,7 @@ class SchedulerServiceStub:
     GetScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetScheduledJobRequest, _scheduler_service_pb2.GetScheduledJobResponse]
     """Returns one job."""
     ListScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListScheduledJobsRequest, _scheduler_service_pb2.ListScheduledJobsResponse]
-    """Returns the jobs, the newest first, in pages that stay stable while others are created."""
+    """Returns the jobs, the newest first unless asked otherwise, in pages that stay stable while others are created."""
     UpdateScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.UpdateScheduledJobRequest, _scheduler_service_pb2.UpdateScheduledJobResponse]
     """Changes the fields that the mask names; without a mask, every field that is set.
     What was due before the change still runs under the old schedule, and nothing runs twice.
@@ -66,16 +71,19 @@ class SchedulerServiceStub:
     FAILED_PRECONDITION for a job that is completed.
     """
     DeleteScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteScheduledJobRequest, _scheduler_service_pb2.DeleteScheduledJobResponse]
-    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
-    job_id stays taken.
+    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
+    be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
+    taken.
     """
     ExecuteJobNow: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExecuteJobRequest, _scheduler_service_pb2.ExecuteJobResponse]
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
     GetJobStatus: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetJobStatusRequest, _scheduler_service_pb2.GetJobStatusResponse]
     """Returns the job, when it fires next, how it last went, and how often it went how."""
     UndeleteScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.UndeleteScheduledJobRequest, _scheduler_service_pb2.UndeleteScheduledJobResponse]
-    """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
-    would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+    """Takes back a deletion, until the job's purge_time, 30 days after it: the job is in the state that it had, and what it
+    would have run meanwhile is not made up for. One that was parked (ERROR) is ACTIVE, and planned again; one that was
+    COMPLETED has delete_after_done switched off. NOT_FOUND when there is no such job, or no longer; ALREADY_EXISTS when it
+    is not deleted.
     """
     BatchCreateScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchCreateScheduledJobsRequest, _scheduler_service_pb2.BatchCreateScheduledJobsResponse]
     """Stores up to 1,000 jobs; each is accepted or refused by itself, and told in the order of the request."""
@@ -89,7 +97,7 @@ class SchedulerServiceStub:
     would do. Nothing is changed unless all of the document is valid.
     """
     ExportScheduledJobs: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExportScheduledJobsRequest, _scheduler_service_pb2.ExportScheduledJobsResponse]
-    """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+    """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing."""
     WatchJobs: _grpc.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchJobsRequest, _scheduler_service_pb2.WatchJobsResponse]
     """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
     created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
@@ -120,7 +128,9 @@ class SchedulerServiceStub:
     GetExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetExecutionRequest, _scheduler_service_pb2.GetExecutionResponse]
     """Returns one execution."""
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListExecutionsRequest, _scheduler_service_pb2.ListExecutionsResponse]
-    """Returns executions, the newest nominal time first, in pages that stay stable while others are added."""
+    """Returns executions, the newest nominal time first unless asked otherwise, in pages that stay stable while others are
+    added.
+    """
 
 @_typing.type_check_only
 class SchedulerServiceAsyncStub(SchedulerServiceStub):
@@ -128,7 +138,12 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
@@ -145,7 +160,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     GetScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetScheduledJobRequest, _scheduler_service_pb2.GetScheduledJobResponse]  # type: ignore[assignment]
     """Returns one job."""
     ListScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListScheduledJobsRequest, _scheduler_service_pb2.ListScheduledJobsResponse]  # type: ignore[assignment]
-    """Returns the jobs, the newest first, in pages that stay stable while others are created."""
+    """Returns the jobs, the newest first unless asked otherwise, in pages that stay stable while others are created."""
     UpdateScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.UpdateScheduledJobRequest, _scheduler_service_pb2.UpdateScheduledJobResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names; without a mask, every field that is set.
     What was due before the change still runs under the old schedule, and nothing runs twice.
@@ -160,16 +175,19 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     FAILED_PRECONDITION for a job that is completed.
     """
     DeleteScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteScheduledJobRequest, _scheduler_service_pb2.DeleteScheduledJobResponse]  # type: ignore[assignment]
-    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
-    job_id stays taken.
+    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
+    be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
+    taken.
     """
     ExecuteJobNow: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExecuteJobRequest, _scheduler_service_pb2.ExecuteJobResponse]  # type: ignore[assignment]
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
     GetJobStatus: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetJobStatusRequest, _scheduler_service_pb2.GetJobStatusResponse]  # type: ignore[assignment]
     """Returns the job, when it fires next, how it last went, and how often it went how."""
     UndeleteScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.UndeleteScheduledJobRequest, _scheduler_service_pb2.UndeleteScheduledJobResponse]  # type: ignore[assignment]
-    """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
-    would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+    """Takes back a deletion, until the job's purge_time, 30 days after it: the job is in the state that it had, and what it
+    would have run meanwhile is not made up for. One that was parked (ERROR) is ACTIVE, and planned again; one that was
+    COMPLETED has delete_after_done switched off. NOT_FOUND when there is no such job, or no longer; ALREADY_EXISTS when it
+    is not deleted.
     """
     BatchCreateScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.BatchCreateScheduledJobsRequest, _scheduler_service_pb2.BatchCreateScheduledJobsResponse]  # type: ignore[assignment]
     """Stores up to 1,000 jobs; each is accepted or refused by itself, and told in the order of the request."""
@@ -183,7 +201,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     would do. Nothing is changed unless all of the document is valid.
     """
     ExportScheduledJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExportScheduledJobsRequest, _scheduler_service_pb2.ExportScheduledJobsResponse]  # type: ignore[assignment]
-    """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+    """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing."""
     WatchJobs: _aio.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchJobsRequest, _scheduler_service_pb2.WatchJobsResponse]  # type: ignore[assignment]
     """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
     created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
@@ -214,14 +232,21 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     GetExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetExecutionRequest, _scheduler_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
     """Returns one execution."""
     ListExecutions: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListExecutionsRequest, _scheduler_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
-    """Returns executions, the newest nominal time first, in pages that stay stable while others are added."""
+    """Returns executions, the newest nominal time first unless asked otherwise, in pages that stay stable while others are
+    added.
+    """
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Defines jobs, runs them by hand, and tells what became of every occurrence.
 
     Errors: bad input is INVALID_ARGUMENT with a google.rpc.BadRequest that names all violations at once, and the same
     sentences in the status message; an id that does not exist is NOT_FOUND; UNAVAILABLE means that the store or a
-    target cannot be reached now, and that the call may be repeated.
+    target cannot be reached now, and that the call may be repeated. Each error has a google.rpc.ErrorInfo with a reason
+    of the domain `scheduler.v1`; docs/errors.md lists them.
+
+    A call that changes something may bring a request_id, and can then be repeated safely: the same id gives the first
+    answer for 24 h, while another request of the same method with that id is INVALID_ARGUMENT with the reason
+    REQUEST_ID_REUSED. A refusal is not remembered. docs/requests.md has more.
 
     A request may have 4 MiB; one that is larger is RESOURCE_EXHAUSTED. Names, labels, descriptions, reasons and request
     ids are refused with control characters, or such that change the direction of text; descriptions, reasons and request
@@ -254,7 +279,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.ListScheduledJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.ListScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.ListScheduledJobsResponse]]:
-        """Returns the jobs, the newest first, in pages that stay stable while others are created."""
+        """Returns the jobs, the newest first unless asked otherwise, in pages that stay stable while others are created."""
 
     @_abc_1.abstractmethod
     def UpdateScheduledJob(
@@ -293,8 +318,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.DeleteScheduledJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.DeleteScheduledJobResponse, _abc.Awaitable[_scheduler_service_pb2.DeleteScheduledJobResponse]]:
-        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. The
-        job_id stays taken.
+        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
+        be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
+        taken.
         """
 
     @_abc_1.abstractmethod
@@ -319,8 +345,10 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.UndeleteScheduledJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.UndeleteScheduledJobResponse, _abc.Awaitable[_scheduler_service_pb2.UndeleteScheduledJobResponse]]:
-        """Takes back a deletion, within 30 days of it: the job is as it was, PAUSED if it was paused before, else ACTIVE; what it
-        would have run meanwhile is not made up for. NOT_FOUND when there is no such deleted job, or no longer.
+        """Takes back a deletion, until the job's purge_time, 30 days after it: the job is in the state that it had, and what it
+        would have run meanwhile is not made up for. One that was parked (ERROR) is ACTIVE, and planned again; one that was
+        COMPLETED has delete_after_done switched off. NOT_FOUND when there is no such job, or no longer; ALREADY_EXISTS when it
+        is not deleted.
         """
 
     @_abc_1.abstractmethod
@@ -364,7 +392,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.ExportScheduledJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.ExportScheduledJobsResponse, _abc.Awaitable[_scheduler_service_pb2.ExportScheduledJobsResponse]]:
-        """Returns jobs as YAML that ImportScheduledJobs takes, in the order of their ids."""
+        """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing."""
 
     @_abc_1.abstractmethod
     def WatchJobs(
@@ -437,6 +465,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.ListExecutionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.ListExecutionsResponse, _abc.Awaitable[_scheduler_service_pb2.ListExecutionsResponse]]:
-        """Returns executions, the newest nominal time first, in pages that stay stable while others are added."""
+        """Returns executions, the newest nominal time first unless asked otherwise, in pages that stay stable while others are
+        added.
+        """
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -58,7 +58,9 @@ class StatisticsServiceServicer:
 
     def GetStatistics(self, request, context):
         """Returns counts, success rate, lateness and durations over windows of time, from roll-ups, so that its cost does not
-        grow with the history. What ended in the last minute or so may not be counted yet.
+        grow with the history. What ended in the last minute or so may not be counted yet. By job, and for all, a fan-out or
+        workflow counts as one execution; by queue and target, or with one of them given, its parts count instead, since it
+        is they that call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,9 @@ class StatisticsServiceStub:
     def __new__(cls, channel: _aio.Channel) -> StatisticsServiceAsyncStub: ...
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_statistics_service_pb2.GetStatisticsRequest, _statistics_service_pb2.GetStatisticsResponse]
     """Returns counts, success rate, lateness and durations over windows of time, from roll-ups, so that its cost does not
-    grow with the history. What ended in the last minute or so may not be counted yet.
+    grow with the history. What ended in the last minute or so may not be counted yet. By job, and for all, a fan-out or
+    workflow counts as one execution; by queue and target, or with one of them given, its parts count instead, since it
+    is they that call.
     """
     ListQueues: _grpc.UnaryUnaryMultiCallable[_statistics_service_pb2.ListQueuesRequest, _statistics_service_pb2.ListQueuesResponse]
     """Returns the queues, with their depths and consumers as RabbitMQ tells them."""
@@ -49,7 +51,9 @@ class StatisticsServiceAsyncStub(StatisticsServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatistics: _aio.UnaryUnaryMultiCallable[_statistics_service_pb2.GetStatisticsRequest, _statistics_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Returns counts, success rate, lateness and durations over windows of time, from roll-ups, so that its cost does not
-    grow with the history. What ended in the last minute or so may not be counted yet.
+    grow with the history. What ended in the last minute or so may not be counted yet. By job, and for all, a fan-out or
+    workflow counts as one execution; by queue and target, or with one of them given, its parts count instead, since it
+    is they that call.
     """
     ListQueues: _aio.UnaryUnaryMultiCallable[_statistics_service_pb2.ListQueuesRequest, _statistics_service_pb2.ListQueuesResponse]  # type: ignore[assignment]
     """Returns the queues, with their depths and consumers as RabbitMQ tells them."""
@@ -66,7 +70,9 @@ class StatisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_statistics_service_pb2.GetStatisticsResponse, _abc.Awaitable[_statistics_service_pb2.GetStatisticsResponse]]:
         """Returns counts, success rate, lateness and durations over windows of time, from roll-ups, so that its cost does not
-        grow with the history. What ended in the last minute or so may not be counted yet.
+        grow with the history. What ended in the last minute or so may not be counted yet. By job, and for all, a fan-out or
+        workflow counts as one execution; by queue and target, or with one of them given, its parts count instead, since it
+        is they that call.
         """
 
     @_abc_1.abstractmethod

@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!shared/proto/target_service.proto\x12\x0cscheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x03\n\x06Target\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08services\x18\x03 \x03(\t\x12+\n\x06source\x18\x04 \x01(\x0e\x32\x1b.scheduler.v1.Target.Source\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nupdated_by\x18\t \x01(\t\x12\x34\n\x10\x63ontract_read_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04jobs\x18\x0b \x01(\x03\"c\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_CONFIGURATION\x10\x01\x12\x15\n\x11SOURCE_REGISTERED\x10\x02\x12\x10\n\x0cSOURCE_TASKS\x10\x03\"\x96\x01\n\x15RegisterTargetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08services\x18\x03 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"P\n\x16RegisterTargetResponse\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.scheduler.v1.Target\x12\x10\n\x08warnings\x18\x02 \x03(\t\";\n\x17UnregisterTargetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x1a\n\x18UnregisterTargetResponse\";\n\x12ListTargetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListTargetsResponse\x12%\n\x07targets\x18\x01 \x03(\x0b\x32\x14.scheduler.v1.Target\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x15\x44\x65scribeTargetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\"\xac\x03\n\x16\x44\x65scribeTargetResponse\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.scheduler.v1.Target\x12<\n\x07methods\x18\x02 \x03(\x0b\x32+.scheduler.v1.DescribeTargetResponse.Method\x12\x0f\n\x07warning\x18\x03 \x01(\t\x1ah\n\x05\x46ield\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08repeated\x18\x03 \x01(\x08\x12\x10\n\x08required\x18\x04 \x01(\x08\x12\x0e\n\x06values\x18\x05 \x03(\t\x12\x0f\n\x07\x63omment\x18\x06 \x01(\t\x1a\xb2\x01\n\x06Method\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfull_name\x18\x02 \x01(\t\x12:\n\x06\x66ields\x18\x03 \x03(\x0b\x32*.scheduler.v1.DescribeTargetResponse.Field\x12(\n\x07\x65xample\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08\x63\x61llable\x18\x05 \x01(\x08\x12\x0f\n\x07why_not\x18\x06 \x01(\t\"M\n\x11TestTargetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9a\x03\n\x12TestTargetResponse\x12\x37\n\x06status\x18\x01 \x01(\x0e\x32\'.scheduler.v1.TestTargetResponse.Status\x12*\n\x07latency\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x15\n\rcontract_read\x18\x04 \x01(\x08\x12\x14\n\x0cjobs_checked\x18\x05 \x01(\x03\x12\x38\n\x07misfits\x18\x06 \x03(\x0b\x32\'.scheduler.v1.TestTargetResponse.Misfit\x12\x15\n\rmisfits_total\x18\x07 \x01(\x03\x1a*\n\x06Misfit\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08problems\x18\x02 \x03(\t\"d\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATUS_SERVING\x10\x01\x12\x16\n\x12STATUS_NOT_SERVING\x10\x02\x12\x16\n\x12STATUS_UNREACHABLE\x10\x03\x32\xd1\x03\n\rTargetService\x12[\n\x0eRegisterTarget\x12#.scheduler.v1.RegisterTargetRequest\x1a$.scheduler.v1.RegisterTargetResponse\x12\x61\n\x10UnregisterTarget\x12%.scheduler.v1.UnregisterTargetRequest\x1a&.scheduler.v1.UnregisterTargetResponse\x12R\n\x0bListTargets\x12 .scheduler.v1.ListTargetsRequest\x1a!.scheduler.v1.ListTargetsResponse\x12[\n\x0e\x44\x65scribeTarget\x12#.scheduler.v1.DescribeTargetRequest\x1a$.scheduler.v1.DescribeTargetResponse\x12O\n\nTestTarget\x12\x1f.scheduler.v1.TestTargetRequest\x1a .scheduler.v1.TestTargetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!shared/proto/target_service.proto\x12\x0cscheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x03\n\x06Target\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08services\x18\x03 \x03(\t\x12+\n\x06source\x18\x04 \x01(\x0e\x32\x1b.scheduler.v1.Target.Source\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nupdated_by\x18\t \x01(\t\x12\x34\n\x10\x63ontract_read_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04jobs\x18\x0b \x01(\x03\"c\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_CONFIGURATION\x10\x01\x12\x15\n\x11SOURCE_REGISTERED\x10\x02\x12\x10\n\x0cSOURCE_TASKS\x10\x03\"\x96\x01\n\x15RegisterTargetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08services\x18\x03 \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"P\n\x16RegisterTargetResponse\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.scheduler.v1.Target\x12\x10\n\x08warnings\x18\x02 \x03(\t\"`\n\x17UnregisterTargetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x1a\n\x18UnregisterTargetResponse\";\n\x12ListTargetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListTargetsResponse\x12%\n\x07targets\x18\x01 \x03(\x0b\x32\x14.scheduler.v1.Target\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x15\x44\x65scribeTargetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\"\xbd\x03\n\x16\x44\x65scribeTargetResponse\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.scheduler.v1.Target\x12<\n\x07methods\x18\x02 \x03(\x0b\x32+.scheduler.v1.DescribeTargetResponse.Method\x12\x0f\n\x07warning\x18\x03 \x01(\t\x1ah\n\x05\x46ield\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08repeated\x18\x03 \x01(\x08\x12\x10\n\x08required\x18\x04 \x01(\x08\x12\x0e\n\x06values\x18\x05 \x03(\t\x12\x0f\n\x07\x63omment\x18\x06 \x01(\t\x1a\xc3\x01\n\x06Method\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfull_name\x18\x02 \x01(\t\x12:\n\x06\x66ields\x18\x03 \x03(\x0b\x32*.scheduler.v1.DescribeTargetResponse.Field\x12(\n\x07\x65xample\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08\x63\x61llable\x18\x05 \x01(\x08\x12\x0f\n\x07why_not\x18\x06 \x01(\t\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\"M\n\x11TestTargetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9a\x03\n\x12TestTargetResponse\x12\x37\n\x06status\x18\x01 \x01(\x0e\x32\'.scheduler.v1.TestTargetResponse.Status\x12*\n\x07latency\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x15\n\rcontract_read\x18\x04 \x01(\x08\x12\x14\n\x0cjobs_checked\x18\x05 \x01(\x03\x12\x38\n\x07misfits\x18\x06 \x03(\x0b\x32\'.scheduler.v1.TestTargetResponse.Misfit\x12\x15\n\rmisfits_total\x18\x07 \x01(\x03\x1a*\n\x06Misfit\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08problems\x18\x02 \x03(\t\"d\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATUS_SERVING\x10\x01\x12\x16\n\x12STATUS_NOT_SERVING\x10\x02\x12\x16\n\x12STATUS_UNREACHABLE\x10\x03\x32\xd1\x03\n\rTargetService\x12[\n\x0eRegisterTarget\x12#.scheduler.v1.RegisterTargetRequest\x1a$.scheduler.v1.RegisterTargetResponse\x12\x61\n\x10UnregisterTarget\x12%.scheduler.v1.UnregisterTargetRequest\x1a&.scheduler.v1.UnregisterTargetResponse\x12R\n\x0bListTargets\x12 .scheduler.v1.ListTargetsRequest\x1a!.scheduler.v1.ListTargetsResponse\x12[\n\x0e\x44\x65scribeTarget\x12#.scheduler.v1.DescribeTargetRequest\x1a$.scheduler.v1.DescribeTargetResponse\x12O\n\nTestTarget\x12\x1f.scheduler.v1.TestTargetRequest\x1a .scheduler.v1.TestTargetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,29 +43,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERTARGETRESPONSE']._serialized_start=724
   _globals['_REGISTERTARGETRESPONSE']._serialized_end=804
   _globals['_UNREGISTERTARGETREQUEST']._serialized_start=806
-  _globals['_UNREGISTERTARGETREQUEST']._serialized_end=865
-  _globals['_UNREGISTERTARGETRESPONSE']._serialized_start=867
-  _globals['_UNREGISTERTARGETRESPONSE']._serialized_end=893
-  _globals['_LISTTARGETSREQUEST']._serialized_start=895
-  _globals['_LISTTARGETSREQUEST']._serialized_end=954
-  _globals['_LISTTARGETSRESPONSE']._serialized_start=956
-  _globals['_LISTTARGETSRESPONSE']._serialized_end=1041
-  _globals['_DESCRIBETARGETREQUEST']._serialized_start=1043
-  _globals['_DESCRIBETARGETREQUEST']._serialized_end=1096
-  _globals['_DESCRIBETARGETRESPONSE']._serialized_start=1099
-  _globals['_DESCRIBETARGETRESPONSE']._serialized_end=1527
-  _globals['_DESCRIBETARGETRESPONSE_FIELD']._serialized_start=1242
-  _globals['_DESCRIBETARGETRESPONSE_FIELD']._serialized_end=1346
-  _globals['_DESCRIBETARGETRESPONSE_METHOD']._serialized_start=1349
-  _globals['_DESCRIBETARGETRESPONSE_METHOD']._serialized_end=1527
-  _globals['_TESTTARGETREQUEST']._serialized_start=1529
-  _globals['_TESTTARGETREQUEST']._serialized_end=1606
-  _globals['_TESTTARGETRESPONSE']._serialized_start=1609
-  _globals['_TESTTARGETRESPONSE']._serialized_end=2019
-  _globals['_TESTTARGETRESPONSE_MISFIT']._serialized_start=1875
-  _globals['_TESTTARGETRESPONSE_MISFIT']._serialized_end=1917
-  _globals['_TESTTARGETRESPONSE_STATUS']._serialized_start=1919
-  _globals['_TESTTARGETRESPONSE_STATUS']._serialized_end=2019
-  _globals['_TARGETSERVICE']._serialized_start=2022
-  _globals['_TARGETSERVICE']._serialized_end=2487
+  _globals['_UNREGISTERTARGETREQUEST']._serialized_end=902
+  _globals['_UNREGISTERTARGETRESPONSE']._serialized_start=904
+  _globals['_UNREGISTERTARGETRESPONSE']._serialized_end=930
+  _globals['_LISTTARGETSREQUEST']._serialized_start=932
+  _globals['_LISTTARGETSREQUEST']._serialized_end=991
+  _globals['_LISTTARGETSRESPONSE']._serialized_start=993
+  _globals['_LISTTARGETSRESPONSE']._serialized_end=1078
+  _globals['_DESCRIBETARGETREQUEST']._serialized_start=1080
+  _globals['_DESCRIBETARGETREQUEST']._serialized_end=1133
+  _globals['_DESCRIBETARGETRESPONSE']._serialized_start=1136
+  _globals['_DESCRIBETARGETRESPONSE']._serialized_end=1581
+  _globals['_DESCRIBETARGETRESPONSE_FIELD']._serialized_start=1279
+  _globals['_DESCRIBETARGETRESPONSE_FIELD']._serialized_end=1383
+  _globals['_DESCRIBETARGETRESPONSE_METHOD']._serialized_start=1386
+  _globals['_DESCRIBETARGETRESPONSE_METHOD']._serialized_end=1581
+  _globals['_TESTTARGETREQUEST']._serialized_start=1583
+  _globals['_TESTTARGETREQUEST']._serialized_end=1660
+  _globals['_TESTTARGETRESPONSE']._serialized_start=1663
+  _globals['_TESTTARGETRESPONSE']._serialized_end=2073
+  _globals['_TESTTARGETRESPONSE_MISFIT']._serialized_start=1929
+  _globals['_TESTTARGETRESPONSE_MISFIT']._serialized_end=1971
+  _globals['_TESTTARGETRESPONSE_STATUS']._serialized_start=1973
+  _globals['_TESTTARGETRESPONSE_STATUS']._serialized_end=2073
+  _globals['_TARGETSERVICE']._serialized_start=2076
+  _globals['_TARGETSERVICE']._serialized_end=2541
 # @@protoc_insertion_point(module_scope)

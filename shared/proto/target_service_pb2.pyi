@@ -75,12 +75,16 @@ class RegisterTargetResponse(_message.Message):
     def __init__(self, target: _Optional[_Union[Target, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UnregisterTargetRequest(_message.Message):
-    __slots__ = ("name", "request_id")
+    __slots__ = ("name", "request_id", "etag", "validate_only")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     name: str
     request_id: str
-    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    etag: str
+    validate_only: bool
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ..., etag: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class UnregisterTargetResponse(_message.Message):
     __slots__ = ()
@@ -128,20 +132,22 @@ class DescribeTargetResponse(_message.Message):
         comment: str
         def __init__(self, path: _Optional[str] = ..., type: _Optional[str] = ..., repeated: _Optional[bool] = ..., required: _Optional[bool] = ..., values: _Optional[_Iterable[str]] = ..., comment: _Optional[str] = ...) -> None: ...
     class Method(_message.Message):
-        __slots__ = ("name", "full_name", "fields", "example", "callable", "why_not")
+        __slots__ = ("name", "full_name", "fields", "example", "callable", "why_not", "comment")
         NAME_FIELD_NUMBER: _ClassVar[int]
         FULL_NAME_FIELD_NUMBER: _ClassVar[int]
         FIELDS_FIELD_NUMBER: _ClassVar[int]
         EXAMPLE_FIELD_NUMBER: _ClassVar[int]
         CALLABLE_FIELD_NUMBER: _ClassVar[int]
         WHY_NOT_FIELD_NUMBER: _ClassVar[int]
+        COMMENT_FIELD_NUMBER: _ClassVar[int]
         name: str
         full_name: str
         fields: _containers.RepeatedCompositeFieldContainer[DescribeTargetResponse.Field]
         example: _struct_pb2.Struct
         callable: bool
         why_not: str
-        def __init__(self, name: _Optional[str] = ..., full_name: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[DescribeTargetResponse.Field, _Mapping]]] = ..., example: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., callable: _Optional[bool] = ..., why_not: _Optional[str] = ...) -> None: ...
+        comment: str
+        def __init__(self, name: _Optional[str] = ..., full_name: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[DescribeTargetResponse.Field, _Mapping]]] = ..., example: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., callable: _Optional[bool] = ..., why_not: _Optional[str] = ..., comment: _Optional[str] = ...) -> None: ...
     TARGET_FIELD_NUMBER: _ClassVar[int]
     METHODS_FIELD_NUMBER: _ClassVar[int]
     WARNING_FIELD_NUMBER: _ClassVar[int]

@@ -67,8 +67,8 @@ class TargetServiceServicer:
     """
 
     def RegisterTarget(self, request, context):
-        """Adds a target, or changes the address of one that was registered. Its contract is read by server reflection, when it
-        answers. It takes effect in servers, beats and workers within seconds.
+        """Adds a target, or changes one that was registered. Its contract is read by server reflection, when it answers. It
+        takes effect in servers and workers within seconds; calls in progress end where they began.
         FAILED_PRECONDITION for a name of config/targets.yaml, and ABORTED when etag is set and somebody changed it meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

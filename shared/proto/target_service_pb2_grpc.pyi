@@ -34,8 +34,8 @@ class TargetServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TargetServiceAsyncStub: ...
     RegisterTarget: _grpc.UnaryUnaryMultiCallable[_target_service_pb2.RegisterTargetRequest, _target_service_pb2.RegisterTargetResponse]
-    """Adds a target, or changes the address of one that was registered. Its contract is read by server reflection, when it
-    answers. It takes effect in servers, beats and workers within seconds.
+    """Adds a target, or changes one that was registered. Its contract is read by server reflection, when it answers. It
+    takes effect in servers and workers within seconds; calls in progress end where they began.
     FAILED_PRECONDITION for a name of config/targets.yaml, and ABORTED when etag is set and somebody changed it meanwhile.
     """
     UnregisterTarget: _grpc.UnaryUnaryMultiCallable[_target_service_pb2.UnregisterTargetRequest, _target_service_pb2.UnregisterTargetResponse]
@@ -53,8 +53,8 @@ class TargetServiceAsyncStub(TargetServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterTarget: _aio.UnaryUnaryMultiCallable[_target_service_pb2.RegisterTargetRequest, _target_service_pb2.RegisterTargetResponse]  # type: ignore[assignment]
-    """Adds a target, or changes the address of one that was registered. Its contract is read by server reflection, when it
-    answers. It takes effect in servers, beats and workers within seconds.
+    """Adds a target, or changes one that was registered. Its contract is read by server reflection, when it answers. It
+    takes effect in servers and workers within seconds; calls in progress end where they began.
     FAILED_PRECONDITION for a name of config/targets.yaml, and ABORTED when etag is set and somebody changed it meanwhile.
     """
     UnregisterTarget: _aio.UnaryUnaryMultiCallable[_target_service_pb2.UnregisterTargetRequest, _target_service_pb2.UnregisterTargetResponse]  # type: ignore[assignment]
@@ -75,8 +75,8 @@ class TargetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _target_service_pb2.RegisterTargetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_target_service_pb2.RegisterTargetResponse, _abc.Awaitable[_target_service_pb2.RegisterTargetResponse]]:
-        """Adds a target, or changes the address of one that was registered. Its contract is read by server reflection, when it
-        answers. It takes effect in servers, beats and workers within seconds.
+        """Adds a target, or changes one that was registered. Its contract is read by server reflection, when it answers. It
+        takes effect in servers and workers within seconds; calls in progress end where they began.
         FAILED_PRECONDITION for a name of config/targets.yaml, and ABORTED when etag is set and somebody changed it meanwhile.
         """
 

@@ -126,7 +126,7 @@ def to_backfill(document: Mapping[str, Any]) -> StoredBackfill:
 # What the server asks, and does:
 
 
-def list_filter(uid: str | None, after: tuple[datetime, str] | None) -> dict[str, Any]:
+def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> dict[str, Any]:
     """Find backfills for a list, those of one job or all, from a position on: (creation, id) of the one before."""
     found: dict[str, Any] = {} if uid is None else {"job_uid": uid}
     if after is not None:

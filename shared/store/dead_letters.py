@@ -61,7 +61,7 @@ def ending_of(document: Mapping[str, Any]) -> Ending | None:
 NEWEST_FIRST: Final = [("finished_at", -1), ("_id", -1)]
 
 
-def list_filter(uid: str | None, after: tuple[datetime, str] | None) -> dict[str, Any]:
+def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> dict[str, Any]:
     """Find the dead letters of a list, of one job or of all. after: (finished_at, id) of the page before's last."""
     found: dict[str, Any] = {"letter": True}
     if uid is not None:

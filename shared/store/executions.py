@@ -338,6 +338,9 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int
                     "sent": 0,
                     "worker": literal(worker),
                     "started_at": NOW,
+                    # A retry is due, and starts, at times of its own.
+                    "first_started_at": {"$ifNull": ["$first_started_at", NOW]},
+                    "late_by": {"$ifNull": ["$late_by", {"$subtract": [NOW, "$due_at"]}]},
                     "lease": {
                         "holder": literal(worker),
                         "pid": literal(pid),
@@ -547,14 +550,25 @@ def cancel_earlier(uid: str, before: datetime, by: str, reason: str) -> Move:
     return stop(chosen, by, reason, calls=True)
 
 
-def end_open(uid: str, by: str, reason: str, *, running: bool = False, epoch: int | None = None) -> Move:
+def end_open(
+    uid: str,
+    by: str,
+    reason: str,
+    *,
+    running: bool = False,
+    epoch: int | None = None,
+    until: datetime | None = None,
+) -> Move:
     """End what a deleted job has in flight: cancel what no worker runs, and let the running attempts be the last.
 
-    running: cancel those too. epoch: the last of the life that ends; a job may have been revived when this is done.
+    running: cancel those too. epoch, until: the last of the life that ends, and when it ended; the job may have been
+    revived when this is done, and what runs then, by its schedule or by hand, is spared.
     """
     chosen: dict[str, Any] = {"open": True, "job_uid": uid}
     if epoch is not None:
         chosen["$nor"] = [{"epoch": {"$gt": epoch}}]
+    if until is not None:
+        chosen["$nor"] = [*chosen.get("$nor", ()), {"epoch": {"$exists": False}, "decided_at": {"$gt": until}}]
     return stop(chosen, by, reason, calls=running)
 
 
@@ -1006,28 +1020,9 @@ def cut_result(result: Any, *, handed_on: bool = False) -> tuple[str, bool]:
 # Lists and counts:
 
 
-def list_filter(
-    uid: str | None, states: frozenset[State], *, include_decisions: bool, after: tuple[datetime, str] | None
-) -> dict[str, Any]:
-    """Find rows for a list, those of one job or all. after: (nominal time, id) of the last row of the page before."""
-    decisions = include_decisions or bool(states & DECISIONS_NOT_TO_RUN)
-    found: dict[str, Any] = {"run": {"$in": [True, False]} if decisions else True}
-    if uid is not None:
-        found["job_uid"] = uid
-    return found | page_filter(states, after)
-
-
-def page_filter(states: frozenset[State], after: tuple[datetime, str] | None) -> dict[str, Any]:
-    """Find rows in one of these states, or in any, from a position of a list on."""
-    found: dict[str, Any] = {}
-    if states:
-        found["state"] = _states(states)
-    if after is not None:
-        nominal_time, execution_id = after
-        # The bound stands on its own, so that the index is read in its order: two alternatives are sorted in memory.
-        found["nominal_time"] = {"$lte": nominal_time}
-        found["$or"] = [{"nominal_time": {"$lt": nominal_time}}, {"_id": {"$lt": execution_id}}]
-    return found
+def runs_filter(uid: str) -> dict[str, Any]:
+    """Find the runs of a job."""
+    return {"job_uid": uid, "run": True}
 
 
 NEWEST_FIRST: Final = [("nominal_time", -1), ("_id", -1)]

@@ -30,9 +30,19 @@ class Kind(StrEnum):
 
 def flow_document(flow: Flow) -> dict[str, Any]:
     """Return a fan-out or a workflow as documents have it."""
+    targets = flow_targets(flow)
     if isinstance(flow, FanOut):
-        return {"kind": Kind.FAN_OUT.value, "spec": _text(asdict(flow))}
-    return {"kind": Kind.WORKFLOW.value, "spec": _text({"steps": [_step_document(step) for step in flow.steps]})}
+        return {"kind": Kind.FAN_OUT.value, "spec": _text(asdict(flow)), "targets": targets}
+    steps = [_step_document(step) for step in flow.steps]
+    return {"kind": Kind.WORKFLOW.value, "spec": _text({"steps": steps}), "targets": targets}
+
+
+def flow_targets(flow: Flow) -> list[str]:
+    """Return the targets that a flow names: those of a workflow's steps, and of the sources of items."""
+    if isinstance(flow, FanOut):
+        return [flow.source.target_service] if flow.source is not None else []
+    named = {step.target_service for step in flow.steps}
+    return sorted(named.union(*(flow_targets(step.fan_out) for step in flow.steps if step.fan_out is not None)))
 
 
 def to_flow(document: Mapping[str, Any]) -> Flow:

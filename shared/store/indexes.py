@@ -6,31 +6,59 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import backfills, canvas, executions, jobs, rate_limits
+from shared.store import backfills, canvas, executions, jobs, listing, processes, rate_limits, requests, rollups
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
     return {"partialFilterExpression": conditions}
 
 
+_NEWEST: Final = (("created_at", DESCENDING), ("_id", DESCENDING))
+
 INDEXES: Final[dict[str, list[IndexModel]]] = {
     jobs.COLLECTION: [
-        # beat: what is due. Holds only jobs that will wake, so that its size and cost follow from those.
+        # beat: what is due; lists: what fires next. Holds only jobs that will wake, so that its size and cost follow
+        # from those.
         IndexModel(
-            [("partition", ASCENDING), ("wake_at", ASCENDING)], name="wake", **_where(wake_at={"$type": "date"})
+            [("partition", ASCENDING), ("wake_at", ASCENDING), ("_id", ASCENDING)],
+            name="wake_time",
+            **_where(wake_at={"$type": "date"}),
         ),
         # ids of executions are made from it, so two jobs may never share one
         IndexModel([("uid", ASCENDING)], name="uid", unique=True),
         # consequences: what is done and is to be deleted
         IndexModel([("partition", ASCENDING)], name="done", **_where(**jobs.DONE)),
-        # lists: the newest first
-        IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="created"),
+        # lists: the newest first, of all and of those that a filter names. None of these changes when a job fires.
+        IndexModel([*_NEWEST], name="created"),
+        IndexModel([("state", ASCENDING), *_NEWEST], name="job_state"),
+        IndexModel([("job_type", ASCENDING), *_NEWEST], name="job_type"),
+        IndexModel([("target_service", ASCENDING), *_NEWEST], name="target_service"),
+        IndexModel([("queue", ASCENDING), *_NEWEST], name="queue"),
+        IndexModel([("labels.key", ASCENDING), ("labels.value", ASCENDING), *_NEWEST], name="labels"),
+        # lists: what has a label, whatever its value
+        IndexModel([("labels.key", ASCENDING), *_NEWEST], name="label_keys"),
+        # lists: by name
+        IndexModel([("name", ASCENDING), ("_id", ASCENDING)], name="name"),
         # beat: which zone rules are followed, and by which jobs
         IndexModel([(jobs.RULES, ASCENDING), (jobs.TZDATA, ASCENDING), ("state", ASCENDING)], name="zone_rules"),
         # beat: which days of calendars are left out, and by which jobs
         IndexModel(
             [(jobs.DAYS_SOURCE, ASCENDING), ("state", ASCENDING)], name="calendars", **_where(**jobs.HAS_NAMED_DAYS)
         ),
+        # targets: which jobs call one
+        IndexModel([("target_service", ASCENDING)], name="target"),
+        # targets: whose flows call one; and which flows are from before this was kept
+        IndexModel([(jobs.FLOW_TARGETS, ASCENDING)], name="flow_targets", **_where(**jobs.IS_FLOW)),
+        # drift: what calls a target and has not been held against its present contract
+        IndexModel(
+            [("target_service", ASCENDING), ("_id", ASCENDING)], name="unchecked", **_where(**jobs.IS_UNCHECKED)
+        ),
+        # drift: the same of flows
+        IndexModel(
+            [(jobs.FLOW_TARGETS, ASCENDING), ("_id", ASCENDING)], name="unchecked_flows", **_where(**jobs.IS_UNCHECKED)
+        ),
+        # drift: what does not fit, the longest known first
+        IndexModel([("drift.since", ASCENDING)], name="drift", **_where(**jobs.HAS_DRIFT)),
         # beat: what it manages by its configuration
         IndexModel([(jobs.MANAGED_BY, ASCENDING)], name="managed", **_where(**jobs.IS_MANAGED)),
     ],
@@ -75,6 +103,29 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # lists of all
         IndexModel([("run", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)], name="nominal_time"),
+        # lists of what has not ended, of what ended badly, and of what no schedule fired. Each holds few: what a
+        # schedule fires and succeeds enters and leaves the first one, and is in none of the others.
+        IndexModel(
+            [("run", ASCENDING), ("open", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
+            name="open_time",
+            **_where(**listing.OPEN_RUN),
+        ),
+        IndexModel(
+            [("run", ASCENDING), ("state", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
+            name="ended_badly",
+            **_where(**listing.ENDED_BADLY),
+        ),
+        IndexModel(
+            [("run", ASCENDING), ("trigger", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
+            name="trigger",
+            **_where(**listing.RARELY_TRIGGERED),
+        ),
+        # lists of the members of a group
+        IndexModel(
+            [("group", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
+            name="group_time",
+            **_where(**listing.IN_GROUP),
+        ),
         # advance: parts whose parents have not been told that they have ended
         IndexModel([("settle", ASCENDING)], name="settle", **_where(settle=True)),
         # advance: what waits for its parts and has to be looked at
@@ -121,8 +172,12 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [("job_uid", ASCENDING), ("moved_from", ASCENDING)], name="moved", **_where(moved_from={"$exists": True})
         ),
-        # cleanup
-        IndexModel([("finished_at", ASCENDING)], name="finished", **_where(finished_at={"$type": "date"})),
+        # cleanup; lists of what ended in a stretch of time
+        IndexModel(
+            [("finished_at", DESCENDING), ("_id", DESCENDING)],
+            name="finished_at",
+            **_where(finished_at={"$type": "date"}),
+        ),
     ],
     backfills.COLLECTION: [
         # beat: what there is something to do with
@@ -135,8 +190,31 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
     ],
     # what was handed out long ago
     rate_limits.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    # request ids: those of more than a day ago
+    requests.COLLECTION: [
+        IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(requests.KEPT.total_seconds())),
+    ],
     canvas.GROUPS: [
         IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(canvas.KEPT.total_seconds())),
     ],
-    jobs.REVISIONS: [IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job")],
+    # processes that did not say that they end; roles that nobody has had for long
+    processes.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    processes.PRESENCE: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    rollups.COLLECTION: [
+        # statistics of all jobs together; rollup: an hour's minutes, a day's hours
+        IndexModel([("level", ASCENDING), ("by", ASCENDING), ("at", ASCENDING)], name="level"),
+        # statistics of one job
+        IndexModel(
+            [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)], name="job", **_where(by=rollups.By.JOB.value)
+        ),
+    ],
+    jobs.REVISIONS: [
+        IndexModel([("job_uid", ASCENDING), ("epoch", ASCENDING)], name="job"),
+        # explain: which epoch an instant belongs to
+        IndexModel([("job_uid", ASCENDING), ("began", DESCENDING), ("epoch", DESCENDING)], name="began"),
+    ],
 }
+
+OBSOLETE: Final[dict[str, list[str]]] = {jobs.COLLECTION: ["wake"], executions.COLLECTION: ["finished"]}
+"""Indexes of earlier releases, by name, whose question another one answers now. Dropped when that is there; a process
+of an earlier release that starts later makes them again, which costs space only."""

@@ -16,12 +16,12 @@ from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
-from shared.store.flows import flow_document, to_flow
-from shared.store.pipeline import NOW, literal, up_to
+from shared.store.flows import flow_document, flow_targets, to_flow
+from shared.store.pipeline import NOW, from_now, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 COLLECTION: Final = "jobs"
 REVISIONS: Final = "job_revisions"
@@ -37,6 +37,12 @@ Older ones are read with defaults, and migrated by the next edit. Newer ones are
 PARTITIONS: Final = 64
 """Above 200 the server sorts an `$in` of them in memory instead of merging index ranges (measured)."""
 
+UNDELETE_FOR: Final = timedelta(days=30)
+"""How long a deletion can be taken back, unless who deletes says otherwise."""
+
+MOST_KEPT_EDITS: Final = 20
+"""The edits that a job's document still knows, the latest ones: each is some 150 bytes, in every list of jobs."""
+
 MOST_CHANGES: Final = 100
 """Edits that may wait for a beat. When there are more, no beat has run for long, and clients are told so."""
 
@@ -49,6 +55,14 @@ PLANNING_FIELDS: Final = dict.fromkeys(
     1,
 )  # fmt: skip
 """What beat needs of a job: to plan, and to write rows that hold all their run needs."""
+
+
+DRIFT: Final = "drift"
+"""Since when a job's calls do not fit its targets' contracts, and what does not; nothing when they do."""
+UNCHECKED: Final = "unchecked"
+"""True while a job has not been held against the contracts that its targets have now."""
+FLOW_TARGETS: Final = "flow.targets"
+"""The targets that a fan-out's source, or a workflow's steps call; flows of before this was kept lack it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,11 @@ class StoredJob:
     waiting_changes: int
     managed_by: str = ""
     """What defines the job and alone may change or delete it, as `beat_schedule`; empty for clients."""
+    deleted_at: datetime | None = None
+    purge_time: datetime | None = None
+    """When a deletion can be taken back no longer; None too where it never could."""
+    drift: tuple[str, ...] = ()
+    """Where its calls no longer fit what its targets take, as sentences."""
     overrides: tuple[Override, ...] = ()
     """Of single occurrences that are still to come, as the edits that wait leave them."""
 
@@ -85,6 +104,16 @@ class StoredJob:
         return f"{self.uid[-6:]}-{self.edits}"
 
 
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """One edit, as a job's document remembers it: its number, which the etag ends with; whose, when, and of what."""
+
+    edit: int
+    by: str
+    at: datetime
+    what: tuple[str, ...]
+
+
 def new_uid() -> str:
     """Return a name for a job that is never used again."""
     return str(ULID()).lower()
@@ -95,8 +124,8 @@ def partition_of(uid: str) -> int:
     return crc32(uid.encode()) % PARTITIONS
 
 
-def new_document(definition: JobDefinition, uid: str, now: datetime, by: str) -> dict[str, Any]:
-    """Return the document of a job created at `now`, the database's time."""
+def new_document(definition: JobDefinition, uid: str, now: datetime, by: str, request: str = "") -> dict[str, Any]:
+    """Return the document of a job created at `now`, the database's time. request: the token of who asked for it."""
     schedule = definition.schedule
     pointer = schedule.first_after(now)
     # A `once` whose instant passed while the request was on its way lies before now.
@@ -113,6 +142,7 @@ def new_document(definition: JobDefinition, uid: str, now: datetime, by: str) ->
         "updated_by": by,
         "revision": 1,
         "edits": 1,
+        "edit_log": [{"edit": 1, "by": by, "at": now, "what": ["created"], "request": request}],
         "partition": partition_of(uid),
         "epoch": 0,
         "covered": covered,
@@ -144,7 +174,11 @@ def definition_fields(definition: JobDefinition) -> dict[str, Any]:
         "retry": retry_policy_document(definition.retry),
         "policies": policies_document(definition.policies),
         "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
+        "annotations": [{"key": key, "value": value} for key, value in definition.annotations.items()],
         "flow": flow_document(definition.flow) if definition.flow else None,
+        # What was found out about the call as it was before says nothing of it now.
+        DRIFT: None,
+        UNCHECKED: True,
     }
 
 
@@ -202,6 +236,7 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         retry=retry_policy(document["retry"]),
         policies=to_policies(document),
         labels={label["key"]: label["value"] for label in document["labels"]},
+        annotations={each["key"]: each["value"] for each in document.get("annotations", ())},
         flow=to_flow(document["flow"]) if document.get("flow") else None,
         expires=None if (expires := document.get("expires")) is None else timedelta(seconds=expires),
     )
@@ -221,8 +256,58 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         fired=0 if any(change.get("counts_anew") for change in document["changes"]) else document.get("fired", 0),
         waiting_changes=len(document["changes"]),
         managed_by=document.get("managed", {}).get("by", ""),
+        deleted_at=deleted_at(document),
+        purge_time=document.get("purge_time"),
+        drift=tuple((document.get(DRIFT) or {}).get("problems", ())),
         overrides=_overrides_to_come(document),
     )
+
+
+def deleted_at(document: Mapping[str, Any]) -> datetime | None:
+    """Return when a job was deleted; None for one that is not."""
+    if document["state"] != JobState.DELETED.value:
+        return None
+    # Of before this was kept: a deleted job is not changed any more, so its last change is the deletion.
+    at: datetime = document.get("deleted_at", document["updated_at"])
+    return at
+
+
+def state_before_deletion(document: Mapping[str, Any]) -> tuple[JobState, str]:
+    """Return the state of a deleted job, and why it was in it, that it has again when that is taken back."""
+    before = document.get("deleted_from")
+    if before is None:
+        # Of an older release. Better not fired than fired although it was paused.
+        return JobState.PAUSED, "it was undeleted, and nobody knows whether it was paused before; resume it"
+    if before["state"] == JobState.ERROR.value:
+        # It is planned again, which says whether it can be.
+        return JobState.ACTIVE, ""
+    return JobState(before["state"]), before["status_message"]
+
+
+def edits_since(document: Mapping[str, Any], etag: str) -> list[Edited]:
+    """Return the edits of a job that came after an etag, as far as its document remembers them; none for another's."""
+    uid, _, number = etag.partition("-")
+    if uid != document["uid"][-6:] or not (number.isascii() and number.isdigit()):
+        return []
+    return [
+        Edited(each["edit"], each["by"], each["at"], tuple(each["what"]))
+        for each in document.get("edit_log", ())
+        if each["edit"] > int(number[:_DIGITS])
+    ]
+
+
+_DIGITS: Final = 18
+"""Of a number that a client sent: as many as make no work."""
+
+
+def was_edited_by(document: Mapping[str, Any], request: str) -> bool:
+    """Return whether a request, by its token, has had its effect on this job."""
+    return bool(request) and any(each["request"] == request for each in document.get("edit_log", ()))
+
+
+def of_request(job_id: str, request: str) -> dict[str, Any]:
+    """Find a job if a request, by its token, has created or edited it."""
+    return {"_id": job_id, "edit_log.request": request}
 
 
 def to_chain(document: Mapping[str, Any]) -> Chain:
@@ -305,10 +390,15 @@ def edit(
     by: str = "",
     status_message: str = "",
     edited: bool = True,
+    what: Sequence[str] = (),
+    request: str = "",
+    undelete_for: timedelta | None = None,
 ) -> list[dict[str, Any]]:
     """Return the update that edits a job; a change is queued for a beat, which is woken.
 
     by: who edits; left out, it is whose change it is. edited: whether it is a client's doing, which the etag shows.
+    what: the names of the fields that it changes. request: the token of the request that it is the effect of.
+    undelete_for: of a deletion, how long it can be taken back; None for one that can't be.
 
     The change's cutoff is the database's time, but never before what is already decided or queued: whatever the
     clocks say, an instant belongs to one epoch.
@@ -321,8 +411,15 @@ def edit(
         "edits": {"$add": ["$edits", int(edited)]},
         "updated_at": NOW,
     }
-    if who := by or (change.by if change is not None else ""):
+    who = by or (change.by if change is not None else "")
+    if who:
         fields["updated_by"] = literal(who)
+    if edited:
+        entry = {"by": literal(who), "what": literal(list(what)), "request": literal(request)}
+        log = [{"$mergeObjects": [entry, {"edit": {"$add": ["$edits", 1]}, "at": NOW}]}]
+        kept = {"$concatArrays": [{"$ifNull": ["$edit_log", []]}, log]}
+        fields["edit_log"] = {"$slice": [kept, -MOST_KEPT_EDITS]}
+    fields |= _deletion(undelete_for) if state is JobState.DELETED else _NO_DELETION
     if change is not None:
         queued = literal(
             _spec_document(Spec(change.schedule, state.mode))
@@ -344,6 +441,17 @@ def edit(
         # Also without a change: a job that was parked is planned again.
         fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
     return [_MIGRATE, {"$set": fields}]
+
+
+def _deletion(undelete_for: timedelta | None) -> dict[str, Any]:
+    return {
+        "deleted_at": NOW,
+        "purge_time": "$$REMOVE" if undelete_for is None else from_now(undelete_for),
+        "deleted_from": {"state": "$state", "status_message": "$status_message"},
+    }
+
+
+_NO_DELETION: Final = dict.fromkeys(("deleted_at", "purge_time", "deleted_from"), "$$REMOVE")
 
 
 _MIGRATE: Final = {
@@ -396,6 +504,72 @@ def managed_filter(by: str) -> dict[str, Any]:
     return {**up_to(SCHEMA), MANAGED_BY: by, "state": {"$ne": JobState.DELETED.value}}
 
 
+# Which targets jobs use, and whether their calls still fit:
+
+IS_FLOW: Final = {"flow.kind": {"$type": "string"}}
+"""The index of the targets of flows has this condition."""
+HAS_DRIFT: Final = {f"{DRIFT}.since": {"$type": "date"}}
+IS_UNCHECKED: Final = {UNCHECKED: True}
+
+
+def uses_filter(target: str) -> dict[str, Any]:
+    """Find the jobs that call a target, without deleted ones."""
+    return {
+        "$or": [{"target_service": target}, {**IS_FLOW, FLOW_TARGETS: target}],
+        "state": {"$ne": JobState.DELETED.value},
+    }
+
+
+def unlisted_flows_filter() -> dict[str, Any]:
+    """Find the flows of before their targets were kept."""
+    return {**up_to(SCHEMA), **IS_FLOW, FLOW_TARGETS: None}
+
+
+def unlisted_flow_filter(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Find such a job if its flow is as it was read."""
+    return {"_id": document["_id"], "flow": document["flow"]}
+
+
+def list_flow_targets(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the update that keeps the targets of a flow beside it."""
+    return {"$set": {FLOW_TARGETS: flow_targets(to_flow(document["flow"]))}}
+
+
+def checked_filter(target: str) -> dict[str, Any]:
+    """Find the jobs that call a target and are not marked as unchecked; so that a broken-off marking goes on."""
+    return {**uses_filter(target), UNCHECKED: {"$ne": True}}
+
+
+def mark_unchecked() -> dict[str, Any]:
+    """Return the update of jobs one of whose targets has another contract."""
+    return {"$set": {UNCHECKED: True}}
+
+
+def forget_drift() -> dict[str, Any]:
+    """Return the update of jobs one of whose targets is another service now."""
+    return {"$set": {UNCHECKED: True, DRIFT: None}}
+
+
+def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
+    """Find the unchecked jobs that call a target themselves, and those whose flows do, behind an id."""
+    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, "state": {"$ne": JobState.DELETED.value}, "_id": {"$gt": after}}
+    return [{**unchecked, "target_service": target}, {**unchecked, FLOW_TARGETS: target}]
+
+
+def judged_filter(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Find a job if nobody has edited it since it was read."""
+    return {"_id": document["_id"], "edits": document["edits"], **IS_UNCHECKED}
+
+
+def judged(problems: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the update that says how a job fits its targets: where it does not, with since when."""
+    said = list(problems)
+    if not said:
+        return [{"$set": {DRIFT: None}}, {"$unset": UNCHECKED}]
+    since = {"$ifNull": [f"${DRIFT}.since", NOW]}
+    return [{"$set": {DRIFT: {"since": since, "problems": literal(said)}}}, {"$unset": UNCHECKED}]
+
+
 # What a worker asks:
 
 
@@ -415,6 +589,11 @@ def due_filter(partitions: Iterable[int]) -> dict[str, Any]:
         "wake_at": {"$type": "date"},
         "$expr": {"$lte": ["$wake_at", NOW]},
     }
+
+
+def overdue_filter(partitions: Iterable[int], span: timedelta) -> dict[str, Any]:
+    """Find the jobs of these partitions whose wake time came that long ago, and at which no beat has looked."""
+    return {**due_filter(partitions), "$expr": {"$lte": ["$wake_at", from_now(-span)]}}
 
 
 def newer_filter(partitions: Iterable[int]) -> dict[str, Any]:

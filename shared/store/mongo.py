@@ -27,9 +27,12 @@ _GUARANTEES: Final[Mapping[str, Any]] = {
 }
 """What the design rests on, whatever the URL says."""
 
+DEFAULT_CONNECT_TIMEOUT: Final = 5_000
+"""Milliseconds; of all processes but the server, which tells its clients sooner."""
+
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "serverSelectionTimeoutMS": 5_000,
-    "connectTimeoutMS": 5_000,
+    "connectTimeoutMS": DEFAULT_CONNECT_TIMEOUT,
     "socketTimeoutMS": 30_000,
     "appname": "grpc-scheduler",
 }

@@ -30,7 +30,6 @@ from shared.store.executions import (
     first_transition,
     held_attempt,
     own_time,
-    page_filter,
     pending_fields,
     stop,
 )
@@ -40,7 +39,6 @@ from shared.store.retry import retry_policy_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from shared.domain.flow import Ending, Step
 
@@ -232,18 +230,6 @@ REUSED_PART_FIELDS: Final = dict.fromkeys(("state", "number", "part_name", "part
 
 
 # Lists:
-
-
-def of_key(uid: str, key: str) -> dict[str, Any]:
-    """Find the items of a job's fan-outs that are known by a key, for a list."""
-    return {"job_uid": uid, "part_key": key}
-
-
-def list_filter(
-    chosen: Mapping[str, Any], states: frozenset[State], after: tuple[datetime, str] | None
-) -> dict[str, Any]:
-    """Find parts for a list, steps that were skipped included. after: as executions.list_filter."""
-    return {**chosen, **page_filter(states, after)}
 
 
 # What beat looks for:

@@ -83,10 +83,14 @@ NOT_STARTED: Final = {"$lte": ["$attempt", {"$ifNull": ["$handed_back", 0]}]}
 """No attempt has been made but those that were handed back."""
 
 
+EXPIRED: Final = "it expired at "
+"""Begins the reason of what was cancelled because it had expired; others read it by that."""
+
+
 def expire(chosen: Mapping[str, Any], by: str) -> Move:
     """End what was not started before it expired, by the database's clock."""
     said = {"$dateToString": {"date": "$expires_at", "format": "%Y-%m-%dT%H:%M:%SZ"}}
-    reason = {"$concat": ["it expired at ", said, ", before it was started"]}
+    reason = {"$concat": [EXPIRED, said, ", before it was started"]}
     waiting = sorted(state.value for state in predecessors(State.CANCELLED) & predecessors(State.RUNNING))
     return Move(
         {

@@ -7,12 +7,25 @@ import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING
 
+from google.protobuf import descriptor_pool
+
 import shared.proto
+from shared.targets.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from google.protobuf.descriptor import ServiceDescriptor
+
+    from shared.targets.registry import Target
+
+
+def compiled_contract(target: Target) -> Contract | None:
+    """Return a target's contract as it is compiled in; None unless that has all services which the registry names."""
+    compiled = compiled_services()
+    if not target.services or not compiled.keys() >= set(target.services):
+        return None
+    return Contract(target.name, [compiled[name] for name in target.services], descriptor_pool.Default())
 
 
 @cache

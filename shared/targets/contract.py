@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import json_format, message_factory
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 _MOST_NAMED: Final = 10
 """How many methods a refusal names: a status has room for about 4 KB of sentences in all."""
+
+_FINGERPRINT: Final = 32
+"""Digits of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,37 @@ class Method:
 
 
 class Contract:
-    """The methods of one target. Immutable; a contract that was read anew is another one."""
+    """The methods of one target. Immutable; a contract that was read anew is another one.
 
-    def __init__(self, target: str, services: Iterable[ServiceDescriptor], pool: DescriptorPool) -> None:
+    comments: what its protos say of methods and fields, by their full names, where the target tells.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        services: Iterable[ServiceDescriptor],
+        pool: DescriptorPool,
+        comments: Mapping[str, str] | None = None,
+    ) -> None:
         self._target = target
-        self._methods = tuple(_method(service, method, pool) for service in services for method in service.methods)
+        self._services = tuple(services)
+        self.methods: Final = tuple(_method(each, method, pool) for each in self._services for method in each.methods)
+        self.comments: Final = dict(comments or {})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same for contracts that take the same calls: made of the services' names, and of all their files."""
+        files = {service.file.name: service.file for service in self._services}
+        waiting = list(files.values())
+        while waiting:
+            for needed in waiting.pop().dependencies:
+                if needed.name not in files:
+                    files[needed.name] = needed
+                    waiting.append(needed)
+        digest = sha256("\n".join(sorted(service.full_name for service in self._services)).encode())
+        for name in sorted(files):
+            digest.update(sha256(files[name].serialized_pb).digest())
+        return digest.hexdigest()[:_FINGERPRINT]
 
     def method(self, name: str) -> Method:
         """Find a method by its short name, `Service/Method` or `pkg.Service/Method`, where that is unique.
@@ -99,7 +130,7 @@ class Contract:
         Raises InvalidInput on `target_method`: unknown, ambiguous, or streaming.
         """
         wanted = name.removeprefix("/")
-        found = [method for method in self._methods if wanted in _names(method)]
+        found = [method for method in self.methods if wanted in _names(method)]
         if len(found) > 1:
             full = ", ".join(sorted(method.full_name for method in found)[:_MOST_NAMED])
             raise _refusal(f"{name!r} is a method of several services of {self._target}; name one of {full}")
@@ -115,7 +146,7 @@ class Contract:
 
     def _unknown(self, name: str) -> str:
         said = f"{excerpt(name)!r} is not a method of {self._target}" if name else "a method is required"
-        callable_ = [method for method in self._methods if not (method.client_streaming or method.server_streaming)]
+        callable_ = [method for method in self.methods if not (method.client_streaming or method.server_streaming)]
         short = [method.name for method in callable_]
         known = sorted(m.name if short.count(m.name) == 1 else m.full_name for m in callable_)
         if not known:

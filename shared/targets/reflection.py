@@ -19,8 +19,9 @@ from google.protobuf import (
 )
 from grpc_reflection.v1alpha import reflection_pb2
 
-from shared.domain.errors import FailedPrecondition, Unavailable
+from shared.domain.errors import FailedPrecondition, Reason, Unavailable
 from shared.log import get_logger
+from shared.targets.comments import comments
 from shared.targets.contract import Contract
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class _Unoffered(Exception):  # noqa: N818 - a turn of the talk, caught below
     """The target does not know this version of the reflection service."""
 
 
+class NotOffered(FailedPrecondition):
+    """The target answers, and does not have a service that the registry names."""
+
+
 def read_contract(target: Target, deadline: float = DEADLINE) -> Contract:
     """Read a target's contract into a descriptor pool of its own, in at most `deadline` seconds.
 
@@ -85,7 +90,8 @@ def read_contract(target: Target, deadline: float = DEADLINE) -> Contract:
                 continue
     raise FailedPrecondition(
         f"{target.name} at {target.address} does not offer server reflection; enable it there, or add its proto to"
-        f" protos/ and its services to the registry"
+        f" protos/ and its services to the registry",
+        reason=Reason.TARGET_CONTRACT_UNREADABLE,
     )
 
 
@@ -93,9 +99,10 @@ def _contract(target: Target, talk: _Talk) -> Contract:
     offered = talk.services()
     wanted = target.services or tuple(name for name in offered if not name.startswith(_INFRASTRUCTURE))
     if absent := sorted(set(wanted) - set(offered)):
-        raise FailedPrecondition(
+        raise NotOffered(
             f"{target.name} at {target.address} does not offer {', '.join(absent)}; its reflection lists"
-            f" {', '.join(offered) or 'nothing'}"
+            f" {', '.join(offered) or 'nothing'}",
+            reason=Reason.TARGET_CONTRACT_UNREADABLE,
         )
     files = talk.files_of(wanted)
     pool = descriptor_pool.DescriptorPool()
@@ -115,9 +122,9 @@ def _contract(target: Target, talk: _Talk) -> Contract:
         # One service whose files do not hold together must not hide the others, unless the registry asks for it.
         sentence = f"the reflection of {target.name} at {target.address} is incomplete: {'; '.join(problems)}"
         if target.services or not services:
-            raise FailedPrecondition(sentence)
+            raise FailedPrecondition(sentence, reason=Reason.TARGET_CONTRACT_UNREADABLE)
         log.warning(sentence, action="contract_incomplete", target=target.name)
-    contract = Contract(target.name, services, pool)
+    contract = Contract(target.name, services, pool, comments(files[name] for name in seen))
     log.info(
         "Read the contract of a target",
         action="contract_read",
@@ -197,10 +204,13 @@ class _Talk:
             if code is grpc.StatusCode.UNIMPLEMENTED:
                 raise _Unoffered from None
             if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
-                raise FailedPrecondition(f"{where} refuses server reflection: {code.name}: {details}") from error
+                said = f"{where} refuses server reflection: {code.name}: {details}"
+                raise FailedPrecondition(said, reason=Reason.TARGET_CONTRACT_UNREADABLE) from error
             raise Unavailable(
-                f"the contract of {where} can't be read: {code.name}: {details}; try again later"
+                f"the contract of {where} can't be read: {code.name}: {details}; try again later",
+                reason=Reason.TARGET_UNAVAILABLE,
             ) from error
         if len(answers) != len(questions):
-            raise Unavailable(f"the contract of {where} can't be read: its reflection left questions unanswered")
+            said = f"the contract of {where} can't be read: its reflection left questions unanswered"
+            raise Unavailable(said, reason=Reason.TARGET_UNAVAILABLE)
         return answers

@@ -102,6 +102,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def is_service_name(text: str) -> bool:
+    """Return whether a text is the fully-qualified name of a service."""
+    return bool(_SERVICE.fullmatch(text))
+
+
 def _services(given: object, refuse: Callable[[str], None]) -> tuple[str, ...]:
     if given is None:
         return ()
@@ -109,7 +114,7 @@ def _services(given: object, refuse: Callable[[str], None]) -> tuple[str, ...]:
         refuse("expected a list of fully-qualified service names, as [shop.v1.ShopService]")
         return ()
     for service in given:
-        if not isinstance(service, str) or not _SERVICE.fullmatch(service):
+        if not isinstance(service, str) or not is_service_name(service):
             refuse(f"{service!r} is not the name of a service (as shop.v1.ShopService)")
     return tuple(dict.fromkeys(str(service) for service in given))
 

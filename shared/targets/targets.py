@@ -8,13 +8,10 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from google.protobuf import descriptor_pool
-
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import TASK
 from shared.domain.text import closest, excerpt
-from shared.targets.compiled import compiled_services
-from shared.targets.contract import Contract, Method
+from shared.targets.compiled import compiled_contract
 from shared.targets.reflection import read_contract
 from shared.targets.registry import Target, read_registry
 
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from shared.settings import Settings
+    from shared.targets.contract import Contract, Method
 
 _FRESH: Final = 2.0
 """Seconds for which a contract that was just read is not read again, so that a client repeating a wrong name does not
@@ -53,6 +51,8 @@ class Targets:
 
     A contract is compiled in, or read from the target by reflection when it is first needed and kept. It is read once
     more when something does not fit it: the target may have been deployed anew.
+
+    Those it is made with are the configured ones, which stay; others may be registered beside them, and change.
     """
 
     def __init__(
@@ -62,12 +62,50 @@ class Targets:
         read: Callable[[Target], Contract] = read_contract,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sources = {target.name: _Source(target, read, clock) for target in targets}
+        self._read, self._clock = read, clock
+        # Never changed in place: who reads it meanwhile sees one list or the other.
+        self._sources = {target.name: _Source(target, self._read, self._clock) for target in targets}
+        self._configured = frozenset(self._sources)
+        self._look: Callable[[], None] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all targets, sorted."""
         return tuple(sorted(self._sources))
+
+    @property
+    def configured(self) -> frozenset[str]:
+        """The names of those that stand in the configuration."""
+        return self._configured
+
+    def register(self, targets: Iterable[Target]) -> frozenset[str]:
+        """Have these beside the configured ones, instead of those that were registered before; return what changed.
+
+        A name that is configured stays what it is. Calls in progress go on as they began.
+        """
+        before = self._sources
+        given = {target.name: target for target in targets if target.name not in self._configured}
+        self._sources = {name: before[name] for name in self._configured} | {
+            name: known
+            if (known := before.get(name)) and known.target == target
+            else _Source(target, self._read, self._clock)
+            for name, target in given.items()
+        }
+        return frozenset(
+            name for name in before.keys() | given.keys() if before.get(name) is not self._sources.get(name)
+        )
+
+    def ask_for_unknown(self, look: Callable[[], None]) -> None:
+        """Have this called for a name that is not known, before it is refused: it may just have been registered."""
+        self._look = look
+
+    def target(self, name: str) -> Target:
+        """Return a target; raise InvalidInput on `target_service` for an unknown one."""
+        return self._source(name).target
+
+    def contract(self, name: str) -> Contract:
+        """Return the contract that a target's calls are checked against. Raises as method does."""
+        return self._source(name).current()
 
     def address(self, name: str) -> str:
         """Return what gRPC connects to for a target; raise InvalidInput on `target_service` for an unknown one."""
@@ -114,8 +152,12 @@ class Targets:
         self._source(service).forget()
 
     def _source(self, name: str) -> _Source:
-        if name in self._sources:
-            return self._sources[name]
+        if (source := self._sources.get(name)) is not None:
+            return source
+        if name and self._look is not None:
+            self._look()
+            if (source := self._sources.get(name)) is not None:
+                return source
         known = sorted({*self.names, TASK})
         close = closest(name, known)
         meant = f"; did you mean {close}?" if close else ""
@@ -139,7 +181,7 @@ class _Source:
 
     def fit(self, use: Callable[[Contract], _T]) -> _T:
         """Return what `use` makes of the contract; when it raises InvalidInput, ask a newer one, if there is."""
-        contract = self._current()
+        contract = self.current()
         try:
             return use(contract)
         except InvalidInput:
@@ -149,32 +191,25 @@ class _Source:
         return use(newer)
 
     def renew(self) -> bool:
-        contract = self._current()
+        contract = self.current()
         return self._newer_than(contract) is not contract
 
     def forget(self) -> None:
         with self._lock:
             self._contract = None
 
-    def _current(self) -> Contract:
+    def current(self) -> Contract:
+        """Return the contract as it is known; read it when it is not."""
         with self._lock:
             contract = self._contract
-        return contract or self._compiled() or self._read_once()
+        return contract or compiled_contract(self.target) or self._read_once()
 
     def _newer_than(self, contract: Contract) -> Contract:
         with self._lock:
             if self._contract is not None and self._contract is not contract:
                 return self._contract
             fresh = self._clock() - self._read_at < _FRESH
-        return contract if fresh or self._compiled() else self._read_once()
-
-    def _compiled(self) -> Contract | None:
-        """Return the contract that is compiled in; None unless that has all services which the registry names."""
-        compiled = compiled_services()
-        if not self.target.services or not compiled.keys() >= set(self.target.services):
-            return None
-        services = [compiled[name] for name in self.target.services]
-        return Contract(self.target.name, services, descriptor_pool.Default())
+        return contract if fresh or compiled_contract(self.target) else self._read_once()
 
     def _read_once(self) -> Contract:
         """Read the contract; of threads that want it at the same time, one reads, and all get what it got."""

@@ -7,6 +7,8 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -26,6 +28,21 @@ _MOST_NAMED: Final = 20
 
 class SignatureError(Exception):
     """A function whose parameters can't be read from JSON; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter, for people: its annotation as text, and the schema of its values in JSON.
+
+    default: absent where it has none, or one that JSON does not have.
+    """
+
+    name: str
+    annotation: str
+    required: bool
+    repeated: bool
+    schema: Mapping[str, Any]
+    default: tuple[Any, ...] = ()
 
 
 class Signature:
@@ -54,6 +71,30 @@ class Signature:
         """How many parameters may be given by their places."""
         by_place = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
         return sum(parameter.kind in by_place for parameter in self._parameters.values())
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The parameters, in their order; those of `**kwargs`, which may have any name, under `*`."""
+        return [self._described(name, parameter) for name, parameter in self._parameters.items()]
+
+    def _described(self, name: str, parameter: inspect.Parameter) -> Parameter:
+        try:
+            schema = self._adapters[name].json_schema()
+        except PydanticUserError:  # as of a type that is read by a function of its own
+            schema = {}
+        default: tuple[Any, ...] = ()
+        if parameter.default is not parameter.empty:
+            with suppress(PydanticSerializationError, ValueError):
+                default = (to_jsonable_python(parameter.default),)
+        annotation = "" if parameter.annotation is parameter.empty else parameter.annotation
+        return Parameter(
+            "*" if name == self._extra else name,
+            annotation if isinstance(annotation, str) else inspect.formatannotation(annotation),
+            parameter.default is parameter.empty and name not in {self._rest, self._extra},
+            name == self._rest,
+            schema,
+            default,
+        )
 
     def bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], others: Mapping[str, Any] | None = None

@@ -40,9 +40,10 @@ class Example:
         self.system = system
         self.stub = SchedulerServiceStub(channel)
 
-    def run(self, job_id: str, **fields: str) -> str:
+    def run(self, job_id: str, queue: str = "", request_id: str = "") -> str:
         """Execute a job now; return the execution's id."""
-        return self.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=job_id, **fields)).execution_id
+        request = pb.ExecuteJobRequest(job_id=job_id, queue=queue, request_id=request_id)
+        return self.stub.ExecuteJobNow(request).execution_id
 
     def get(self, execution_id: str) -> pb.Execution:
         return self.stub.GetExecution(pb.GetExecutionRequest(execution_id=execution_id)).execution

@@ -82,6 +82,16 @@ def test_the_readmes_example_of_a_refusal_is_what_is_answered(running: System, g
 
 
 @pytest.mark.timeout(BUILDING)
+@pytest.mark.parametrize("page", ["docs/forecast.md", "docs/operations.md", "docs/statistics.md"])
+def test_the_commands_that_only_ask_are_answered(page: str, running: System, grpcurl: Path):
+    commands = commands_of(page)
+    assert commands
+    for command in commands:
+        answer = run(command, grpcurl, running)
+        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+
+
+@pytest.mark.timeout(BUILDING)
 def test_the_commands_about_fan_outs_and_workflows_run_and_both_succeed(running: System, grpcurl: Path):
     for command in commands_of("docs/flows.md"):
         answer = run(command, grpcurl, running)

@@ -500,7 +500,7 @@ class TestCommand:
 
     async def test_what_the_server_refuses_is_one_sentence(self, server: Running) -> None:
         said = await schedctl("audit", "--job", "nobody", server=server.address)
-        assert (said.code, said.out, said.err) == (2, "", "NOT_FOUND: there is no job 'nobody'\n")
+        assert (said.code, said.out, said.err) == (3, "", "NOT_FOUND: there is no job 'nobody'\n")
         said = await schedctl("audit", "--from", "yesterday", server=server.address)
         assert (said.code, "'yesterday' is not a time" in said.err) == (2, True)
 

@@ -177,6 +177,7 @@ def test_a_real_beat_fires_and_ends_well_when_it_is_asked_to(
     try:
         wait_until(lambda: fires(database) > 0)
         assert database.partitions.count_documents({"holder": {"$exists": True}}) == PARTITIONS
+        wait_until(lambda: database.processes.count_documents({"kind": "BEAT"}) == 1)
         beat.send_signal(number)
         _, log = beat.communicate(timeout=30)
     finally:
@@ -184,6 +185,8 @@ def test_a_real_beat_fires_and_ends_well_when_it_is_asked_to(
         beat.wait()
     assert beat.returncode == 0, log.decode()
     assert "Traceback" not in log.decode()
+    assert database.processes.count_documents({}) == 0
+    assert database.rolling_up.count_documents({"holder": {"$exists": True}}) == 0
     assert database.partitions.count_documents({"holder": {"$exists": True}}) == 0
 
 

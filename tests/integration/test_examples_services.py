@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,7 +48,8 @@ class Service:
         self.process = process
         self.events: list[dict[str, Any]] = []
         assert process.stderr is not None
-        threading.Thread(target=self._read, args=(process.stderr,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(process.stderr,), daemon=True)
+        self._reader.start()
         address = self.event(lambda event: event["action"] == "server_started")["address"]
         self.address = str(address)
         self.channel = grpc.insecure_channel(self.address)
@@ -56,6 +57,11 @@ class Service:
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
             self.events.append(json.loads(line))
+
+    def close(self) -> None:
+        """End the process, and read what it has said until then, before its pipe is closed."""
+        self.process.kill()
+        self._reader.join()
 
     def event(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         return wait_for(lambda: next((event for event in list(self.events) if matches(event)), None))
@@ -92,7 +98,7 @@ def running(name: str, mongodb_url: str, **environment: str) -> Iterator[Service
     with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) as process:
         try:
             service = Service(process)
-            with service.channel:
+            with closing(service), service.channel:
                 yield service
         finally:
             process.kill()

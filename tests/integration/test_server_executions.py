@@ -81,7 +81,7 @@ async def test_the_same_request_id_gives_the_first_execution_however_many_ask_at
     assert len(server.sent.documents) == 1
     assert not set(executions[0].execution_id) & set("/ ")
     await server.database.executions.update_one({}, {"$set": {"state": "RUNNING", "attempt": 1}})
-    repeated = await execute(server, request_id="böse/id with spaces", queue="scraping")
+    repeated = await execute(server, request_id="böse/id with spaces")
     assert (repeated.state, repeated.attempt, repeated.queue) == (pb.Execution.STATE_RUNNING, 1, "manual")
     assert (await execute(server, "other", request_id="böse/id with spaces")).job_id == "other"
     assert await server.database.executions.count_documents({}) == 2

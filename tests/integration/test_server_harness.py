@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
@@ -17,17 +17,26 @@ from scheduler_service.admin import AdminService
 from scheduler_service.backfills import Backfills
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
+from scheduler_service.depths import Depths, ask_rabbitmq
+from scheduler_service.diagnosis import all_checks
+from scheduler_service.drift import Drift
 from scheduler_service.executions import Executions
+from scheduler_service.explain import Explain
+from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.occurrences import OccurrenceChanges
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
+from scheduler_service.preview import Schedules
 from scheduler_service.probes import mongodb_probe
 from scheduler_service.runs import Runs
 from scheduler_service.server import Server, Servicers
 from scheduler_service.service import SchedulerService
 from scheduler_service.statistics import StatisticsService
+from scheduler_service.tallies import Tallies
+from scheduler_service.target_registry import TargetRegistry
+from scheduler_service.target_tests import TargetTests
 from scheduler_service.targets import TargetService
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
@@ -36,9 +45,13 @@ from shared.proto.admin_service_pb2_grpc import AdminServiceStub
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
 from shared.proto.planning_service_pb2_grpc import PlanningServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
+from shared.proto.statistics_service_pb2_grpc import StatisticsServiceStub
+from shared.proto.target_service_pb2_grpc import TargetServiceStub
 from shared.settings import Settings
 from shared.store.mongo import connect, connect_async
 from shared.targets import load_targets
+from shared.targets.registrations import Registrations
+from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -63,13 +76,16 @@ class Running:
     stub: Any
     maintenance: Any
     admin: Any
+    statistics: Any
     planning: Any
+    targets: Any
     channel: grpc.aio.Channel
     server: Server
     database: Any
     jobs: Jobs
     definitions: Definitions
     sent: Sent
+    forecast: Forecast
 
     async def create(self, **fields: Any) -> pb.ScheduledJob:
         job: pb.ScheduledJob = (await self.stub.CreateScheduledJob(a_request(**fields))).job
@@ -88,23 +104,48 @@ async def serving(
 ) -> AsyncIterator[Running]:
     configured = Settings(mongodb_url=database_url, **settings)
     folder = configured.config_dir
-    definitions = Definitions(configured, load_queues(folder), load_targets(configured), load_calendars(folder))
+    queues = load_queues(folder, configured.extra_queues)
+    targets, tasks = load_targets(configured), Tasks({})
+    calendars = load_calendars(folder)
+    definitions = Definitions(configured, queues, targets, calendars, tasks)
     database = connect_async(database_url, **STORE_PATIENCE)
     jobs, sent = Jobs(database), Sent()
+    blocking_database = connect(database_url)
+    drift = Drift(database, targets, tasks)
+    registrations = Registrations(blocking_database, targets)
+    registry = TargetRegistry(database, targets, registrations, drift, configured.target_hosts)
+    target_service = TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks)
     maintenance = MaintenanceService(
         jobs,
         Cleanup(database, batch),
-        {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        lambda: {"mongodb": mongodb_probe(database)} if probes is None else probes,
+        drift,
         configured.retention_days,
     )
-    blocking_database = connect(database_url)
     executions = Executions(database)
-    scheduler = SchedulerService(jobs, executions, definitions, sent)
+    forecast = Forecast(in_process(database_url), configured.peak_fires_per_minute)
+    scheduler = SchedulerService(jobs, executions, definitions, sent, forecast)
     runs = Runs(jobs, executions, definitions, sent)
-    admin = AdminService(blocking_database, jobs, executions, runs)
-    planning = PlanningService(OccurrenceChanges(jobs), Backfills(database, jobs), runs)
-    servicers = Servicers(scheduler, maintenance, planning, TargetService(), StatisticsService(), admin)
+    admin = AdminService(
+        blocking_database,
+        jobs,
+        executions,
+        runs,
+        lambda: all_checks(configured, database, queues.names, targets),
+    )
+    depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
+    statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
+    planning = PlanningService(
+        jobs,
+        forecast,
+        Schedules(jobs, calendars.resolve, calendars.names_on),
+        Explain(database, calendars.names_on),
+        OccurrenceChanges(jobs),
+        Backfills(database, jobs, runs),
+    )
+    servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
     server = Server(servicers, database)
+    registrations.start()
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -115,16 +156,21 @@ async def serving(
                 SchedulerServiceStub(channel),
                 MaintenanceServiceStub(channel),
                 AdminServiceStub(channel),
+                StatisticsServiceStub(channel),
                 PlanningServiceStub(channel),
+                TargetServiceStub(channel),
                 channel,
                 server,
                 database,
                 jobs,
                 definitions,
                 sent,
+                forecast,
             )
     finally:
         await server.stop(0)
+        await forecast.stop()
+        await asyncio.to_thread(registrations.stop)
         await database.client.close()
         blocking_database.client.close()
 
@@ -172,6 +218,8 @@ class Refusal:
     violations: list[tuple[str, str]]
     retry: bool
     resource: tuple[str, str] | None
+    reason: str
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
@@ -185,10 +233,10 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     rich = rpc_status.from_call(cast("grpc.Call", error))
-    bad, retry, resource = BadRequest(), RetryInfo(), ResourceInfo()
+    bad, retry, resource, info = BadRequest(), RetryInfo(), ResourceInfo(), ErrorInfo()
     found: dict[str, bool] = {}
     for detail in rich.details if rich is not None else ():
-        for message in (bad, retry, resource):
+        for message in (bad, retry, resource, info):
             if detail.Unpack(message):
                 found[message.DESCRIPTOR.name] = True
     return Refusal(
@@ -197,6 +245,8 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
         [(violation.field, violation.description) for violation in bad.field_violations],
         "RetryInfo" in found,
         (resource.resource_type, resource.resource_name) if "ResourceInfo" in found else None,
+        info.reason,
+        dict(info.metadata),
     )
 
 

@@ -98,6 +98,7 @@ async def test_all_that_a_client_decides_comes_back_as_it_was_sent(server: Runni
         timeout=Duration(seconds=90, nanos=500_000_000),
         retry_policy=pb.RetryPolicy(max_attempts=1, initial_backoff=Duration(seconds=1), multiplier=1.5),
         labels={"team.name": "prices", "$odd": ""},
+        annotations={"tool.io/state": '{"$a.b": 1}\n', "$set": "ä" * 10_000},
         schedule_config=pb.ScheduleConfig(
             type="cron",
             config={"expression": "0 8 * * MON-FRI"},
@@ -113,6 +114,7 @@ async def test_all_that_a_client_decides_comes_back_as_it_was_sent(server: Runni
     assert (job.timeout.seconds, job.timeout.nanos) == (90, 500_000_000)
     assert (job.retry_policy.max_attempts, job.retry_policy.multiplier) == (1, 1.5)
     assert dict(job.labels) == {"team.name": "prices", "$odd": ""}
+    assert dict(job.annotations) == {"tool.io/state": '{"$a.b": 1}\n', "$set": "ä" * 10_000}
     assert job.schedule_config.timezone == "America/New_York"
     assert job.schedule_config.start_time.seconds == 1_900_000_000
     assert job.schedule_config.jitter == Duration(seconds=90, nanos=250_000_000)
@@ -202,8 +204,8 @@ async def test_a_job_that_a_newer_release_edits_in_between_is_not_edited(
     await server.create(job_id="mine")
     read, newer = Jobs.read, {"$set": {"schema": SCHEMA + 1}}
 
-    async def edited_after(self: Jobs, job_id: str) -> Found:
-        found = await read(self, job_id)
+    async def edited_after(self: Jobs, job_id: str, **how: Any) -> Found:
+        found = await read(self, job_id, **how)
         await server.database.jobs.update_one({"_id": job_id}, newer)
         return found
 
@@ -443,6 +445,10 @@ BAD_CREATES = [
     ),
     ({"labels": {"": "x"}}, "labels", "the key at least one"),
     ({"labels": {str(n): "x" for n in range(65)}}, "labels", "65 labels are too many"),
+    ({"annotations": {"": "x"}}, "annotations", "a key needs 1 to 255 characters"),
+    ({"annotations": {"k" * 256: "x"}}, "annotations", "a key needs 1 to 255 characters"),
+    ({"annotations": {"k": "x" * (64 * 1024)}}, "annotations", "65,537 bytes of keys and values are too many"),
+    ({"annotations": {"k": "a\x00b"}}, "annotations", "annotation 'k': "),
 ]
 
 
@@ -508,7 +514,7 @@ async def test_any_number_of_violations_in_any_script_still_reach_the_client(ser
 async def test_an_unknown_job_is_not_found_and_an_empty_id_is_bad_input(server: Running, method: str) -> None:
     kind = getattr(pb, f"{method}Request")
     refused = await refusal(getattr(server.stub, method)(kind(job_id="job-123")))
-    assert refused == Refusal("NOT_FOUND", "there is no job 'job-123'", [], retry=False, resource=("job", "job-123"))
+    assert refused == Refusal("NOT_FOUND", "there is no job 'job-123'", [], False, ("job", "job-123"), "NOT_FOUND")
     refused = await refusal(getattr(server.stub, method)(kind()))
     assert (refused.code, refused.violations) == ("INVALID_ARGUMENT", [("job_id", "a job_id is required")])
 
@@ -854,9 +860,9 @@ async def test_a_job_that_completes_meanwhile_is_not_made_active_by_an_edit(serv
     await server.create(job_id="mine")
     read = server.jobs.read
 
-    async def read_then_complete(job_id: str) -> Any:
+    async def read_then_complete(job_id: str, **how: Any) -> Any:
         server.jobs.read = read  # type: ignore[method-assign]
-        found = await read(job_id)
+        found = await read(job_id, **how)
         await complete(server, job_id)
         return found
 
@@ -882,7 +888,6 @@ async def test_after_a_delete_every_call_answers_not_found(server: Running) -> N
         server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine")),
         server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine")),
         server.stub.GetJobStatus(pb.GetJobStatusRequest(job_id="mine")),
-        server.stub.ListExecutions(pb.ListExecutionsRequest(job_id="mine")),
     ]
     assert {(await refusal(call)).code for call in calls} == {"NOT_FOUND"}
 
@@ -960,20 +965,21 @@ async def test_a_document_of_before_changers_were_kept_is_read(server: Running) 
     "call",
     [
         "GetScheduledJob", "UpdateScheduledJob", "PauseScheduledJob", "ResumeScheduledJob", "DeleteScheduledJob",
-        "ExecuteJobNow", "GetJobStatus", "ListExecutions",
+        "ExecuteJobNow", "GetJobStatus",
     ],
 )  # fmt: skip
 async def test_of_a_deleted_job_every_call_says_that_it_was_deleted_and_when(server: Running, call: str) -> None:
     await server.create(job_id="mine")
-    deleted = (await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))).job.updated_at
+    job = (await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))).job
     kind = pb.ExecuteJobRequest if call == "ExecuteJobNow" else getattr(pb, f"{call}Request")
     refused = await refusal(getattr(server.stub, call)(kind(job_id="mine")))
     if call == "UpdateScheduledJob":
         named = pb.UpdateScheduledJobRequest(job_id="mine", job=pb.ScheduledJob(name="x"))
         refused = await refusal(server.stub.UpdateScheduledJob(named))
-    when = iso(deleted.ToDatetime(UTC).replace(microsecond=0))
-    said = f"the job 'mine' was deleted at {when}; its id stays taken"
-    assert refused == Refusal("NOT_FOUND", said, [], retry=False, resource=("job", "mine"))
+    when, until = (iso(at.ToDatetime(UTC).replace(microsecond=0)) for at in (job.deleted_at, job.purge_time))
+    said = f"the job 'mine' was deleted at {when}; its id stays taken, and it can be undeleted until {until}"
+    facts = {"deleted_at": when, "purge_time": until}
+    assert refused == Refusal("NOT_FOUND", said, [], False, ("job", "mine"), "DELETED", facts)
 
 
 async def test_reasons_and_request_ids_hide_nothing(server: Running) -> None:

@@ -298,8 +298,8 @@ async def test_what_falls_due_between_the_look_at_the_job_and_the_change_of_it_i
     class Slow(Jobs):
         """Reads an hour before it writes."""
 
-        async def read(self, job_id: str) -> Found:
-            found = await super().read(job_id)
+        async def read(self, job_id: str, *, show_deleted: bool = False) -> Found:
+            found = await super().read(job_id, show_deleted=show_deleted)
             return replace(found, now=found.now - HOUR, document={**found.document, "covered": now - HOUR})
 
     before, due = job(database), job(database)["next_nominal"]

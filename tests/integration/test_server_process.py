@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from shutil import copytree
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -20,12 +21,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dev.server import HOST, free_port
 from shared.proto import maintenance_service_pb2 as maintenance_pb
 from shared.proto import scheduler_service_pb2 as pb
+from shared.proto import statistics_service_pb2 as statistics_pb
 from shared.proto.maintenance_service_pb2_grpc import MaintenanceServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
-from tests.integration.test_server_harness import a_request
+from shared.proto.statistics_service_pb2_grpc import StatisticsServiceStub
+from shared.release import release
+from shared.store.mongo import connect
+from tests.integration.test_server_harness import a_request, interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pymongo.database import Database
 
     from dev.servers import Servers
 
@@ -89,7 +96,7 @@ def environment(servers: Servers, database_url: str) -> dict[str, str]:
 
 
 def test_the_server_starts_serves_and_stops_on_sigterm(
-    start: Callable[..., Process], environment: dict[str, str]
+    start: Callable[..., Process], environment: dict[str, str], database_url: str
 ) -> None:
     process = start(environment)
     process.wait_until(lambda: process.health() == "SERVING")
@@ -101,9 +108,17 @@ def test_the_server_starts_serves_and_stops_on_sigterm(
         request = pb.GetExecutionRequest(execution_id=execution.execution_id)
         queued = pb.Execution.STATE_QUEUED
         process.wait_until(lambda: stub.GetExecution(request).execution.state == queued)
+        statistics: Any = StatisticsServiceStub(channel)
+        process.wait_until(lambda: bool(statistics.ListWorkers(statistics_pb.ListWorkersRequest()).processes))
+        (server,) = statistics.ListWorkers(statistics_pb.ListWorkersRequest()).processes
+        assert server.name.endswith(f":{process.process.pid}")
+        assert (server.kind, server.version) == (statistics_pb.ListWorkersResponse.Process.KIND_SERVER, release())
     process.process.send_signal(signal.SIGTERM)
     assert process.process.wait(15) == 0, process.said()
     assert '"action": "server_stopped"' in process.said()
+    database = connect(database_url)
+    assert database.processes.count_documents({}) == 0
+    database.client.close()
     assert "Traceback" not in process.said()
 
 
@@ -116,6 +131,47 @@ def test_without_a_store_the_server_starts_says_so_and_stops(
     process.process.send_signal(signal.SIGINT)
     assert process.process.wait(15) == 0, process.said()
     assert "secret" not in process.said()
+
+
+def test_of_calls_among_which_the_server_was_killed_each_is_done_once_when_all_are_repeated(
+    start: Callable[..., Process], environment: dict[str, str], database: Database[dict[str, Any]]
+) -> None:
+    def creation(number: int) -> pb.CreateScheduledJobRequest:
+        return a_request(name=f"Made {number}", request_id=f"create-{number}")
+
+    def update(number: int) -> pb.UpdateScheduledJobRequest:
+        changed = pb.ScheduledJob(schedule_config=interval(seconds=str(100 + number)))
+        return pb.UpdateScheduledJobRequest(job_id="edited", job=changed, request_id=f"update-{number}")
+
+    first = start(environment)
+    first.wait_until(lambda: first.health() == "SERVING")
+    with grpc.insecure_channel(f"{HOST}:{first.port}") as channel:
+        stub = SchedulerServiceStub(channel)
+        stub.CreateScheduledJob(a_request(job_id="edited"))
+        calls: list[tuple[str, Any]] = [("CreateScheduledJob", creation(number)) for number in range(45)]
+        calls[1:31:2] = [("UpdateScheduledJob", update(number)) for number in range(15)]
+        futures = [getattr(stub, method).future(request, timeout=20) for method, request in calls]
+        some = Semaphore(0)
+        for future in futures:
+            future.add_done_callback(lambda _: some.release())
+        assert all(some.acquire(timeout=20) for _ in range(8))
+        first.process.kill()
+        answered = [(future.result() if future.exception() is None else None) for future in futures]
+    first.process.wait()
+    assert None in answered
+
+    second = start(environment)
+    second.wait_until(lambda: second.health() == "SERVING")
+    with grpc.insecure_channel(f"{HOST}:{second.port}") as channel:
+        stub = SchedulerServiceStub(channel)
+        for (method, request), before in zip(calls, answered, strict=True):
+            again = getattr(stub, method)(request, timeout=30)
+            assert before is None or again == before
+    made = sorted(job["name"] for job in database.jobs.find({"name": {"$regex": "^Made"}}))
+    assert made == sorted(request.name for _, request in calls if isinstance(request, pb.CreateScheduledJobRequest))
+    edited = database.jobs.find_one({"_id": "edited"})
+    assert edited is not None
+    assert edited["edits"] == 1 + 15
 
 
 @pytest.mark.parametrize("variable", ["GRPC_PORT", "SERVER_METRICS_PORT"])

@@ -42,7 +42,7 @@ async def health_of(server: Running, service: str = "") -> str:
 async def test_of_an_internal_error_a_client_sees_an_id_that_is_in_the_log(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_: Any) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
         raise ValueError("the secret is out")
 
     monkeypatch.setattr(server.jobs, "read", fail)
@@ -195,7 +195,7 @@ async def test_the_server_goes_on_by_itself_when_the_store_comes_freezes_and_com
             await asyncio.to_thread(store.start)
             await eventually(lambda: serves(server))
             await server.create(job_id="mine")
-            assert "wake" in await server.database.jobs.index_information()
+            assert "wake_time" in await server.database.jobs.index_information()
 
             store.pause()
             await eventually(lambda: serves_not(server))
@@ -224,10 +224,10 @@ async def test_a_call_in_progress_may_end_before_the_server_stops(
     await server.create(job_id="mine")
     read, entered, may_go_on = server.jobs.read, asyncio.Event(), asyncio.Event()
 
-    async def slow(job_id: str) -> Any:
+    async def slow(job_id: str, **how: Any) -> Any:
         entered.set()
         await may_go_on.wait()
-        return await read(job_id)
+        return await read(job_id, **how)
 
     monkeypatch.setattr(server.jobs, "read", slow)
     call = asyncio.ensure_future(server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine")))
@@ -244,7 +244,7 @@ async def test_a_handler_cancelled_at_the_end_of_grace_has_ended_when_stop_retur
 ) -> None:
     entered, ended = asyncio.Event(), asyncio.Event()
 
-    async def stuck(_: str) -> Any:
+    async def stuck(_: str, **__: Any) -> Any:
         entered.set()
         try:
             await asyncio.Event().wait()

@@ -215,6 +215,10 @@ class System(RuleBasedStateMachine):
         self.occurrences = OccurrenceChanges(self.server_jobs)
         self.promised: dict[datetime, datetime | None] = {}
         """Occurrences that clients were told are skipped, or run at another time."""
+        self.dying = False
+        """Whether the job was deleted, and a beat may still put that in force, though it was undeleted since."""
+        self.reborn: set[str] = set()
+        """Runs that were asked for since, which that must not end."""
         self.made = 0
         """By clients, of what would soon end every run: edits, cancels, runs by hand."""
 
@@ -251,16 +255,19 @@ class System(RuleBasedStateMachine):
 
     def learn(self) -> None:
         """Take over what a beat decided; of what was there it ends only what a deletion or a policy gives up."""
-        gives_up = self.deleted or self.overlap is Overlap.CANCEL_PREVIOUS
+        gives_up = self.dying or self.overlap is Overlap.CANCEL_PREVIOUS
         for row in self.executions.find({"run": True}):
             state, run = State(row["state"]), self.runs.get(row["_id"])
             if run is None:
                 assert state is State.PENDING or gives_up, row
                 self.runs[row["_id"]] = Run(state)
+            elif row["_id"] in self.reborn:
+                pass
             elif gives_up and run.state in {State.PENDING, State.QUEUED} and state is State.CANCELLED:
                 run.state = state
             elif gives_up and run.state is State.RUNNING and run.stop != "asked" and "cancel" in row:
                 run.stop = "asked" if row["cancel"]["call"] else "given up"
+        self.dying = self.deleted or any(change["mode"] == Mode.DELETED for change in self.job()["changes"])
 
     @rule(data=st.data())
     def something_happens(self, data: st.DataObject) -> None:
@@ -487,6 +494,7 @@ class System(RuleBasedStateMachine):
         _, new = self.ask(lambda: self.server_executions.insert_manual(row))
         assert new
         self.runs[row["_id"]] = Run(State.PENDING)
+        self.reborn.add(row["_id"])
 
     @step(when=lambda self: not self.deleted and any(run.state is State.FAILED for run in self.runs.values()))
     def a_client_retries_what_failed(self) -> None:
@@ -518,11 +526,16 @@ class System(RuleBasedStateMachine):
 
     @step(when=lambda self: not self.deleted and self.begun > 2, running=st.booleans())
     def a_client_deletes(self, running: bool) -> None:
-        uid = self.job()["uid"]
-        self.ask(lambda: self.server_jobs.delete("job-1", "client", "", cancel_running=running))
-        self.ask(lambda: self.server_executions.end_open(uid, "client", "deleted", running=running))
+        deleted = self.ask(lambda: self.server_jobs.delete("job-1", "client", "", cancel_running=running))
+        self.ask(lambda: self.server_executions.end_open(deleted, "client", "deleted", running=running))
         for run in self.runs.values():
             self.stopped(run, "asked" if running else "given up")
+        self.dying = True
+        self.reborn.clear()
+
+    @step(when=lambda self: self.deleted, weight=2)
+    def a_client_undeletes(self) -> None:
+        self.ask(lambda: self.server_jobs.undelete("job-1", "client", ""))
 
     # Time:
 
@@ -537,6 +550,7 @@ class System(RuleBasedStateMachine):
         self.stale = moved(self.stale, by)
         self.broker.messages = moved(self.broker.messages, by)
         self.runs = {moved_id(key, by): run for key, run in self.runs.items()}
+        self.reborn = {moved_id(key, by) for key in self.reborn}
         self.ended = {moved_id(key, by): moved(row, by) for key, row in self.ended.items()}
         self.promised = {moved(key, by): to and moved(to, by) for key, to in self.promised.items()}
         self.attempts = [replace(each, execution_id=moved_id(each.execution_id, by)) for each in self.attempts]

@@ -10,7 +10,7 @@ import pytest
 from shared.domain.backfill import BackfillState, Existing
 from shared.domain.execution import State
 from shared.domain.policies import Overlap
-from shared.store import backfills, dead_letters, executions, jobs, parts, submitted
+from shared.store import backfills, dead_letters, evidence, executions, jobs, parts, submitted
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -94,7 +94,7 @@ def filled(mongodb_url: str) -> Iterator[Db]:
     database.jobs.insert_many(
         job_document(f"job-{n}", policies={"delete_after_done": n % 50 == 0})
         | {"wake_at": NOW - HOUR if n < DUE else NOW + HOUR if n % 3 else None}
-        | {"state": "COMPLETED" if n % 10 == 0 else "ACTIVE"}
+        | {"state": "COMPLETED" if n % 10 == 0 else "ACTIVE", "unchecked": n % 30 == 0}
         for n in range(JOBS)
     )
     database.executions.insert_many(row(n) for n in range(2000))
@@ -122,16 +122,30 @@ def explain(database: Db, collection: str, **find: Any) -> tuple[set[str], set[s
 
 QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "jobs that are due": (
-        "jobs", {"filter": jobs.due_filter(ALL), "sort": {"wake_at": 1}, "limit": 1000}, "wake",
+        "jobs", {"filter": jobs.due_filter(ALL), "sort": {"wake_at": 1}, "limit": 1000}, "wake_time",
     ),
     "jobs that are due, of some partitions": (
-        "jobs", {"filter": jobs.due_filter(range(0, 64, 3)), "sort": {"wake_at": 1}, "limit": 1000}, "wake",
+        "jobs", {"filter": jobs.due_filter(range(0, 64, 3)), "sort": {"wake_at": 1}, "limit": 1000}, "wake_time",
     ),
     "the next wake time": (
-        "jobs", {"filter": jobs.sleeping_filter(ALL), "sort": {"wake_at": 1}, "limit": 1}, "wake",
+        "jobs", {"filter": jobs.sleeping_filter(ALL), "sort": {"wake_at": 1}, "limit": 1}, "wake_time",
     ),
     "jobs that follow rules of an older tzdata": ("jobs", {"filter": jobs.follows_filter("", "2025.1")}, "zone_rules"),
     "jobs that leave out days of calendars": ("jobs", {"filter": jobs.days_filter("2025-2036 0a")}, "calendars"),
+    "unchecked jobs that call a target": (
+        "jobs",
+        {"filter": jobs.unchecked_filter("scraper-service", "job-2")[0], "sort": {"_id": 1}, "limit": 500},
+        "unchecked",
+    ),
+    "unchecked flows that call a target": (
+        "jobs",
+        {"filter": jobs.unchecked_filter("scraper-service", "job-2")[1], "sort": {"_id": 1}, "limit": 500},
+        "unchecked_flows",
+    ),
+    "flows from before their targets were kept": ("jobs", {"filter": jobs.unlisted_flows_filter()}, "flow_targets"),
+    "jobs that do not fit their targets": (
+        "jobs", {"filter": jobs.HAS_DRIFT, "sort": {"drift.since": 1}, "limit": 20}, "drift",
+    ),
     "jobs that beat_schedule manages": ("jobs", {"filter": jobs.managed_filter("beat_schedule")}, "managed"),
     "jobs from before zone rules were named": ("jobs", {"filter": jobs.unmarked_filter()}, "zone_rules"),
     "backfills to go on with": (
@@ -211,7 +225,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "executions", {"filter": executions.cancel_earlier("uid-job-1", NOW, "", "").filter}, "open",
     ),
     "what was cancelled of what a worker runs": ("executions", {"filter": executions.kept_filter({"a": "n"})}, "_id_"),
-    "rows that ended long ago": ("executions", {"filter": executions.ended_filter(NOW - HOUR)}, "finished"),
+    "rows that ended long ago": ("executions", {"filter": executions.ended_filter(NOW - HOUR)}, "finished_at"),
     "what waits for its parts and has to be looked at": (
         "executions", {"filter": parts.advance_filter(ALL), "sort": {"advance_at": 1}, "limit": 100}, "advance",
     ),
@@ -226,55 +240,26 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"filter": parts.stop_parts({"_id": "whole-1", "cancel": {"by": "", "call": True}}, "").filter},
         "parent",
     ),
-    "a list of the parts of one execution": (
-        "executions",
-        {
-            "filter": parts.list_filter(parts.parts_filter("whole-1"), frozenset(), (NOW, "x")),
-            "sort": dict(NEWEST_FIRST), "limit": 10,
-        },
-        "parts",
+    "which epoch an instant belongs to": (
+        "job_revisions",
+        {"filter": evidence.begun_before("uid-job-1", NOW), "sort": dict(evidence.LATEST_FIRST), "limit": 1},
+        "began",
     ),
-    "a list of what is known by a key": (
-        "executions",
-        {
-            "filter": parts.list_filter(parts.of_key("uid-job-8", "customer-1"), frozenset(), None),
-            "sort": dict(NEWEST_FIRST), "limit": 10,
-        },
-        "part_key",
+    "the epochs that followed": (
+        "job_revisions",
+        {"filter": evidence.begun_since("uid-job-1", NOW), "sort": dict(evidence.EARLIEST_FIRST), "limit": 1},
+        "began",
     ),
-    "a list of one job": (
+    "the row that covers an occurrence": (
         "executions",
-        {
-            "filter": executions.list_filter("uid-job-1", frozenset(), include_decisions=False, after=None),
-            "sort": dict(NEWEST_FIRST), "limit": 10,
-        },
+        {"filter": evidence.at_or_before("uid-job-1", 0, NOW), "sort": {"_id": -1}, "limit": 1},
+        "_id_",
+    ),
+    "further executions for a nominal time, without parts": (
+        "executions",
+        {"filter": evidence.others_filters("uid-job-1", NOW)[0], "limit": 10, "hint": evidence.OTHERS_INDEX},
         "job",
     ),
-    "the next page of it, with decisions": (
-        "executions",
-        {
-            "filter": executions.list_filter("uid-job-1", frozenset(), include_decisions=True, after=(NOW, "x")),
-            "sort": dict(NEWEST_FIRST), "limit": 10,
-        },
-        "job",
-    ),
-    "a list of all": (
-        "executions",
-        {
-            "filter": executions.list_filter(None, frozenset(), include_decisions=False, after=None),
-            "sort": dict(NEWEST_FIRST), "limit": 10,
-        },
-        "nominal_time",
-    ),
-    "the next page of all, with decisions": (
-        "executions",
-        {
-            "filter": executions.list_filter(None, frozenset(), include_decisions=True, after=(NOW - HOUR, "x")),
-            "sort": dict(NEWEST_FIRST), "limit": 10,
-        },
-        "nominal_time",
-    ),
-    "the newest jobs": ("jobs", {"filter": {}, "sort": {"created_at": -1, "_id": -1}, "limit": 10}, "created"),
 }  # fmt: skip
 
 
@@ -306,13 +291,6 @@ def test_beats_questions_cost_what_they_find(filled: Db, name: str) -> None:
     assert stats["totalDocsExamined"] == stats["nReturned"]
 
 
-@pytest.mark.parametrize("name", ["the next page of it, with decisions", "the next page of all, with decisions"])
-def test_a_list_reads_no_more_than_its_page(filled: Db, name: str) -> None:
-    collection, find, _ = QUESTIONS[name]
-    stats = explain(filled, collection, **find)[2]
-    assert stats["totalDocsExamined"] <= 12
-
-
 def test_slots_are_found_without_reading_what_has_ended(filled: Db) -> None:
     collection, find, _ = QUESTIONS["the first items that have not ended"]
     stats = explain(filled, collection, **find)[2]
@@ -320,30 +298,15 @@ def test_slots_are_found_without_reading_what_has_ended(filled: Db) -> None:
     assert stats["totalDocsExamined"] <= 6
 
 
-@pytest.mark.parametrize("uid", [None, "uid-job-1"])
-def test_the_pages_of_a_list_are_the_list(filled: Db, uid: str | None) -> None:
-    """Also where many rows have the same nominal time."""
-    same = [fired(job_document("job-1"), NOW, _id=f"by-hand-{n}", trigger="MANUAL") for n in range(7)]
-    filled.executions.insert_many(same)
-    try:
-        paged: list[str] = []
-        after = None
-        while True:
-            chosen = executions.list_filter(uid, frozenset(), include_decisions=True, after=after)
-            page = list(filled.executions.find(chosen).sort(NEWEST_FIRST).limit(3 if uid else 300))
-            if not page:
-                break
-            paged += [document["_id"] for document in page]
-            after = (page[-1]["nominal_time"], page[-1]["_id"])
-        everything = executions.list_filter(uid, frozenset(), include_decisions=True, after=None)
-        assert paged == [document["_id"] for document in filled.executions.find(everything).sort(NEWEST_FIRST)]
-    finally:
-        filled.executions.delete_many({"trigger": "MANUAL"})
+def test_jobs_that_call_a_target_are_found_by_the_indexes_of_jobs_and_of_flows(filled: Db) -> None:
+    stages, indexes, _ = explain(filled, "jobs", filter=jobs.uses_filter("scraper-service"))
+    assert indexes == {"target", "flow_targets"}
+    assert "COLLSCAN" not in stages
 
 
 def test_a_job_that_will_not_wake_is_not_in_the_due_index(filled: Db) -> None:
     everything = {"partition": {"$in": list(ALL)}, "wake_at": {"$type": "date"}}
-    assert filled.jobs.count_documents(everything, hint="wake") == filled.jobs.count_documents(
+    assert filled.jobs.count_documents(everything, hint="wake_time") == filled.jobs.count_documents(
         {"wake_at": {"$ne": None}}
     )
 

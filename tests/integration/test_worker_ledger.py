@@ -797,3 +797,20 @@ def test_a_worker_that_stops_tries_to_write_an_outcome_while_its_grace_lasts(mor
         mongod.start()
         assert recording.result(30)
     assert stored(mortal, execution_id).state is State.SUCCEEDED
+
+
+def test_how_late_it_began_is_told_by_its_first_attempt(database: Documents) -> None:
+    execution_id = execution(database, due_in=-5)
+    worker = ledger(database)
+    first = worker.claim(execution_id)
+    assert first is not None
+    began = database.executions.find_one({"_id": execution_id})
+    assert began is not None
+    assert 5_000 <= began["late_by"] < 60_000
+    assert began["first_started_at"] == began["started_at"]
+    worker.hand_back(first.claimed, "the worker stops")
+    assert worker.claim(execution_id) is not None
+    again = database.executions.find_one({"_id": execution_id})
+    assert again is not None
+    assert (again["late_by"], again["first_started_at"]) == (began["late_by"], began["first_started_at"])
+    assert again["started_at"] > again["first_started_at"]

@@ -543,6 +543,19 @@ def test_a_stopped_worker_hands_back_what_outlasts_its_grace_and_another_runs_it
     assert (row.attempt, row.workers_lost) == (2, 0)
 
 
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_worker_tells_what_it_is_there_for_until_it_ends(site: Site, pool: str):
+    worker = site.start("-Q", f"{QUEUE},manual", "--pool", pool, "--concurrency", "2")
+    entry = wait_until(lambda: site.database.processes.find_one({"kind": "WORKER"}), "its entry")
+    assert worker.name in entry["_id"]
+    assert (entry["queues"], entry["pool"], entry["concurrency"]) == ([QUEUE, "manual"], pool, 2)
+    roles = {role["_id"] for role in site.database.presence.find()}
+    assert roles == {f"queue {QUEUE}", "queue manual"}
+    worker.process.terminate()
+    assert worker.process.wait(30) == 0, worker.log
+    assert site.database.processes.count_documents({}) == 0
+
+
 def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site, servers: Servers, label: str):
     """Here by the pool whose processes do not see the signal that stops the worker."""
     with Proxy(servers.mongodb.port) as proxy:

@@ -2,7 +2,7 @@
 
 Time runs from 1 to `ends`; the schedule names every instant, or some; single ones may be left out, or moved. Beats,
 which may crash between any two operations on the store, and act on what it read, the clock too, at any later time; any
-number of relays, likewise. It shares no code with the product; docs/decisions/0006 and 0014 say what the rules are for.
+number of relays, likewise. It shares no code with the product; docs/decisions/0006 and 0015 say what the rules are for.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import grpc
 import pytest
 from google.protobuf import json_format, message_factory
 from prometheus_client import CollectorRegistry, Counter
@@ -21,8 +22,9 @@ from dev.run import system
 from examples.pricing_service.__main__ import PricingSettings
 from examples.scraper_service.__main__ import ScraperSettings
 from shared import metrics
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, Reason
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS
+from shared.domain.explanation import Kind, Verdict
 from shared.domain.schedule import parse_schedule
 from shared.expressions import kind_of, parse_template, roots
 from shared.expressions.expression import DEEPEST, MOST_CHARACTERS, MOST_STEPS
@@ -34,6 +36,8 @@ from shared.proto import (
     pricing_service_pb2,
     scheduler_service_pb2,
     scraper_service_pb2,
+    statistics_service_pb2,
+    target_service_pb2,
 )
 from shared.settings import Settings
 
@@ -126,6 +130,20 @@ def test_the_readme_lists_every_other_variable_that_the_examples_and_make_run_re
     sources = "".join(path.read_text() for folder in ("dev", "examples") for path in (ROOT / folder).rglob("*.py"))
     unread = {name for name in documented - examples if name.replace("<ID>", "") not in sources}
     assert unread <= {"SCRAPER_COMPETITOR_<ID>_URL"}
+
+
+# Errors:
+
+
+def test_the_errors_page_lists_every_reason_in_the_order_of_the_code() -> None:
+    rows = table(DOCS / "errors.md", "reason")
+    assert [code(row[0]) for row in rows] == [[reason.value] for reason in Reason]
+    assert all(row[1] in grpc.StatusCode.__members__ and row[2].endswith((".", ";")) for row in rows)
+
+
+def test_every_reason_is_given_somewhere() -> None:
+    sources = "".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    assert [reason for reason in Reason if f"Reason.{reason.name}" not in sources] == []
 
 
 # Metrics:
@@ -304,6 +322,8 @@ MODULES = (
     pricing_service_pb2,
     scheduler_service_pb2,
     scraper_service_pb2,
+    statistics_service_pb2,
+    target_service_pb2,
 )
 METHODS = {
     f"{service.full_name}/{method.name}": method
@@ -358,6 +378,20 @@ def test_the_python_client_and_the_task_in_the_readme_compile() -> None:
     assert "@celery_app.task" in task
     for block in (client, task):
         compile(block, "README.md", "exec")
+
+
+# Explanations:
+
+
+def test_the_page_on_explanations_has_all_verdicts_and_kinds_of_facts_in_their_order() -> None:
+    page = DOCS / "explain.md"
+    assert [row[0] for row in table(page, "verdict")] == [verdict.value for verdict in Verdict]
+    assert [row[0] for row in table(page, "kind")] == [kind.value for kind in Kind]
+
+
+def test_the_verdicts_of_the_api_are_those_of_the_domain() -> None:
+    names = planning_service_pb2.ExplainOccurrenceResponse.Verdict.keys()
+    assert names == ["VERDICT_UNSPECIFIED", *(f"VERDICT_{verdict}" for verdict in Verdict)]
 
 
 # Links:

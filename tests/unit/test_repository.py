@@ -165,7 +165,7 @@ def test_the_image_has_what_its_commands_need_and_nothing_else() -> None:
         for before, module in zip(service["command"], service["command"][1:], strict=False)
         if before in {"-m", "-A"}
     }
-    assert let_in == {"requirements.txt", "cli", "config", "shared", *started}
+    assert let_in == {"requirements.txt", "cli", "config", "scheduler_client", "shared", *started}
 
 
 def test_the_image_is_pinned_slim_and_runs_as_nobody_special() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInfo
 from hypothesis import given
 from hypothesis import strategies as st
 from pymongo.errors import (
@@ -23,6 +24,7 @@ from scheduler_service.refusals import (
     MOST_HEADER_BYTES,
     Conflict,
     NoSuch,
+    NotDeleted,
     Taken,
     header_bytes,
     internal_status,
@@ -33,32 +35,57 @@ from scheduler_service.refusals import (
 from shared.domain.errors import (
     FailedPrecondition,
     InvalidInput,
+    Reason,
     ResourceExhausted,
     SchedulerError,
     Unavailable,
     Violation,
 )
 
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=3000)
 
 
 @pytest.mark.parametrize(
-    ("refused", "code", "details"),
+    ("refused", "code", "reason", "details"),
     [
-        (InvalidInput([Violation("name", "a name is required")]), 3, BadRequest),
-        (NoSuch("job", "x"), 5, ResourceInfo),
-        (Taken("job", "x"), 6, ResourceInfo),
-        (ResourceExhausted("full"), 8, None),
-        (FailedPrecondition("not now"), 9, None),
-        (Conflict("changed"), 10, None),
-        (Unavailable("away"), 14, RetryInfo),
+        (InvalidInput([Violation("name", "a name is required")]), 3, "INVALID_INPUT", BadRequest),
+        (NoSuch("job", "x"), 5, "NOT_FOUND", ResourceInfo),
+        (NoSuch("job", "x", deleted=NEW_YEAR), 5, "DELETED", ResourceInfo),
+        (Taken("job", "x"), 6, "ID_TAKEN", ResourceInfo),
+        (NotDeleted("job", "x"), 6, "NOT_DELETED", ResourceInfo),
+        (ResourceExhausted("full"), 8, "LIMIT_EXCEEDED", None),
+        (FailedPrecondition("not now", reason=Reason.JOB_COMPLETED), 9, "JOB_COMPLETED", PreconditionFailure),
+        (FailedPrecondition("not now"), 9, "FAILED_PRECONDITION", PreconditionFailure),
+        (Conflict("changed"), 10, "CONTENDED", None),
+        (Unavailable("away"), 14, "UNAVAILABLE", RetryInfo),
     ],
 )
-def test_every_refusal_has_its_code_and_details(refused: SchedulerError, code: int, details: Any) -> None:
+def test_every_refusal_has_its_code_details_and_a_reason(
+    refused: SchedulerError, code: int, reason: str, details: Any
+) -> None:
     status = refusal_status(refused)
     assert status.code == code
     assert status.message == str(refused)
-    assert [detail.Is(details.DESCRIPTOR) for detail in status.details] == ([True] if details else [])
+    *others, last = status.details
+    assert [detail.Is(details.DESCRIPTOR) for detail in others] == ([True] if details else [])
+    info = ErrorInfo()
+    assert last.Unpack(info)
+    assert (info.reason, info.domain) == (reason, "scheduler.v1")
+
+
+def test_what_a_program_may_want_of_a_refusal_are_facts_beside_its_reason() -> None:
+    info = ErrorInfo()
+    gone = NoSuch("job", "x", deleted=NEW_YEAR, until=NEW_YEAR + timedelta(days=30))
+    assert refusal_status(gone).details[-1].Unpack(info)
+    assert dict(info.metadata) == {"deleted_at": "2026-01-01T00:00:00Z", "purge_time": "2026-01-31T00:00:00Z"}
+    assert all(fact in str(gone) for fact in info.metadata.values())
+
+
+@given(st.dictionaries(st.sampled_from(["one", "two", "three"]), TEXTS), TEXTS)
+def test_facts_of_any_length_fit_too(facts: dict[str, str], said: str) -> None:
+    refused = Conflict(said, reason=Reason.ETAG_MISMATCH, facts=facts)
+    assert header_bytes(refusal_status(refused)) <= MOST_HEADER_BYTES
 
 
 @given(st.lists(st.builds(Violation, TEXTS, TEXTS), max_size=60))

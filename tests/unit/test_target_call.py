@@ -235,7 +235,7 @@ def test_a_target_that_this_worker_does_not_know_is_tried_again_and_told_from_th
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.retryable) == ("TARGET_UNKNOWN", True)
     assert outcome.message.startswith("target_service: 'gone' is not a target")
-    assert outcome.message.endswith("; the targets.yaml of this worker lacks it")
+    assert outcome.message.endswith("; this worker's targets.yaml lacks it, and it is not registered")
     assert played.addresses == []
 
 

@@ -1,0 +1,171 @@
+"""Roll up: count what has ended by minute, hour and day, so that statistics cost the same however long the history is.
+
+Each roll-up is made anew from all that it is made of, and replaces the one before; so it does not matter how often, or
+by how many beats at once. What has to hold is that the one that stands in the end was made from all rows. Beats take
+turns, which are numbered; each begins with a journaled write, so that it sees all that was written before; and a
+roll-up is never replaced by one of an earlier turn, which may have seen less.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from shared.domain.rollup import KEPT, Level, Progress, after, floor, next_step
+from shared.domain.tally import Tally
+from shared.store import executions, rollups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from pymongo.database import Database
+
+    from shared.domain.rollup import Step
+    from shared.store.rollups import Group
+
+LEASE: Final = timedelta(seconds=60)
+"""Much longer than a step takes; when a beat dies, the statistics of the others stand still for so long."""
+BATCH: Final = 500
+_DUPLICATE_KEY: Final = 11_000
+
+_PARTS: Final = {Level.HOUR: Level.MINUTE, Level.DAY: Level.HOUR}
+"""What the roll-ups of a level are made of."""
+
+
+class Rollup:
+    """Rolls up step by step. Of several beats one does it, until it falls silent."""
+
+    def __init__(self, database: Database[dict[str, Any]], name: str) -> None:
+        self._executions = database[executions.COLLECTION]
+        self._rollups = database[rollups.COLLECTION]
+        self._progress = database[rollups.PROGRESS]
+        self._name = name
+
+    def run_once(self) -> bool:
+        """Make the next roll-up; return whether there was one to make. Raises PyMongoError."""
+        claimed = self._take_turn()
+        if claimed is None:
+            return False
+        standing = rollups.to_progress(claimed)
+        progress = standing.not_after(claimed["now"])
+        if progress != standing:
+            # At once, or the clock would run past what it goes through again, and nobody know.
+            self._progress.update_one(*rollups.move_on(claimed["turn"], progress))
+            return True
+        step = next_step(progress, claimed["now"])
+        if step is None:
+            return False
+        start = self._first(step)
+        if start is None:
+            through = step.end
+        else:
+            self._roll_up(step.level, start, claimed["turn"])
+            through = start + step.level.width
+        self._progress.update_one(*rollups.move_on(claimed["turn"], after(progress, step, through)))
+        if step.level is Level.HOUR:
+            self._forget(claimed["now"], progress)
+        return True
+
+    def close(self) -> None:
+        """Leave it to the others at once. Raises PyMongoError."""
+        self._progress.update_one(*rollups.give_up_turn(self._name))
+
+    def _take_turn(self) -> dict[str, Any] | None:
+        """Return how far the roll-ups have got, with the turn's number and the database's time; None: another does."""
+        chosen, update = rollups.take_turn(self._name, LEASE)
+        taken = self._progress.find_one_and_update(chosen, update, return_document=ReturnDocument.AFTER)
+        if taken is not None or self._progress.find_one(rollups.PROGRESS_FILTER) is not None:
+            return taken
+        first = self._executions.find_one({"finished_at": {"$type": "date"}}, {"finished_at": 1}, sort=_BY_END)
+        began = Progress.beginning(first["finished_at"] if first is not None else self._now())
+        with suppress(DuplicateKeyError):  # another beat has just begun
+            self._progress.insert_one(rollups.begin(began))
+        return self._progress.find_one_and_update(chosen, update, return_document=ReturnDocument.AFTER)
+
+    def _now(self) -> datetime:
+        local: datetime = self._progress.database.command("hello")["localTime"]
+        return local.replace(tzinfo=UTC)
+
+    def _first(self, step: Step) -> datetime | None:
+        """Return the first time of a step in which there is anything to be rolled up, if there is any."""
+        if (part := _PARTS.get(step.level)) is not None:
+            chosen, name = rollups.between(part, step.start, step.end, rollups.By.ALL), "at"
+        else:
+            chosen, name = rollups.ended_between(step.start, step.end), "finished_at"
+        collection = self._executions if part is None else self._rollups
+        found = collection.find_one(chosen, {name: 1}, sort=[(name, 1)])
+        return None if found is None else floor(found[name], step.level.width)
+
+    def _roll_up(self, level: Level, start: datetime, turn: int) -> None:
+        end = start + level.width
+        if (part := _PARTS.get(level)) is None:
+            rows = self._executions.find(rollups.ended_between(start, end), rollups.ROW_FIELDS)
+            tallies, made_of = tally_rows(rows)
+        else:
+            tallies, made_of = _add_up(self._rollups.find(rollups.between(part, start, end)))
+        # Most of what is made once more is as it was.
+        present = self._rollups.find(rollups.between(level, start, end), {"rows": 1})
+        standing = {document["_id"]: document["rows"] for document in present}
+        writes = [
+            UpdateOne(*rollups.put(level, start, group, tally, made_of[group], turn), upsert=True)
+            for group, tally in tallies.items()
+            if standing.get(rollups.rollup_id(level, start, group)) != made_of[group]
+        ]
+        for first in range(0, len(writes), BATCH):
+            self._write(writes[first : first + BATCH])
+
+    def _write(self, writes: list[UpdateOne]) -> None:
+        try:
+            self._rollups.bulk_write(writes, ordered=False)
+        except BulkWriteError as error:
+            details = error.details or {}
+            failed = details.get("writeErrors", [])
+            # A later turn has made these: what it has seen is no less.
+            if details.get("writeConcernErrors") or any(each["code"] != _DUPLICATE_KEY for each in failed):
+                raise
+
+    def _forget(self, now: datetime, progress: Progress) -> None:
+        """Remove what is kept no longer; never what the next level was not made of yet."""
+        made = {Level.MINUTE: progress.hours, Level.HOUR: progress.days, Level.DAY: progress.days}
+        for level, kept in KEPT.items():
+            oldest = min(now - kept, made[level])
+            self._rollups.delete_many(rollups.before(level, oldest))
+
+
+_BY_END: Final = [("finished_at", 1)]
+
+
+def tally_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[Group, Tally], Counter[Group]]:
+    """Count rows, for all jobs together and for each; return also how many rows each tally is made of."""
+    tallies: dict[Group, Tally] = {}
+    made_of: Counter[Group] = Counter()
+    for row in rows:
+        for group in _groups(row):
+            rollups.count(row, tallies.setdefault(group, Tally()))
+            made_of[group] += 1
+    return tallies, made_of
+
+
+def _groups(row: Mapping[str, Any]) -> Iterator[Group]:
+    group = rollups.group_of(row)
+    if group is None:
+        return
+    yield group
+    if row["job_id"]:
+        yield rollups.Group(group.kind, group.queue, group.target, row["job_id"])
+
+
+def _add_up(documents: Iterable[Mapping[str, Any]]) -> tuple[dict[Group, Tally], Counter[Group]]:
+    tallies: dict[Group, Tally] = {}
+    made_of: Counter[Group] = Counter()
+    for document in documents:
+        group = rollups.to_group(document)
+        tallies.setdefault(group, Tally()).merge(rollups.to_tally(document))
+        made_of[group] += document["rows"]
+    return tallies, made_of

@@ -1,0 +1,73 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from cli.completion import execution_ids, job_ids, target_names
+from cli.times import instant, span
+
+JobArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="JOB_ID", help="The job.", autocompletion=job_ids, show_default=False)
+]
+JobsArgument: TypeAlias = Annotated[
+    list[str], typer.Argument(metavar="JOB_ID...", help="The jobs.", autocompletion=job_ids, show_default=False)
+]
+JobOption: TypeAlias = Annotated[str, typer.Option("--job", help="Only this job.", autocompletion=job_ids)]
+ExecutionArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="EXECUTION_ID", help="The execution.", autocompletion=execution_ids, show_default=False),
+]
+ExecutionsArgument: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(metavar="EXECUTION_ID...", help="The executions.", autocompletion=execution_ids, show_default=False),
+]
+TargetArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="TARGET", help="The target.", autocompletion=target_names, show_default=False)
+]
+TargetOption: TypeAlias = Annotated[
+    str, typer.Option("--target", help="Only this target.", autocompletion=target_names)
+]
+QueueOption: TypeAlias = Annotated[str, typer.Option("--queue", help="Only this queue.")]
+ReasonOption: TypeAlias = Annotated[str, typer.Option("--reason", help="For those who ask later.")]
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
+LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
+ValidateOption: TypeAlias = Annotated[
+    bool, typer.Option("--validate-only", help="Only check whether it would be accepted.")
+]
+FilterOption: TypeAlias = Annotated[
+    str, typer.Option("--filter", help="""Which, as 'state = ACTIVE AND labels.team = "pricing"'.""")
+]
+FileOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--file", "-f", metavar="FILE", help="A file in YAML; - is standard input.")
+]
+FromOption: TypeAlias = Annotated[
+    datetime | None,
+    typer.Option("--from", parser=instant, metavar="TIME", help="From this instant on: RFC 3339, now, -2h, +1d."),
+]
+ToOption: TypeAlias = Annotated[
+    datetime | None, typer.Option("--to", parser=instant, metavar="TIME", help="Before this instant.")
+]
+TimeArgument: TypeAlias = Annotated[
+    datetime,
+    typer.Argument(metavar="TIME", parser=instant, help="The nominal time: RFC 3339, UTC when no offset.",
+                   show_default=False),
+]  # fmt: skip
+WaitOption: TypeAlias = Annotated[
+    timedelta | None, typer.Option("--timeout", parser=span, metavar="SPAN", help="For at most so long, as 10m.")
+]
+
+CronOption: TypeAlias = Annotated[
+    list[str], typer.Option("--cron", metavar="EXPRESSION", help="As '0 8 * * MON-FRI'; several are their union.")
+]
+ZoneOption: TypeAlias = Annotated[
+    str, typer.Option("--tz", metavar="ZONE", help="Time zone of --cron, as America/New_York. UTC if left out.")
+]
+EveryOption: TypeAlias = Annotated[str, typer.Option("--every", metavar="SPAN", help="An interval, as 1h30m.")]
+AtOption: TypeAlias = Annotated[
+    datetime | None, typer.Option("--at", parser=instant, metavar="TIME", help="Once, at this instant.")
+]

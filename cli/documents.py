@@ -1,0 +1,101 @@
+"""Jobs as YAML that people write: the form of config/jobs.yaml, one job or a list."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+
+from cli.output import as_yaml, plain
+from cli.session import fail
+from shared.proto import scheduler_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIELDS: Final = [
+    name
+    for name in pb.CreateScheduledJobRequest.DESCRIPTOR.fields_by_name
+    if name in pb.ScheduledJob.DESCRIPTOR.fields_by_name and name != "job_id"
+]
+"""What a client says of a job: what stands in its document, and can be changed."""
+
+
+class DocumentError(Exception):
+    """The text is no job; the text of the error says why."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves times as the text they are, as JSON has them."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_file(path: Path) -> str:
+    """Return a file's text, or that of standard input for `-`. Ends the command when it cannot be read."""
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{plain(str(path))} can't be read: {plain(getattr(error, 'strerror', None) or str(error))}")
+
+
+def write_job(job: pb.ScheduledJob) -> str:
+    """Return what a client says of a job, in the order of the API."""
+    values = MessageToDict(job, preserving_proto_field_name=True)
+    return as_yaml({name: values[name] for name in FIELDS if name in values})
+
+
+def read_job(text: str) -> dict[str, Any]:
+    """Return the fields of one job's document; raise DocumentError when it is none."""
+    try:
+        found = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise DocumentError(f"it is not YAML: {' '.join(str(error).split())}") from error
+    if isinstance(found, dict) and isinstance(found.get("jobs"), list):
+        if len(found["jobs"]) != 1:
+            raise DocumentError("it holds several jobs; `schedctl apply` takes them all")
+        (found,) = found["jobs"]
+    if not isinstance(found, dict):
+        raise DocumentError("expected the fields of a job, as `name: Nightly`")
+    return _with_texts(found)
+
+
+def create_request(values: dict[str, Any]) -> pb.CreateScheduledJobRequest:
+    """Return the request that a job's document asks for; raise DocumentError for fields that no job has."""
+    request: pb.CreateScheduledJobRequest = _parsed(values, pb.CreateScheduledJobRequest())
+    return request
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[pb.ScheduledJob, list[str]]:
+    """Return the new values of the fields that differ between two documents, and their names."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    unknown = [name for name in names if name not in FIELDS]
+    if unknown:
+        raise DocumentError(f"no such field, or none that can be changed: {', '.join(unknown)}")
+    return _parsed({name: after[name] for name in names if name in after}, pb.ScheduledJob()), names
+
+
+def _parsed(values: dict[str, Any], message: Any) -> Any:
+    try:
+        return ParseDict(values, message)
+    except ParseError as error:
+        raise DocumentError(" ".join(str(error).split())) from error
+
+
+def _with_texts(job: dict[str, Any]) -> dict[str, Any]:
+    """Return a job with its schedule's terms as text: in YAML, `hour: 8` is natural, and a number."""
+    schedule = job.get("schedule_config")
+    config = schedule.get("config") if isinstance(schedule, dict) else None
+    if not isinstance(schedule, dict) or not isinstance(config, dict):
+        return job
+    texts = {
+        str(key): str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        for key, value in config.items()
+    }
+    return {**job, "schedule_config": {**schedule, "config": texts}}

@@ -1,0 +1,131 @@
+"""The form by which `schedctl jobs create` asks for what it was not told."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from google.protobuf.json_format import ParseDict, ParseError
+
+from cli.output import plain
+from cli.schedules import show_preview
+from cli.session import fail
+from cli.times import instant
+from scheduler_client import InvalidInput, NotFound, SchedulerError, cron, every, once, to_dict
+from shared.proto import scheduler_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cli.session import Session
+    from scheduler_client import SchedulerClient
+    from shared.proto.target_service_pb2 import DescribeTargetResponse
+
+FIRES: Final = 5
+
+
+def ask_for(session: Session, request: pb.CreateScheduledJobRequest) -> None:
+    """Complete a request by asking, show when it will fire, and have it confirmed.
+
+    Asks nothing when all that is required was given. Ends the command when it is not confirmed.
+    """
+    missing = not (
+        request.name
+        and request.HasField("schedule_config")
+        and (request.HasField("workflow") or (request.target_service and request.target_method))
+    )
+    if not missing:
+        return
+    scheduler = session.scheduler
+    request.name = request.name or _ask("Name")
+    request.job_id = request.job_id or _ask("Id (empty: made by the server)", default="")
+    if not request.job_type:
+        request.job_type = _ask_until("Type", pb.JobType.Value, default="CUSTOM")
+    if not request.HasField("workflow"):
+        _ask_for_call(scheduler, request)
+    if not request.HasField("schedule_config"):
+        request.schedule_config.CopyFrom(_ask_for_schedule(session))
+    else:
+        _preview(session, request.schedule_config)
+    if not typer.confirm("Create this job?", default=True, err=True):
+        fail("nothing was done")
+
+
+def _ask(prompt: str, default: str | None = None) -> str:
+    answer: str = typer.prompt(prompt, default=default, show_default=bool(default), err=True)
+    return answer.strip()
+
+
+def _ask_until(prompt: str, read: Callable[[str], Any], default: str | None = None) -> Any:
+    """Ask until the answer can be read; say why not."""
+    while True:
+        try:
+            return read(_ask(prompt, default))
+        except (ValueError, typer.BadParameter) as error:
+            typer.echo(plain(str(error)), err=True)
+
+
+def _ask_for_call(scheduler: SchedulerClient, request: pb.CreateScheduledJobRequest) -> None:
+    if not request.target_service:
+        known: list[str] = []
+        with suppress(SchedulerError):
+            known = [plain(target.name) for target in scheduler.targets()]
+        request.target_service = _ask(f"Target ({', '.join(known)})" if known else "Target")
+    described: DescribeTargetResponse | None = None
+    with suppress(SchedulerError):
+        described = scheduler.describe_target(request.target_service)
+    if not request.target_method:
+        methods = [plain(method.name) for method in described.methods if method.callable] if described else []
+        only = methods[0] if len(methods) == 1 else None
+        request.target_method = _ask(f"Method ({', '.join(methods)})" if methods else "Method", default=only)
+    if not request.HasField("parameters"):
+        for method in described.methods if described else ():
+            if request.target_method in (method.name, method.full_name):
+                example = json.dumps(to_dict(method.example), ensure_ascii=False)
+                typer.echo(f"for example: {plain(example)}", err=True)
+        request.parameters.CopyFrom(_ask_until("Parameters, as JSON", _struct, default="{}"))
+
+
+def _struct(text: str) -> Any:
+    try:
+        return ParseDict({"parameters": json.loads(text)}, pb.CreateScheduledJobRequest()).parameters
+    except (ValueError, ParseError) as error:
+        raise ValueError(f"it is no JSON object: {error}") from None
+
+
+def _ask_for_schedule(session: Session) -> pb.ScheduleConfig:
+    """Ask until there is a schedule that the server takes, and whose next fires are as wanted."""
+    while True:
+        schedule: pb.ScheduleConfig = _ask_until(
+            "Schedule ('0 8 * * MON-FRI', 'every 1h30m', 'at 2030-01-31T08:00:00Z')", _schedule
+        )
+        if schedule.type == "cron":
+            schedule.timezone = _ask("Time zone", default="UTC")
+        if _preview(session, schedule):
+            return schedule
+
+
+def _schedule(text: str) -> pb.ScheduleConfig:
+    kind, _, rest = text.partition(" ")
+    match kind.lower():
+        case "every":
+            return every(rest.strip().replace(" ", ""))
+        case "at" | "once":
+            return once(instant(rest.strip()))
+    return cron(text)
+
+
+def _preview(session: Session, schedule: pb.ScheduleConfig) -> bool:
+    """Show when a schedule fires; return whether the server takes it."""
+    try:
+        show_preview(session, session.scheduler.preview(schedule, count=FIRES))
+    except InvalidInput as refused:
+        typer.echo(plain(refused.message), err=True)
+        return False
+    except NotFound:
+        raise
+    except SchedulerError as error:  # an older server, perhaps; it will check the schedule when the job is created
+        typer.echo(f"when it fires cannot be shown: {plain(error.message)}", err=True)
+    return True

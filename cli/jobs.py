@@ -1,0 +1,290 @@
+"""`schedctl jobs`: what is defined, and what people do with it."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from cli.arguments import (
+    AtOption,
+    CronOption,
+    EveryOption,
+    FileOption,
+    FilterOption,
+    JobArgument,
+    JobsArgument,
+    LimitOption,
+    ReasonOption,
+    ValidateOption,
+    WaitOption,
+    YesOption,
+    ZoneOption,
+)
+from cli.documents import DocumentError, create_request, read_file, read_job
+from cli.editing import edited
+from cli.executions import EXECUTIONS, follow_to_the_end
+from cli.form import ask_for
+from cli.output import View, labels, plain, sentences, shortened, span, state, time
+from cli.schedules import in_words, schedule_of, show_preview
+from cli.session import Session, command, fail, group, on_terminal
+from scheduler_client import to_dict
+from scheduler_client.calls.jobs import create as create_call
+from shared.proto import scheduler_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cli.output import Cell
+
+app = group("List, create, change and run jobs.")
+
+PAGE: Final = 500
+
+JOBS: Final = View[pb.ScheduledJob](
+    name=lambda job: job.job_id,
+    columns={
+        "job": lambda job: plain(job.job_id),
+        "state": lambda job: state(pb.ScheduledJob.State.Name(job.state)),
+        "schedule": lambda job: shortened(in_words(job.schedule_config), 50),
+        "target": lambda job: shortened(target(job), 60),
+        "queue": lambda job: plain(job.queue),
+        "labels": lambda job: shortened(labels(job.labels), 40),
+        "name": lambda job: shortened(job.name, 40),
+    },
+)
+
+
+def target(job: pb.ScheduledJob) -> str:
+    """Return what a job calls."""
+    if job.HasField("workflow"):
+        return f"workflow of {len(job.workflow.steps)} steps"
+    return f"{job.target_service} {job.target_method}"
+
+
+@command(app, "list")
+def list_(
+    session: Session,
+    filter_: FilterOption = "",
+    order_by: Annotated[str, typer.Option(help="As name, 'created_at desc', next_fire_time.")] = "",
+    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones too.")] = False,
+    limit: LimitOption = 100,
+) -> None:
+    """Show jobs, the newest first."""
+    jobs = session.scheduler.jobs(filter_, order_by=order_by, show_deleted=deleted, page_size=min(limit + 1, PAGE))
+    session.out.each(islice(jobs, limit), JOBS)
+    if next(jobs, None) is not None:
+        typer.echo(f"and more: --limit shows more than {limit}", err=True)
+
+
+@command(app)
+def get(session: Session, job_id: JobArgument) -> None:
+    """Show a job, when it fires next, and how it went in the last days."""
+    if not session.out.for_people:
+        session.out.raw(session.scheduler.get_job(job_id), job_id)
+        return
+    found = session.scheduler.status(job_id)
+    session.out.one(found.job, job_id, _facts(found))
+
+
+def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
+    job = found.job
+    yield "job", plain(job.job_id)
+    yield "name", plain(job.name)
+    yield "description", plain(job.description)
+    yield "state", state(pb.ScheduledJob.State.Name(job.state))
+    yield "because", plain(job.status_message)
+    yield "schedule", in_words(job.schedule_config)
+    yield "fires next", "\n".join(time(at) for at in found.next_fire_times)
+    yield "target", plain(target(job))
+    yield "parameters", plain(json.dumps(to_dict(job.parameters), ensure_ascii=False))
+    yield "drift", sentences(job.drift)
+    yield "queue", plain(job.queue)
+    yield "timeout", span(job.timeout)
+    yield "attempts", str(job.retry_policy.max_attempts or "")
+    yield "labels", labels(job.labels)
+    yield "created", f"{time(job.created_at)} by {plain(job.created_by)}"
+    yield "updated", f"{time(job.updated_at)} by {plain(job.updated_by)}"
+    yield "managed by", plain(job.managed_by)
+    if found.HasField("last_execution"):
+        last = found.last_execution
+        yield "last run", f"{time(last.nominal_time)} {pb.Execution.State.Name(last.state).removeprefix('STATE_')}"
+        yield "", plain(last.error.message)
+    counts = ", ".join(f"{number:,} {plain(name)}" for name, number in sorted(found.counts.items()))
+    yield f"last {found.window.ToTimedelta().days} days", counts
+
+
+@command(app)
+def create(
+    session: Session,
+    job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Made by the server if left out.")] = "",
+    file: FileOption = None,
+    name: Annotated[str, typer.Option(help="For people.")] = "",
+    description: Annotated[str, typer.Option(help="For people.")] = "",
+    job_type: Annotated[
+        str, typer.Option("--type", help="SCRAPING, ANALYSIS, MONITORING, MAINTENANCE or CUSTOM.")
+    ] = "",
+    target_: Annotated[str, typer.Option("--target", help="The service to call, by its name as a target.")] = "",
+    method: Annotated[str, typer.Option(help="The method to call.")] = "",
+    parameters: Annotated[str, typer.Option(metavar="JSON", help="The method's request.")] = "",
+    expressions: CronOption = [],  # noqa: B006 - typer copies it
+    zone: ZoneOption = "",
+    interval: EveryOption = "",
+    at: AtOption = None,
+    queue: Annotated[str, typer.Option(help="The queue, instead of the type's.")] = "",
+    label: Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help="A mark.")] = [],  # noqa: B006
+    validate_only: ValidateOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Create a job: by options, from a file, or by a form.
+
+    On a terminal, what is required and was not given is asked for, and the next fires are shown before it is saved.
+    """
+    schedule = schedule_of(expressions, zone, interval, at)
+    given: dict[str, Any] = {
+        "job_id": job_id,
+        "name": name,
+        "description": description,
+        "job_type": job_type,
+        "target_service": target_,
+        "target_method": method,
+        "queue": queue,
+        "labels": dict(_label(text) for text in label),
+    }
+    given = {field: value for field, value in given.items() if value}
+    try:
+        if file is not None:
+            request = create_request(read_job(read_file(file)) | given)
+        else:
+            request = create_request({"parameters": _parameters(parameters)} | given if parameters else given)
+    except DocumentError as error:
+        fail(plain(str(error)))
+    if schedule is not None:
+        request.schedule_config.CopyFrom(schedule)
+    if file is None and on_terminal() and not yes:
+        ask_for(session, request)
+    request.validate_only = validate_only
+    made = session.scheduler.call(create_call(request))
+    session.warn(made.warnings)
+    said = "would be accepted" if validate_only else "is created"
+    session.out.done(made.job, made.job_id, f"the job {plain(made.job_id)} {said}")
+
+
+def _parameters(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DocumentError(f"--parameters: it is not JSON: {error}") from error
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        fail(f"{plain(text)}: expected KEY=VALUE")
+    return key, value
+
+
+@command(app)
+def edit(session: Session, job_id: JobArgument) -> None:
+    """Change a job in your editor ($VISUAL or $EDITOR).
+
+    What somebody else changes meanwhile is not overwritten: then it ends with 5, and the text is kept.
+    """
+    job = session.scheduler.get_job(job_id)
+    changed = edited(session, job)
+    if changed is None:
+        typer.echo("nothing was changed", err=True)
+        return
+    session.warn(changed.warnings)
+    session.out.done(changed.job, job_id, f"the job {plain(job_id)} is changed")
+
+
+@command(app)
+def pause(session: Session, job_ids: JobsArgument, reason: ReasonOption = "") -> None:
+    """Stop firing jobs until they are resumed."""
+    for job_id in job_ids:
+        job = session.scheduler.pause_job(job_id, reason=reason)
+        session.out.done(job, job_id, f"the job {plain(job_id)} is paused")
+
+
+@command(app)
+def resume(session: Session, job_ids: JobsArgument, reason: ReasonOption = "") -> None:
+    """Fire paused jobs again, from now on."""
+    for job_id in job_ids:
+        job = session.scheduler.resume_job(job_id, reason=reason)
+        session.out.done(job, job_id, f"the job {plain(job_id)} is active")
+
+
+@command(app)
+def delete(
+    session: Session,
+    job_ids: JobsArgument,
+    reason: ReasonOption = "",
+    cancel_running: Annotated[bool, typer.Option("--cancel-running", help="Cancel what runs, too.")] = False,
+    yes: YesOption = False,
+) -> None:
+    """Delete jobs; what has not started is cancelled. For 30 days undelete takes it back."""
+    session.confirm(f"Delete {_named(job_ids)}?", yes=yes)
+    for job_id in job_ids:
+        job = session.scheduler.delete_job(job_id, reason=reason, cancel_running=cancel_running)
+        session.out.done(job, job_id, f"the job {plain(job_id)} is deleted")
+
+
+@command(app)
+def undelete(session: Session, job_ids: JobsArgument, reason: ReasonOption = "") -> None:
+    """Take back deletions."""
+    for job_id in job_ids:
+        job = session.scheduler.undelete_job(job_id, reason=reason)
+        session.out.done(job, job_id, f"the job {plain(job_id)} is back")
+
+
+def _named(job_ids: list[str]) -> str:
+    return f"the job {plain(job_ids[0])}" if len(job_ids) == 1 else f"{len(job_ids)} jobs"
+
+
+@command(app)
+def run(
+    session: Session,
+    job_id: JobArgument,
+    queue: Annotated[str, typer.Option(help="The queue, instead of `manual`.")] = "",
+    request_id: Annotated[str, typer.Option(help="Repeating it with the same id runs nothing twice.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Until it has ended; ends with 1 unless it succeeded.")] = False,
+    timeout: WaitOption = None,
+) -> None:
+    """Run a job once, now, whatever its schedule and state."""
+    execution = session.scheduler.run(job_id, queue=queue, request_id=request_id)
+    if wait or timeout is not None:
+        follow_to_the_end(session, execution.execution_id, timeout)
+        return
+    session.out.done(execution, execution.execution_id, f"{plain(execution.execution_id)} is on its way")
+
+
+@command(app)
+def history(
+    session: Session,
+    job_id: JobArgument,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
+    decisions: Annotated[bool, typer.Option("--decisions", help="Also what was decided not to run.")] = False,
+    limit: LimitOption = 20,
+) -> None:
+    """Show a job's executions, the newest first."""
+    found = session.scheduler.executions(
+        job_id=job_id,
+        states=["STATE_FAILED"] if failed else [],
+        include_decisions=decisions,
+        page_size=min(limit, PAGE),
+    )
+    session.out.each(islice(found, limit), EXECUTIONS)
+
+
+@command(app, "next")
+def next_(
+    session: Session,
+    job_id: JobArgument,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 10,
+) -> None:
+    """Show when a job fires next."""
+    found = session.scheduler.preview(job_id=job_id, count=count)
+    show_preview(session, found)

@@ -1,0 +1,172 @@
+"""Commands: the options that all of them have, the way to the server, and how what goes wrong ends them."""
+
+from __future__ import annotations
+
+import getpass
+import inspect
+import socket
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar, get_type_hints
+
+import typer
+
+from cli.contexts import Config, ConfigError, load
+from cli.exits import Exit, exit_of
+from cli.output import Format, Output, plain
+from scheduler_client import SchedulerClient, SchedulerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+F = TypeVar("F", bound="Callable[..., None]")
+
+CONNECT_TIMEOUT: Final = 5.0
+"""Seconds that a server may take to accept the connection."""
+
+_SHARED: Final[dict[str, tuple[Any, Any]]] = {
+    "server": (
+        Annotated[
+            str | None,
+            typer.Option(help="The server, as HOST:PORT; else SCHEDCTL_SERVER, or a context's.", metavar="ADDRESS"),
+        ],
+        None,
+    ),
+    "context": (Annotated[str | None, typer.Option(help="The context whose server is used.", metavar="NAME")], None),
+    "output": (Annotated[Format, typer.Option("--output", "-o", help="How results are printed.")], Format.TABLE),
+    "as_json": (Annotated[bool, typer.Option("--json", help="The same as -o json.")], False),
+}
+
+
+class Session:
+    """One command's run: what it prints, and the server that it asks."""
+
+    def __init__(self, server: str | None, context: str | None, out: Output) -> None:
+        self.out = out
+        self._given = (server, context)
+        self._client: SchedulerClient | None = None
+
+    @property
+    def scheduler(self) -> SchedulerClient:
+        """Return the client, connected; end the command with a sentence when no server answers."""
+        if self._client is None:
+            server = self._server()
+            self._client = SchedulerClient(server, actor=actor())
+            try:
+                self._client.connect(CONNECT_TIMEOUT)
+            except TimeoutError:
+                fail(
+                    f"no server answers at {plain(server)}; start it, or name another with --server, --context"
+                    " or SCHEDCTL_SERVER"
+                )
+        return self._client
+
+    def _server(self) -> str:
+        server, context = self._given
+        if server:  # whatever the file is like
+            return server
+        try:
+            return load().server(server=server, context=context)
+        except ConfigError as error:
+            fail(plain(str(error)))
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._client is not None:
+            self._client.close()
+
+    def warn(self, sentences: Iterable[str]) -> None:
+        """Say what was accepted but may surprise."""
+        for sentence in sentences:
+            typer.echo(f"warning: {plain(sentence)}", err=True)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask, unless the answer was given; end the command unless it is yes. Where nobody answers, it is no."""
+        if yes:
+            return
+        # Not by typer, whose question leaves a blank on standard output, where programs read results.
+        typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+        answer = sys.stdin.readline()
+        if not answer.endswith("\n"):  # nobody is there to answer
+            typer.echo(err=True)
+        if answer.strip().lower() not in ("y", "yes"):
+            fail("nothing was done; --yes does it without asking")
+
+
+def command(group: typer.Typer, name: str | None = None) -> Callable[[F], F]:
+    """Add a function to a group as a command that has the shared options; its first argument is the session."""
+
+    def add(function: F) -> F:
+        hints = get_type_hints(function, include_extras=True)
+        own = [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name])
+            for each in list(inspect.signature(function).parameters.values())[1:]
+        ]
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+            for name, (hint, default) in _SHARED.items()
+        ]
+
+        @wraps(function)
+        def run(**values: Any) -> None:
+            server, context, output, as_json = (values.pop(name) for name in _SHARED)
+            session = Session(server, context, Output(Format.JSON if as_json else output))
+            try:
+                function(session, **values)
+            except SchedulerError as error:
+                _end(error)
+            finally:
+                session.close()
+
+        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
+        del run.__wrapped__  # its signature would be read instead
+        group.command(name)(run)
+        return function
+
+    return add
+
+
+def group(help: str) -> typer.Typer:  # noqa: A002 - typer's name
+    """Return a group of commands."""
+    return typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=help)
+
+
+def alone(function: Callable[..., None]) -> typer.Typer:
+    """Return a function as a command that belongs to no group."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    command(app)(function)
+    return app
+
+
+def fail(sentence: str, code: Exit = Exit.FAILED) -> NoReturn:
+    """Say why the command could not be carried out, and end with the exit code for that."""
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code)
+
+
+def _end(error: SchedulerError) -> NoReturn:
+    violations = [f"{plain(each.field)}: {plain(each.description)}".removeprefix(": ") for each in error.violations]
+    fail("\n".join(violations) or f"{error.code.name}: {plain(error.message)}", exit_of(error))
+
+
+def actor() -> str:
+    """Return who asks: whoever runs the command, as this system calls them."""
+    try:
+        name = f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return ""
+    return name if name.isascii() and name.isprintable() else ""
+
+
+def on_terminal() -> bool:
+    """Return whether somebody sits there, and can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def configured() -> Config:
+    """Return the contexts; end the command when the file cannot be read."""
+    try:
+        return load()
+    except ConfigError as error:
+        fail(plain(str(error)))

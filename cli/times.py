@@ -1,0 +1,47 @@
+"""Times and spans as people type them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import typer
+
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def instant(text: str) -> datetime:
+    """Read RFC 3339 (UTC when no offset), `now`, or a span from now as `-2h` or `+30m`."""
+    if text == "now":
+        return datetime.now(UTC)
+    if text[:1] in "+-" and (distance := _span(text[1:])) is not None:
+        return datetime.now(UTC) + (distance if text[0] == "+" else -distance)
+    try:
+        found = datetime.fromisoformat(text.upper())
+    except ValueError:
+        said = (
+            f"{text!r} is not a time; expected RFC 3339, for example 2030-01-31T08:00:00Z (UTC when no offset),"
+            " or a span from now, as -2h or +30m"
+        )
+        raise typer.BadParameter(said) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def span(text: str) -> timedelta:
+    """Read a span, as `1h30m` or `90s`."""
+    found = _span(text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not a span; expected for example 1h30m, 90s or 7d")
+    return found
+
+
+def _span(text: str) -> timedelta | None:
+    parts = _SPAN.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    try:
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    except OverflowError:
+        return None

@@ -1,0 +1,135 @@
+"""Calls as values: what is asked, and what of the answer is wanted. The two clients make them, each in its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from google.protobuf.message import Message
+
+Answer = TypeVar("Answer", bound="Message")
+Result = TypeVar("Result")
+
+PACKAGE: Final = "scheduler.v1"
+WAIT_AT_A_TIME: Final = 600.0
+"""Seconds after which a wait without an end asks again, so that a connection that died unseen is noticed."""
+STREAM_AT_A_TIME: Final = 300.0
+"""The same for a stream that resumes; it goes on where it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the ways to ask have in common.
+
+    method: `Service/Method`. timeout: seconds; None means the client's, and for a stream no end. endless: when the
+    time is over, or the server away, it is asked again.
+    """
+
+    method: str
+    request: Any
+    answer: type[Message]
+    timeout: float | None = None
+    endless: bool = False
+
+    @property
+    def path(self) -> str:
+        """Return the method's name on the wire."""
+        return f"/{PACKAGE}.{self.method}"
+
+    @property
+    def codec(self) -> dict[str, Any]:
+        """Return how gRPC makes bytes of messages."""
+        return {
+            "request_serializer": type(self.request).SerializeToString,
+            "response_deserializer": self.answer.FromString,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(_Asked, Generic[Result]):
+    """One request, one answer."""
+
+    result: Callable[[Any], Result]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages(_Asked, Generic[Result]):
+    """A list that comes in pages; the request has a page_token."""
+
+    entries: Callable[[Any], Iterable[Result]]
+
+    def after(self, token: str) -> Call[Any]:
+        """Return the call for the page that follows the one which gave the token."""
+        request = type(self.request)()
+        request.CopyFrom(self.request)
+        request.page_token = token
+        return Call(method=self.method, request=request, answer=self.answer, result=lambda page: page)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream(_Asked, Generic[Result]):
+    """Messages without an end, if it is endless; then they have resume_tokens.
+
+    wanted: whether a message is told; a sign of life is not.
+    """
+
+    wanted: Callable[[Any], bool]
+
+    def begin(self) -> Progress:
+        """Return the state of reading it, from its beginning."""
+        return Progress(self)
+
+
+class Progress:
+    """How far a stream was read."""
+
+    def __init__(self, stream: Stream[Any]) -> None:
+        self._stream = stream
+        self.request = type(stream.request)()
+        """What to ask for the rest."""
+        self.request.CopyFrom(stream.request)
+
+    def takes(self, message: Any) -> bool:
+        """Note a message; return whether it is told."""
+        if self._stream.endless and message.resume_token:
+            self.request.resume_token = message.resume_token
+        return self._stream.wanted(message)
+
+
+def call(
+    method: str,
+    request: Message,
+    answer: type[Answer],
+    result: Callable[[Answer], Result],
+    *,
+    timeout: float | None = None,
+    endless: bool = False,
+) -> Call[Result]:
+    """Return a call."""
+    return Call(method=method, request=request, answer=answer, result=result, timeout=timeout, endless=endless)
+
+
+def pages(
+    method: str, request: Message, answer: type[Answer], entries: Callable[[Answer], Iterable[Result]]
+) -> Pages[Result]:
+    """Return a list in pages."""
+    return Pages(method=method, request=request, answer=answer, entries=entries)
+
+
+def watch(method: str, request: Message, answer: type[Answer], wanted: Callable[[Answer], bool]) -> Stream[Answer]:
+    """Return a stream that resumes."""
+    return Stream(method=method, request=request, answer=answer, wanted=wanted, timeout=STREAM_AT_A_TIME, endless=True)
+
+
+def stream(method: str, request: Message, answer: type[Answer]) -> Stream[Answer]:
+    """Return a stream that ends."""
+    return Stream(method=method, request=request, answer=answer, wanted=lambda _: True)
+
+
+def new_request_id(given: str) -> str:
+    """Return the id that makes repeating a call safe: the caller's own, or one for this call alone."""
+    return given or uuid4().hex

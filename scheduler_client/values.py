@@ -1,0 +1,66 @@
+"""Python's values as the API's messages have them, and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
+
+if TYPE_CHECKING:
+    from google.protobuf.struct_pb2 import Struct
+
+Span: TypeAlias = "timedelta | float"
+"""A span of time; a number means seconds."""
+
+
+def timestamp(instant: datetime | None) -> Timestamp | None:
+    """Return an instant as a message; None stays None.
+
+    Raises ValueError for one without a time zone: what it means depends on where it is read.
+    """
+    if instant is None:
+        return None
+    if instant.tzinfo is None:
+        raise ValueError(f"{instant.isoformat()} has no time zone; for UTC, write datetime(..., tzinfo=UTC)")
+    found = Timestamp()
+    found.FromDatetime(instant)
+    return found
+
+
+def duration(span: Span | None) -> Duration | None:
+    """Return a span as a message; None stays None."""
+    if span is None:
+        return None
+    found = Duration()
+    found.FromTimedelta(span if isinstance(span, timedelta) else timedelta(seconds=span))
+    return found
+
+
+def to_datetime(instant: Timestamp) -> datetime:
+    """Return a message's instant, in UTC."""
+    return instant.ToDatetime(UTC)
+
+
+def to_timedelta(span: Duration) -> timedelta:
+    """Return a message's span."""
+    return span.ToTimedelta()
+
+
+def to_dict(struct: Struct) -> dict[str, Any]:
+    """Return what a job's parameters or an execution's result hold; whole numbers as int, though JSON knows no ints."""
+    found: dict[str, Any] = _with_ints(MessageToDict(struct))
+    return found
+
+
+def _with_ints(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _with_ints(each) for key, each in value.items()}
+        case list():
+            return [_with_ints(each) for each in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value

@@ -1,0 +1,54 @@
+"""Which jobs use which targets, as the store knows it: its index is asked, and no job is looked at for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.store import jobs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+BATCH: Final = 500
+CALL_FIELDS: Final = dict.fromkeys(("target_service", "target_method", "parameters", "flow", "edits", jobs.DRIFT), 1)
+"""What has to be known of a job to hold its calls against contracts, and to say what came of it."""
+
+
+class TargetUse:
+    """Asks for the jobs that call a target; flows count for each target that they name. Deleted jobs do not count."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+        self._jobs = database[jobs.COLLECTION]
+
+    async def note_flows(self) -> None:
+        """Keep the targets of flows beside them, in jobs of before that was done; finds nothing as a rule."""
+        async for job in self._jobs.find(jobs.unlisted_flows_filter(), {"flow": 1}):
+            await self._jobs.update_one(jobs.unlisted_flow_filter(job), jobs.list_flow_targets(job))
+
+    async def count(self, target: str) -> int:
+        """Return how many jobs call a target."""
+        return await self._jobs.count_documents(jobs.uses_filter(target))
+
+    async def some(self, target: str, most: int) -> list[str]:
+        """Return the ids of a few of them."""
+        found = self._jobs.find(jobs.uses_filter(target), {"_id": 1}, limit=most)
+        return [job["_id"] async for job in found]
+
+    async def named(self) -> set[str]:
+        """Return the targets that any job names, also deleted ones."""
+        own = await self._jobs.distinct("target_service")
+        of_flows = await self._jobs.distinct(jobs.FLOW_TARGETS, jobs.IS_FLOW)
+        return {*own, *of_flows} - {""}
+
+    async def batches(self, target: str) -> AsyncIterator[list[dict[str, Any]]]:
+        """Return all of them in batches, with CALL_FIELDS."""
+        batch: list[dict[str, Any]] = []
+        async for job in self._jobs.find(jobs.uses_filter(target), CALL_FIELDS, batch_size=BATCH):
+            batch.append(job)
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch

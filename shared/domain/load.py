@@ -1,0 +1,83 @@
+"""When a schedule fires, minute by minute: what the load to come is the sum of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from shared.domain.schedule import Schedule
+
+MINUTE: Final = timedelta(minutes=1)
+_TICK: Final = timedelta(microseconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+MOST_SPREAD: Final = 100
+"""Fires of which each is counted when its jitter lets it go out; of a schedule with more, at its nominal time."""
+
+
+def fires_by_minute(
+    schedule: Schedule, start: datetime, minutes: int, *, most: int | None = None, key: str = ""
+) -> Mapping[int, int]:
+    """Return how often a schedule fires in each of the minutes from an instant on, by their number, without zeros.
+
+    most: after how many fires it ends. key: what jitter is computed from, the job's uid. The work is bounded by the
+    number of minutes, however often it fires.
+    """
+    end = start + minutes * MINUTE
+    # What was due before may be let out only now.
+    since = start - schedule.jitter
+    total = schedule.count_between(since - _TICK, end - _TICK)
+    fires: Counter[int] = Counter()
+    if total <= MOST_SPREAD:
+        for nominal in _first(schedule, since, end, most):
+            due = schedule.due_time(nominal, key)
+            if start <= due < end:
+                fires[(due - start) // MINUTE] += 1
+    elif total <= minutes:
+        for nominal in _first(schedule, start, end, most):
+            fires[(nominal - start) // MINUTE] += 1
+    else:
+        left = total if most is None else most
+        for minute in range(minutes):
+            through = start + (minute + 1) * MINUTE - _TICK
+            if count := min(left, schedule.count_between(through - MINUTE, through)):
+                fires[minute] = count
+                left -= count
+    return fires
+
+
+def _first(schedule: Schedule, start: datetime, end: datetime, most: int | None) -> Iterator[datetime]:
+    """Go through what a schedule fires from an instant on, and before another, up to a number of times."""
+    following = schedule.next_after(start - _TICK)
+    while following is not None and following < end and most != 0:
+        yield following
+        most = None if most is None else most - 1
+        following = schedule.next_after(following)
+
+
+def lattice_by_minute(period: timedelta, phase: int, start: datetime, minutes: int) -> Iterator[tuple[int, int]]:
+    """Go through the minutes, with their number, in which what comes every period comes, and how often.
+
+    phase: its milliseconds since 1970, by the period. By arithmetic.
+    """
+    step, minute = period // _MILLISECOND, MINUTE // _MILLISECOND
+    begins = milliseconds(start)
+    if step >= minute:
+        for instant in range(begins + (phase - begins) % step, begins + minutes * minute, step):
+            yield (instant - begins) // minute, 1
+        return
+    before = (begins - 1 - phase) // step
+    for number in range(minutes):
+        through = (begins + (number + 1) * minute - 1 - phase) // step
+        yield number, through - before
+        before = through
+
+
+def milliseconds(instant: datetime) -> int:
+    """Return the whole milliseconds since 1970."""
+    return int(instant.timestamp()) * 1000 + instant.microsecond // 1000

@@ -1,0 +1,113 @@
+"""Which roll-up is to be made next: of the rows that ended in a minute, of an hour's minutes, of a day's hours.
+
+A roll-up is always made anew, from all that it is made of, and put in the place of the one before. So it may be made
+as often as one likes, by whomever, and a crash in the middle costs only its repetition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+MINUTE: Final = timedelta(minutes=1)
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+
+GRACE: Final = timedelta(seconds=10)
+"""After the end of a minute until it is rolled up first: the writes that end rows take a moment to be seen."""
+SETTLED_AFTER: Final = timedelta(minutes=5)
+"""After the end of a minute until it is rolled up once more, for good: for writes that took longer than that."""
+
+
+class Level(StrEnum):
+    """How long the time is that a roll-up is of."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def width(self) -> timedelta:
+        """That time."""
+        return _WIDTHS[self]
+
+
+_WIDTHS: Final = {Level.MINUTE: MINUTE, Level.HOUR: HOUR, Level.DAY: DAY}
+
+KEPT: Final = {Level.MINUTE: timedelta(days=7), Level.HOUR: timedelta(days=100), Level.DAY: timedelta(days=1_100)}
+"""How long roll-ups are kept."""
+
+
+def floor(instant: datetime, width: timedelta) -> datetime:
+    """Return the beginning of the minute, hour or day (UTC) that an instant lies in."""
+    day = instant.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + (instant - day) // width * width
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the roll-ups have got: all that ended before is in those of minutes, finally so, of hours, of days."""
+
+    minutes: datetime
+    settled: datetime
+    hours: datetime
+    days: datetime
+
+    @classmethod
+    def beginning(cls, first: datetime) -> Progress:
+        """Return where to begin when the first row ended at this instant, or nothing has yet and it is this one now."""
+        return cls(*[floor(first, DAY)] * 4)
+
+    def reached(self, level: Level) -> datetime:
+        """Return how far the roll-ups of a level have got."""
+        return {Level.MINUTE: self.minutes, Level.HOUR: self.hours, Level.DAY: self.days}[level]
+
+    def not_after(self, now: datetime) -> Progress:
+        """Return the progress without what lies ahead of the clock, which was set back: rows will end there again."""
+        return Progress(
+            min(self.minutes, floor(now, MINUTE)),
+            min(self.settled, floor(now, MINUTE)),
+            min(self.hours, floor(now, HOUR)),
+            min(self.days, floor(now, DAY)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next roll-up: of the first time from `start` on, and before `end`, in which there is anything."""
+
+    level: Level
+    start: datetime
+    end: datetime
+    final: bool = True
+    """For minutes: whether it is so long after their end that it is for good."""
+
+
+def next_step(progress: Progress, now: datetime) -> Step | None:
+    """Return what is to be rolled up next; None when there is nothing yet.
+
+    Days before hours before minutes, so that what has to be read to answer a question is never much.
+    """
+    if progress.days + DAY <= progress.hours:
+        return Step(Level.DAY, progress.days, floor(progress.hours, DAY))
+    if progress.hours + HOUR <= progress.settled:
+        return Step(Level.HOUR, progress.hours, floor(progress.settled, HOUR))
+    settled = floor(now - SETTLED_AFTER, MINUTE)
+    if progress.settled < settled:
+        return Step(Level.MINUTE, progress.settled, settled)
+    seen = floor(now - GRACE, MINUTE)
+    if progress.minutes < seen:
+        return Step(Level.MINUTE, progress.minutes, seen, final=False)
+    return None
+
+
+def after(progress: Progress, step: Step, through: datetime) -> Progress:
+    """Return the progress when all before an instant has been rolled up by a step."""
+    if step.level is Level.DAY:
+        return replace(progress, days=through)
+    if step.level is Level.HOUR:
+        return replace(progress, hours=through)
+    minutes = max(progress.minutes, through)
+    return replace(progress, minutes=minutes, settled=through if step.final else progress.settled)

@@ -1,0 +1,168 @@
+"""The collections `processes` and `presence`: who is alive, and when nobody was.
+
+Each process says every few seconds that it lives; what ends well takes its entry away, and the others' are no longer
+shown when they have been silent for a while. Instants are the database's. Nothing is decided by these: they are for
+people, and leases tell who may work on what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.store.pipeline import NOW, from_now, literal, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+COLLECTION: Final = "processes"
+PRESENCE: Final = "presence"
+
+HEARD_EVERY: Final = timedelta(seconds=10)
+"""How often a process says that it lives."""
+SILENT_AFTER: Final = timedelta(seconds=30)
+"""After so long without a word a process is not shown as alive, and the time without it is an absence."""
+KEPT: Final = timedelta(hours=1)
+"""How long the entry of a process that did not take it away is kept."""
+PRESENCE_KEPT: Final = timedelta(days=90)
+MOST_ABSENCES: Final = 100
+"""Of one role, the latest."""
+
+
+class Kind(StrEnum):
+    """What a process is."""
+
+    SERVER = "SERVER"
+    BEAT = "BEAT"
+    WORKER = "WORKER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a process says of itself. name: as it signs its transitions.
+
+    queues, pool and concurrency (executions at a time) are a worker's, partitions (how many it plans) a beat's.
+    """
+
+    name: str
+    kind: Kind
+    version: str = ""
+    tzdata_version: str = ""
+    queues: tuple[str, ...] = ()
+    pool: str = ""
+    concurrency: int = 0
+    partitions: int = 0
+
+    @property
+    def roles(self) -> list[str]:
+        """What it makes present: a worker its queues, another process its kind."""
+        return [role_of_queue(queue) for queue in self.queues] if self.kind is Kind.WORKER else [self.kind.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that is alive: what it says of itself, since when it runs and when it was last heard of."""
+
+    about: About
+    started_at: datetime
+    heard_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A stretch of time in which nobody had a role. until: None while it lasts."""
+
+    since: datetime
+    until: datetime | None
+
+
+def role_of_queue(queue: str) -> str:
+    """Return the name of the role of a queue's workers."""
+    return f"queue {queue}"
+
+
+BEATS: Final = Kind.BEAT.value
+"""The role of beats."""
+
+
+def say_alive(about: About, run: str) -> list[dict[str, Any]]:
+    """Return the update, an upsert of the process's name, that says that it lives.
+
+    run: what tells it from an earlier process of the same name, as those of containers have that are restarted.
+    """
+    return [
+        {
+            "$set": {
+                "started_at": {"$cond": [{"$eq": ["$run", literal(run)]}, "$started_at", NOW]},
+                "run": literal(run),
+                "heard_at": NOW,
+                "expires_at": from_now(KEPT),
+                "kind": literal(about.kind.value),
+                "version": literal(about.version),
+                "tzdata_version": literal(about.tzdata_version),
+                "queues": literal(list(about.queues)),
+                "pool": literal(about.pool),
+                "concurrency": literal(about.concurrency),
+                "partitions": literal(about.partitions),
+            }
+        }
+    ]
+
+
+def ended_filter(name: str, run: str) -> dict[str, Any]:
+    """Find the entry of a process that ends."""
+    return {"_id": name, "run": run}
+
+
+def say_present() -> list[dict[str, Any]]:
+    """Return the update, an upsert of a role's name, that says that somebody has it; it notes the absence before.
+
+    A clock that was set back makes no absence.
+    """
+    absent = {"$gt": [{"$subtract": [NOW, "$heard_at"]}, milliseconds(SILENT_AFTER)]}
+    before = {"$ifNull": ["$absences", []]}
+    noted = {"$concatArrays": [before, [{"since": "$heard_at", "until": NOW}]]}
+    return [
+        {
+            "$set": {
+                "absences": {"$cond": [absent, {"$slice": [noted, -MOST_ABSENCES]}, before]},
+                "heard_at": NOW,
+                "expires_at": from_now(PRESENCE_KEPT),
+            }
+        }
+    ]
+
+
+ALIVE: Final = {"$expr": {"$gte": ["$heard_at", from_now(-SILENT_AFTER)]}}
+"""Finds the processes that are alive. The collection holds those of an hour."""
+
+
+def to_process(document: Mapping[str, Any]) -> Process:
+    """Read an entry."""
+    about = About(
+        name=document["_id"],
+        kind=Kind(document["kind"]),
+        version=document["version"],
+        tzdata_version=document["tzdata_version"],
+        queues=tuple(document["queues"]),
+        pool=document["pool"],
+        concurrency=document["concurrency"],
+        partitions=document["partitions"],
+    )
+    return Process(about, document["started_at"], document["heard_at"])
+
+
+def absences(document: Mapping[str, Any] | None, now: datetime) -> Sequence[Absence]:
+    """Return when nobody had a role, as its document in `presence` says at `now` (the database's time), in order.
+
+    Its id is the role's name. None: nobody ever had it, since before there was anything to tell. Those of less than
+    SILENT_AFTER are not noted, and of the others each began up to HEARD_EVERY later than is said.
+    """
+    if document is None:
+        return ()
+    past = [Absence(each["since"], each["until"]) for each in document["absences"]]
+    lasts = now - document["heard_at"] > SILENT_AFTER
+    return [*past, Absence(document["heard_at"], None)] if lasts else past

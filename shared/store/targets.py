@@ -1,0 +1,124 @@
+"""The collection `targets`: the services that calls have registered, beside those of config/targets.yaml.
+
+All of them are in one document, so that a reader sees the list from before a change or from after it, and a look that
+finds nothing new costs one lookup by `_id`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ulid import ULID
+
+from shared.store.pipeline import NOW, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+COLLECTION: Final = "targets"
+REGISTERED: Final = "registered"
+"""The `_id` of the list. Its `version` is another after each change, and never the same again."""
+
+MOST_TARGETS: Final = 1_000
+"""With the longest of all fields they still fit in one document, which has room for 16 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A registered target. etag: the version of the list that its last change made."""
+
+    name: str
+    address: str
+    services: tuple[str, ...]
+    description: str
+    etag: str
+    created_at: datetime
+    updated_at: datetime
+    updated_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The list at one version; that of a list to which nobody has ever added is empty."""
+
+    version: str
+    targets: Mapping[str, Registration]
+
+
+def list_filter() -> dict[str, Any]:
+    """Find the list."""
+    return {"_id": REGISTERED}
+
+
+def news_filter(version: str) -> dict[str, Any]:
+    """Find the list if it is at another version."""
+    return {"_id": REGISTERED, "version": {"$ne": version}}
+
+
+def to_registered(document: Mapping[str, Any] | None) -> Registered:
+    """Read the list; None: there is none yet."""
+    if document is None:
+        return Registered("", {})
+    return Registered(
+        document["version"],
+        {
+            name: Registration(
+                name=name,
+                address=entry["address"],
+                services=tuple(entry["services"]),
+                description=entry["description"],
+                etag=entry["etag"],
+                created_at=entry["created_at"],
+                updated_at=entry["updated_at"],
+                updated_by=entry["updated_by"],
+            )
+            for name, entry in document["targets"].items()
+        },
+    )
+
+
+def new_list() -> dict[str, Any]:
+    """Return the update that makes the list unless it is there; to be made with upsert."""
+    return {"$setOnInsert": {"version": "", "targets": {}}}
+
+
+def at_version(version: str) -> dict[str, Any]:
+    """Find the list if it is as it was read."""
+    return {"_id": REGISTERED, "version": version}
+
+
+def put(name: str, address: str, services: tuple[str, ...], description: str, by: str) -> list[dict[str, Any]]:
+    """Return the update that adds a target, or changes one that is there. A name must have no dot and no dollar."""
+    version = _new_version()
+    given = literal(
+        {
+            "address": address,
+            "services": list(services),
+            "description": description,
+            "updated_by": by,
+            "etag": version,
+        }
+    )
+    times = {"created_at": {"$ifNull": [f"$targets.{name}.created_at", NOW]}, "updated_at": NOW}
+    return [{"$set": {f"targets.{name}": {"$mergeObjects": [given, times]}, "version": version}}]
+
+
+def remove(name: str) -> list[dict[str, Any]]:
+    """Return the update that removes a target."""
+    return [{"$unset": f"targets.{name}"}, {"$set": {"version": _new_version()}}]
+
+
+def _new_version() -> str:
+    return str(ULID()).lower()
+
+
+# What is known of the targets' contracts, of all targets; `_id` is the target's name:
+
+CONTRACTS: Final = "target_contracts"
+
+
+def contract_read(fingerprint: str) -> list[dict[str, Any]]:
+    """Return the update that notes which contract a target has, after its jobs were marked; to be made with upsert."""
+    return [{"$set": {"fingerprint": literal(fingerprint), "read_at": NOW}}]

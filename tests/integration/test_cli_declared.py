@@ -1,0 +1,113 @@
+"""`schedctl apply`, `diff` and `export`: jobs as a file under version control."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.integration.test_cli_harness import quiet_server, schedctl
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from pymongo.database import Database
+
+    from tests.integration.test_server_harness import Running
+
+PRUNE = ("--prune", "--prune-filter", 'labels.team = "pricing"')
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async for running in quiet_server(database_url):
+        yield running
+
+
+def job(job_id: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "name": "Prices",
+        "job_type": "SCRAPING",
+        "target_service": "scraper-service",
+        "target_method": "ScrapeCompetitorPrices",
+        "schedule_config": {"type": "cron", "config": {"expression": "0 8 * * *"}},
+        "labels": {"team": "pricing"},
+        **fields,
+    }
+
+
+def written(folder: Path, *jobs: dict[str, Any]) -> str:
+    file = folder / "jobs.yaml"
+    file.write_text(yaml.safe_dump({"jobs": list(jobs)}))
+    return str(file)
+
+
+async def test_jobs_become_as_the_file_says_and_then_there_is_no_difference(server: Running, tmp_path: Path) -> None:
+    file = written(tmp_path, job("one"), job("two"))
+    told = await schedctl(server, "diff", "-f", file)
+    assert (told.code, told.lines) == (1, ["+ create one", "+ create two", "2 differ, 0 are as the file says"])
+    assert (await schedctl(server, "jobs", "list")).out == "", "a difference is shown, not made"
+    told = await schedctl(server, "apply", "-f", file)
+    assert (told.code, told.lines[-1]) == (0, "2 differ, 0 are as the file says")
+    told = await schedctl(server, "diff", "-f", file)
+    assert (told.code, told.lines) == (0, ["0 differ, 2 are as the file says"])
+    assert (await schedctl(server, "apply", "-f", file)).lines == ["0 differ, 2 are as the file says"]
+
+
+async def test_what_differs_is_told_field_by_field(server: Running, tmp_path: Path) -> None:
+    await schedctl(server, "apply", "-f", written(tmp_path, job("one")))
+    told = await schedctl(server, "diff", "-f", written(tmp_path, job("one", description="new")))
+    assert told.code == 1
+    assert told.lines[0] == "~ update one"
+    assert told.lines[1].strip().startswith("description: ")
+    (change,) = (await schedctl(server, "diff", "-f", written(tmp_path, job("one", name="New")), "-o", "json")).json
+    assert (change["job_id"], change["action"]) == ("one", "ACTION_UPDATE")
+
+
+async def test_pruning_shows_and_asks_before_it_deletes(server: Running, tmp_path: Path) -> None:
+    await schedctl(server, "apply", "-f", written(tmp_path, job("one"), job("two"), job("other", labels={})))
+    file = written(tmp_path, job("one"))
+    told = await schedctl(server, "diff", "-f", file, *PRUNE)
+    assert (told.code, told.lines[0]) == (1, "- delete two")
+    told = await schedctl(server, "apply", "-f", file, *PRUNE)
+    assert (told.code, told.out) == (2, "")
+    assert "Delete 1 job that is not in " in told.err
+    assert set((await schedctl(server, "jobs", "list", "-o", "name")).lines) == {"one", "two", "other"}
+    assert (await schedctl(server, "apply", "-f", file, *PRUNE, "--yes")).code == 0
+    assert set((await schedctl(server, "jobs", "list", "-o", "name")).lines) == {"one", "other"}
+
+
+async def test_a_file_with_a_mistake_changes_nothing(server: Running, tmp_path: Path) -> None:
+    file = written(tmp_path, job("one"), job("two", target_method="Nothing"))
+    told = await schedctl(server, "apply", "-f", file)
+    assert (told.code, "Nothing" in told.err) == (4, True)
+    assert (await schedctl(server, "jobs", "list")).out == ""
+    assert (await schedctl(server, "apply", "-f", "nowhere.yaml")).code == 2
+
+
+async def test_what_is_exported_can_be_applied(server: Running, tmp_path: Path) -> None:
+    await schedctl(server, "apply", "-f", written(tmp_path, job("one"), job("two", labels={})))
+    file = tmp_path / "exported.yaml"
+    assert (await schedctl(server, "export", "-f", str(file))).code == 0
+    assert [each["job_id"] for each in yaml.safe_load(file.read_text())["jobs"]] == ["one", "two"]
+    assert (await schedctl(server, "diff", "-f", str(file))).code == 0
+    told = await schedctl(server, "export", "--filter", 'labels.team = "pricing"')
+    assert [each["job_id"] for each in yaml.safe_load(told.out)["jobs"]] == ["one"]
+    assert (await schedctl(server, "diff", "-f", "-", typed=told.out)).code == 0
+
+
+async def test_only_checking_stores_nothing(server: Running, tmp_path: Path) -> None:
+    told = await schedctl(server, "jobs", "create", "-f", written(tmp_path, job("one")), "--validate-only")
+    assert (told.code, told.out) == (0, "the job one would be accepted\n")
+    assert (await schedctl(server, "jobs", "list")).out == ""
+
+
+async def test_a_deletion_is_taken_back(server: Running, tmp_path: Path) -> None:
+    await schedctl(server, "apply", "-f", written(tmp_path, job("one")))
+    await schedctl(server, "jobs", "delete", "one", "--yes")
+    assert (await schedctl(server, "jobs", "list", "--deleted", "-o", "name")).lines == ["one"]
+    assert (await schedctl(server, "jobs", "undelete", "one")).out == "the job one is back\n"
+    assert (await schedctl(server, "jobs", "list", "-o", "name")).lines == ["one"]

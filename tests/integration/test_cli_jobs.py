@@ -1,0 +1,218 @@
+"""`schedctl jobs`: a job's life, as somebody at a terminal or a script goes through it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.integration.test_cli_harness import quiet_server, schedctl
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+    from tests.integration.test_server_harness import Running
+
+ROOT = Path(__file__).resolve().parents[2]
+PRICES = (
+    "--name", "Prices", "--type", "SCRAPING", "--target", "scraper-service", "--method", "ScrapeCompetitorPrices",
+    "--parameters", '{"competitor_ids": ["amazon"]}',
+)  # fmt: skip
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async for running in quiet_server(database_url):
+        yield running
+
+
+async def test_a_job_is_created_by_options_shown_paused_resumed_and_deleted(server: Running) -> None:
+    made = await schedctl(
+        server, "jobs", "create", "prices", *PRICES, "--cron", "0 8 * * *", "--tz", "America/New_York",
+        "--label", "team=pricing",
+    )  # fmt: skip
+    assert (made.code, made.out, made.err) == (0, "the job prices is created\n", "")
+    shown = await schedctl(server, "jobs", "list")
+    assert shown.lines[0].split() == ["job", "state", "schedule", "target", "queue", "labels", "name"]
+    assert "prices  ACTIVE  0 8 * * * America/New_York" in shown.lines[1]
+    assert "team=pricing" in shown.lines[1]
+    facts = (await schedctl(server, "jobs", "get", "prices")).out
+    assert "scraper-service ScrapeCompetitorPrices" in facts
+    assert facts.count("T1") + facts.count("T0") >= 5, "the next fires"
+    assert (await schedctl(server, "jobs", "pause", "prices", "--reason", "sale")).out == "the job prices is paused\n"
+    assert "PAUSED" in (await schedctl(server, "jobs", "list")).out
+    assert (await schedctl(server, "jobs", "resume", "prices")).code == 0
+    assert (await schedctl(server, "jobs", "delete", "prices", "--yes")).out == "the job prices is deleted\n"
+    gone = await schedctl(server, "jobs", "get", "prices")
+    assert (gone.code, gone.out) == (3, "")
+    assert "NOT_FOUND" in gone.err
+
+
+async def test_programs_get_json_yaml_or_names(server: Running) -> None:
+    for name in ("one", "two"):
+        await server.create(job_id=name, labels={"team": "pricing"})
+    found = (await schedctl(server, "jobs", "list", "-o", "json")).json
+    assert [(job["job_id"], job["state"]) for job in found] == [("two", "STATE_ACTIVE"), ("one", "STATE_ACTIVE")]
+    assert (await schedctl(server, "jobs", "list", "-o", "name")).lines == ["two", "one"]
+    assert (await schedctl(server, "jobs", "list", "--json", "--limit", "1")).json[0]["job_id"] == "two"
+    documents = list(yaml.safe_load_all((await schedctl(server, "jobs", "list", "-o", "yaml")).out))
+    assert [job["labels"] for job in documents] == [{"team": "pricing"}] * 2
+    assert yaml.safe_load((await schedctl(server, "jobs", "get", "one", "-o", "yaml")).out)["job_id"] == "one"
+
+
+async def test_a_list_says_when_there_is_more(server: Running) -> None:
+    for number in range(3):
+        await server.create(job_id=f"job-{number}")
+    told = await schedctl(server, "jobs", "list", "--limit", "2")
+    assert (len(told.lines), told.err) == (3, "and more: --limit shows more than 2\n")
+    assert (await schedctl(server, "jobs", "list", "--limit", "3")).err == ""
+
+
+async def test_a_job_is_created_from_a_file_of_the_form_of_the_preconfigured_ones(
+    server: Running, tmp_path: Path
+) -> None:
+    job = {
+        "job_id": "from-file",
+        "name": "Prices",
+        "job_type": "SCRAPING",
+        "target_service": "scraper-service",
+        "target_method": "ScrapeCompetitorPrices",
+        "parameters": {},
+        "schedule_config": {"type": "cron", "config": {"hour": 8, "minute": 0}},
+    }
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump({"jobs": [job]}))
+    made = await schedctl(server, "jobs", "create", "-f", str(file), "-o", "json")
+    assert (made.json[0]["job_id"], made.json[0]["schedule_config"]["config"]) == (
+        "from-file", {"hour": "8", "minute": "0"},
+    )  # fmt: skip
+    assert made.code == 0
+    again = await schedctl(server, "jobs", "create", "-f", "-", typed=json.dumps(job))
+    assert again.code == 5
+    assert "ALREADY_EXISTS" in again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("jobs", "create", "x", *PRICES, "--cron", "0 25 * * *"), 4, "schedule_config.config.expression: "),
+        (("jobs", "create", "x", "--cron", "@daily", "--every", "1h"), 2, "--cron and --every say different"),
+        (("jobs", "create", "x", *PRICES, "--every", "1h", "--tz", "UTC"), 2, "--tz goes with --cron"),
+        (("jobs", "create", "x", "--parameters", "{"), 2, "--parameters: it is not JSON"),
+        (("jobs", "create", "x", "--label", "team"), 2, "team: expected KEY=VALUE"),
+        (("jobs", "create", "x", "--type", "BAKING", "--every", "1h"), 2, "BAKING"),
+        (("jobs", "create", "-f", "nowhere.yaml"), 2, "nowhere.yaml can't be read: No such file"),
+        (("jobs", "pause", "nobody"), 3, "NOT_FOUND: there is no job 'nobody'"),
+        (("jobs", "frobnicate"), 2, "No such command 'frobnicate'"),
+        (("job", "list"), 2, "Did you mean 'jobs'"),
+    ],
+    ids=lambda value: " ".join(value[:3]) if isinstance(value, tuple) else None,
+)
+async def test_what_is_wrong_is_said_and_told_by_the_exit_code(
+    server: Running, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    told = await schedctl(server, *arguments)
+    assert (told.code, told.out) == (code, "")
+    assert said in told.err
+
+
+async def test_all_that_the_server_refuses_is_said_a_line_each(server: Running) -> None:
+    told = await schedctl(server, "jobs", "create", "Wrong!", *PRICES, "--cron", "0 25 * * *")
+    assert (told.code, len(told.err.splitlines())) == (4, 2)
+
+
+async def test_deleting_asks_first_and_no_answer_is_no(server: Running) -> None:
+    await server.create(job_id="one")
+    await server.create(job_id="two")
+    for typed in ("", "n\n"):
+        told = await schedctl(server, "jobs", "delete", "one", "two", typed=typed)
+        assert (told.code, told.out) == (2, "")
+        assert "Delete 2 jobs?" in told.err
+        assert "nothing was done; --yes does it without asking" in told.err
+    assert (await schedctl(server, "jobs", "delete", "one", typed="y\n")).code == 0
+    assert (await schedctl(server, "jobs", "list", "-o", "name")).lines == ["two"]
+
+
+async def test_a_job_is_run_and_its_history_shown(server: Running) -> None:
+    await server.create(job_id="prices")
+    ran = await schedctl(server, "jobs", "run", "prices", "--request-id", "r", "-o", "name")
+    again = await schedctl(server, "jobs", "run", "prices", "--request-id", "r", "-o", "name")
+    assert (ran.code, ran.out) == (0, again.out)
+    heading, line = (await schedctl(server, "jobs", "history", "prices")).lines
+    assert heading.startswith("nominal time")
+    assert ran.out.strip() in line
+    assert "MANUAL" in line
+    assert (await schedctl(server, "jobs", "history", "prices", "--failed")).out == ""
+
+
+# In the editor
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make an editor of a sed script, and of what happens while it is open; return the environment that names it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def make(script: str, meanwhile: str = "") -> dict[str, str]:
+        file = tmp_path / "editor"
+        file.write_text(f'#!/bin/sh\nsed -i {script} "$1"\n{meanwhile}\n')
+        file.chmod(0o755)
+        return {"EDITOR": str(file), "VISUAL": ""}
+
+    return make
+
+
+async def test_a_job_is_changed_in_the_editor(server: Running, editor: Any) -> None:
+    await server.create(job_id="prices", labels={"team": "pricing"}, description="old")
+    told = await schedctl(
+        server, "jobs", "edit", "prices", environment=editor("-e 's/old/new/' -e '/^labels/d' -e '/team/d'")
+    )
+    assert (told.code, told.out) == (0, "the job prices is changed\n")
+    (job,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    assert (job["description"], job["labels"], job["name"]) == ("new", {}, "Prices")
+
+
+async def test_what_was_not_changed_or_is_empty_changes_nothing(server: Running, editor: Any) -> None:
+    before = await server.create(job_id="prices")
+    for script in ("'s/nothing/x/'", "'d'"):
+        told = await schedctl(server, "jobs", "edit", "prices", environment=editor(script))
+        assert (told.code, told.err) == (0, "nothing was changed\n")
+    (job,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    assert job["etag"] == before.etag
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("'s/minute:.*/minute: \"61\"/'", "schedule_config.config.minute"),
+        ("'s/^name:.*/nome: x/'", "no such field, or none that can be changed: nome"),
+        ("'s/^name:.*/name: [/'", "it is not YAML"),
+    ],
+)
+async def test_what_is_refused_after_editing_is_kept(
+    server: Running, editor: Any, tmp_path: Path, script: str, said: str
+) -> None:
+    await server.create(job_id="prices")
+    told = await schedctl(server, "jobs", "edit", "prices", environment=editor(script))
+    assert told.code == 4
+    assert said in told.err
+    (kept,) = [word for word in told.err.split() if word.endswith(".yaml")]
+    assert kept.startswith(str(tmp_path))
+
+
+async def test_what_somebody_else_changed_meanwhile_is_not_overwritten(server: Running, editor: Any) -> None:
+    await server.create(job_id="prices", description="old")
+    environment = editor("'s/old/mine/'", f"cd {ROOT} && {sys.executable} -m cli jobs pause prices")
+    told = await schedctl(server, "jobs", "edit", "prices", environment=environment)
+    assert told.code == 5
+    assert "ABORTED" in told.err
+    assert "what you wrote is in " in told.err
+    (job,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    assert (job["description"], job["state"]) == ("old", "STATE_PAUSED")

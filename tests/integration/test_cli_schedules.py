@@ -1,0 +1,96 @@
+"""`schedctl preview`, `describe`, `jobs next` and `explain`: along a schedule, ahead and back."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_terminal import FORM, on_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+    from tests.integration.test_server_harness import Running
+
+IN_NEW_YORK = ("--cron", "30 1 * * *", "--tz", "America/New_York", "--from", "2026-10-31")
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async for running in quiet_server(database_url):
+        yield running
+
+
+async def test_a_schedule_is_previewed_by_its_own_clock_and_in_utc_with_what_is_unusual(server: Running) -> None:
+    told = await schedctl(server, "preview", *IN_NEW_YORK, "-n", "3")
+    _, heading, *fires = told.lines
+    assert (told.code, heading.split()) == (0, ["local", "time", "UTC", "remarks"])
+    assert fires[0].split() == ["2026-10-31T01:30:00-04:00", "2026-10-31T05:30:00Z"]
+    assert "clocks go back" in fires[1]
+    assert fires[2].split() == ["2026-11-02T01:30:00-05:00", "2026-11-02T06:30:00Z"]
+    told = await schedctl(server, "preview", *IN_NEW_YORK, "-o", "name", "-n", "1")
+    assert told.lines == ["2026-10-31T05:30:00Z"]
+
+
+async def test_a_schedule_is_compared_with_that_of_a_job(server: Running) -> None:
+    await server.create(job_id="prices")
+    arguments = ("preview", "prices", "--cron", "0 10,12 * * *", "--from", "2030-01-01", "-n", "2")
+    assert (await schedctl(server, *arguments)).lines[1:] == [
+        "  2030-01-01T10:00:00+00:00  2030-01-01T10:00:00Z",
+        "+ 2030-01-01T12:00:00+00:00  2030-01-01T12:00:00Z",
+    ]
+    arguments = ("preview", "prices", "--cron", "0 12 * * *", "--from", "2030-01-01", "-n", "1")
+    signs = [line[:13] for line in (await schedctl(server, *arguments)).lines[1:]]
+    assert signs == ["- 2030-01-01T", "+ 2030-01-01T"]
+
+
+async def test_a_job_tells_when_it_fires_next(server: Running) -> None:
+    await server.create(job_id="prices")
+    told = await schedctl(server, "jobs", "next", "prices", "-n", "3")
+    assert (told.code, len(told.lines)) == (0, 5)
+    assert all("T10:00:00Z" in line for line in told.lines[2:])
+    assert (await schedctl(server, "jobs", "next", "nobody")).code == 3
+
+
+async def test_a_schedule_is_said_in_plain_words(server: Running) -> None:
+    told = await schedctl(server, "describe", "--cron", "0 8 * * MON-FRI")
+    assert (told.code, "Monday through Friday" in told.out) == (0, True)
+    await server.create(job_id="prices")
+    assert "10:00" in (await schedctl(server, "describe", "prices", "--json")).json[0]["description"]
+
+
+@pytest.mark.parametrize("command", ["preview", "describe"])
+async def test_a_schedule_or_a_job_has_to_be_named(server: Running, command: str) -> None:
+    assert (await schedctl(server, command)).code == 2
+    told = await schedctl(server, command, "--cron", "0 25 * * *")
+    assert (told.code, "'25' is not an hour" in told.err) == (4, True)
+
+
+async def test_an_occurrence_is_explained_by_the_jobs_clock_or_as_an_instant(server: Running) -> None:
+    await server.create(job_id="prices")
+    for when in ("2030-01-01T10:00", "2030-01-01 10:00", "2030-01-01T10:00Z", "2030-01-01T11:00+01:00"):
+        told = await schedctl(server, "explain", "prices", when)
+        assert told.code == 0
+        assert "still to come" in told.lines[0]
+        assert told.lines[1].split() == ["verdict", "UPCOMING"]
+    today = await schedctl(server, "explain", "prices", "10:00", "-o", "json")
+    assert today.json[0]["local_time"][10:16] == "T10:00"
+    told = await schedctl(server, "explain", "prices", "2030-01-01T11:00", "-o", "yaml")
+    assert yaml.safe_load(told.out)["verdict"] == "VERDICT_NO_OCCURRENCE"
+    told = await schedctl(server, "explain", "prices", "yesterday")
+    assert (told.code, "'yesterday' is not a time" in told.err) == (2, True)
+
+
+async def test_the_form_shows_when_the_job_would_fire_and_asks_again_for_a_schedule_that_is_none(
+    server: Running,
+) -> None:
+    wrong = [("Schedule (", "0 25 * * *"), ("Time zone", "UTC"), ("'25' is not an hour", "")]
+    told = await on_terminal(server, "jobs", "create", answers=[*FORM[:6], *wrong, *FORM[6:]])
+    assert (told.code, "New York time" in told.out) == (0, True), told.out
+    assert len(re.findall(r"T08:00:00-0[45]:00", told.out)) == 5

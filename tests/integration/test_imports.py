@@ -1,0 +1,232 @@
+"""Import and export: jobs become what a document says, or nothing is changed; what was exported changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from scheduler_service.imports import JOBS_IN_PAGE
+from shared.proto import scheduler_service_pb2 as pb
+from tests.integration.test_server_harness import Running, cron, interval, refusal, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+Change = pb.ImportScheduledJobsResponse.Change
+CREATE, UPDATE, NONE = Change.ACTION_CREATE, Change.ACTION_UPDATE, Change.ACTION_NONE
+DELETE, UNDELETE = Change.ACTION_DELETE, Change.ACTION_UNDELETE
+PAUSED, ACTIVE = pb.ScheduledJob.STATE_PAUSED, pb.ScheduledJob.STATE_ACTIVE
+
+ANOTHER = """
+- job_id: another
+  name: Another
+  job_type: ANALYSIS
+  target_service: pricing-service
+  target_method: ComprehensivePriceAnalysis
+  schedule_config: {type: interval, config: {hours: 1}}
+"""
+
+
+@pytest.fixture
+async def server(database_url: str) -> AsyncIterator[Running]:
+    async with serving(database_url) as running:
+        yield running
+
+
+def a_document(*entries: str, **fields: Any) -> str:
+    """Return a document with a job, some of its fields given otherwise, and further entries."""
+    usual = {
+        "job_id": "mine",
+        "name": "Mine",
+        "job_type": "SCRAPING",
+        "target_service": "scraper-service",
+        "target_method": "ScrapeCompetitorPrices",
+        "parameters": {"competitor_ids": ["amazon"]},
+        "schedule_config": {"type": "cron", "config": {"hour": 8, "minute": 0}},
+    } | fields
+    text: str = yaml.safe_dump({"jobs": [usual]}, sort_keys=False)
+    return "".join((text, *entries))
+
+
+async def imported(server: Running, text: str, **fields: Any) -> dict[str, Any]:
+    """Import a document; return what became of each job."""
+    response = await server.stub.ImportScheduledJobs(pb.ImportScheduledJobsRequest(yaml=text, **fields))
+    assert not [change.error for change in response.changes if change.error]
+    return {change.job_id: change for change in response.changes}
+
+
+async def actions(server: Running, text: str, **fields: Any) -> dict[str, int]:
+    return {job_id: change.action for job_id, change in (await imported(server, text, **fields)).items()}
+
+
+async def exported(server: Running, chosen: str = "") -> str:
+    text, token = "", ""
+    while True:
+        request = pb.ExportScheduledJobsRequest(filter=chosen, page_token=token)
+        page: pb.ExportScheduledJobsResponse = await server.stub.ExportScheduledJobs(request)
+        text += page.yaml
+        token = page.next_page_token
+        if not token:
+            return text
+
+
+async def the_job(server: Running, job_id: str = "mine") -> pb.ScheduledJob:
+    job: pb.ScheduledJob = (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id=job_id))).job
+    return job
+
+
+async def test_jobs_are_created_and_a_repeat_changes_nothing(server: Running) -> None:
+    text = a_document(ANOTHER)
+    assert await actions(server, text) == {"mine": CREATE, "another": CREATE}
+    job = await the_job(server)
+    assert (job.name, job.state, job.queue) == ("Mine", ACTIVE, "scraping")
+    assert await actions(server, text) == {"mine": NONE, "another": NONE}
+    assert (await the_job(server)).etag == job.etag
+
+
+async def test_only_what_differs_is_changed_and_told_field_by_field(server: Running) -> None:
+    await imported(server, a_document(labels={"team": "pricing"}, priority=3))
+    schedule = {"type": "cron", "config": {"hour": 9, "minute": 0}}
+    changed = (await imported(server, a_document(schedule_config=schedule, priority=3, description="new")))["mine"]
+    assert changed.action == UPDATE
+    assert {(each.field, each.before, each.after) for each in changed.differences} == {
+        ("schedule_config.config.hour", '"8"', '"9"'),
+        ("labels.team", '"pricing"', ""),
+        ("description", "", '"new"'),
+    }
+    job = await the_job(server)
+    assert (dict(job.labels), job.description, job.priority) == ({}, "new", 3)
+    assert job.schedule_config.config["hour"] == "9"
+
+
+async def test_what_a_document_leaves_out_has_the_defaults_again(server: Running) -> None:
+    await imported(server, a_document(queue="analysis", retry_policy={"max_attempts": 9}))
+    assert await actions(server, a_document()) == {"mine": UPDATE}
+    job = await the_job(server)
+    assert (job.queue, job.retry_policy.max_attempts) == ("scraping", 4)
+
+
+async def test_paused_is_a_part_of_the_document(server: Running) -> None:
+    assert await actions(server, a_document(paused=True)) == {"mine": CREATE}
+    assert (await the_job(server)).state == PAUSED
+    assert await actions(server, a_document(paused=True)) == {"mine": NONE}
+    changed = (await imported(server, a_document(name="Other")))["mine"]
+    assert {each.field for each in changed.differences} == {"name", "paused"}
+    job = await the_job(server)
+    assert (job.state, job.name) == (ACTIVE, "Other")
+
+
+async def test_validate_only_says_what_would_be_done_and_does_nothing(
+    server: Running, database: Database[dict[str, Any]]
+) -> None:
+    await server.create(job_id="mine")
+    await server.create(job_id="old", labels={"by": "file"})
+    before = list(database.jobs.find())
+    fields = {"prune": True, "prune_filter": "labels.by = file", "validate_only": True}
+    assert await actions(server, a_document(ANOTHER), **fields) == {"mine": UPDATE, "another": CREATE, "old": DELETE}
+    assert list(database.jobs.find()) == before
+
+
+async def test_nothing_is_changed_unless_all_is_valid_and_all_that_is_wrong_is_named_with_its_line(
+    server: Running, database: Database[dict[str, Any]]
+) -> None:
+    wrong = """
+- {job_id: two, name: Two, job_type: SCRAPING, target_service: scraper-service, target_method: ScrapeCompetitorPrices}
+- job_id: three
+  name: Three
+  colour: red
+- name: Four
+"""
+    text = a_document(wrong, a_document().partition("\n")[2], priority=12)
+    refused = await refusal(server.stub.ImportScheduledJobs(pb.ImportScheduledJobsRequest(yaml=text)))
+    assert refused.code == "INVALID_ARGUMENT"
+    said = dict(refused.violations)
+    assert said["yaml.mine.priority"] == "line 15: 12 is not a priority (0-9)"
+    assert said["yaml.two.schedule_config"].startswith("line 17: a schedule is required")
+    assert said["yaml.three.colour"] == "line 20: no such field in a job's entry"
+    assert "yaml.jobs[3].job_id" in said
+    assert said["yaml.mine.job_id"] == "line 22: 'mine' is there twice"
+    assert database.jobs.count_documents({}) == 0
+
+
+async def test_prune_deletes_what_fits_its_filter_and_is_not_in_the_document(server: Running) -> None:
+    for job_id, by in (("mine", "file"), ("old", "file"), ("other", "hand")):
+        await server.create(job_id=job_id, labels={"by": by})
+    text = a_document(labels={"by": "file"})
+    changed = await actions(server, text, prune=True, prune_filter="labels.by = file")
+    assert changed == {"mine": UPDATE, "old": DELETE}
+    assert (await the_job(server, "other")).state == ACTIVE
+    assert (await refusal(the_job(server, "old"))).code == "NOT_FOUND"
+    assert await actions(server, text, prune=True, prune_filter="labels.by = file") == {"mine": NONE}
+
+
+@pytest.mark.parametrize("fields", [{"prune": True}, {"prune_filter": "state = ACTIVE"}])
+async def test_prune_and_its_filter_need_each_other(server: Running, fields: dict[str, Any]) -> None:
+    request = pb.ImportScheduledJobsRequest(yaml=a_document(), **fields)
+    refused = await refusal(server.stub.ImportScheduledJobs(request))
+    assert [field for field, _ in refused.violations] == ["prune_filter"]
+
+
+async def test_a_deleted_job_of_a_document_is_taken_back(server: Running) -> None:
+    await imported(server, a_document())
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
+    assert await actions(server, a_document(name="Back", paused=True)) == {"mine": UNDELETE}
+    job = await the_job(server)
+    assert (job.name, job.state) == ("Back", PAUSED)
+    assert await actions(server, a_document(name="Back", paused=True)) == {"mine": NONE}
+
+
+async def test_a_repeated_request_gives_the_first_answer(server: Running) -> None:
+    request = pb.ImportScheduledJobsRequest(yaml=a_document(ANOTHER, paused=True), request_id="import-1")
+    first = await server.stub.ImportScheduledJobs(request)
+    assert await server.stub.ImportScheduledJobs(request) == first
+    assert (await the_job(server)).state == PAUSED
+
+
+async def test_what_was_exported_is_a_document_that_changes_nothing(server: Running) -> None:
+    await server.create(job_id="plain")
+    await server.create(job_id="counted", schedule_config=interval(every="90m"), labels={"team": "a", "n": "1"})
+    await server.create(job_id="new-york", schedule_config=cron("America/New_York", expression="0 8 * * MON-FRI"))
+    await server.create(
+        job_id="each", fan_out={"items": [{"competitor_ids": ["amazon"]}]}, parameters={"max_products": 2}
+    )
+    await server.create(job_id="asleep", description="1\n2", annotations={"tool": "x: y"})
+    await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="asleep"))
+    await server.create(job_id="gone")
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="gone"))
+    text = await exported(server)
+    assert [entry["job_id"] for entry in yaml.safe_load(text)["jobs"]] == [
+        "plain", "counted", "new-york", "each", "asleep",
+    ]  # fmt: skip
+    assert set((await actions(server, text)).values()) == {NONE}
+
+
+async def test_an_export_of_many_jobs_comes_in_pages_that_make_one_text(server: Running) -> None:
+    requests = [
+        pb.CreateScheduledJobRequest(
+            job_id=f"job-{number:03}", name="Many", job_type="SCRAPING", target_service="scraper-service",
+            target_method="ScrapeCompetitorPrices", schedule_config=cron(hour="8", minute="0"),
+            labels={"half": str(number % 2)},
+        )
+        for number in range(JOBS_IN_PAGE * 2 + 20)
+    ]  # fmt: skip
+    await server.stub.BatchCreateScheduledJobs(pb.BatchCreateScheduledJobsRequest(requests=requests))
+    text = await exported(server, "labels.half = 1")
+    jobs = [entry["job_id"] for document in yaml.safe_load_all(text) for entry in document["jobs"]]
+    assert sorted(jobs) == [f"job-{number:03}" for number in range(1, JOBS_IN_PAGE * 2 + 20, 2)]
+    assert set((await actions(server, await exported(server))).values()) == {NONE}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"filter": "colour = red"}, "filter"), ({"page_token": "abc"}, "page_token")],
+)
+async def test_an_export_that_is_asked_for_wrongly_is_refused(
+    server: Running, fields: dict[str, Any], field: str
+) -> None:
+    refused = await refusal(server.stub.ExportScheduledJobs(pb.ExportScheduledJobsRequest(**fields)))
+    assert (refused.code, [name for name, _ in refused.violations]) == ("INVALID_ARGUMENT", [field])

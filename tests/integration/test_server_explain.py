@@ -1,0 +1,302 @@
+"""Why an occurrence did or did not run, asked over gRPC: of rows that a real beat decided, or as it writes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf import json_format, message_factory
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from beat.fire import Fire
+from shared.domain.execution import State
+from shared.domain.plan import Row
+from shared.proto import planning_service_pb2 as pb
+from shared.proto import scheduler_service_pb2 as jobs_pb
+from shared.store import executions as rows
+from tests.integration.test_beat_fire import BelievesAll
+from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal, serving
+from tests.unit.test_docs import METHODS, grpcurl_calls
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+Verdict = pb.ExplainOccurrenceResponse
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
+DAILY = cron(hour="12", minute="0")
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async with serving(database_url) as running:
+        yield running
+
+
+def stamp(instant: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(instant)
+    return message
+
+
+async def explain(server: Running, instant: datetime | str, job_id: str = "mine") -> pb.ExplainOccurrenceResponse:
+    asked = {"local_time": instant} if isinstance(instant, str) else {"nominal_time": stamp(instant)}
+    response: pb.ExplainOccurrenceResponse = await server.planning.ExplainOccurrence(
+        pb.ExplainOccurrenceRequest(job_id=job_id, **asked)
+    )
+    return response
+
+
+def kinds(response: pb.ExplainOccurrenceResponse) -> list[str]:
+    return [fact.kind for fact in response.facts]
+
+
+async def a_job(server: Running, *, days: int = 10, **fields: Any) -> dict[str, Any]:
+    """Create a job, and have it so many days old."""
+    await server.create(job_id="mine", **{"schedule_config": DAILY, **fields})
+    created = NOON - timedelta(days=days)
+    document: dict[str, Any] = await server.database.jobs.find_one_and_update(
+        {"_id": "mine"}, {"$set": {"created_at": created, "covered": NOON}}, return_document=True
+    )
+    await server.database.job_revisions.update_one({"_id": f"{document['uid']}.0"}, {"$set": {"began": created}})
+    return document
+
+
+async def a_row(server: Running, job: dict[str, Any], row: Row, now: datetime, **changes: Any) -> str:
+    document = rows.scheduled_document(job, row, now, "beat@here:1") | changes
+    await server.database.executions.insert_one(document)
+    return str(document["_id"])
+
+
+async def test_an_occurrence_that_ran_is_told_with_its_execution(server: Running) -> None:
+    job = await a_job(server)
+    ended = {"state": "SUCCEEDED", "attempt": 1, "started_at": NOON, "finished_at": NOON + timedelta(seconds=12)}
+    execution_id = await a_row(server, job, Row(State.PENDING, NOON, NOON), NOON, **ended, worker="worker@a:1")
+    said = await explain(server, NOON)
+    assert said.verdict == Verdict.VERDICT_SUCCEEDED
+    assert said.sentence == f"The occurrence of {NOON:%Y-%m-%d} 12:00 (UTC) ran and succeeded."
+    assert (said.execution.execution_id, kinds(said)) == (execution_id, ["RAN"])
+    assert said.previous.time.ToDatetime(UTC) == NOON - timedelta(days=1)
+    assert said.next.time.ToDatetime(UTC) == NOON + timedelta(days=1)
+    assert said.local_time == f"{NOON:%Y-%m-%d}T12:00:00+00:00"
+
+
+async def test_the_execution_in_the_way_of_a_skipped_occurrence_is_named(server: Running) -> None:
+    job = await a_job(server)
+    yesterday = NOON - timedelta(days=1)
+    running = {"state": "RUNNING", "attempt": 1, "started_at": yesterday + timedelta(seconds=1), "worker": "worker@a:1"}
+    earlier = await a_row(server, job, Row(State.PENDING, yesterday, yesterday), yesterday, **running)
+    reason = f"the execution {earlier} is still in flight"
+    await a_row(server, job, Row(State.SKIPPED, NOON, NOON, 1, reason), NOON)
+    said = await explain(server, NOON)
+    assert said.verdict == Verdict.VERDICT_SKIPPED
+    assert said.sentence.endswith(
+        f"was skipped, as an earlier execution of the job had not ended: that of {yesterday:%Y-%m-%d} 12:00 was going"
+        f" since {yesterday:%Y-%m-%d} 12:00:01."
+    )
+    assert [(fact.kind, fact.execution_id) for fact in said.facts] == [("OVERLAP", earlier)]
+
+
+async def test_who_paused_a_job_and_until_when_is_told(server: Running) -> None:
+    await a_job(server)
+    metadata = [("x-actor", "alice")]
+    pause = jobs_pb.PauseScheduledJobRequest(job_id="mine", reason="stock-taking")
+    await server.stub.PauseScheduledJob(pause, metadata=metadata)
+    said = await explain(server, NOON + timedelta(days=4))
+    assert said.verdict == Verdict.VERDICT_NOT_ACTIVE
+    assert "will not run unless the job is resumed before: it is paused by alice at" in said.sentence
+    assert (said.facts[0].kind, said.facts[0].by) == ("PAUSED", "alice")
+
+
+async def test_a_deleted_jobs_occurrences_are_explained_too(server: Running) -> None:
+    await a_job(server)
+    await server.stub.DeleteScheduledJob(
+        jobs_pb.DeleteScheduledJobRequest(job_id="mine", reason="gone"), metadata=[("x-actor", "bob")]
+    )
+    said = await explain(server, NOON + timedelta(days=4))
+    assert said.verdict == Verdict.VERDICT_NOT_ACTIVE
+    assert "as the job was deleted by bob at" in said.sentence
+
+
+async def test_an_instant_that_the_schedule_does_not_name_is_told_with_the_schedule_of_then(server: Running) -> None:
+    await a_job(server)
+    said = await explain(server, NOON + timedelta(minutes=5))
+    assert said.verdict == Verdict.VERDICT_NO_OCCURRENCE
+    assert "the schedule, `0 12 * * *` (UTC), does not name that time" in said.sentence
+    assert said.previous.time.ToDatetime(UTC) == NOON
+    assert (await explain(server, NOON - timedelta(days=30))).facts[0].kind == "NOT_CREATED"
+
+
+async def test_a_changed_schedule_is_told_with_who_changed_it(server: Running) -> None:
+    await a_job(server)
+    await server.stub.UpdateScheduledJob(
+        jobs_pb.UpdateScheduledJobRequest(
+            job_id="mine", job=jobs_pb.ScheduledJob(schedule_config=cron(hour="9", minute="0"))
+        ),
+        metadata=[("x-actor", "carol")],
+    )
+    said = await explain(server, NOON)
+    changed = next(fact for fact in said.facts if fact.kind == "SCHEDULE_CHANGED")
+    assert changed.by == "carol"
+    assert "was `0 12 * * *` (UTC) then, and is `0 9 * * *` (UTC) now; carol changed it at" in changed.detail
+
+
+async def test_wall_clock_times_that_do_not_exist_or_come_twice_are_told(server: Running) -> None:
+    await a_job(server, days=1_000, schedule_config=cron("America/New_York", hour="2", minute="30"))
+    said = await explain(server, "2025-03-09T02:30")
+    assert said.local_time == "2025-03-09T03:00:00-04:00"
+    clock = next(fact for fact in said.facts if fact.kind == "CLOCK")
+    assert clock.detail.startswith(
+        "2025-03-09 02:30 does not exist there: clocks go forward from 02:00 to 03:00 on 2025-03-09"
+    )
+    said = await explain(server, "2025-03-09T02:45")
+    assert said.verdict == Verdict.VERDICT_NO_OCCURRENCE
+    assert kinds(said) == ["CLOCK"]
+
+
+async def test_what_is_due_and_undecided_is_overdue_and_what_was_removed_is_unknown(server: Running) -> None:
+    await a_job(server)
+    said = await explain(server, NOON + timedelta(days=1))
+    assert said.verdict == Verdict.VERDICT_OVERDUE
+    assert (await explain(server, NOON)).facts[0].kind == "UNRECORDED"
+    await server.database.retention.update_one(
+        {"_id": "executions"}, {"$set": {"removed_through": NOON + timedelta(hours=1)}}, upsert=True
+    )
+    said = await explain(server, NOON)
+    assert (said.verdict, said.facts[0].kind) == (Verdict.VERDICT_UNKNOWN, "RETENTION")
+
+
+async def test_the_beats_absence_is_told_of_what_was_decided_late(server: Running) -> None:
+    job = await a_job(server)
+    back = NOON + timedelta(minutes=43)
+    await server.database.presence.insert_one(
+        {
+            "_id": "BEAT",
+            "heard_at": datetime.now(UTC),
+            "absences": [{"since": NOON - timedelta(minutes=1), "until": back}],
+        }
+    )
+    await a_row(server, job, Row(State.PENDING, NOON, NOON), back, state="SUCCEEDED", attempt=1, finished_at=back)
+    said = await explain(server, NOON)
+    day = f"{NOON:%Y-%m-%d}"
+    assert said.sentence == (
+        f"The occurrence of {day} 12:00 (UTC) ran and succeeded, 43 min late, as no beat was alive from about {day}"
+        f" 11:59 to {day} 12:43."
+    )
+    assert kinds(said) == ["RAN", "DECIDED_LATE", "BEAT_DOWN"]
+
+
+async def decided(server: Running, beat: Fire, instant: datetime) -> pb.ExplainOccurrenceResponse:
+    """Have a beat work until an occurrence is not to come any more; return what is then said of it."""
+    said = pb.ExplainOccurrenceResponse()
+
+    async def is_decided() -> bool:
+        nonlocal said
+        await asyncio.to_thread(beat.run_once)
+        said = await explain(server, instant)
+        return said.verdict not in {Verdict.VERDICT_UPCOMING, Verdict.VERDICT_OVERDUE}
+
+    await eventually(is_decided)
+    return said
+
+
+async def test_what_a_beat_decides_is_explained_as_it_comes(
+    server: Running, database: Database[dict[str, Any]]
+) -> None:
+    beat = Fire(database, BelievesAll(database, "beat", timedelta(seconds=60)), lambda _: None, "beat@here:1")
+    job = await server.create(job_id="mine", schedule_config=interval(seconds="1"))
+    begin = job.created_at.ToDatetime(UTC).replace(microsecond=0)
+    # The first one is never run here, so that it is in the way of all after it.
+    first = await decided(server, beat, begin + timedelta(seconds=1))
+    assert (first.verdict, kinds(first)[-1]) == (Verdict.VERDICT_WAITING, "IN_QUEUE")
+    second = await decided(server, beat, begin + timedelta(seconds=2))
+    assert (second.verdict, second.facts[0].kind) == (Verdict.VERDICT_SKIPPED, "OVERLAP")
+    assert second.facts[0].execution_id == first.execution.execution_id
+
+    pause = jobs_pb.PauseScheduledJobRequest(job_id="mine", reason="stock-taking")
+    await server.stub.PauseScheduledJob(pause, metadata=[("x-actor", "alice")])
+    paused = (await server.jobs.now()).replace(microsecond=0) + timedelta(seconds=1)
+
+    async def is_past() -> bool:
+        return await server.jobs.now() > paused
+
+    await eventually(is_past)
+    said = await explain(server, paused)
+    assert (said.verdict, said.facts[0].kind, said.facts[0].by) == (Verdict.VERDICT_NOT_ACTIVE, "PAUSED", "alice")
+    assert not said.facts[0].HasField("until")
+    await server.stub.ResumeScheduledJob(jobs_pb.ResumeScheduledJobRequest(job_id="mine"))
+    await asyncio.to_thread(beat.run_once)
+    said = await explain(server, paused)
+    assert (said.verdict, said.facts[0].kind, said.facts[0].by) == (Verdict.VERDICT_NOT_ACTIVE, "PAUSED", "alice")
+    assert said.facts[0].until.ToDatetime(UTC) > paused
+
+
+async def test_what_was_found_late_names_the_execution_that_did_its_work(
+    server: Running, database: Database[dict[str, Any]]
+) -> None:
+    await a_job(server)
+    behind = {"covered": NOON - timedelta(hours=1), "next_nominal": NOON, "wake_at": NOON}
+    await server.database.jobs.update_one({"_id": "mine"}, {"$set": behind})
+    beat = Fire(database, BelievesAll(database, "beat", timedelta(seconds=60)), lambda _: None, "beat@here:1")
+    said = await decided(server, beat, NOON)
+    assert said.verdict == Verdict.VERDICT_COALESCED
+    assert "did its work" in said.sentence
+    misfire = said.facts[0]
+    latest = await server.stub.GetExecution(jobs_pb.GetExecutionRequest(execution_id=misfire.execution_id))
+    assert (misfire.kind, latest.execution.trigger) == ("MISFIRE", jobs_pb.Execution.TRIGGER_SCHEDULE)
+    late = await explain(server, latest.execution.nominal_time.ToDatetime(UTC))
+    assert (late.verdict, "DECIDED_LATE" in kinds(late)) == (Verdict.VERDICT_WAITING, True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (pb.ExplainOccurrenceRequest(), ["job_id", "nominal_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", local_time="tomorrow"), ["local_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", local_time="2026-02-30T08:00"), ["local_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", local_time="9999-12-31T23:59:59"), ["local_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", nominal_time=Timestamp(seconds=-(2**62))), ["nominal_time"]),
+        (pb.ExplainOccurrenceRequest(job_id="mine", nominal_time=Timestamp(seconds=-1)), ["nominal_time"]),
+        (
+            pb.ExplainOccurrenceRequest(job_id="mine", nominal_time=Timestamp(), local_time="x"),
+            ["nominal_time", "local_time"],
+        ),
+    ],
+)
+async def test_a_question_that_can_not_be_right_is_refused(
+    server: Running, request_: pb.ExplainOccurrenceRequest, fields: list[str]
+) -> None:
+    refused = await refusal(server.planning.ExplainOccurrence(request_))
+    assert (refused.code, [field for field, _ in refused.violations]) == ("INVALID_ARGUMENT", fields)
+
+
+async def test_a_job_that_never_was_is_not_found(server: Running) -> None:
+    refused = await refusal(
+        server.planning.ExplainOccurrence(pb.ExplainOccurrenceRequest(job_id="none", nominal_time=stamp(NOON)))
+    )
+    assert (refused.code, refused.resource) == ("NOT_FOUND", ("job", "none"))
+
+
+def commands() -> list[Any]:
+    """Return the commands of the pages on explanations and schedules."""
+    return [param for param in grpcurl_calls() if str(param.id).startswith(("docs/explain.md", "docs/schedules.md"))]
+
+
+@pytest.mark.parametrize(("method", "data"), commands())
+async def test_the_commands_of_the_pages_are_answered(server: Running, method: str, data: str) -> None:
+    await server.create(job_id="nightly-report", schedule_config=cron("America/New_York", hour="1", minute="30"))
+    types = METHODS[method]
+    request = json_format.ParseDict(json.loads(data), message_factory.GetMessageClass(types.input_type)())
+    response = message_factory.GetMessageClass(types.output_type)
+    call = server.channel.unary_unary(
+        f"/{method}", request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+    )
+    assert (await call(request)).ByteSize()
+
+
+def test_each_page_has_commands() -> None:
+    assert len(commands()) >= 3

@@ -1,0 +1,130 @@
+"""Lists over the wire: filters, orders and tokens as clients send them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import scheduler_service.listing
+from scheduler_service.prepare import create_indexes
+from shared.proto import scheduler_service_pb2 as pb
+from shared.store.indexes import INDEXES, OBSOLETE
+from tests.integration.test_server_harness import Running, interval, refusal, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+
+@pytest.fixture
+async def server(database_url: str) -> AsyncIterator[Running]:
+    async with serving(database_url) as running:
+        yield running
+
+
+async def jobs(server: Running, text: str = "", order: str = "", **fields: Any) -> list[str]:
+    """Return the ids of a list of jobs, of all its pages."""
+    found: list[str] = []
+    token = ""
+    while True:
+        request = pb.ListScheduledJobsRequest(filter=text, order_by=order, page_token=token, **fields)
+        page = await server.stub.ListScheduledJobs(request)
+        found += [job.job_id for job in page.jobs]
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+async def executions(server: Running, text: str = "", **fields: Any) -> list[str]:
+    page = await server.stub.ListExecutions(pb.ListExecutionsRequest(filter=text, **fields))
+    return [execution.job_id for execution in page.executions]
+
+
+async def test_jobs_are_found_by_what_clients_know_of_them(server: Running) -> None:
+    await server.create(job_id="one", name="Daily *", labels={"team": "pricing", "a.b/c": "x"})
+    await server.create(job_id="two", name="Daily 2", queue="analysis")
+    await server.create(job_id="three", name="Hourly", schedule_config=interval(hours="1"))
+    await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="three"))
+    assert await jobs(server, "state = STATE_PAUSED OR state = ERROR") == ["three"]
+    assert await jobs(server, 'labels.team = "pricing" AND labels.a.b/c:*') == ["one"]
+    assert await jobs(server, 'name = "Daily*"') == ["one", "two"]
+    assert await jobs(server, r'name = "Daily \*"') == ["one"]
+    assert await jobs(server, "queue = analysis", "name desc") == ["two"]
+    assert await jobs(server, "create_time > 2026-01-01T00:00:00Z", "created_at") == ["one", "two", "three"]
+    assert await jobs(server, "next_fire_time < 2999-01-01T00:00:00Z state = ACTIVE") == ["one", "two"]
+    assert await jobs(server, order="name desc", page_size=1) == ["three", "two", "one"]
+
+
+async def test_deleted_jobs_are_found_where_the_filter_names_that_state(server: Running) -> None:
+    for job_id in ("kept", "gone"):
+        await server.create(job_id=job_id)
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="gone"))
+    assert await jobs(server, "job_type = SCRAPING") == ["kept"]
+    assert await jobs(server, "state = DELETED") == ["gone"]
+    assert await jobs(server, "job_type = SCRAPING", show_deleted=True) == ["gone", "kept"]
+
+
+async def test_executions_are_found_by_what_clients_know_of_them(server: Running) -> None:
+    for job_id in ("one", "two"):
+        await server.create(job_id=job_id)
+        await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=job_id))
+    assert await executions(server, "state = PENDING AND trigger = MANUAL") == ["two", "one"]
+    assert await executions(server, "job_id = one OR job_id = never-was") == ["one"]
+    assert await executions(server, "job_id != one AND queue = manual") == ["two"]
+    assert await executions(server, "job_id = one", job_id="two") == []
+    assert await executions(server, "state = FAILED", states=[pb.Execution.STATE_PENDING]) == []
+    assert await executions(server, "nominal_time > 2026-01-01T00:00:00Z", order_by="nominal_time") == ["one", "two"]
+    assert await executions(server, "finished_at > 2026-01-01T00:00:00Z") == []
+
+
+async def test_a_token_belongs_to_its_filter_and_order_however_they_are_written(server: Running) -> None:
+    for job_id in ("one", "two"):
+        await server.create(job_id=job_id)
+    asked: dict[str, Any] = {"filter": "job_type = SCRAPING", "order_by": "name", "page_size": 1}
+    token = (await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(**asked))).next_page_token
+    same = asked | {"filter": '(job_type="SCRAPING")', "order_by": "name asc", "page_size": 5, "page_token": token}
+    assert len((await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(**same))).jobs) == 1
+    for other in ({"filter": ""}, {"order_by": "name desc"}, {"show_deleted": True}):
+        request = pb.ListScheduledJobsRequest(**(same | other))
+        refused = await refusal(server.stub.ListScheduledJobs(request))
+        assert [field for field, _ in refused.violations] == ["page_token"]
+
+
+async def test_a_page_may_be_empty_and_the_list_goes_on(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_service.listing, "MOST_EXAMINED", 2)
+    for number in range(6):
+        await server.create(job_id=f"job-{number}", name="rare" if number == 0 else "usual")
+    first = await server.stub.ListScheduledJobs(
+        pb.ListScheduledJobsRequest(filter="name = rare", order_by="created_at desc")
+    )
+    assert list(first.jobs) == []
+    assert first.next_page_token
+    assert await jobs(server, "name = rare", "created_at desc") == ["job-0"]
+
+
+@pytest.mark.parametrize("method", ["ListScheduledJobs", "ListExecutions"])
+async def test_all_that_is_wrong_with_a_question_is_said_at_once(server: Running, method: str) -> None:
+    request = getattr(pb, f"{method}Request")(filter="a = b AND c = d", order_by="x", page_size=-1, page_token="?")
+    refused = await refusal(getattr(server.stub, method)(request))
+    assert refused.code == "INVALID_ARGUMENT"
+    assert [field for field, _ in refused.violations] == ["filter", "filter", "order_by", "page_size", "page_token"]
+
+
+async def test_a_list_whose_index_is_not_there_yet_says_so(server: Running, database: Database[dict[str, Any]]) -> None:
+    database.jobs.drop_index("queue")
+    refused = await refusal(server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(filter="queue = scraping")))
+    assert (refused.code, refused.retry) == ("UNAVAILABLE", True)
+    assert refused.message == "an index that lists need is still being made; try again later"
+
+
+async def test_indexes_of_earlier_releases_are_dropped(server: Running, database: Database[dict[str, Any]]) -> None:
+    for collection, names in OBSOLETE.items():
+        for name in names:
+            database[collection].create_index("old", name=name)
+    await create_indexes(server.database)
+    for collection, names in OBSOLETE.items():
+        there = database[collection].index_information()
+        assert not there.keys() & set(names)
+        assert {index.document["name"] for index in INDEXES[collection]} <= there.keys()

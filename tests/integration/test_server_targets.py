@@ -1,0 +1,507 @@
+"""Targets as their users see them: registered, described, tested; and what becomes of jobs whose target changes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from prometheus_client import REGISTRY
+
+from scheduler_service.target_use import TargetUse
+from shared.domain.errors import InvalidInput
+from shared.proto import maintenance_service_pb2 as maintenance
+from shared.proto import scheduler_service_pb2 as jobs_pb
+from shared.proto import target_service_pb2 as pb
+from shared.store import jobs
+from shared.store import targets as store
+from shared.store.mongo import connect
+from shared.targets import Target, Targets
+from shared.targets.registrations import Registrations
+from tests.integration.test_server_harness import Running, eventually, interval, refusal
+from tests.integration.test_server_harness import serving as scheduling
+from tests.integration.test_targets import SOON, calling, claimed, serving, shop
+from worker.answers import Succeeded
+from worker.target import Cancellation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from pymongo.database import Database
+
+    from tests.integration.test_targets import Server
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async with scheduling(database_url) as running:
+        yield running
+
+
+async def register(server: Running, address: str, name: str = "shop", **fields: Any) -> pb.Target:
+    response = await server.targets.RegisterTarget(pb.RegisterTargetRequest(name=name, address=address, **fields))
+    target: pb.Target = response.target
+    return target
+
+
+async def sell(server: Running, job_id: str = "sell", **fields: Any) -> jobs_pb.ScheduledJob:
+    """Create a job that calls the registered shop."""
+    chosen = {"target_service": "shop", "target_method": "Sell", "parameters": {"count": 3}, **fields}
+    return await server.create(job_id=job_id, schedule_config=interval(hours="1"), **chosen)
+
+
+async def drift_of(server: Running, job_id: str = "sell") -> list[str]:
+    status = await server.stub.GetJobStatus(jobs_pb.GetJobStatusRequest(job_id=job_id))
+    return list(status.job.drift)
+
+
+async def check_health(server: Running) -> maintenance.HealthCheckServicesResponse:
+    request = maintenance.HealthCheckServicesRequest(timeout=Duration(seconds=5))
+    response: maintenance.HealthCheckServicesResponse = await server.maintenance.HealthCheckServices(request)
+    return response
+
+
+# Registering:
+
+
+async def test_a_job_can_be_made_for_a_target_as_soon_as_it_is_registered(server: Running) -> None:
+    with serving(shop()) as target:
+        registered = await register(server, f"http://{target.address}/", services=["shop.v1.Shop"], description="Sells")
+        job = await sell(server)
+        wrong = await refusal(sell(server, "wrong", parameters={"cuont": 1}))
+    assert registered.address == target.address
+    assert (registered.source, registered.updated_by != "") == (pb.Target.SOURCE_REGISTERED, True)
+    assert registered.created_at == registered.updated_at
+    assert registered.etag
+    assert job.target_service == "shop"
+    assert wrong.violations[0][0] == "parameters.cuont"
+
+
+async def test_another_server_knows_a_target_at_once_and_its_new_address_within_seconds(
+    server: Running, database_url: str
+) -> None:
+    with elsewhere(database_url) as targets, serving(shop()) as target:
+        with pytest.raises(InvalidInput, match="'shop' is not a target"):
+            targets.address("shop")
+        await register(server, target.address)
+        assert targets.address("shop") == target.address
+        await register(server, "shop.example:1")
+
+        async def moved() -> bool:
+            return targets.address("shop") == "shop.example:1"
+
+        await eventually(moved)
+        await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop"))
+
+        async def gone() -> bool:
+            return "shop" not in targets.names
+
+        await eventually(gone)
+
+
+@contextmanager
+def elsewhere(database_url: str, *configured: Target) -> Iterator[Targets]:
+    """The targets of another process."""
+    database = connect(database_url)
+    targets = Targets(configured)
+    registrations = Registrations(database, targets)
+    registrations.start()
+    try:
+        yield targets
+    finally:
+        registrations.stop()
+        database.client.close()
+
+
+async def test_registered_targets_are_there_after_a_restart(database_url: str) -> None:
+    async with scheduling(database_url) as server:
+        before = await register(server, "shop.example:50051", description="Sells")
+    async with scheduling(database_url) as server:
+        described = await server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop"))
+    described.target.ClearField("jobs")
+    assert described.target == before
+
+
+async def test_while_the_store_is_away_the_last_known_list_is_in_force(server: Running, database_url: str) -> None:
+    await register(server, "shop.example:50051")
+    database = connect(database_url)
+    targets = Targets([])
+    registrations = Registrations(database, targets)
+    registrations.look()
+    database.client.close()
+    registrations.look()
+    assert targets.address("shop") == "shop.example:50051"
+    with pytest.raises(InvalidInput, match="'shpo' is not a target; did you mean shop"):
+        targets.address("shpo")
+
+
+async def test_a_call_in_progress_ends_where_it_began_and_the_next_one_goes_to_the_new_address(
+    server: Running, database_url: str
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    outcomes: list[Any] = []
+
+    def wait(request: Any, _context: Any) -> Any:
+        entered.set()
+        go_on.wait(SOON)
+        return request
+
+    with (
+        serving(shop(), handler=wait) as old,
+        serving(shop()) as new,
+        elsewhere(database_url) as targets,
+        calling(targets) as caller,
+    ):
+        await register(server, old.address)
+        call = threading.Thread(target=lambda: outcomes.append(caller.call(claimed(), Cancellation())))
+        call.start()
+        assert entered.wait(SOON)
+        await register(server, new.address)
+
+        async def moved() -> bool:
+            return targets.address("shop") == new.address
+
+        await eventually(moved)
+        assert isinstance(caller.call(claimed(), Cancellation()), Succeeded)
+        go_on.set()
+        call.join(SOON)
+        assert (len(old.calls), len(new.calls)) == (1, 1)
+    assert isinstance(outcomes[0], Succeeded)
+
+
+async def test_what_is_wrong_with_a_target_is_said_all_at_once(server: Running) -> None:
+    refused = await refusal(
+        server.targets.RegisterTarget(
+            pb.RegisterTargetRequest(
+                name="My Shop",
+                address="https://shop.example:443",
+                services=["shop.v1.Shop", "not a service"],
+                description="x" * 2_001,
+            )
+        )
+    )
+    assert refused.code == "INVALID_ARGUMENT"
+    assert [field for field, _ in refused.violations] == ["name", "address", "services[1]", "description"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "shop", "shop:0", "shop:99999", "unix:/run/shop.sock", "unix-abstract:shop", "user:secret@shop:1",
+        "169.254.169.254:80", "[fe80::1]:50051", "[::ffff:169.254.169.254]:80", "0.0.0.0:50051", "224.0.0.1:5",
+        "shop\x1b[2J:1", "${SHOP_URL}", "shop/path:1", "xds:///shop:1", "ipv4:1", "vsock:1",
+        "x" * 400 + ":1", "sh op:1", "-shop:1",
+    ],
+)  # fmt: skip
+async def test_an_address_that_workers_must_not_or_cannot_connect_to_is_refused(server: Running, address: str) -> None:
+    refused = await refusal(server.targets.RegisterTarget(pb.RegisterTargetRequest(name="shop", address=address)))
+    assert (refused.code, [field for field, _ in refused.violations]) == ("INVALID_ARGUMENT", ["address"])
+    assert "secret" not in refused.message
+
+
+async def test_only_hosts_of_the_setting_can_be_registered(database_url: str) -> None:
+    async with scheduling(database_url, target_hosts=("*.Internal", "10.1.*")) as server:
+        await register(server, "Shop.internal:1")
+        await register(server, "10.1.0.7:1")
+        refused = await refusal(register(server, "shop.example:1"))
+    assert "TARGET_HOSTS: *.Internal, 10.1.*" in refused.message
+
+
+@pytest.mark.parametrize("name", ["scraper-service", "scheduler-service", "task"])
+async def test_names_of_the_configuration_can_be_neither_registered_nor_unregistered(
+    server: Running, name: str
+) -> None:
+    registered = await refusal(register(server, "shop.example:1", name))
+    unregistered = await refusal(server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name=name)))
+    assert (registered.code, unregistered.code) == ("FAILED_PRECONDITION", "FAILED_PRECONDITION")
+
+
+async def test_a_change_of_somebody_else_is_not_overwritten(server: Running) -> None:
+    first = await register(server, "one.example:1")
+    again = await register(server, "one.example:1", etag=first.etag)
+    second = await register(server, "two.example:1", etag=first.etag)
+    refused = await refusal(register(server, "three.example:1", etag=first.etag))
+    removal = await refusal(server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop", etag=first.etag)))
+    assert again == first, "what is as it is wanted stays as it is"
+    assert second.created_at == first.created_at
+    assert (refused.code, removal.code) == ("ABORTED", "ABORTED")
+    assert second.updated_by in refused.message
+    await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop", etag=second.etag))
+    gone = await refusal(register(server, "two.example:1", etag=second.etag))
+    assert gone.code == "ABORTED"
+
+
+async def test_a_change_between_the_look_and_the_write_is_not_overwritten(server: Running) -> None:
+    await register(server, "one.example:1")
+    looked = await server.database.targets.find_one(store.list_filter())
+    await register(server, "two.example:1")
+    late = store.put("shop", "late.example:1", (), "", "somebody")
+    written = await server.database.targets.update_one(store.at_version(looked["version"]), late)
+    assert written.matched_count == 0
+
+
+async def test_only_checking_changes_nothing(server: Running) -> None:
+    checked = await register(server, "shop.example:1", description="Sells", validate_only=True)
+    assert (checked.address, checked.description, checked.etag) == ("shop.example:1", "Sells", "")
+    assert (await refusal(server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop")))).code == "NOT_FOUND"
+    await register(server, "shop.example:1")
+    await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop", validate_only=True))
+    assert (await server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop"))).target.name == "shop"
+
+
+async def test_what_may_surprise_is_said_when_a_target_is_registered(server: Running) -> None:
+    with serving(shop()) as target:
+        request = pb.RegisterTargetRequest(name="shop", address=target.address, services=["shop.v1.Bakery"])
+        lacks = await server.targets.RegisterTarget(request)
+    request = pb.RegisterTargetRequest(name="shop", address=target.address)
+    silent = await server.targets.RegisterTarget(request)
+    assert "another host for each worker" in lacks.warnings[0]
+    assert "does not offer shop.v1.Bakery" in lacks.warnings[1]
+    assert "its contract is not known yet" in silent.warnings[1]
+
+
+def a_fan_out_over_the_shop() -> dict[str, Any]:
+    source = jobs_pb.FanOut.Source(target_service="shop", target_method="Sell", path="free.items")
+    return {
+        "fan_out": jobs_pb.FanOut(source=source),
+        "target_service": "scraper-service",
+        "target_method": "ScrapeCompetitorPrices",
+        "parameters": {"competitor_ids": ["${item}"]},
+    }
+
+
+def a_workflow_with_the_shop() -> dict[str, Any]:
+    step = jobs_pb.Workflow.Step(name="sell", target_service="shop", target_method="Sell")
+    workflow = jobs_pb.Workflow(steps=[step])
+    return {"workflow": workflow, "target_service": None, "target_method": None, "parameters": None}
+
+
+@pytest.mark.parametrize("how", [dict, a_workflow_with_the_shop, a_fan_out_over_the_shop])
+async def test_a_target_that_jobs_use_is_not_unregistered(server: Running, how: Callable[[], dict[str, Any]]) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server, "seller", **how())
+        refused = await refusal(server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop")))
+        described = await server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop"))
+        assert (refused.code, "seller" in refused.message) == ("FAILED_PRECONDITION", True)
+        assert described.target.jobs == 1
+        await server.stub.DeleteScheduledJob(jobs_pb.DeleteScheduledJobRequest(job_id="seller"))
+        await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop"))
+        refused = await refusal(sell(server, "another"))
+    assert [field for field, _ in refused.violations] == ["target_service"]
+
+
+async def test_flows_of_before_their_targets_were_kept_count_too(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server, "seller", **a_workflow_with_the_shop())
+        await server.database.jobs.update_one({"_id": "seller"}, {"$unset": {"flow.targets": ""}})
+        assert await TargetUse(server.database).count("shop") == 0
+        await TargetUse(server.database).note_flows()
+        assert await TargetUse(server.database).count("shop") == 1
+
+
+async def test_targets_registered_at_the_same_time_are_all_there(server: Running) -> None:
+    await asyncio.gather(*(register(server, f"shop-{n}.example:1", f"shop-{n}") for n in range(5)))
+    listed = await server.targets.ListTargets(pb.ListTargetsRequest(page_size=1000))
+    assert {f"shop-{n}" for n in range(5)} <= {target.name for target in listed.targets}
+
+
+async def test_a_list_of_targets_goes_on_page_by_page(server: Running) -> None:
+    for name in ("apples", "zucchini"):
+        await register(server, f"{name}.example:1", name)
+    names: list[str] = []
+    token = ""
+    while True:
+        page = await server.targets.ListTargets(pb.ListTargetsRequest(page_size=2, page_token=token))
+        names += [target.name for target in page.targets]
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == ["apples", "pricing-service", "scheduler-service", "scraper-service", "task", "zucchini"]
+    refused = await refusal(server.targets.ListTargets(pb.ListTargetsRequest(page_size=-1, page_token="x")))
+    assert [field for field, _ in refused.violations] == ["page_size", "page_token"]
+
+
+# Describing and testing:
+
+
+async def test_the_example_of_a_method_makes_a_job(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        described = await server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop"))
+        (method,) = described.methods
+        await sell(server, parameters=json_format.MessageToDict(method.example))
+    assert (method.name, method.full_name, method.callable) == ("Sell", "shop.v1.Shop/Sell", True)
+    assert [(field.path, field.type) for field in method.fields] == [
+        ("name", "string"),
+        ("count", "int32"),
+        ("at", "google.protobuf.Timestamp"),
+        ("span", "google.protobuf.Duration"),
+        ("free", "google.protobuf.Struct"),
+        ("wrapped", "google.protobuf.Int32Value"),
+    ]
+    assert set(method.example) == {field.path for field in method.fields}
+
+
+async def test_a_target_that_is_down_is_described_with_the_reason_why_its_methods_are_missing(server: Running) -> None:
+    await register(server, "127.0.0.1:1")
+    described = await server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop"))
+    assert not described.methods
+    assert "can't be read: UNAVAILABLE" in described.warning
+
+
+async def test_a_target_that_is_compiled_in_is_described_while_it_is_down(server: Running) -> None:
+    request = pb.DescribeTargetRequest(
+        name="scraper-service", method="scraper.v1.ScraperService/ScrapeCompetitorPrices"
+    )
+    described = await server.targets.DescribeTarget(request)
+    assert [method.name for method in described.methods] == ["ScrapeCompetitorPrices"]
+    refused = await refusal(
+        server.targets.DescribeTarget(pb.DescribeTargetRequest(name="scraper-service", method="Scrape"))
+    )
+    assert [field for field, _ in refused.violations] == ["method"]
+
+
+async def test_a_test_of_a_target_names_the_jobs_that_do_not_fit_it(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+        await sell(server, "named", parameters={"name": "apples"})
+        well = await server.targets.TestTarget(pb.TestTargetRequest(name="shop"))
+    changed = shop()
+    del changed.message_type[0].field[1]
+    with serving(changed, port=port_of(target)):
+        unwell = await server.targets.TestTarget(pb.TestTargetRequest(name="shop"))
+    away = await server.targets.TestTarget(pb.TestTargetRequest(name="shop", timeout=Duration(seconds=2)))
+    assert (well.status, well.contract_read, well.jobs_checked, well.misfits_total) == (
+        pb.TestTargetResponse.STATUS_SERVING, True, 2, 0,
+    )  # fmt: skip
+    assert (unwell.jobs_checked, unwell.misfits_total) == (2, 1)
+    (misfit,) = unwell.misfits
+    assert (misfit.job_id, "parameters.count" in misfit.problems[0]) == ("sell", True)
+    assert (away.status, away.contract_read) == (pb.TestTargetResponse.STATUS_UNREACHABLE, False)
+    assert away.message
+
+
+def port_of(target: Server) -> int:
+    return int(target.address.rpartition(":")[2])
+
+
+@pytest.mark.parametrize("timeout", [Duration(), Duration(seconds=-1), Duration(seconds=61)])
+async def test_a_timeout_out_of_bounds_is_refused(server: Running, timeout: Duration) -> None:  # noqa: ASYNC109
+    refused = await refusal(server.targets.TestTarget(pb.TestTargetRequest(name="task", timeout=timeout)))
+    assert [field for field, _ in refused.violations] == ["timeout"]
+
+
+@pytest.mark.parametrize("method", ["DescribeTarget", "TestTarget", "UnregisterTarget"])
+async def test_a_target_that_there_is_not_is_not_found_and_no_name_is_refused(server: Running, method: str) -> None:
+    kind = getattr(pb, f"{method}Request")
+    call = getattr(server.targets, method)
+    assert (await refusal(call(kind(name="shpo")))).code == "NOT_FOUND"
+    assert [field for field, _ in (await refusal(call(kind()))).violations] == ["name"]
+
+
+# Drift:
+
+
+async def test_a_job_whose_target_has_changed_is_shown_until_it_fits_again(server: Running) -> None:
+    changed = shop()
+    changed.message_type[0].field[1].name = "amount"
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+        await sell(server, "named", parameters={"name": "apples"})
+        before = await check_health(server)
+        assert (before.jobs_checked, before.drifts_total) == (2, 0)
+    with serving(changed, port=port_of(target)):
+        found = await check_health(server)
+        problems = await drift_of(server)
+        assert [(drift.job_id, list(drift.problems)) for drift in found.drifts] == [("sell", problems)]
+        assert "parameters.count: Order has no such field" in problems[0]
+        assert await drift_of(server, "named") == []
+        assert REGISTRY.get_sample_value("scheduler_server_drifted_jobs") == 1
+        again = await check_health(server)
+        assert (again.jobs_checked, again.drifts_total) == (0, 1), "what has not changed is not looked at again"
+        assert again.drifts[0].since == found.drifts[0].since
+    away = await check_health(server)
+    assert away.drifts_total == 1, "nothing is known of a target that is away"
+    with serving(shop(), port=port_of(target)):
+        after = await check_health(server)
+    assert (after.jobs_checked, after.drifts_total) == (2, 0)
+    assert await drift_of(server) == []
+
+
+async def test_an_update_of_a_job_clears_its_drift(server: Running) -> None:
+    changed = shop()
+    changed.message_type[0].field[1].name = "amount"
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+        await check_health(server)
+    with serving(changed, port=port_of(target)):
+        await check_health(server)
+        assert await drift_of(server)
+        parameters = Struct()
+        parameters.update({"amount": 3})
+        job = jobs_pb.ScheduledJob(parameters=parameters)
+        request = jobs_pb.UpdateScheduledJobRequest(job_id="sell", job=job)
+        updated = await server.stub.UpdateScheduledJob(request)
+        assert list(updated.job.drift) == []
+        checked = await check_health(server)
+    assert (checked.jobs_checked, checked.drifts_total) == (1, 0)
+
+
+async def test_another_address_of_a_target_clears_the_drift_of_its_jobs(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+    with serving(shop("Buy"), port=port_of(target)):
+        await check_health(server)
+        assert "'Sell' is not a method of shop" in (await drift_of(server))[0]
+    with serving(shop()) as moved:
+        await register(server, moved.address)
+        assert await drift_of(server) == []
+        assert (await check_health(server)).drifts_total == 0
+
+
+async def test_a_workflow_is_held_against_each_of_its_targets(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server, "flow", **a_workflow_with_the_shop())
+        await check_health(server)
+    with serving(shop("Buy"), port=port_of(target)):
+        await check_health(server)
+    (problem,) = await drift_of(server, "flow")
+    assert problem.startswith("workflow.steps[0].target_method: 'Sell' is not a method of shop")
+
+
+async def test_a_job_whose_target_is_gone_is_shown(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+    await server.database.targets.delete_many({})
+    await server.database.targets.insert_one({"_id": "registered", "version": "another", "targets": {}})
+
+    async def found() -> bool:
+        return (await check_health(server)).drifts_total == 1
+
+    await eventually(found)
+    assert "'shop' is not a target" in (await drift_of(server))[0]
+
+
+async def test_an_edit_while_a_job_is_checked_is_not_undone(server: Running) -> None:
+    """The mark stays, and the next look takes the job as it is then."""
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+        before = await server.database.jobs.find_one({"_id": "sell"})
+        await server.stub.PauseScheduledJob(jobs_pb.PauseScheduledJobRequest(job_id="sell"))
+        judged = await server.database.jobs.update_one(jobs.judged_filter(before), jobs.judged(["wrong"]))
+        assert judged.matched_count == 0
+        assert (await check_health(server)).jobs_checked == 1
