@@ -155,6 +155,16 @@ class TestWhatClientsSee:
         assert job(database, "daily") == before
         assert (await refusal(client.skip(times[0] + HOUR, validate_only=True))).code == "NOT_FOUND"
 
+    async def test_asked_why_it_is_told(self, server: Running, daily: tuple[Client, list[datetime]]) -> None:
+        client, times = daily
+        await client.skip(times[0], "shop closed")
+        await client.move(times[1], times[1] + HOUR)
+        told = [await explained(server, at) for at in (times[0], times[1], times[1] + HOUR, times[2])]
+        assert [verdict for verdict, _ in told] == ["SKIPPED", "SKIPPED", "UPCOMING", "UPCOMING"]
+        assert "will not run: it was skipped by alice: shop closed" in told[0][1]
+        assert f"moved to {times[1] + HOUR:%Y-%m-%d %H:%M}" in told[1][1]
+        assert f"moved from {times[1]:%Y-%m-%d %H:%M}" in told[2][1]
+
     async def test_repeating_a_change_stores_nothing_more(
         self, daily: tuple[Client, list[datetime]], database: Db
     ) -> None:
@@ -197,6 +207,12 @@ class TestWhatClientsSee:
         response = await server.stub.UpdateScheduledJob(pb.UpdateScheduledJobRequest(job_id="daily", job=other))
         assert "skipped by alice; that is void" in response.warnings[0]
         assert await client.changes() == []
+
+
+async def explained(server: Running, at: datetime) -> tuple[str, str]:
+    request = planning.ExplainOccurrenceRequest(job_id="daily", nominal_time=stamp(at))
+    response = await server.planning.ExplainOccurrence(request)
+    return planning.ExplainOccurrenceResponse.Verdict.Name(response.verdict)[8:], response.sentence
 
 
 class TestRefusals:
