@@ -7,6 +7,7 @@ from typing import Any, Final
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from shared.store import canvas, executions, jobs, listing, processes, rate_limits, requests, rollups, tail
+from shared.store import backfills, canvas, executions, jobs, listing, processes, rate_limits, requests, rollups
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -166,6 +167,14 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [("group", ASCENDING), ("group_index", ASCENDING)], name="group", **_where(group={"$type": "string"})
         ),
+        # backfills: how many of one are in which state
+        IndexModel(
+            [("backfill", ASCENDING), ("state", ASCENDING)], name="backfill", **_where(backfill={"$exists": True})
+        ),
+        # backfills: what has run for an occurrence that was moved
+        IndexModel(
+            [("job_uid", ASCENDING), ("moved_from", ASCENDING)], name="moved", **_where(moved_from={"$exists": True})
+        ),
         # cleanup; lists of what ended in a stretch of time
         IndexModel(
             [("finished_at", DESCENDING), ("_id", DESCENDING)],
@@ -174,6 +183,15 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # watchers: which rows have changed since
         tail.INDEX,
+    ],
+    backfills.COLLECTION: [
+        # beat: what there is something to do with
+        IndexModel([("partition", ASCENDING), ("_id", ASCENDING)], name="active", **_where(active=True)),
+        # lists: the newest first, of all and of one job
+        IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="created"),
+        IndexModel([("job_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="job"),
+        # cleanup
+        IndexModel([("finished_at", ASCENDING)], name="finished", **_where(finished_at={"$type": "date"})),
     ],
     # what was handed out long ago
     rate_limits.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
