@@ -89,19 +89,19 @@ def group_of(row: Mapping[str, Any]) -> Group | None:
     return Group(kind, row.get("queue", ""), row.get("target_service", ""))
 
 
-def count(row: Mapping[str, Any], tally: Tally) -> None:
-    """Add a row to a tally. What never started has neither lateness nor duration."""
-    tally.counts[row["state"]] += row.get("count", 1)
+def to_tally_of_one(row: Mapping[str, Any]) -> Tally:
+    """Return the tally of one row. What never started has neither lateness nor duration."""
+    tally = Tally(Counter({row["state"]: row.get("count", 1)}))
     attempts = row.get("attempt", 0)
-    tally.retries += max(0, attempts - 1)
+    tally.retries = max(0, attempts - 1)
     started = row.get("first_started_at") or row.get("started_at")
-    if started is None:
-        return
-    tally.duration.add((row["finished_at"] - started) // _MILLISECOND)
-    if "late_by" in row:
-        tally.lateness.add(row["late_by"])
-    elif attempts == 1:  # of before this was kept: the due time of a later attempt is that of its retry
-        tally.lateness.add((started - row["due_at"]) // _MILLISECOND)
+    if started is not None:
+        tally.duration.add((row["finished_at"] - started) // _MILLISECOND)
+        if "late_by" in row:
+            tally.lateness.add(row["late_by"])
+        elif attempts == 1:  # of before this was kept: the due time of a later attempt is that of its retry
+            tally.lateness.add((started - row["due_at"]) // _MILLISECOND)
+    return tally
 
 
 # Roll-ups:
