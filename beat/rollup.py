@@ -64,9 +64,10 @@ class Rollup:
         if step is None:
             return False
         through = self._roll_up(step, claimed["turn"])
-        self._progress.update_one(*rollups.move_on(claimed["turn"], after(progress, step, through)))
-        if step.level is Level.HOUR:
-            self._forget(claimed["now"], progress)
+        reached = after(progress, step, through)
+        moved = self._progress.update_one(*rollups.move_on(claimed["turn"], reached))
+        if step.level is Level.HOUR and moved.matched_count:
+            self._forget(claimed["now"], reached)
         return True
 
     def close(self) -> None:
