@@ -69,7 +69,7 @@ STORE_PATIENCE: Final[dict[str, Any]] = {
 Not timeoutMS, which would take the place of the shorter wait for a store that is not there at all."""
 
 
-async def serve() -> None:
+async def serve() -> None:  # noqa: PLR0915 - a composition root is as long as there are parts
     """Build everything, serve until SIGTERM or SIGINT, and take it down again. A second signal ends at once."""
     tasks = load_tasks(celery_app, settings.task_modules, queues)
     try:

@@ -138,6 +138,9 @@ def test_statistics_are_those_of_the_rows(database: Db, made: list[dict[str, Any
     calls = [row for row in rows if of_calls(row) and "queue" in row]
     for level in (Level.DAY, Level.HOUR):
         assert ask(database, GroupBy.ALL, level) == counted(runs, lambda _: "")
+        lately = now() - 2 * DAY - HOUR
+        since = [row for row in runs if row["finished_at"] >= floor(lately, level.width)]
+        assert ask(database, GroupBy.ALL, level, start=lately) == counted(since, lambda _: "")
         assert ask(database, GroupBy.JOB, level) == counted(runs, lambda row: row["job_id"])
         assert ask(database, GroupBy.QUEUE, level) == counted(calls, lambda row: row["queue"])
         assert ask(database, GroupBy.TARGET, level) == counted(calls, lambda row: row["target_service"])
@@ -296,17 +299,13 @@ def stages(plan: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("collection", "chosen", "index"),
     [
-        (executions.COLLECTION, rollups.ended_between(now() - MINUTE, now()), "finished"),
+        (executions.COLLECTION, rollups.ended_between(now() - MINUTE, now()), "finished_at"),
         (executions.COLLECTION, live.RUNNING, "lease"),
         (executions.COLLECTION, live.waiting_in("scraping"), "waiting"),
         (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now(), rollups.By.ALL), "level"),
         (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now()), "level"),
         (rollups.COLLECTION, rollups.before(Level.MINUTE, now()), "level"),
-        (
-            rollups.COLLECTION,
-            {"job": "job-1", "$or": [rollups.between(Level.HOUR, now() - DAY, now(), rollups.By.JOB)]},
-            "job",
-        ),
+        (rollups.COLLECTION, {"by": "all", "$or": [rollups.within(Level.HOUR, now() - DAY, now())]}, "level"),
     ],
 )
 def test_what_is_read_for_statistics_is_read_by_an_index(
@@ -317,3 +316,13 @@ def test_what_is_read_for_statistics_is_read_by_an_index(
     found = stages(database[collection].find(chosen).explain()["queryPlanner"]["winningPlan"])
     assert index in found
     assert "COLLSCAN" not in found
+
+
+def test_what_is_told_of_one_job_reads_its_own_roll_ups_only(database: Db) -> None:
+    database[executions.COLLECTION].insert_many([ended(n, now() - n * MINUTE, job_id=f"job-{n}") for n in range(60)])
+    roll_up(database)
+    database.command("profile", 2)
+    assert ask(database, GroupBy.ALL, job="job-7") == {"": Counter(SUCCEEDED=1)}
+    database.command("profile", 0)
+    (read,) = database["system.profile"].find({"op": "query", "ns": f"{database.name}.{rollups.COLLECTION}"})
+    assert read["docsExamined"] <= 3
