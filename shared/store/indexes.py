@@ -210,7 +210,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("level", ASCENDING), ("by", ASCENDING), ("at", ASCENDING)], name="level"),
         # statistics of one job
         IndexModel(
-            [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)], name="job", **_where(by=rollups.By.JOB.value)
+            [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)],
+            name=rollups.JOB_INDEX,
+            **_where(by=rollups.By.JOB.value),
         ),
     ],
     jobs.REVISIONS: [
