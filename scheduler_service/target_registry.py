@@ -177,14 +177,15 @@ class TargetRegistry:
         for _ in range(MOST_TRIES):
             registered = await self._registered()
             known = registered.targets.get(target.name)
+            if known is not None and _same(known, target, wanted.description):
+                # Whatever its etag: nothing of anybody's is overwritten, and a call that is repeated finds its effect.
+                return known
             if wanted.etag and known is None:
                 raise Conflict(f"the target '{target.name}' has been unregistered since it had the etag that is given")
             if known is not None:
                 _refuse_changed(known, wanted.etag)
             elif len(registered.targets) >= store.MOST_TARGETS:
                 raise ResourceExhausted(f"{store.MOST_TARGETS:,} targets are registered, and there is no room for more")
-            if known is not None and _same(known, target, wanted.description):
-                return known
             if only_check:
                 return None
             if registered.version == "":

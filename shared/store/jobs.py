@@ -406,6 +406,10 @@ def edit(
         if edited:
             # Failures of before do not count towards pausing what somebody has just looked after.
             fields["failures_since"] = NOW
+    if UNCHECKED not in fields:
+        # While a job is deleted, nobody looks whether it fits its targets.
+        was_deleted = {"$eq": ["$state", JobState.DELETED.value]}
+        fields[UNCHECKED] = {"$cond": [was_deleted, True, f"${UNCHECKED}"]}
     if change is not None or state is JobState.ACTIVE:
         # Also without a change: a job that was parked is planned again.
         fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
