@@ -483,13 +483,15 @@ IS_FLOW: Final = {"flow.kind": {"$type": "string"}}
 """The index of the targets of flows has this condition."""
 HAS_DRIFT: Final = {f"{DRIFT}.since": {"$type": "date"}}
 IS_UNCHECKED: Final = {UNCHECKED: True}
+_NOT_DELETED: Final = {"$expr": {"$ne": ["$state", JobState.DELETED.value]}}
+"""As an expression, which no index of states answers: that would be nearly all jobs."""
 
 
 def uses_filter(target: str) -> dict[str, Any]:
     """Find the jobs that call a target, without deleted ones."""
     return {
         "$or": [{"target_service": target}, {**IS_FLOW, FLOW_TARGETS: target}],
-        "state": {"$ne": JobState.DELETED.value},
+        **_NOT_DELETED,
     }
 
 
@@ -525,7 +527,7 @@ def forget_drift() -> dict[str, Any]:
 
 def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
     """Find the unchecked jobs that call a target themselves, and those whose flows do, behind an id."""
-    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, "state": {"$ne": JobState.DELETED.value}, "_id": {"$gt": after}}
+    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, **_NOT_DELETED, "_id": {"$gt": after}}
     return [{**unchecked, "target_service": target}, {**unchecked, FLOW_TARGETS: target}]
 
 

@@ -128,12 +128,12 @@ async def test_what_is_away_is_a_finding_and_what_rests_on_it_is_not_looked_at(d
 
 async def test_indexes_that_are_missing_or_other_ones_are_named(database_url: str) -> None:
     async with serving(database_url) as server:
-        await server.database.jobs.drop_index("wake")
+        await server.database.jobs.drop_index("wake_time")
         missing = (await asked(server, 1))["mongodb.indexes"]
-        await server.database.jobs.create_index([("wake_at", 1)], name="wake")
+        await server.database.jobs.create_index([("wake_at", 1)], name="wake_time")
         other = (await asked(server, 1))["mongodb.indexes"]
-    assert (missing.result, "missing: jobs.wake" in missing.detail) == (FAILED, True)
-    assert (other.result, other.detail.endswith(": jobs.wake")) == (FAILED, True)
+    assert (missing.result, "missing: jobs.wake_time" in missing.detail) == (FAILED, True)
+    assert (other.result, other.detail.endswith(": jobs.wake_time")) == (FAILED, True)
 
 
 async def test_work_that_was_not_done_is_told(database_url: str) -> None:

@@ -288,7 +288,8 @@ async def test_a_target_that_jobs_use_is_not_unregistered(server: Running, how: 
         await sell(server, "seller", **how())
         refused = await refusal(server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop")))
         described = await server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop"))
-        assert (refused.code, "seller" in refused.message) == ("FAILED_PRECONDITION", True)
+        assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "TARGET_IN_USE")
+        assert "seller" in refused.message
         assert described.target.jobs == 1
         await server.stub.DeleteScheduledJob(jobs_pb.DeleteScheduledJobRequest(job_id="seller"))
         await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop"))
