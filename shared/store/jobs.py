@@ -406,6 +406,8 @@ def edit(
         if edited:
             # Failures of before do not count towards pausing what somebody has just looked after.
             fields["failures_since"] = NOW
+    if state is JobState.DELETED:
+        fields[DRIFT] = None
     if UNCHECKED not in fields:
         # While a job is deleted, nobody looks whether it fits its targets.
         was_deleted = {"$eq": ["$state", JobState.DELETED.value]}
