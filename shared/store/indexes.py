@@ -33,7 +33,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([*_NEWEST], name="created"),
         IndexModel([("state", ASCENDING), *_NEWEST], name="job_state"),
         IndexModel([("job_type", ASCENDING), *_NEWEST], name="job_type"),
-        IndexModel([("target_service", ASCENDING), *_NEWEST], name="target_service"),
+        IndexModel([("target_service", ASCENDING), *_NEWEST], name="target_service"),  # targets: which jobs call one
         IndexModel([("queue", ASCENDING), *_NEWEST], name="queue"),
         IndexModel([("labels.key", ASCENDING), ("labels.value", ASCENDING), *_NEWEST], name="labels"),
         # lists: what has a label, whatever its value
@@ -46,8 +46,6 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [(jobs.DAYS_SOURCE, ASCENDING), ("state", ASCENDING)], name="calendars", **_where(**jobs.HAS_NAMED_DAYS)
         ),
-        # targets: which jobs call one
-        IndexModel([("target_service", ASCENDING)], name="target"),
         # targets: whose flows call one; and which flows are from before this was kept
         IndexModel([(jobs.FLOW_TARGETS, ASCENDING)], name="flow_targets", **_where(**jobs.IS_FLOW)),
         # drift: what calls a target and has not been held against its present contract

@@ -440,6 +440,12 @@ def edit(
         if edited:
             # Failures of before do not count towards pausing what somebody has just looked after.
             fields["failures_since"] = NOW
+    if state is JobState.DELETED:
+        fields[DRIFT] = None
+    if UNCHECKED not in fields:
+        # While a job is deleted, nobody looks whether it fits its targets.
+        was_deleted = {"$eq": ["$state", JobState.DELETED.value]}
+        fields[UNCHECKED] = {"$cond": [was_deleted, True, f"${UNCHECKED}"]}
     if change is not None or state is JobState.ACTIVE:
         # Also without a change: a job that was parked is planned again.
         fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
@@ -513,13 +519,15 @@ IS_FLOW: Final = {"flow.kind": {"$type": "string"}}
 """The index of the targets of flows has this condition."""
 HAS_DRIFT: Final = {f"{DRIFT}.since": {"$type": "date"}}
 IS_UNCHECKED: Final = {UNCHECKED: True}
+_NOT_DELETED: Final = {"$expr": {"$ne": ["$state", JobState.DELETED.value]}}
+"""As an expression, which no index of states answers: that would be nearly all jobs."""
 
 
 def uses_filter(target: str) -> dict[str, Any]:
     """Find the jobs that call a target, without deleted ones."""
     return {
         "$or": [{"target_service": target}, {**IS_FLOW, FLOW_TARGETS: target}],
-        "state": {"$ne": JobState.DELETED.value},
+        **_NOT_DELETED,
     }
 
 
@@ -555,7 +563,7 @@ def forget_drift() -> dict[str, Any]:
 
 def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
     """Find the unchecked jobs that call a target themselves, and those whose flows do, behind an id."""
-    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, "state": {"$ne": JobState.DELETED.value}, "_id": {"$gt": after}}
+    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, **_NOT_DELETED, "_id": {"$gt": after}}
     return [{**unchecked, "target_service": target}, {**unchecked, FLOW_TARGETS: target}]
 
 
