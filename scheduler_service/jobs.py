@@ -482,8 +482,8 @@ def _outdated(found: Found, etag: str) -> Conflict:
         told.insert(0, f"{len(edits) - len(told)} earlier changes")
     by = f"{job.updated_by or 'somebody'} changed it last, at {facts['updated_at']}"
     return Conflict(
-        f"the job has changed since it had the etag '{excerpt(etag)}': {'; '.join(told) or by}; its etag is"
-        f" '{job.etag}' now; read it again",
+        f"the job '{job.definition.job_id}' has changed since it had the etag '{excerpt(etag)}':"
+        f" {'; '.join(told) or by}; its etag is '{job.etag}' now; read it again",
         reason=Reason.ETAG_MISMATCH,
         facts=facts,
     )

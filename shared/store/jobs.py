@@ -259,7 +259,8 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         waiting_changes=len(document["changes"]),
         managed_by=document.get("managed", {}).get("by", ""),
         deleted_at=deleted_at(document),
-        purge_time=document.get("purge_time"),
+        # A process of an older release leaves it behind when it revives a managed job.
+        purge_time=document.get("purge_time") if deleted_at(document) else None,
         drift=tuple((document.get(DRIFT) or {}).get("problems", ())),
         overrides=_overrides_to_come(document),
     )
