@@ -287,7 +287,7 @@ def stages(plan: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("collection", "chosen", "index"),
     [
-        (executions.COLLECTION, rollups.ended_between(now() - MINUTE, now()), "finished"),
+        (executions.COLLECTION, rollups.ended_between(now() - MINUTE, now()), "finished_at"),
         (executions.COLLECTION, live.RUNNING, "lease"),
         (executions.COLLECTION, live.waiting_in("scraping"), "waiting"),
         (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now(), rollups.By.ALL), "level"),
