@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import canvas, executions, jobs, listing, processes, rate_limits, requests, rollups, tail
-from shared.store import backfills, canvas, executions, jobs, listing, processes, rate_limits, requests, rollups
+from shared.store import backfills, canvas, executions, jobs, listing, processes, rate_limits, requests, rollups, tail
 
 
 def _where(**conditions: Any) -> dict[str, Any]:

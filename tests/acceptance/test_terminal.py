@@ -111,6 +111,8 @@ def test_the_commands_about_watching_run_and_tell_something(running: System, grp
     assert "STATE_SUCCEEDED" in answers[0]
     assert "resumeToken" in answers[1]
     assert '"initial": true' in answers[2]
+
+
 @pytest.mark.parametrize("page", ["docs/occurrences.md", "docs/backfill.md"])
 def test_the_commands_about_single_occurrences_and_backfills_run(running: System, grpcurl: Path, page: str):
     for command in commands_of(page):
