@@ -71,6 +71,9 @@ class Watching:
     async def jobs(self, request: pb.WatchJobsRequest) -> AsyncGenerator[pb.WatchJobsResponse]:
         """Tell of jobs; see JobFeed.watch. Raises InvalidInput."""
         found = _violations(request)
+        if request.job_id and not JOB_ID.fullmatch(request.job_id):
+            # One that does not exist is no mistake: it may be created later.
+            found.append(Violation("job_id", f"{excerpt(request.job_id)!r} is not a job id, so that no job will have it"))
         chosen = ChosenJobs(request.job_id, dict(request.labels))
         told = read_token(chosen.text, request.resume_token, found)
         refuse(found)

@@ -174,7 +174,7 @@ def _exceed(message: Any, field: FieldDescriptor) -> bool:
         values = getattr(message, field.name)
         for number in range(MANY):
             if inner is not None and inner.GetOptions().map_entry:
-                values[f"{number}"] = ""
+                values[f"{number:020}"] = ""
             elif inner is not None:
                 values.add()
             else:

@@ -170,7 +170,7 @@ async def test_every_field_of_every_request_is_checked(conformance: Conformance)
             tried += 1
             if code in OUR_FAULT:
                 at_fault.append(f"{name}: {path}: {code}")
-            elif code not in REFUSALS:
+            elif code not in REFUSALS and not (code == "ABORTED" and path.endswith("etag")):
                 accepted.append(f"{name}: {path}: {code}")
     assert tried > 200
     assert not at_fault, "\n".join(at_fault)
