@@ -13,7 +13,7 @@ from shared.domain.execution import State
 from shared.domain.job import JobState
 from shared.domain.schedule import from_document
 from shared.log import get_logger
-from shared.store import executions, jobs
+from shared.store import backfills, executions, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +52,7 @@ class Consequences:
         """Take what all duties have, and for how long what is deleted can be undeleted."""
         self._jobs = database[jobs.COLLECTION]
         self._executions = database[executions.COLLECTION]
+        self._backfills = database[backfills.COLLECTION]
         self._zone_rules = ZoneRules(database)
         self._partitions = partitions
         self._by = by
@@ -108,6 +109,8 @@ class Consequences:
 
     def _delete_if_over(self, job: Mapping[str, Any]) -> None:
         if self._executions.find_one({"job_uid": job["uid"], "open": True}, {"_id": 1}):
+            return
+        if self._backfills.find_one(backfills.active_filter(job["uid"]), {"_id": 1}):
             return
         if self._edit(job, JobState.DELETED, "delete_after_done: the last execution has ended"):
             log.info("job deleted", action="job_deleted_after_done", job_id=job["_id"])

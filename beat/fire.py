@@ -67,7 +67,7 @@ def _retry_until(job: Mapping[str, Any], chain: Chain, decided: Plan, row: Row) 
         return None
     # The last run that max_runs allows has no next occurrence.
     is_last = decided.pointer is None and row is decided.rows[-1]
-    return None if is_last else chain.spec.schedule.next_after(row.last)
+    return None if is_last else chain.spec.runs.next_after(row.last)
 
 
 class Fire:
@@ -235,7 +235,7 @@ class Fire:
             )
             self._executions.update_many(end.filter, end.update)
         history = jobs.revision_document(
-            job["uid"], install.epoch, change.spec, install.reached, change.by, change.reason, install.fired
+            job["uid"], install.epoch, install.spec, install.reached, change.by, change.reason, install.fired
         )
         self._revisions.update_one({"_id": history["_id"]}, {"$setOnInsert": history}, upsert=True)
         result = self._jobs.update_one(

@@ -14,6 +14,7 @@ from celery.beat import Scheduler
 from pymongo.errors import PyMongoError
 
 from beat.advance import Advance
+from beat.backfill import Backfills
 from beat.calendars import Calendars
 from beat.configured import Configured, read_entries, report_left
 from beat.consequences import Consequences
@@ -105,6 +106,7 @@ class DatabaseScheduler(Scheduler):
             Advance(self._database, partitions, self._relay.hand_over, name),
             Follow(self._database, partitions, self.app, results),
             Copies(self._database, partitions, self.app, results),
+            Backfills(self._database, partitions, self._relay.hand_over, name),
         )
         self._rollup = Rollup(self._database, name)
         self._rolling_up = _RollingUp(self._rollup)
@@ -256,7 +258,7 @@ class _Housekeeping(_Background):
 class _Advancing(_Background):
     """Goes on with what has ended a part, apart from firing: a fan-out of ten thousand items takes seconds."""
 
-    def __init__(self, *duties: Advance | Follow | Copies) -> None:
+    def __init__(self, *duties: Advance | Follow | Copies | Backfills) -> None:
         super().__init__("advancing")
         self._duties = duties
 

@@ -14,6 +14,7 @@ from cli.output import plain, state, time, time_of
 from cli.session import Session, alone, command, group
 from cli.times import instant
 from shared.proto import planning_service_pb2 as pb
+from shared.proto import scheduler_service_pb2 as scheduler_pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +107,6 @@ def restore(session: Session, job_id: JobArgument, when: TimeArgument) -> None:
     _told(session, session.scheduler.restore_occurrence(job_id, when), "goes as the schedule says again")
 
 
-def _told(session: Session, change: pb.OccurrenceChange, said: str) -> None:
+def _told(session: Session, change: scheduler_pb.OccurrenceChange, said: str) -> None:
     nominal = time(change.nominal_time)
     session.out.done(change, nominal, f"the occurrence at {nominal} {said}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from scheduler_service.admin import AdminService
+from scheduler_service.backfills import Backfills
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.depths import Depths, ask_rabbitmq
@@ -23,6 +24,7 @@ from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.occurrences import OccurrenceChanges
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
 from scheduler_service.preview import Schedules
@@ -95,11 +97,12 @@ async def serve() -> None:  # noqa: PLR0915 - the one place where all is put tog
     watching = Watching(database, jobs, executions)
     forecast = Forecast(in_process(settings.mongodb_url), settings.peak_fires_per_minute)
     scheduler = SchedulerService(jobs, executions, definitions, dispatcher, forecast, watching)
+    runs = Runs(jobs, executions, definitions, dispatcher)
     admin = AdminService(
         blocking_database,
         jobs,
         executions,
-        Runs(jobs, executions, definitions, dispatcher),
+        runs,
         lambda: all_checks(settings, database, queues.names, targets),
     )
     registrations = Registrations(blocking_database, targets)
@@ -120,6 +123,8 @@ async def serve() -> None:  # noqa: PLR0915 - the one place where all is put tog
         forecast,
         Schedules(jobs, calendars.resolve, calendars.names_on),
         Explain(database, calendars.names_on),
+        OccurrenceChanges(jobs),
+        Backfills(database, jobs, runs),
     )
     servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
     server = Server(servicers, database, Limits(settings))

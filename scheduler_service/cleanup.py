@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State, Trigger
-from shared.store import executions, jobs, retention, rollups
+from shared.store import backfills, executions, jobs, retention, rollups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ class Cleanup:
         self._executions = database[executions.COLLECTION]
         self._jobs = database[jobs.COLLECTION]
         self._retention = database[retention.COLLECTION]
+        self._backfills = database[backfills.COLLECTION]
         self._rolling_up = database[rollups.PROGRESS]
         self._batch = batch
 
@@ -40,6 +41,7 @@ class Cleanup:
             cutoff = min(cutoff, rollups.to_progress(counted).settled)
         # First, so that whoever misses a row finds out that it may have been removed.
         await self._retention.update_one(retention.EXECUTIONS_FILTER, retention.note_removal(cutoff), upsert=True)
+        await self._backfills.delete_many(backfills.ended_filter(cutoff))
         removed = 0
         since: datetime | None = None
         kept: list[str] = []

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from shared.domain.exclusions import ExclusionTerms
+    from shared.domain.overrides import Override
     from shared.domain.policies import Policies
     from shared.domain.retry import RetryPolicy
     from shared.domain.schedule import Schedule
@@ -312,6 +313,17 @@ def policies_message(policies: Policies) -> pb.Policies:
     )
 
 
+def change_message(override: Override) -> pb.OccurrenceChange:
+    """Write how an occurrence does not go as its schedule says."""
+    return pb.OccurrenceChange(
+        nominal_time=timestamp(override.nominal),
+        new_time=timestamp(override.moved_to),
+        by=_text(override.by),
+        reason=_text(override.reason),
+        time=timestamp(override.at),
+    )
+
+
 def execution_message(execution: StoredExecution, parameters: str | None = None) -> pb.Execution:
     """Write an execution, or a decision not to run, as clients see it; parameters: JSON of what it is called with."""
     message = pb.Execution(
@@ -353,6 +365,8 @@ def execution_message(execution: StoredExecution, parameters: str | None = None)
         group_id=execution.group,
         part_name=execution.part_name,
         part_key=_text(execution.part_key),
+        moved=execution.moved,
+        backfill_id=execution.backfill,
         parameters=None if parameters is None else struct(json.loads(parameters)),
     )
     if (progress := execution.progress) is not None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
     from shared.domain.job import JobDefinition
+    from shared.domain.overrides import Override
     from shared.proto import scheduler_service_pb2 as pb
     from shared.store.listing import Listing, Position
 
@@ -66,10 +67,27 @@ class _Edit:
     """The names of the fields that change."""
     condition: Mapping[str, Any] = field(default_factory=dict)
     """What has to hold, besides that the job is as it was read."""
+    edited: bool = True
+    """Whether it changes what the etag stands for."""
 
 
 _Decide: TypeAlias = Callable[[Found, int], Awaitable[_Edit | None]]
 """Decides an edit from what was read and the number of the try; None: nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a change of an occurrence queues, None if nothing; and the override that then stands, or was taken back.
+
+    first: the instant that must not be due when it is stored.
+    """
+
+    change: jobs.Queued | None
+    override: Override
+    first: datetime
+
+
+DecideOccurrence: TypeAlias = Callable[[Found], Decided]
 
 Redefine: TypeAlias = Callable[[jobs.StoredJob, datetime], Awaitable["JobDefinition"]]
 """Returns the new definition of a job as it was read at an instant, or raises."""
@@ -285,6 +303,28 @@ class Jobs:
 
         return await self._edit(job_id, by, decide, etag=etag, validate_only=validate_only)
 
+    async def change_occurrence(self, job_id: str, by: str, decide: DecideOccurrence) -> Override:
+        """Queue a change of a single occurrence, unless that is due by the time that it is stored; see Decided.
+
+        The etag stays: the job is defined as before. Raises what decide raises, which is asked again when the job has
+        changed, or time has passed.
+        """
+        decided: Decided | None = None
+
+        async def decide_edit(found: Found, _tries: int) -> _Edit | None:
+            nonlocal decided
+            decided = decide(found)
+            if decided.change is None:
+                return None
+            condition = {"$expr": {"$gt": [literal(decided.first), _CUTOFF]}}
+            job = found.job
+            return _Edit(job.state, job.status_message, change=decided.change, condition=condition, edited=False)
+
+        await self._edit(job_id, by, decide_edit)
+        if decided is None:
+            raise AssertionError  # _edit asks at least once
+        return decided.override
+
     async def undelete(self, job_id: str, by: str, reason: str, *, validate_only: bool = False) -> jobs.StoredJob:
         """Take back a deletion: the job is in the state that it had, and goes on from now, in the next epoch.
 
@@ -351,6 +391,7 @@ class Jobs:
                 edit.change,
                 by=by,
                 status_message=edit.status_message,
+                edited=edit.edited,
                 what=edit.what,
                 request=token(),
                 undelete_for=self._undelete_for,
@@ -441,8 +482,8 @@ def _outdated(found: Found, etag: str) -> Conflict:
         told.insert(0, f"{len(edits) - len(told)} earlier changes")
     by = f"{job.updated_by or 'somebody'} changed it last, at {facts['updated_at']}"
     return Conflict(
-        f"the job has changed since it had the etag '{excerpt(etag)}': {'; '.join(told) or by}; its etag is"
-        f" '{job.etag}' now; read it again",
+        f"the job '{job.definition.job_id}' has changed since it had the etag '{excerpt(etag)}':"
+        f" {'; '.join(told) or by}; its etag is '{job.etag}' now; read it again",
         reason=Reason.ETAG_MISMATCH,
         facts=facts,
     )

@@ -13,17 +13,19 @@ from ulid import ULID
 
 from scheduler_service.batches import change_all, create_all
 from scheduler_service.caller import current
-from scheduler_service.convert import duration, execution_message, job_message, timestamps
+from scheduler_service.convert import change_message, duration, execution_message, job_message, timestamps
 from scheduler_service.drafts import changed_draft, changed_paths, new_draft
 from scheduler_service.flow_drafts import FLOWS
 from scheduler_service.imports import Imports
 from scheduler_service.listing import list_executions, list_jobs
+from scheduler_service.occurrences import to_come, void_warnings
 from scheduler_service.pages import refuse
 from scheduler_service.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.runs import Runs, request_token
 from scheduler_service.watching import seconds_to_wait
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import LONGEST_REASON, JobState
+from shared.domain.overrides import upcoming as upcoming_runs
 from shared.domain.text import unprintable
 from shared.log import get_logger
 from shared.messaging.queues import MANUAL
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from scheduler_service.runs import Dispatch
     from scheduler_service.watching import Watching
     from shared.domain.job import JobDefinition
+    from shared.domain.overrides import Override
     from shared.domain.schedule import Schedule
     from shared.store.jobs import StoredJob
 
@@ -114,6 +117,7 @@ class SchedulerService(SchedulerServiceServicer):
         """Change the fields that the mask names, or those that are set."""
         found: list[Violation] = []
         paths = changed_paths(request, found)
+        overridden: list[Override] = []
         with_target = bool(paths & {"target_service", "target_method", "parameters", *FLOWS})
 
         before: Schedule | None = None
@@ -122,6 +126,7 @@ class SchedulerService(SchedulerServiceServicer):
             nonlocal before
             before = job.definition.schedule
             inside = list(found)
+            overridden[:] = to_come(job.overrides, now)
             defaults = self._definitions.defaults
             draft = await asyncio.to_thread(changed_draft, job.definition, request.job, paths, defaults, now, inside)
             return await self._definitions.define(draft, now, inside, with_target=with_target)
@@ -132,7 +137,7 @@ class SchedulerService(SchedulerServiceServicer):
             )
         except InvalidInput as refused:
             raise InvalidInput(_in_job(refused)) from None
-        warnings = self._definitions.warnings(job.definition)
+        warnings = [*self._definitions.warnings(job.definition), *void_warnings(overridden, job.overrides)]
         if job.state is JobState.ACTIVE:
             warnings += await self._forecast.warnings(job.definition.schedule, job.uid, before)
         return pb.UpdateScheduledJobResponse(job=job_message(job), warnings=warnings)
@@ -228,13 +233,14 @@ class SchedulerService(SchedulerServiceServicer):
         if job.state is JobState.ACTIVE:
             most = job.definition.schedule.max_runs
             left = NEXT_FIRE_TIMES if most is None else min(NEXT_FIRE_TIMES, most - job.fired)
-            upcoming = job.definition.schedule.upcoming(found.now, left)
+            upcoming = upcoming_runs(job.spec.runs, found.now, left)
         return pb.GetJobStatusResponse(
             job=job_message(job, upcoming),
             next_fire_times=timestamps(upcoming),
             last_execution=None if last is None else execution_message(last),
             counts=counts,
             window=duration(COUNTS_WINDOW),
+            occurrence_changes=[change_message(each) for each in to_come(job.overrides, found.now)],
         )
 
     async def BatchCreateScheduledJobs(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from scheduler_client.call import Call, Pages, call, new_request_id, pages
 from scheduler_client.values import Span, duration, timestamp
 from shared.proto import planning_service_pb2 as pb
+from shared.proto import scheduler_service_pb2 as scheduler_pb
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,7 +47,7 @@ def explain(job_id: str, at: datetime | None = None, *, local_time: str = "") ->
 
 def skip_occurrence(
     job_id: str, at: datetime, *, reason: str = "", request_id: str = "", validate_only: bool = False
-) -> Call[pb.OccurrenceChange]:
+) -> Call[scheduler_pb.OccurrenceChange]:
     """Leave out one occurrence that is to come. Raises NotFound, and FailedPrecondition when it is decided already."""
     request = pb.SkipOccurrenceRequest(
         job_id=job_id,
@@ -66,7 +67,7 @@ def move_occurrence(
     reason: str = "",
     request_id: str = "",
     validate_only: bool = False,
-) -> Call[pb.OccurrenceChange]:
+) -> Call[scheduler_pb.OccurrenceChange]:
     """Run one occurrence that is to come at another instant. Raises as skip_occurrence does."""
     request = pb.MoveOccurrenceRequest(
         job_id=job_id,
@@ -79,7 +80,7 @@ def move_occurrence(
     return call(f"{SERVICE}/MoveOccurrence", request, pb.MoveOccurrenceResponse, lambda answer: answer.change)
 
 
-def restore_occurrence(job_id: str, at: datetime, *, request_id: str = "") -> Call[pb.OccurrenceChange]:
+def restore_occurrence(job_id: str, at: datetime, *, request_id: str = "") -> Call[scheduler_pb.OccurrenceChange]:
     """Take back a skip or a move. Raises NotFound when there is none."""
     request = pb.RestoreOccurrenceRequest(
         job_id=job_id, nominal_time=timestamp(at), request_id=new_request_id(request_id)

@@ -13,7 +13,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS, State, row_id
+from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS, State, backfill_execution_id, row_id
+from shared.domain.overrides import names
 from shared.domain.plan import Mode
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Fault(StrEnum):
     BROKEN_CHAIN = "BROKEN_CHAIN"
     NO_HISTORY = "NO_HISTORY"
     UNREADABLE = "UNREADABLE"
+    OVERRIDDEN = "OVERRIDDEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class LedgerRow:
     count: int
     decided_at: datetime
     steps: tuple[Step, ...]
+    backfill: str = ""
+    """The backfill that made it, if one did."""
 
 
 def path_fault(row: LedgerRow) -> str | None:
@@ -171,6 +175,9 @@ class JobAudit:
         found = []
         if fault := path_fault(row):
             found.append(Finding(Fault.ILLEGAL_PATH, fault, row.execution_id, row.first, row.last, row.count))
+        if row.backfill and row.first and row.execution_id != backfill_execution_id(self._uid, row.backfill, row.first):
+            # A time of a backfill could run a second time.
+            found.append(_of(row, Fault.BROKEN_CHAIN, "its id is not made of its job, its backfill and its time"))
         if row.epoch is None:
             return found
         if self._present is None or self._present.number != row.epoch:
@@ -259,7 +266,7 @@ class EpochAudit:
         spec = self._epoch.spec
         if spec is None or spec.mode is Mode.DELETED or self._ran_out:
             return None
-        return spec.schedule.next_after(after)
+        return spec.occurrences.next_after(after)
 
     @property
     def _ran_out(self) -> bool:
@@ -286,6 +293,7 @@ class EpochAudit:
             return found  # it covers nothing
         if not any(finding.fault is Fault.DOUBLED for finding in found):
             found += self._counted(row, row.first, row.last)
+        found += self._left_out(row, row.first)
         if self._latest is None or row.last > self._covered:
             self._latest = row
         self._fired += row.run is True
@@ -325,10 +333,17 @@ class EpochAudit:
         elif self._next(last - _INSTANT) != last:
             return [_of(row, Fault.NO_OCCURRENCE, f"the schedule has no occurrence at {_shown(last)}, where it ends")]
         else:
-            number = spec.schedule.count_between(first - _INSTANT, last)
+            number = spec.occurrences.count_between(first - _INSTANT, last)
         if row.count != number:
             return [_of(row, Fault.WRONG_COUNT, f"it says {row.count:,} occurrences, and there are {number:,}")]
         return []
+
+    def _left_out(self, row: LedgerRow, first: datetime) -> list[Finding]:
+        """Judge whether something runs that was to be left out."""
+        spec = self._epoch.spec
+        if not row.run or spec is None or not spec.overrides or names(spec.runs, first):
+            return []
+        return [_of(row, Fault.OVERRIDDEN, f"it runs, but {_shown(first)} was skipped, or moved to another time")]
 
     def _close(self, row: LedgerRow) -> list[Finding]:
         if self._closing is not None:
@@ -359,14 +374,14 @@ class EpochAudit:
         first = self._next(after)
         if first is None or first > through:
             return []
-        schedule = self._epoch.spec.schedule
-        number = schedule.count_between(after, through)
-        last = schedule.last_between(after, through)
+        occurrences = self._epoch.spec.occurrences
+        number = occurrences.count_between(after, through)
+        last = occurrences.last_between(after, through)
         return [Finding(Fault.MISSING, why, first=first, last=last, count=number)]
 
     def _twice(self, row: LedgerRow, first: datetime, last: datetime, why: str) -> Finding:
         spec = self._epoch.spec
-        number = spec.schedule.count_between(first - _INSTANT, last) if spec is not None else 0
+        number = spec.occurrences.count_between(first - _INSTANT, last) if spec is not None else 0
         return Finding(Fault.DOUBLED, why, row.execution_id, first, last, number)
 
 

@@ -104,6 +104,11 @@ def retry_id(uid: str, token: str) -> str:
     return f"{uid}.r.{token}"
 
 
+def backfill_execution_id(uid: str, backfill_id: str, nominal: datetime) -> str:
+    """Return the id of the execution of one of a backfill's nominal times: there is never a second one."""
+    return f"{uid}.b.{backfill_id}.{basic_iso(nominal)}"
+
+
 def part_id(parent_id: str, name: str) -> str:
     """Return the id of a part of an execution: by the parent's and the part's name, so that it is inserted once.
 

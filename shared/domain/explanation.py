@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shared.domain.execution import Failure
+    from shared.domain.overrides import Override
     from shared.domain.plan import Spec
     from shared.domain.remarks import Fire, NameDays
     from shared.domain.schedule import Schedule
@@ -79,6 +80,7 @@ class Kind(StrEnum):
     DELETED = "DELETED"
     NOT_CREATED = "NOT_CREATED"
     PARKED = "PARKED"
+    OVERRIDE = "OVERRIDE"
     EXCLUDED = "EXCLUDED"
     CLOCK = "CLOCK"
     BOUNDS = "BOUNDS"
@@ -312,6 +314,8 @@ class _Explaining:
             return self._no_occurrence()
         if era.spec.mode is Mode.PAUSED:
             return self._paused(era)
+        if (override := self._override(era)) is not None and (row is None or row.reason == override.left_out):
+            return self._overridden(override)
         if row is not None:
             return self._not_run(row)
         if self._at > self._known.now:
@@ -322,7 +326,24 @@ class _Explaining:
         question = self._known.question
         if question.missing and not question.stands:
             return False
-        return names(self._schedule, self._at)
+        return names(self._schedule, self._at) or self._moved_here() is not None
+
+    def _moved_here(self) -> Override | None:
+        """Return what was moved to the instant, in the epoch that it is of."""
+        overrides = () if self._era is None else self._era.spec.overrides
+        return next((each for each in overrides if each.moved_to == self._at), None)
+
+    def _override(self, era: Era) -> Override | None:
+        """Return how the occurrence is overridden in the epoch that it is of."""
+        return next((each for each in era.spec.overrides if each.nominal == self._at), None)
+
+    def _overridden(self, override: Override) -> tuple[Verdict, str]:
+        self._add(Kind.OVERRIDE, override.left_out, override.at, by=override.by)
+        did = "will not run" if self._at > self._known.now else "did not run"
+        if override.moved_to is None:
+            return Verdict.SKIPPED, f"{self._subject} {did}: it was {override.left_out}."
+        when, why = self._shown(override.moved_to), _because(override.reason)
+        return Verdict.SKIPPED, f"{self._subject} {did} then: it was moved to {when} by {override.by}{why}."
 
     # Executions:
 
@@ -579,6 +600,10 @@ class _Explaining:
     def _upcoming(self) -> tuple[Verdict, str]:
         if (stopped := self._stopped("will not run")) is not None:
             return stopped
+        if (moved := self._moved_here()) is not None:
+            self._add(Kind.OVERRIDE, moved.moved_here, moved.at, by=moved.by)
+            was, why = self._shown(moved.nominal), _because(moved.reason)
+            return Verdict.UPCOMING, f"{self._subject} is still to come, moved from {was} by {moved.by}{why}."
         due = self._schedule.due_time(self._at, self._job.uid)
         if due != self._at:
             self._add(Kind.JITTER, f"jitter puts it off to {self._shown(due)}", self._at, due)

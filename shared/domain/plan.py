@@ -7,18 +7,21 @@ tests/unit/test_plan_interleavings.py tries them in every order of a small world
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.execution import State
+from shared.domain.overrides import Overridden, Running, overridden, standing
 from shared.domain.policies import Misfire, Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from shared.domain.overrides import Occurrences, Override
     from shared.domain.policies import Policies
     from shared.domain.schedule import Schedule
 
@@ -39,19 +42,37 @@ class Mode(StrEnum):
     DELETED = "DELETED"
 
 
+@lru_cache(maxsize=256)
+def _every(schedule: Schedule, overrides: tuple[Override, ...]) -> Overridden:
+    """Return what an epoch with overrides decides; kept, since a planner asks again at each of its steps."""
+    return Overridden(schedule, overrides)
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What an epoch of a chain follows."""
+    """What an epoch of a chain follows. overrides: of single occurrences that do not go as the schedule says."""
 
     schedule: Schedule
     mode: Mode
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def occurrences(self) -> Occurrences:
+        """All instants that the epoch decides."""
+        return _every(self.schedule, self.overrides) if self.overrides else self.schedule
+
+    @property
+    def runs(self) -> Occurrences:
+        """Those of them at which something is to run."""
+        return Running(_every(self.schedule, self.overrides)) if self.overrides else self.schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """An edit that waits for a beat: the spec to install, and the instant through which the old one still holds.
 
-    counts_anew: whether the runs that a schedule's max_runs allows are counted from the start again.
+    The overrides of the epoch before are taken over; override: with this one; restored: without that of this
+    occurrence. counts_anew: whether the runs that a schedule's max_runs allows are counted from the start again.
     cancel_running: for a deletion, whether what runs is cancelled too.
     """
 
@@ -61,6 +82,13 @@ class Change:
     reason: str
     counts_anew: bool = False
     cancel_running: bool = False
+    override: Override | None = None
+    restored: datetime | None = None
+
+    def spec_after(self, before: Spec, reached: datetime) -> Spec:
+        """Return what the next epoch follows, when the one of `before` has decided all through an instant."""
+        changed = overridden(before.overrides, self.override, self.restored, reached)
+        return replace(self.spec, overrides=standing(changed, self.spec.schedule, reached))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +123,7 @@ class Row:
     held: it fires, but not before the executions in flight have ended.
 
     A CLOSED row stands at the first occurrence that its epoch does not cover (None: it has no further one), and
-    `last` is the instant that the epoch reached.
+    `last` is the instant that the epoch reached. moved_from: the occurrence that it runs for, if it was moved here.
     """
 
     state: State
@@ -105,13 +133,18 @@ class Row:
     reason: str = ""
     held: bool = False
     due_at: datetime | None = None
+    moved_from: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """A queued change that takes effect: the next epoch begins after `reached`, with so many runs fired of max_runs."""
+    """A queued change that takes effect: the next epoch follows `spec`, and begins after `reached`.
+
+    fired: how many runs were made by then of those that max_runs allows.
+    """
 
     change: Change
+    spec: Spec
     epoch: int
     reached: datetime
     pointer: datetime | None
@@ -140,7 +173,7 @@ def must_follow(chain: Chain, now: datetime) -> bool:
     """
     if chain.changes:
         return True
-    after_pointer = chain.spec.schedule.next_after(chain.pointer) if chain.pointer else None
+    after_pointer = chain.spec.occurrences.next_after(chain.pointer) if chain.pointer else None
     return after_pointer is not None and after_pointer <= now
 
 
@@ -174,8 +207,9 @@ def plan(
     else:
         rows, reached = [], closing.last
     fired = 0 if change.counts_anew else fired
-    pointer = _next(change.spec, reached, fired)
-    return Plan(tuple(rows), reached, pointer, fired, Install(change, chain.epoch + 1, reached, pointer, fired))
+    spec = change.spec_after(chain.spec, reached)
+    pointer = _next(spec, reached, fired)
+    return Plan(tuple(rows), reached, pointer, fired, Install(change, spec, chain.epoch + 1, reached, pointer, fired))
 
 
 def _follow(chain: Chain, standing: Mapping[datetime | None, Row]) -> tuple[datetime, int, Row | None]:
@@ -193,7 +227,7 @@ def _next(spec: Spec, after: datetime, fired: int) -> datetime | None:
     most = spec.schedule.max_runs
     if spec.mode is Mode.DELETED or (most is not None and fired >= most):
         return None
-    return spec.schedule.next_after(after)
+    return spec.occurrences.next_after(after)
 
 
 class _Deciding:
@@ -212,6 +246,11 @@ class _Deciding:
     ) -> None:
         self._uid = uid
         self._spec = spec
+        self._occurrences = spec.occurrences
+        self._runs = spec.runs
+        overrides = self._occurrences if isinstance(self._occurrences, Overridden) else None
+        self._left_out: Mapping[datetime, Override] = overrides.left_out if overrides else {}
+        self._moved_here: Mapping[datetime, Override] = overrides.moved_here if overrides else {}
         self._after = after
         self._fired = fired
         self._through = through
@@ -221,86 +260,119 @@ class _Deciding:
         self._waiting = [each.execution_id for each in in_flight if each.held]
 
     def rows(self) -> Iterator[Row]:
-        first = self._next()
-        if first is None:
-            return
         if self._spec.mode is Mode.PAUSED:
-            yield self._gap(State.SKIPPED, self._through, "the job was paused")
+            yield from self._gap(State.SKIPPED, self._through, "the job was paused")
             return
-        if self._now - first > self._policies.misfire_grace:
+        yield from self._leave_out()
+        first = self._next()
+        if first is not None and self._now - first > self._policies.misfire_grace:
             yield from self._late(first)
+            yield from self._leave_out()
         while (following := self._next()) is not None:
-            yield self._overlapping(following)
+            yield from self._overlapping(following)
+            yield from self._leave_out()
 
     def _next(self) -> datetime | None:
         following = _next(self._spec, self._after, self._fired)
         return following if following is not None and following <= self._through else None
 
+    def _leave_out(self) -> Iterator[Row]:
+        """Decide what comes next as long as that is not to run."""
+        if not self._left_out:
+            return  # without a look at the schedule: this is asked for each occurrence of every job
+        while (following := self._next()) is not None and following in self._left_out:
+            self._after = following
+            yield Row(State.SKIPPED, following, following, reason=self._left_out[following].left_out)
+
     def _late(self, first: datetime) -> Iterator[Row]:
         """Decide what is not fired of the occurrences found late."""
-        schedule, through, policies = self._spec.schedule, self._through, self._policies
+        runs, through, policies = self._runs, self._through, self._policies
         if policies.misfire is Misfire.FIRE_LATEST:
-            latest = _latest(schedule, self._after, through)
+            latest = _latest(runs, self._after, through)
             if latest > first:
                 reason = f"{FOUND_LATE}; the latest occurrence, {_shown(latest)}, stands for it"
-                yield self._gap(State.COALESCED, latest - _INSTANT, reason)
+                yield from self._gap(State.COALESCED, latest - _INSTANT, reason)
             return
         late = min(through, self._now - policies.misfire_grace - _INSTANT)
         if policies.misfire is Misfire.SKIP:
             grace = f"{policies.misfire_grace.total_seconds():g} s"
-            yield self._gap(State.SKIPPED, late, f"{FOUND_LATE} by more than the grace of {grace}")
-        elif schedule.count_between(self._after, late) > policies.misfire_limit:
-            kept = _latest(schedule, self._after, late)
+            yield from self._gap(State.SKIPPED, late, f"{FOUND_LATE} by more than the grace of {grace}")
+        elif runs.count_between(self._after, late) > policies.misfire_limit:
+            kept = _latest(runs, self._after, late)
             for _ in range(policies.misfire_limit - 1):
-                kept = _latest(schedule, self._after, kept - _INSTANT)
+                kept = _latest(runs, self._after, kept - _INSTANT)
             reason = f"{FOUND_LATE}; only the latest {policies.misfire_limit}, from {_shown(kept)} on, fire"
-            yield self._gap(State.COALESCED, kept - _INSTANT, reason)
+            yield from self._gap(State.COALESCED, kept - _INSTANT, reason)
 
-    def _overlapping(self, first: datetime) -> Row:
+    def _overlapping(self, first: datetime) -> Iterator[Row]:
         """Decide the next occurrence, and with it those after it that come to the same, by what is in flight."""
         policies = self._policies
         if policies.overlap is Overlap.CANCEL_PREVIOUS:
-            latest = _latest(self._spec.schedule, self._after, self._through)
+            latest = _latest(self._runs, self._after, self._through)
             if latest > first:
                 reason = f"the occurrence {_shown(latest)} would have cancelled it at once"
-                return self._gap(State.SKIPPED, latest - _INSTANT, reason)
+                yield from self._gap(State.SKIPPED, latest - _INSTANT, reason)
+                return
             # However many still end or wait: they are cancelled.
-            return self._fire(first, held=bool(self._running or self._waiting))
-        if not self._waiting and len(self._running) < policies.most_running:
-            return self._fire(first, held=False)
-        if len(self._waiting) < policies.most_waiting:
-            return self._fire(first, held=True)
-        if policies.most_waiting:
-            reason = f"{len(self._waiting)} already wait for the execution {self._earliest} to end"
-        elif policies.most_running > 1:
-            reason = f"{len(self._running) + len(self._waiting)} executions are in flight already"
+            yield self._fire(first, held=bool(self._running or self._waiting))
+        elif not self._waiting and len(self._running) < policies.most_running:
+            yield self._fire(first, held=False)
+        elif len(self._waiting) < policies.most_waiting:
+            yield self._fire(first, held=True)
         else:
-            reason = f"the execution {self._earliest} is still in flight"
-        return self._gap(State.SKIPPED, self._through, reason)
+            yield from self._gap(State.SKIPPED, self._through, self._why_not())
+
+    def _why_not(self) -> str:
+        """Return why an occurrence neither fires nor waits."""
+        if self._policies.most_waiting:
+            return f"{len(self._waiting)} already wait for the execution {self._earliest} to end"
+        if self._policies.most_running > 1:
+            return f"{len(self._running) + len(self._waiting)} executions are in flight already"
+        return f"the execution {self._earliest} is still in flight"
 
     @property
     def _earliest(self) -> str:
         return (self._running or self._waiting)[0]
 
     def _fire(self, first: datetime, *, held: bool) -> Row:
-        reason = f"waits for the execution {self._earliest} to end" if held else ""
+        moved = self._moved_here.get(first)
+        reason = moved.moved_here if moved is not None else ""
+        if held:
+            waits = f"waits for the execution {self._earliest} to end"
+            reason = f"{reason}; {waits}" if reason else waits
         (self._waiting if held else self._running).append("of the occurrence before")
         self._after = first
         self._fired += 1
+        if moved is not None:
+            # At the very instant that was asked for: who named it wants no jitter.
+            return Row(State.PENDING, first, first, reason=reason, held=held, due_at=first, moved_from=moved.nominal)
         due_at = self._spec.schedule.due_time(first, self._uid)
         return Row(State.PENDING, first, first, reason=reason, held=held, due_at=due_at)
 
-    def _gap(self, state: State, through: datetime, reason: str) -> Row:
-        """Decide in one row the occurrences through an instant; the caller knows that there is one."""
-        schedule, after = self._spec.schedule, self._after
-        first, last = schedule.next_after(after), _latest(schedule, after, through)
+    def _gap(self, state: State, through: datetime, reason: str) -> Iterator[Row]:
+        """Decide the occurrences through an instant: in one row, but for those that are left out, which have their own.
+
+        While the job is paused these are no different from the others.
+        """
+        if self._spec.mode is not Mode.PAUSED:
+            for instant in [each for each in self._left_out if self._after < each <= through]:
+                yield from self._piece(state, instant - _INSTANT, reason)
+                yield from self._leave_out()
+        yield from self._piece(state, through, reason)
+
+    def _piece(self, state: State, through: datetime, reason: str) -> Iterator[Row]:
+        after, occurrences = self._after, self._occurrences
+        first = self._next()
+        if first is None or first > through:
+            return
+        last = _latest(occurrences, after, through)
         self._after = last
-        return Row(state, first, last, schedule.count_between(after, last), reason)
+        yield Row(state, first, last, occurrences.count_between(after, last), reason)
 
 
-def _latest(schedule: Schedule, after: datetime, through: datetime) -> datetime:
+def _latest(occurrences: Occurrences, after: datetime, through: datetime) -> datetime:
     """Return the last occurrence in (after, through]; the caller knows that there is one."""
-    last = schedule.last_between(after, through)
+    last = occurrences.last_between(after, through)
     if last is None:
         message = f"no occurrence in ({after}, {through}], although one was found there"
         raise AssertionError(message)

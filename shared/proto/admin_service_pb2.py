@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shared.proto import scheduler_service_pb2 as shared_dot_proto_dot_scheduler__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n shared/proto/admin_service.proto\x12\x0cscheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$shared/proto/scheduler_service.proto\"\xac\x01\n\x0c\x41uditRequest\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x30\n\roverdue_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa7\x01\n\rAuditResponse\x12/\n\x08progress\x18\x01 \x01(\x0b\x32\x1b.scheduler.v1.AuditProgressH\x00\x12-\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x1a.scheduler.v1.AuditFindingH\x00\x12-\n\x07summary\x18\x03 \x01(\x0b\x32\x1a.scheduler.v1.AuditSummaryH\x00\x42\x07\n\x05\x65vent\"Y\n\rAuditProgress\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x15\n\rrows_expected\x18\x02 \x01(\x03\x12\x0c\n\x04jobs\x18\x03 \x01(\x03\x12\x15\n\rjobs_expected\x18\x04 \x01(\x03\"\xaa\x03\n\x0c\x41uditFinding\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.scheduler.v1.AuditFinding.Kind\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\t\x12.\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x06 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\"\xc6\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_MISSING\x10\x01\x12\x10\n\x0cKIND_DOUBLED\x10\x02\x12\x16\n\x12KIND_NO_OCCURRENCE\x10\x03\x12\x14\n\x10KIND_WRONG_COUNT\x10\x04\x12\x15\n\x11KIND_ILLEGAL_PATH\x10\x05\x12\x15\n\x11KIND_BROKEN_CHAIN\x10\x06\x12\x13\n\x0fKIND_NO_HISTORY\x10\x07\x12\x13\n\x0fKIND_UNREADABLE\x10\x08\"\xe5\x02\n\x0c\x41uditSummary\x12/\n\x0bview_begins\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tview_ends\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fremoved_through\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04jobs\x18\x04 \x01(\x03\x12\x0e\n\x06\x65pochs\x18\x05 \x01(\x03\x12\x0c\n\x04rows\x18\x06 \x01(\x03\x12\x13\n\x0boccurrences\x18\x07 \x01(\x03\x12\x12\n\nexecutions\x18\x08 \x01(\x03\x12:\n\x08\x66indings\x18\t \x03(\x0b\x32(.scheduler.v1.AuditSummary.FindingsEntry\x1a/\n\rFindingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"O\n\x16ListDeadLettersRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x17ListDeadLettersResponse\x12+\n\nexecutions\x18\x01 \x03(\x0b\x32\x17.scheduler.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x17RetryDeadLettersRequest\x12\x15\n\rexecution_ids\x18\x01 \x03(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"}\n\x18RetryDeadLettersResponse\x12.\n\x07retries\x18\x01 \x03(\x0b\x32\x1d.scheduler.v1.DeadLetterRetry\x12\x31\n\x08refusals\x18\x02 \x03(\x0b\x32\x1f.scheduler.v1.DeadLetterRefusal\"C\n\x0f\x44\x65\x61\x64LetterRetry\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x1a\n\x12retry_execution_id\x18\x02 \x01(\t\":\n\x11\x44\x65\x61\x64LetterRefusal\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"V\n\x19\x44iscardDeadLettersRequest\x12\x15\n\rexecution_ids\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"f\n\x1a\x44iscardDeadLettersResponse\x12\x15\n\rexecution_ids\x18\x01 \x03(\t\x12\x31\n\x08refusals\x18\x02 \x03(\x0b\x32\x1f.scheduler.v1.DeadLetterRefusal\"=\n\x0f\x44iagnoseRequest\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf7\x02\n\x10\x44iagnoseResponse\x12\x34\n\x06\x63hecks\x18\x01 \x03(\x0b\x32$.scheduler.v1.DiagnoseResponse.Check\x12\x0f\n\x07healthy\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\t\x1a\x8a\x02\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12;\n\x06result\x18\x02 \x01(\x0e\x32+.scheduler.v1.DiagnoseResponse.Check.Result\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t\x12*\n\x07latency\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"j\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\r\n\tRESULT_OK\x10\x01\x12\x12\n\x0eRESULT_WARNING\x10\x02\x12\x11\n\rRESULT_FAILED\x10\x03\x12\x12\n\x0eRESULT_SKIPPED\x10\x04\x32\xc9\x03\n\x0c\x41\x64minService\x12\x42\n\x05\x41udit\x12\x1a.scheduler.v1.AuditRequest\x1a\x1b.scheduler.v1.AuditResponse0\x01\x12^\n\x0fListDeadLetters\x12$.scheduler.v1.ListDeadLettersRequest\x1a%.scheduler.v1.ListDeadLettersResponse\x12\x61\n\x10RetryDeadLetters\x12%.scheduler.v1.RetryDeadLettersRequest\x1a&.scheduler.v1.RetryDeadLettersResponse\x12g\n\x12\x44iscardDeadLetters\x12\'.scheduler.v1.DiscardDeadLettersRequest\x1a(.scheduler.v1.DiscardDeadLettersResponse\x12I\n\x08\x44iagnose\x12\x1d.scheduler.v1.DiagnoseRequest\x1a\x1e.scheduler.v1.DiagnoseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n shared/proto/admin_service.proto\x12\x0cscheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$shared/proto/scheduler_service.proto\"\xac\x01\n\x0c\x41uditRequest\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x30\n\roverdue_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa7\x01\n\rAuditResponse\x12/\n\x08progress\x18\x01 \x01(\x0b\x32\x1b.scheduler.v1.AuditProgressH\x00\x12-\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x1a.scheduler.v1.AuditFindingH\x00\x12-\n\x07summary\x18\x03 \x01(\x0b\x32\x1a.scheduler.v1.AuditSummaryH\x00\x42\x07\n\x05\x65vent\"Y\n\rAuditProgress\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x15\n\rrows_expected\x18\x02 \x01(\x03\x12\x0c\n\x04jobs\x18\x03 \x01(\x03\x12\x15\n\rjobs_expected\x18\x04 \x01(\x03\"\xbf\x03\n\x0c\x41uditFinding\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.scheduler.v1.AuditFinding.Kind\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\t\x12.\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x06 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\"\xdb\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_MISSING\x10\x01\x12\x10\n\x0cKIND_DOUBLED\x10\x02\x12\x16\n\x12KIND_NO_OCCURRENCE\x10\x03\x12\x14\n\x10KIND_WRONG_COUNT\x10\x04\x12\x15\n\x11KIND_ILLEGAL_PATH\x10\x05\x12\x15\n\x11KIND_BROKEN_CHAIN\x10\x06\x12\x13\n\x0fKIND_NO_HISTORY\x10\x07\x12\x13\n\x0fKIND_UNREADABLE\x10\x08\x12\x13\n\x0fKIND_OVERRIDDEN\x10\t\"\xe5\x02\n\x0c\x41uditSummary\x12/\n\x0bview_begins\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tview_ends\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fremoved_through\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04jobs\x18\x04 \x01(\x03\x12\x0e\n\x06\x65pochs\x18\x05 \x01(\x03\x12\x0c\n\x04rows\x18\x06 \x01(\x03\x12\x13\n\x0boccurrences\x18\x07 \x01(\x03\x12\x12\n\nexecutions\x18\x08 \x01(\x03\x12:\n\x08\x66indings\x18\t \x03(\x0b\x32(.scheduler.v1.AuditSummary.FindingsEntry\x1a/\n\rFindingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"O\n\x16ListDeadLettersRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x17ListDeadLettersResponse\x12+\n\nexecutions\x18\x01 \x03(\x0b\x32\x17.scheduler.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x17RetryDeadLettersRequest\x12\x15\n\rexecution_ids\x18\x01 \x03(\t\x12\r\n\x05queue\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"}\n\x18RetryDeadLettersResponse\x12.\n\x07retries\x18\x01 \x03(\x0b\x32\x1d.scheduler.v1.DeadLetterRetry\x12\x31\n\x08refusals\x18\x02 \x03(\x0b\x32\x1f.scheduler.v1.DeadLetterRefusal\"C\n\x0f\x44\x65\x61\x64LetterRetry\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x1a\n\x12retry_execution_id\x18\x02 \x01(\t\":\n\x11\x44\x65\x61\x64LetterRefusal\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"V\n\x19\x44iscardDeadLettersRequest\x12\x15\n\rexecution_ids\x18\x01 \x03(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"f\n\x1a\x44iscardDeadLettersResponse\x12\x15\n\rexecution_ids\x18\x01 \x03(\t\x12\x31\n\x08refusals\x18\x02 \x03(\x0b\x32\x1f.scheduler.v1.DeadLetterRefusal\"=\n\x0f\x44iagnoseRequest\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf7\x02\n\x10\x44iagnoseResponse\x12\x34\n\x06\x63hecks\x18\x01 \x03(\x0b\x32$.scheduler.v1.DiagnoseResponse.Check\x12\x0f\n\x07healthy\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\t\x1a\x8a\x02\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12;\n\x06result\x18\x02 \x01(\x0e\x32+.scheduler.v1.DiagnoseResponse.Check.Result\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t\x12*\n\x07latency\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"j\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\r\n\tRESULT_OK\x10\x01\x12\x12\n\x0eRESULT_WARNING\x10\x02\x12\x11\n\rRESULT_FAILED\x10\x03\x12\x12\n\x0eRESULT_SKIPPED\x10\x04\x32\xc9\x03\n\x0c\x41\x64minService\x12\x42\n\x05\x41udit\x12\x1a.scheduler.v1.AuditRequest\x1a\x1b.scheduler.v1.AuditResponse0\x01\x12^\n\x0fListDeadLetters\x12$.scheduler.v1.ListDeadLettersRequest\x1a%.scheduler.v1.ListDeadLettersResponse\x12\x61\n\x10RetryDeadLetters\x12%.scheduler.v1.RetryDeadLettersRequest\x1a&.scheduler.v1.RetryDeadLettersResponse\x12g\n\x12\x44iscardDeadLetters\x12\'.scheduler.v1.DiscardDeadLettersRequest\x1a(.scheduler.v1.DiscardDeadLettersResponse\x12I\n\x08\x44iagnose\x12\x1d.scheduler.v1.DiagnoseRequest\x1a\x1e.scheduler.v1.DiagnoseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,37 +43,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITPROGRESS']._serialized_start=498
   _globals['_AUDITPROGRESS']._serialized_end=587
   _globals['_AUDITFINDING']._serialized_start=590
-  _globals['_AUDITFINDING']._serialized_end=1016
+  _globals['_AUDITFINDING']._serialized_end=1037
   _globals['_AUDITFINDING_KIND']._serialized_start=818
-  _globals['_AUDITFINDING_KIND']._serialized_end=1016
-  _globals['_AUDITSUMMARY']._serialized_start=1019
-  _globals['_AUDITSUMMARY']._serialized_end=1376
-  _globals['_AUDITSUMMARY_FINDINGSENTRY']._serialized_start=1329
-  _globals['_AUDITSUMMARY_FINDINGSENTRY']._serialized_end=1376
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1378
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1457
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1459
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1554
-  _globals['_RETRYDEADLETTERSREQUEST']._serialized_start=1556
-  _globals['_RETRYDEADLETTERSREQUEST']._serialized_end=1639
-  _globals['_RETRYDEADLETTERSRESPONSE']._serialized_start=1641
-  _globals['_RETRYDEADLETTERSRESPONSE']._serialized_end=1766
-  _globals['_DEADLETTERRETRY']._serialized_start=1768
-  _globals['_DEADLETTERRETRY']._serialized_end=1835
-  _globals['_DEADLETTERREFUSAL']._serialized_start=1837
-  _globals['_DEADLETTERREFUSAL']._serialized_end=1895
-  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_start=1897
-  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_end=1983
-  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_start=1985
-  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_end=2087
-  _globals['_DIAGNOSEREQUEST']._serialized_start=2089
-  _globals['_DIAGNOSEREQUEST']._serialized_end=2150
-  _globals['_DIAGNOSERESPONSE']._serialized_start=2153
-  _globals['_DIAGNOSERESPONSE']._serialized_end=2528
-  _globals['_DIAGNOSERESPONSE_CHECK']._serialized_start=2262
-  _globals['_DIAGNOSERESPONSE_CHECK']._serialized_end=2528
-  _globals['_DIAGNOSERESPONSE_CHECK_RESULT']._serialized_start=2422
-  _globals['_DIAGNOSERESPONSE_CHECK_RESULT']._serialized_end=2528
-  _globals['_ADMINSERVICE']._serialized_start=2531
-  _globals['_ADMINSERVICE']._serialized_end=2988
+  _globals['_AUDITFINDING_KIND']._serialized_end=1037
+  _globals['_AUDITSUMMARY']._serialized_start=1040
+  _globals['_AUDITSUMMARY']._serialized_end=1397
+  _globals['_AUDITSUMMARY_FINDINGSENTRY']._serialized_start=1350
+  _globals['_AUDITSUMMARY_FINDINGSENTRY']._serialized_end=1397
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1399
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1478
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1480
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1575
+  _globals['_RETRYDEADLETTERSREQUEST']._serialized_start=1577
+  _globals['_RETRYDEADLETTERSREQUEST']._serialized_end=1660
+  _globals['_RETRYDEADLETTERSRESPONSE']._serialized_start=1662
+  _globals['_RETRYDEADLETTERSRESPONSE']._serialized_end=1787
+  _globals['_DEADLETTERRETRY']._serialized_start=1789
+  _globals['_DEADLETTERRETRY']._serialized_end=1856
+  _globals['_DEADLETTERREFUSAL']._serialized_start=1858
+  _globals['_DEADLETTERREFUSAL']._serialized_end=1916
+  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_start=1918
+  _globals['_DISCARDDEADLETTERSREQUEST']._serialized_end=2004
+  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_start=2006
+  _globals['_DISCARDDEADLETTERSRESPONSE']._serialized_end=2108
+  _globals['_DIAGNOSEREQUEST']._serialized_start=2110
+  _globals['_DIAGNOSEREQUEST']._serialized_end=2171
+  _globals['_DIAGNOSERESPONSE']._serialized_start=2174
+  _globals['_DIAGNOSERESPONSE']._serialized_end=2549
+  _globals['_DIAGNOSERESPONSE_CHECK']._serialized_start=2283
+  _globals['_DIAGNOSERESPONSE_CHECK']._serialized_end=2549
+  _globals['_DIAGNOSERESPONSE_CHECK_RESULT']._serialized_start=2443
+  _globals['_DIAGNOSERESPONSE_CHECK_RESULT']._serialized_end=2549
+  _globals['_ADMINSERVICE']._serialized_start=2552
+  _globals['_ADMINSERVICE']._serialized_end=3009
 # @@protoc_insertion_point(module_scope)

@@ -59,6 +59,7 @@ class AuditFinding(_message.Message):
         KIND_BROKEN_CHAIN: _ClassVar[AuditFinding.Kind]
         KIND_NO_HISTORY: _ClassVar[AuditFinding.Kind]
         KIND_UNREADABLE: _ClassVar[AuditFinding.Kind]
+        KIND_OVERRIDDEN: _ClassVar[AuditFinding.Kind]
     KIND_UNSPECIFIED: AuditFinding.Kind
     KIND_MISSING: AuditFinding.Kind
     KIND_DOUBLED: AuditFinding.Kind
@@ -68,6 +69,7 @@ class AuditFinding(_message.Message):
     KIND_BROKEN_CHAIN: AuditFinding.Kind
     KIND_NO_HISTORY: AuditFinding.Kind
     KIND_UNREADABLE: AuditFinding.Kind
+    KIND_OVERRIDDEN: AuditFinding.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]

@@ -137,20 +137,6 @@ class ExplainOccurrenceResponse(_message.Message):
     next: FireTime
     def __init__(self, verdict: _Optional[_Union[ExplainOccurrenceResponse.Verdict, str]] = ..., sentence: _Optional[str] = ..., facts: _Optional[_Iterable[_Union[ExplainOccurrenceResponse.Fact, _Mapping]]] = ..., execution: _Optional[_Union[_scheduler_service_pb2.Execution, _Mapping]] = ..., local_time: _Optional[str] = ..., previous: _Optional[_Union[FireTime, _Mapping]] = ..., next: _Optional[_Union[FireTime, _Mapping]] = ...) -> None: ...
 
-class OccurrenceChange(_message.Message):
-    __slots__ = ("nominal_time", "new_time", "by", "reason", "time")
-    NOMINAL_TIME_FIELD_NUMBER: _ClassVar[int]
-    NEW_TIME_FIELD_NUMBER: _ClassVar[int]
-    BY_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    TIME_FIELD_NUMBER: _ClassVar[int]
-    nominal_time: _timestamp_pb2.Timestamp
-    new_time: _timestamp_pb2.Timestamp
-    by: str
-    reason: str
-    time: _timestamp_pb2.Timestamp
-    def __init__(self, nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., new_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
-
 class SkipOccurrenceRequest(_message.Message):
     __slots__ = ("job_id", "nominal_time", "reason", "request_id", "validate_only")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -168,8 +154,8 @@ class SkipOccurrenceRequest(_message.Message):
 class SkipOccurrenceResponse(_message.Message):
     __slots__ = ("change",)
     CHANGE_FIELD_NUMBER: _ClassVar[int]
-    change: OccurrenceChange
-    def __init__(self, change: _Optional[_Union[OccurrenceChange, _Mapping]] = ...) -> None: ...
+    change: _scheduler_service_pb2.OccurrenceChange
+    def __init__(self, change: _Optional[_Union[_scheduler_service_pb2.OccurrenceChange, _Mapping]] = ...) -> None: ...
 
 class MoveOccurrenceRequest(_message.Message):
     __slots__ = ("job_id", "nominal_time", "new_time", "reason", "request_id", "validate_only")
@@ -190,24 +176,28 @@ class MoveOccurrenceRequest(_message.Message):
 class MoveOccurrenceResponse(_message.Message):
     __slots__ = ("change",)
     CHANGE_FIELD_NUMBER: _ClassVar[int]
-    change: OccurrenceChange
-    def __init__(self, change: _Optional[_Union[OccurrenceChange, _Mapping]] = ...) -> None: ...
+    change: _scheduler_service_pb2.OccurrenceChange
+    def __init__(self, change: _Optional[_Union[_scheduler_service_pb2.OccurrenceChange, _Mapping]] = ...) -> None: ...
 
 class RestoreOccurrenceRequest(_message.Message):
-    __slots__ = ("job_id", "nominal_time", "request_id")
+    __slots__ = ("job_id", "nominal_time", "request_id", "reason", "validate_only")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     NOMINAL_TIME_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     nominal_time: _timestamp_pb2.Timestamp
     request_id: str
-    def __init__(self, job_id: _Optional[str] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    reason: str
+    validate_only: bool
+    def __init__(self, job_id: _Optional[str] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., reason: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class RestoreOccurrenceResponse(_message.Message):
     __slots__ = ("change",)
     CHANGE_FIELD_NUMBER: _ClassVar[int]
-    change: OccurrenceChange
-    def __init__(self, change: _Optional[_Union[OccurrenceChange, _Mapping]] = ...) -> None: ...
+    change: _scheduler_service_pb2.OccurrenceChange
+    def __init__(self, change: _Optional[_Union[_scheduler_service_pb2.OccurrenceChange, _Mapping]] = ...) -> None: ...
 
 class Backfill(_message.Message):
     __slots__ = ("backfill_id", "job_id", "from_time", "to_time", "existing", "overlap", "max_parallel", "state", "total", "decided", "left", "states", "reached", "created_at", "created_by", "finished_at", "status_message", "queue")

@@ -131,23 +131,27 @@ class PlanningServiceServicer:
 
     def SkipOccurrence(self, request, context):
         """Leaves out one occurrence that is still to come: when its time comes it is decided SKIPPED, with who and why.
-        FAILED_PRECONDITION when it is decided already. NOT_FOUND when the schedule does not name the instant.
+        FAILED_PRECONDITION when it is due or decided already. NOT_FOUND when the schedule does not name the instant.
+        Repeating it changes nothing; for one that was moved, the move is taken back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MoveOccurrence(self, request, context):
-        """Has one occurrence that is still to come run at another instant: it is decided SKIPPED with the reason that it was
-        moved, and an execution of its own runs at the new time, with the nominal time that it had.
-        FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence.
+        """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
+        reason that it was moved, and an execution with that nominal time runs at the new one, as the job is then: with the
+        parameters that it has by then, under its overlap policy, and not if it is paused or deleted.
+        FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence; FAILED_PRECONDITION also when the job has an occurrence at
+        the new time already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RestoreOccurrence(self, request, context):
-        """Takes back a skip or a move of an occurrence that is still to come.
+        """Takes back a skip or a move of an occurrence that is still to come. FAILED_PRECONDITION when either of its times has
+        passed: what was decided stands. NOT_FOUND when there is nothing to take back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

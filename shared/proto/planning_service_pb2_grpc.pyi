@@ -47,15 +47,20 @@ class PlanningServiceStub:
     """
     SkipOccurrence: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.SkipOccurrenceRequest, _planning_service_pb2.SkipOccurrenceResponse]
     """Leaves out one occurrence that is still to come: when its time comes it is decided SKIPPED, with who and why.
-    FAILED_PRECONDITION when it is decided already. NOT_FOUND when the schedule does not name the instant.
+    FAILED_PRECONDITION when it is due or decided already. NOT_FOUND when the schedule does not name the instant.
+    Repeating it changes nothing; for one that was moved, the move is taken back.
     """
     MoveOccurrence: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.MoveOccurrenceRequest, _planning_service_pb2.MoveOccurrenceResponse]
-    """Has one occurrence that is still to come run at another instant: it is decided SKIPPED with the reason that it was
-    moved, and an execution of its own runs at the new time, with the nominal time that it had.
-    FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence.
+    """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
+    reason that it was moved, and an execution with that nominal time runs at the new one, as the job is then: with the
+    parameters that it has by then, under its overlap policy, and not if it is paused or deleted.
+    FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence; FAILED_PRECONDITION also when the job has an occurrence at
+    the new time already.
     """
     RestoreOccurrence: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.RestoreOccurrenceRequest, _planning_service_pb2.RestoreOccurrenceResponse]
-    """Takes back a skip or a move of an occurrence that is still to come."""
+    """Takes back a skip or a move of an occurrence that is still to come. FAILED_PRECONDITION when either of its times has
+    passed: what was decided stands. NOT_FOUND when there is nothing to take back.
+    """
     CreateBackfill: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.CreateBackfillRequest, _planning_service_pb2.CreateBackfillResponse]
     """Runs the nominal times of a job's schedule between two instants once more, or for the first time, a bounded number at
     a time. What ran before is run again only where asked for.
@@ -92,15 +97,20 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
     """
     SkipOccurrence: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.SkipOccurrenceRequest, _planning_service_pb2.SkipOccurrenceResponse]  # type: ignore[assignment]
     """Leaves out one occurrence that is still to come: when its time comes it is decided SKIPPED, with who and why.
-    FAILED_PRECONDITION when it is decided already. NOT_FOUND when the schedule does not name the instant.
+    FAILED_PRECONDITION when it is due or decided already. NOT_FOUND when the schedule does not name the instant.
+    Repeating it changes nothing; for one that was moved, the move is taken back.
     """
     MoveOccurrence: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.MoveOccurrenceRequest, _planning_service_pb2.MoveOccurrenceResponse]  # type: ignore[assignment]
-    """Has one occurrence that is still to come run at another instant: it is decided SKIPPED with the reason that it was
-    moved, and an execution of its own runs at the new time, with the nominal time that it had.
-    FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence.
+    """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
+    reason that it was moved, and an execution with that nominal time runs at the new one, as the job is then: with the
+    parameters that it has by then, under its overlap policy, and not if it is paused or deleted.
+    FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence; FAILED_PRECONDITION also when the job has an occurrence at
+    the new time already.
     """
     RestoreOccurrence: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.RestoreOccurrenceRequest, _planning_service_pb2.RestoreOccurrenceResponse]  # type: ignore[assignment]
-    """Takes back a skip or a move of an occurrence that is still to come."""
+    """Takes back a skip or a move of an occurrence that is still to come. FAILED_PRECONDITION when either of its times has
+    passed: what was decided stands. NOT_FOUND when there is nothing to take back.
+    """
     CreateBackfill: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.CreateBackfillRequest, _planning_service_pb2.CreateBackfillResponse]  # type: ignore[assignment]
     """Runs the nominal times of a job's schedule between two instants once more, or for the first time, a bounded number at
     a time. What ran before is run again only where asked for.
@@ -158,7 +168,8 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_planning_service_pb2.SkipOccurrenceResponse, _abc.Awaitable[_planning_service_pb2.SkipOccurrenceResponse]]:
         """Leaves out one occurrence that is still to come: when its time comes it is decided SKIPPED, with who and why.
-        FAILED_PRECONDITION when it is decided already. NOT_FOUND when the schedule does not name the instant.
+        FAILED_PRECONDITION when it is due or decided already. NOT_FOUND when the schedule does not name the instant.
+        Repeating it changes nothing; for one that was moved, the move is taken back.
         """
 
     @_abc_1.abstractmethod
@@ -167,9 +178,11 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _planning_service_pb2.MoveOccurrenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_planning_service_pb2.MoveOccurrenceResponse, _abc.Awaitable[_planning_service_pb2.MoveOccurrenceResponse]]:
-        """Has one occurrence that is still to come run at another instant: it is decided SKIPPED with the reason that it was
-        moved, and an execution of its own runs at the new time, with the nominal time that it had.
-        FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence.
+        """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
+        reason that it was moved, and an execution with that nominal time runs at the new one, as the job is then: with the
+        parameters that it has by then, under its overlap policy, and not if it is paused or deleted.
+        FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence; FAILED_PRECONDITION also when the job has an occurrence at
+        the new time already.
         """
 
     @_abc_1.abstractmethod
@@ -178,7 +191,9 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _planning_service_pb2.RestoreOccurrenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_planning_service_pb2.RestoreOccurrenceResponse, _abc.Awaitable[_planning_service_pb2.RestoreOccurrenceResponse]]:
-        """Takes back a skip or a move of an occurrence that is still to come."""
+        """Takes back a skip or a move of an occurrence that is still to come. FAILED_PRECONDITION when either of its times has
+        passed: what was decided stands. NOT_FOUND when there is nothing to take back.
+        """
 
     @_abc_1.abstractmethod
     def CreateBackfill(

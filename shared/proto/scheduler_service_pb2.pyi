@@ -742,7 +742,7 @@ class GetJobStatusRequest(_message.Message):
     def __init__(self, job_id: _Optional[str] = ...) -> None: ...
 
 class GetJobStatusResponse(_message.Message):
-    __slots__ = ("job", "next_fire_times", "last_execution", "counts", "window")
+    __slots__ = ("job", "next_fire_times", "last_execution", "counts", "window", "occurrence_changes")
     class CountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -755,12 +755,28 @@ class GetJobStatusResponse(_message.Message):
     LAST_EXECUTION_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
+    OCCURRENCE_CHANGES_FIELD_NUMBER: _ClassVar[int]
     job: ScheduledJob
     next_fire_times: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
     last_execution: Execution
     counts: _containers.ScalarMap[str, int]
     window: _duration_pb2.Duration
-    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., last_execution: _Optional[_Union[Execution, _Mapping]] = ..., counts: _Optional[_Mapping[str, int]] = ..., window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    occurrence_changes: _containers.RepeatedCompositeFieldContainer[OccurrenceChange]
+    def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ..., next_fire_times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., last_execution: _Optional[_Union[Execution, _Mapping]] = ..., counts: _Optional[_Mapping[str, int]] = ..., window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., occurrence_changes: _Optional[_Iterable[_Union[OccurrenceChange, _Mapping]]] = ...) -> None: ...
+
+class OccurrenceChange(_message.Message):
+    __slots__ = ("nominal_time", "new_time", "by", "reason", "time")
+    NOMINAL_TIME_FIELD_NUMBER: _ClassVar[int]
+    NEW_TIME_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    nominal_time: _timestamp_pb2.Timestamp
+    new_time: _timestamp_pb2.Timestamp
+    by: str
+    reason: str
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., new_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CancelExecutionRequest(_message.Message):
     __slots__ = ("execution_id", "reason", "request_id")

@@ -21,7 +21,7 @@ BY_ID: Final = [("_id", 1)]
 
 ROW_FIELDS: Final = dict.fromkeys(
     (
-        "job_id", "state", "run", "part", "nominal_time", "last", "count", "decided_at",
+        "job_id", "state", "run", "part", "nominal_time", "last", "count", "decided_at", "backfill",
         "transitions.number", "transitions.state", "transitions.at",
     ),
     1,
@@ -73,4 +73,5 @@ def to_ledger_row(document: Mapping[str, Any]) -> LedgerRow:
         count=get("count", 1),
         decided_at=document["decided_at"],
         steps=tuple(Step(step["number"], State(step["state"]), step["at"]) for step in get("transitions", ())),
+        backfill=get("backfill", ""),
     )

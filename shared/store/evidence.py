@@ -64,9 +64,11 @@ def to_job(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) ->
         for entry in sorted(entries, key=lambda entry: entry["epoch"])
     }
     chain = jobs.to_chain(document)
+    spec = chain.spec
     for number, change in enumerate(chain.changes, start=chain.epoch + 1):
+        spec = change.spec_after(spec, change.cutoff)
         # One that was installed since the job was read is in its history.
-        eras.setdefault(number, Era(number, change.spec, change.cutoff, change.by, change.reason))
+        eras.setdefault(number, Era(number, spec, change.cutoff, change.by, change.reason))
     return Job(
         job_id=document["_id"],
         uid=document["uid"],

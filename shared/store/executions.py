@@ -103,6 +103,9 @@ def scheduled_document(
     }
     if row.state is State.PENDING and row.first is not None:
         document |= pending_fields(job, document["_id"], row.due_at or row.first, now, by, row.reason or "due")
+        if row.moved_from is not None:
+            # Apart from nominal_time, by which the rows of a chain are in their order.
+            document["moved_from"] = row.moved_from
         if retry_until is not None:
             document["retry_until"] = retry_until
         if row.held:
@@ -143,7 +146,7 @@ def retry_document(
     return document | {
         "trigger": Trigger.RETRY.value,
         "retry_of": ended["_id"],
-        "nominal_time": ended["nominal_time"],
+        **{name: ended[name] for name in ("nominal_time", "moved_from") if name in ended},
         "queue": queue,
         **_parts_queue(document, ended.get("parts_queue", ended["queue"])),
         **({"reuse": ended["_id"]} if reuse else {}),
@@ -818,6 +821,9 @@ class StoredExecution:
     transitions: tuple[Transition, ...]
     progress: StoredProgress | None = None
     expires_at: datetime | None = None
+    moved: bool = False
+    backfill: str = ""
+    """The backfill that made it."""
 
 
 def to_execution(document: Mapping[str, Any]) -> StoredExecution:
@@ -829,7 +835,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         job_name=document["job_name"],
         trigger=Trigger(document["trigger"]),
         state=State(document["state"]),
-        nominal_time=document["nominal_time"],
+        nominal_time=own_time(document),
         last=get("last"),
         count=get("count", 1),
         reason=get("reason", ""),
@@ -861,7 +867,15 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         ),
         progress=StoredProgress(**document["progress"]) if "progress" in document else None,
         expires_at=get("expires_at"),
+        moved="moved_from" in document,
+        backfill=get("backfill", ""),
     )
+
+
+def own_time(document: Mapping[str, Any]) -> datetime:
+    """Return the nominal time of the occurrence that a row is for; one that was moved runs at another time."""
+    nominal: datetime = document.get("moved_from", document["nominal_time"])
+    return nominal
 
 
 def _parts(document: Mapping[str, Any]) -> Parts | None:
@@ -967,7 +981,7 @@ def to_claimed(document: Mapping[str, Any]) -> Claimed:
         job_id=document["job_id"],
         job_name=document["job_name"],
         trigger=Trigger(document["trigger"]),
-        nominal_time=document["nominal_time"],
+        nominal_time=own_time(document),
         target_service=document["target_service"],
         target_method=document["target_method"],
         parameters=document["parameters"],

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import canvas, executions, jobs, listing, processes, rate_limits, requests, rollups, tail
+from shared.store import backfills, canvas, executions, jobs, listing, processes, rate_limits, requests, rollups, tail
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([*_NEWEST], name="created"),
         IndexModel([("state", ASCENDING), *_NEWEST], name="job_state"),
         IndexModel([("job_type", ASCENDING), *_NEWEST], name="job_type"),
-        IndexModel([("target_service", ASCENDING), *_NEWEST], name="target_service"),
+        IndexModel([("target_service", ASCENDING), *_NEWEST], name="target_service"),  # targets: which jobs call one
         IndexModel([("queue", ASCENDING), *_NEWEST], name="queue"),
         IndexModel([("labels.key", ASCENDING), ("labels.value", ASCENDING), *_NEWEST], name="labels"),
         # lists: what has a label, whatever its value
@@ -45,8 +45,6 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [(jobs.DAYS_SOURCE, ASCENDING), ("state", ASCENDING)], name="calendars", **_where(**jobs.HAS_NAMED_DAYS)
         ),
-        # targets: which jobs call one
-        IndexModel([("target_service", ASCENDING)], name="target"),
         # targets: whose flows call one; and which flows are from before this was kept
         IndexModel([(jobs.FLOW_TARGETS, ASCENDING)], name="flow_targets", **_where(**jobs.IS_FLOW)),
         # drift: what calls a target and has not been held against its present contract
@@ -166,6 +164,14 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [("group", ASCENDING), ("group_index", ASCENDING)], name="group", **_where(group={"$type": "string"})
         ),
+        # backfills: how many of one are in which state
+        IndexModel(
+            [("backfill", ASCENDING), ("state", ASCENDING)], name="backfill", **_where(backfill={"$exists": True})
+        ),
+        # backfills: what has run for an occurrence that was moved
+        IndexModel(
+            [("job_uid", ASCENDING), ("moved_from", ASCENDING)], name="moved", **_where(moved_from={"$exists": True})
+        ),
         # cleanup; lists of what ended in a stretch of time
         IndexModel(
             [("finished_at", DESCENDING), ("_id", DESCENDING)],
@@ -174,6 +180,15 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # watchers: which rows have changed since
         tail.INDEX,
+    ],
+    backfills.COLLECTION: [
+        # beat: what there is something to do with
+        IndexModel([("partition", ASCENDING), ("_id", ASCENDING)], name="active", **_where(active=True)),
+        # lists: the newest first, of all and of one job
+        IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="created"),
+        IndexModel([("job_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)], name="job"),
+        # cleanup
+        IndexModel([("finished_at", ASCENDING)], name="finished", **_where(finished_at={"$type": "date"})),
     ],
     # what was handed out long ago
     rate_limits.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
@@ -192,7 +207,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("level", ASCENDING), ("by", ASCENDING), ("at", ASCENDING)], name="level"),
         # statistics of one job
         IndexModel(
-            [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)], name="job", **_where(by=rollups.By.JOB.value)
+            [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)],
+            name=rollups.JOB_INDEX,
+            **_where(by=rollups.By.JOB.value),
         ),
     ],
     jobs.REVISIONS: [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
@@ -11,6 +11,7 @@ from zlib import crc32
 from ulid import ULID
 
 from shared.domain.job import JobDefinition, JobState, JobType
+from shared.domain.overrides import Override, standing
 from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryWindow
@@ -27,9 +28,10 @@ COLLECTION: Final = "jobs"
 REVISIONS: Final = "job_revisions"
 """What each epoch of a job followed, since when, by whom and why: `_id` is `<uid>.<epoch>`."""
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Of documents that are written. Those of 1 lack `policies`, `fired`, `failures_since`, and the last four of `retry`;
-those of 2 have neither fan-outs nor workflows, no `expires`, and nothing that manages them.
+those of 2 have neither fan-outs nor workflows, no `expires`, and nothing that manages them; those of 3 have no
+overrides: what those leave out, a beat that does not know of them would fire.
 
 Older ones are read with defaults, and migrated by the next edit. Newer ones are left alone: neither planned nor edited.
 """
@@ -89,6 +91,13 @@ class StoredJob:
     """When a deletion can be taken back no longer; None too where it never could."""
     drift: tuple[str, ...] = ()
     """Where its calls no longer fit what its targets take, as sentences."""
+    overrides: tuple[Override, ...] = ()
+    """Of single occurrences that are still to come, as the edits that wait leave them."""
+
+    @property
+    def spec(self) -> Spec:
+        """What the job follows once all its edits are in force."""
+        return Spec(self.definition.schedule, self.state.mode, self.overrides)
 
     @property
     def etag(self) -> str:
@@ -250,8 +259,10 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         waiting_changes=len(document["changes"]),
         managed_by=document.get("managed", {}).get("by", ""),
         deleted_at=deleted_at(document),
-        purge_time=document.get("purge_time"),
+        # A process of an older release leaves it behind when it revives a managed job.
+        purge_time=document.get("purge_time") if deleted_at(document) else None,
         drift=tuple((document.get(DRIFT) or {}).get("problems", ())),
+        overrides=_overrides_to_come(document),
     )
 
 
@@ -310,27 +321,44 @@ def to_chain(document: Mapping[str, Any]) -> Chain:
         covered=document["covered"],
         pointer=document["next_nominal"],
         spec=_spec(document["installed"]),
-        changes=tuple(
-            Change(
-                _spec(change),
-                change["cutoff"],
-                change["by"],
-                change["reason"],
-                counts_anew=change.get("counts_anew", False),
-                cancel_running=change.get("cancel_running", False),
-            )
-            for change in document["changes"]
-        ),
+        changes=tuple(map(_change, document["changes"])),
         fired=document.get("fired", 0),
     )
 
 
+def _change(document: Mapping[str, Any]) -> Change:
+    override = document.get("override")
+    return Change(
+        _spec(document),
+        document["cutoff"],
+        document["by"],
+        document["reason"],
+        counts_anew=document.get("counts_anew", False),
+        cancel_running=document.get("cancel_running", False),
+        override=None if override is None else Override(**override),
+        restored=document.get("restored"),
+    )
+
+
+def _overrides_to_come(document: Mapping[str, Any]) -> tuple[Override, ...]:
+    """Return a job's overrides as they are once all edits are in force, without what is over where the job stands."""
+    if not document["changes"] and "overrides" not in document["installed"]:
+        return ()
+    spec, reached = _spec(document["installed"]), document["covered"]
+    for change in map(_change, document["changes"]):
+        reached = max(reached, change.cutoff)
+        spec = change.spec_after(spec, reached)
+    return standing(spec.overrides, spec.schedule, reached)
+
+
 def _spec_document(spec: Spec) -> dict[str, Any]:
-    return {"schedule": to_document(spec.schedule), "mode": spec.mode.value}
+    document: dict[str, Any] = {"schedule": to_document(spec.schedule), "mode": spec.mode.value}
+    return document | ({"overrides": [asdict(each) for each in spec.overrides]} if spec.overrides else {})
 
 
 def _spec(document: Mapping[str, Any]) -> Spec:
-    return Spec(from_document(document["schedule"]), Mode(document["mode"]))
+    overrides = tuple(Override(**each) for each in document.get("overrides", ()))
+    return Spec(from_document(document["schedule"]), Mode(document["mode"]), overrides)
 
 
 # What the server does:
@@ -353,6 +381,8 @@ class Queued:
     reason: str
     counts_anew: bool = False
     cancel_running: bool = False
+    override: Override | None = None
+    restored: datetime | None = None
 
 
 def edit(
@@ -402,6 +432,8 @@ def edit(
                 "reason": change.reason,
                 "counts_anew": change.counts_anew,
                 "cancel_running": change.cancel_running,
+                **({} if change.override is None else {"override": asdict(change.override)}),
+                **({} if change.restored is None else {"restored": change.restored}),
             }
         )
         cutoff = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
@@ -409,6 +441,12 @@ def edit(
         if edited:
             # Failures of before do not count towards pausing what somebody has just looked after.
             fields["failures_since"] = NOW
+    if state is JobState.DELETED:
+        fields[DRIFT] = None
+    if UNCHECKED not in fields:
+        # While a job is deleted, nobody looks whether it fits its targets.
+        was_deleted = {"$eq": ["$state", JobState.DELETED.value]}
+        fields[UNCHECKED] = {"$cond": [was_deleted, True, f"${UNCHECKED}"]}
     if change is not None or state is JobState.ACTIVE:
         # Also without a change: a job that was parked is planned again.
         fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
@@ -482,13 +520,15 @@ IS_FLOW: Final = {"flow.kind": {"$type": "string"}}
 """The index of the targets of flows has this condition."""
 HAS_DRIFT: Final = {f"{DRIFT}.since": {"$type": "date"}}
 IS_UNCHECKED: Final = {UNCHECKED: True}
+_NOT_DELETED: Final = {"$expr": {"$ne": ["$state", JobState.DELETED.value]}}
+"""As an expression, which no index of states answers: that would be nearly all jobs."""
 
 
 def uses_filter(target: str) -> dict[str, Any]:
     """Find the jobs that call a target, without deleted ones."""
     return {
         "$or": [{"target_service": target}, {**IS_FLOW, FLOW_TARGETS: target}],
-        "state": {"$ne": JobState.DELETED.value},
+        **_NOT_DELETED,
     }
 
 
@@ -524,7 +564,7 @@ def forget_drift() -> dict[str, Any]:
 
 def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
     """Find the unchecked jobs that call a target themselves, and those whose flows do, behind an id."""
-    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, "state": {"$ne": JobState.DELETED.value}, "_id": {"$gt": after}}
+    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, **_NOT_DELETED, "_id": {"$gt": after}}
     return [{**unchecked, "target_service": target}, {**unchecked, FLOW_TARGETS: target}]
 
 
@@ -618,9 +658,9 @@ def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
 
 def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
     """Return the update that puts the first queued change in force."""
-    active = installing.change.spec.mode is Mode.ACTIVE
+    active = installing.spec.mode is Mode.ACTIVE
     fields: dict[str, Any] = {
-        "installed": _spec_document(installing.change.spec),
+        "installed": _spec_document(installing.spec),
         "epoch": installing.epoch,
         "covered": installing.reached,
         "next_nominal": installing.pointer,

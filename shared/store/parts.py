@@ -29,6 +29,7 @@ from shared.store.executions import (
     failed_for_good,
     first_transition,
     held_attempt,
+    own_time,
     pending_fields,
     stop,
 )
@@ -212,7 +213,7 @@ def _part(parent: Mapping[str, Any], job: Mapping[str, Any], name: str, by: str)
         "policies": {name: value for name, value in policies.items() if name == "on_worker_lost"},
     }
     # The life of the job is its parent's as well: what ends an earlier one leaves it alone.
-    return document | {name: parent[name] for name in ("retry_until", "epoch") if name in parent}
+    return document | {name: parent[name] for name in ("retry_until", "epoch", "moved_from") if name in parent}
 
 
 # What a worker asks before it runs a part:
@@ -282,8 +283,9 @@ BY_NUMBER: Final = [("number", 1)]
 WHOLE_FIELDS: Final = dict.fromkeys(
     (
         "job_id", "job_uid", "job_name", "epoch", "job_revision", "job_type", "partition", "nominal_time",
-        "target_service", "target_method", "parameters", "queue", "priority", "timeout", "retry", "retry_until",
-        "policies", "trace_id", "parts_queue", "flow", "total", "expanded", "carried", "signals", "cancel",
+        "moved_from", "target_service", "target_method", "parameters", "queue", "priority", "timeout", "retry",
+        "retry_until", "policies", "trace_id", "parts_queue", "flow", "total", "expanded", "carried", "signals",
+        "cancel",
     ),
     1,
 )  # fmt: skip
@@ -310,7 +312,7 @@ def outcome(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_context(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what expressions see of the execution itself."""
-    return {"id": row["_id"], "job_id": row["job_id"], "nominal_time": rfc3339(row["nominal_time"])}
+    return {"id": row["_id"], "job_id": row["job_id"], "nominal_time": rfc3339(own_time(row))}
 
 
 def open_filter(parent_id: str) -> dict[str, Any]:

@@ -113,6 +113,27 @@ def test_the_commands_about_watching_run_and_tell_something(running: System, grp
     assert '"initial": true' in answers[2]
 
 
+@pytest.mark.parametrize("page", ["docs/occurrences.md", "docs/backfill.md"])
+def test_the_commands_about_single_occurrences_and_backfills_run(running: System, grpcurl: Path, page: str):
+    for command in commands_of(page):
+        answer = run(command, grpcurl, running)
+        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+        assert answer.stdout.strip(), command
+
+
+def test_a_backfill_of_the_running_system_runs_all_of_its_times(running: System):
+    """The one that docs/backfill.md makes."""
+    with grpc.insecure_channel(running.address) as channel:
+        client = Reflected(channel)
+
+        def completed() -> list[dict[str, Any]]:
+            found = client.call("scheduler.v1.PlanningService", "ListBackfills", {"job_id": "backfilled"})
+            return [each for each in found["backfills"] if each["state"] == "STATE_COMPLETED"]
+
+        (backfill,) = wait_until(completed, "the backfill has ended", timeout=60)
+    assert backfill["states"] == {"SUCCEEDED": backfill["total"]}
+
+
 def ended(client: Reflected, job_id: str) -> list[dict[str, Any]]:
     """Return the runs of a job by hand that have ended."""
     found = client.call("scheduler.v1.SchedulerService", "ListExecutions", {"job_id": job_id}).get("executions", [])

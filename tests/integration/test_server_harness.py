@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from scheduler_service.__main__ import STORE_PATIENCE
 from scheduler_service.admin import AdminService
+from scheduler_service.backfills import Backfills
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
 from scheduler_service.depths import Depths, ask_rabbitmq
@@ -25,6 +26,7 @@ from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
 from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.occurrences import OccurrenceChanges
 from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
 from scheduler_service.preview import Schedules
@@ -127,11 +129,12 @@ async def serving(
     watching = Watching(database, jobs, executions)
     forecast = Forecast(in_process(database_url), configured.peak_fires_per_minute)
     scheduler = SchedulerService(jobs, executions, definitions, sent, forecast, watching)
+    runs = Runs(jobs, executions, definitions, sent)
     admin = AdminService(
         blocking_database,
         jobs,
         executions,
-        Runs(jobs, executions, definitions, sent),
+        runs,
         lambda: all_checks(configured, database, queues.names, targets),
     )
     depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
@@ -141,6 +144,8 @@ async def serving(
         forecast,
         Schedules(jobs, calendars.resolve, calendars.names_on),
         Explain(database, calendars.names_on),
+        OccurrenceChanges(jobs),
+        Backfills(database, jobs, runs),
     )
     servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
     server = Server(servicers, database, Limits(configured))

@@ -34,13 +34,14 @@ from beat.fire import Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
+from scheduler_service.caller import Caller, current
 from scheduler_service.executions import Executions
 from scheduler_service.jobs import Jobs
-from shared.domain.errors import FailedPrecondition
+from scheduler_service.occurrences import OccurrenceChanges
+from shared.domain.errors import FailedPrecondition, InvalidInput
 from shared.domain.execution import SUCCESSORS, TERMINAL, Failure, State, after_failure
 from shared.domain.plan import Mode
 from shared.domain.policies import Misfire, Overlap, WorkerLost
-from shared.domain.schedule import from_document
 from shared.messaging.dispatcher import Sender
 from shared.store import executions, jobs
 from shared.store.mongo import connect_async
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
 
+    from shared.domain.overrides import Occurrences
     from shared.domain.schedule import Schedule
     from shared.messaging.publisher import Outgoing, Publisher
     from shared.store.executions import Claimed
@@ -210,6 +212,9 @@ class System(RuleBasedStateMachine):
         self.overlap = Overlap.SKIP
         self.lost = WorkerLost.RETRY
         self.ended: dict[str, dict[str, Any]] = {}
+        self.occurrences = OccurrenceChanges(self.server_jobs)
+        self.promised: dict[datetime, datetime | None] = {}
+        """Occurrences that clients were told are skipped, or run at another time."""
         self.dying = False
         """Whether the job was deleted, and a beat may still put that in force, though it was undeleted since."""
         self.reborn: set[str] = set()
@@ -443,6 +448,36 @@ class System(RuleBasedStateMachine):
 
         schedule = self.schedule(seconds)
         self.ask(lambda: self.server_jobs.update("job-1", "", redefine, "client"))
+        # Which of them the new schedule names, the unit tests look at.
+        self.promised.clear()
+
+    @step(when=lambda self: not self.deleted and len(self.promised) < 4, pick=PICKS, to=st.sampled_from([None, -7, 7]))
+    def a_client_skips_or_moves_an_occurrence(self, pick: int, to: int | None) -> None:
+        nominal = jobs.to_job(self.job()).definition.schedule.upcoming(self.now, 4)[pick]
+        new_time = nominal + timedelta(seconds=to) if to else None
+
+        async def change() -> None:
+            current.set(Caller("client", ""))
+            if new_time is None:
+                await self.occurrences.skip("job-1", nominal, "")
+            else:
+                await self.occurrences.move("job-1", nominal, new_time, "")
+
+        with suppress(FailedPrecondition, InvalidInput):  # it, or what it was moved to, is due already
+            self.ask(change)
+            self.promised[nominal] = new_time
+
+    @step(when=lambda self: not self.deleted and self.promised, pick=PICKS)
+    def a_client_restores_an_occurrence(self, pick: int) -> None:
+        nominal = sorted(self.promised)[pick % len(self.promised)]
+
+        async def restore() -> None:
+            current.set(Caller("client", ""))
+            await self.occurrences.restore("job-1", nominal, "")
+
+        with suppress(FailedPrecondition):
+            self.ask(restore)
+            del self.promised[nominal]
 
     @step(when=lambda self: not self.deleted and self.begun)
     def a_client_pauses(self) -> None:
@@ -517,6 +552,7 @@ class System(RuleBasedStateMachine):
         self.runs = {moved_id(key, by): run for key, run in self.runs.items()}
         self.reborn = {moved_id(key, by) for key in self.reborn}
         self.ended = {moved_id(key, by): moved(row, by) for key, row in self.ended.items()}
+        self.promised = {moved(key, by): to and moved(to, by) for key, to in self.promised.items()}
         self.attempts = [replace(each, execution_id=moved_id(each.execution_id, by)) for each in self.attempts]
 
     # What must hold after each step:
@@ -531,6 +567,11 @@ class System(RuleBasedStateMachine):
         assert len(loose) <= (2 if self.overlap is Overlap.ALLOW else 1)
         for row in runs:
             lives_legally(row)
+        scheduled = [row for row in runs if row["trigger"] == "SCHEDULE"]
+        for nominal in self.promised:
+            assert nominal not in {row["nominal_time"] for row in scheduled}, "it was skipped, or moved"
+        of_moved = [row["moved_from"] for row in scheduled if "moved_from" in row]
+        assert len(of_moved) == len(set(of_moved)), "it was moved, and runs twice"
         for row in rows:
             if row["state"] in TERMINAL:
                 row.pop("dead_letter", None)  # which the relay takes off
@@ -579,7 +620,7 @@ def each_occurrence_is_decided_once_and_none_is_passed(
     assert [epoch["epoch"] for epoch in epochs] == list(range(job["epoch"] + 1))
     ends = [epoch["began"] for epoch in epochs[1:]] + [job["covered"]]
     for followed, end in zip(epochs, ends, strict=True):
-        schedule, number = from_document(followed["schedule"]), followed["epoch"]
+        schedule, number = jobs.history_spec(followed).occurrences, followed["epoch"]
         expected = [] if followed["mode"] == Mode.DELETED else list(occurrences(schedule, followed["began"], end))
         decided = sorted(
             each
@@ -593,7 +634,7 @@ def each_occurrence_is_decided_once_and_none_is_passed(
         assert number == job["epoch"] or len(decided) == len(expected)
 
 
-def occurrences(schedule: Schedule, after: datetime, through: datetime) -> Iterable[datetime]:
+def occurrences(schedule: Occurrences, after: datetime, through: datetime) -> Iterable[datetime]:
     while (following := schedule.next_after(after)) is not None and following <= through:
         yield (after := following)
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
+from shared.domain.backfill import BackfillState, Existing
 from shared.domain.execution import State
-from shared.store import dead_letters, evidence, executions, jobs, parts, submitted
+from shared.domain.policies import Overlap
+from shared.store import backfills, dead_letters, evidence, executions, jobs, parts, submitted
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
-from tests.builders import fired, job_document
+from tests.builders import every, fired, job_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +51,9 @@ def row(number: int) -> dict[str, Any]:
         return fired(job, nominal, held=True)
     if kind == 5:
         return ended | {"withdraw": True}
+    if kind == 11:
+        made = {"trigger": "BACKFILL", "backfill": f"backfill-{number // 20 % 40}"}
+        return ended | (made if number % 40 == 11 else {"moved_from": nominal - HOUR})
     if kind == 6:
         return fired(job, nominal, state="WAITING") | ({"advance_at": NOW} if number % 40 == 6 else {})
     if kind in {7, 8, 9, 10}:
@@ -66,6 +71,20 @@ def part(document: dict[str, Any], number: int) -> dict[str, Any]:
     return document | fields | ({"held": parts.SLOT} if number % 20 == 10 else {})
 
 
+def backfill(number: int) -> dict[str, Any]:
+    """Return one of many backfills, of which a few have not ended."""
+    job = job_document(f"job-{number % 40}")
+    created = {"created_at": NOW - timedelta(seconds=number), "job_uid": job["uid"], "partition": job["partition"]}
+    open_or_not = {"active": True} if number % 10 == 0 else {"finished_at": NOW}
+    return {"_id": f"backfill-{number}", "schema": 1, **created, **open_or_not}
+
+
+ASKED = backfills.StoredBackfill(
+    "backfill-1", "job-1", "uid-job-1", every(), NOW - HOUR, NOW, Existing.SKIP, Overlap.ALLOW, 1, "scraping",
+    BackfillState.RUNNING, "", 9, 0, 0, None, None, NOW, "alice", None, False, 1, {},
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def filled(mongodb_url: str) -> Iterator[Db]:
     client = connect(mongodb_url).client
@@ -79,6 +98,7 @@ def filled(mongodb_url: str) -> Iterator[Db]:
         for n in range(JOBS)
     )
     database.executions.insert_many(row(n) for n in range(2000))
+    database.backfills.insert_many(backfill(n) for n in range(300))
     yield database
     client.drop_database("test_indexes")
     client.close()
@@ -128,6 +148,29 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "jobs that beat_schedule manages": ("jobs", {"filter": jobs.managed_filter("beat_schedule")}, "managed"),
     "jobs from before zone rules were named": ("jobs", {"filter": jobs.unmarked_filter()}, "zone_rules"),
+    "backfills to go on with": (
+        "backfills", {"filter": backfills.due_filter(ALL, ""), "sort": {"_id": 1}, "limit": 100}, "active",
+    ),
+    "backfills of one job, the newest first": (
+        "backfills",
+        {"filter": backfills.list_filter("uid-job-1", (NOW, "x")), "sort": dict(backfills.NEWEST_FIRST), "limit": 3},
+        "job",
+    ),
+    "backfills, the newest first": (
+        "backfills",
+        {"filter": backfills.list_filter(None, (NOW, "x")), "sort": dict(backfills.NEWEST_FIRST), "limit": 3},
+        "created",
+    ),
+    "backfills that ended long ago": ("backfills", {"filter": backfills.ended_filter(NOW - HOUR)}, "finished"),
+    "executions of a backfill": (
+        "executions", {"filter": backfills.open_pipeline(["backfill-1", "backfill-2"])[0]["$match"]}, "backfill",
+    ),
+    "what ran at some nominal times": (
+        "executions", {"filter": backfills.ran_filters(ASKED, [NOW - HOUR, NOW])[0]}, "job",
+    ),
+    "what ran for occurrences that were moved": (
+        "executions", {"filter": backfills.ran_filters(ASKED, [NOW - HOUR, NOW])[1]}, "moved",
+    ),
     "rows to send": (
         "executions", {"filter": executions.send_filter(ALL), "sort": {"send_at": 1}, "limit": 500}, "send",
     ),
@@ -257,7 +300,7 @@ def test_slots_are_found_without_reading_what_has_ended(filled: Db) -> None:
 
 def test_jobs_that_call_a_target_are_found_by_the_indexes_of_jobs_and_of_flows(filled: Db) -> None:
     stages, indexes, _ = explain(filled, "jobs", filter=jobs.uses_filter("scraper-service"))
-    assert indexes == {"target", "flow_targets"}
+    assert indexes == {"target_service", "flow_targets"}
     assert "COLLSCAN" not in stages
 
 

@@ -7,10 +7,10 @@ from argparse import ArgumentParser
 from time import monotonic
 from typing import Any
 
-from tests.model import firing, parts, running
+from tests.model import filling, firing, parts, running
 from tests.model.explore import explore
 
-MODELS: dict[str, Any] = {"firing": firing, "running": running, "parts": parts}
+MODELS: dict[str, Any] = {"firing": firing, "running": running, "parts": parts, "filling": filling}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,8 +1,8 @@
 """The firing of one job: beats that plan from stale snapshots, edits, and the runs that may not overlap.
 
-Time runs from 1 to `ends`; the schedule names every instant, or some. Beats, which may crash between any two
-operations on the store, and act on what it read, the clock too, at any later time; any number of relays, likewise.
-It shares no code with the product; docs/decisions/0006 says what the rules are for.
+Time runs from 1 to `ends`; the schedule names every instant, or some; single ones may be left out, or moved. Beats,
+which may crash between any two operations on the store, and act on what it read, the clock too, at any later time; any
+number of relays, likewise. It shares no code with the product; docs/decisions/0006 and 0015 say what the rules are for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ class Size(NamedTuple):
     ends: int
     edits: int = 0
     edit_to: tuple[str, ...] = ("odd", "until 2", "paused", "deleted")
-    """Schedules and modes; or overlap policies. With `every` among them, a deleted job may live again."""
+    """Schedules and modes; overlap policies; changes of single occurrences, as `skip 3`, `move 3 2`, `restore 3`.
+
+    With `every` among them, a deleted job may live again.
+    """
     misfire: str = "FIRE_LATEST"
     overlap: str = ""
     """Empty: runs end as soon as they are decided, and are not followed."""
@@ -49,6 +52,10 @@ MOST_CONCURRENT = 2
 
 
 REVIVED: Final = ("deleted", "every")
+
+
+MOVED: Final = ("move 3 4", "until 2")
+MOVED_EARLY: Final = ("move 3 2", "restore 3")
 
 
 def edited(ends: int, to: str = "odd", spec: str = "every") -> Size:
@@ -76,7 +83,22 @@ RULES: Final = {
         "a deletion ends what the job has in flight of the life that it ends, and nothing of a later one",
         Size(2, edits=2, edit_to=REVIVED, overlap="SKIP"),
     ),
+    "in time": Rule(
+        "an occurrence is skipped, moved or restored only if it comes after the cutoff", edited(2, "skip 2")
+    ),
+    "reached": Rule("what the chain has reached is not changed any more", edited(4, "move 3 4", "odd")),
+    "taken over": Rule(
+        "an epoch takes the overrides of the one before over", Size(3, edits=2, edit_to=("skip 3", "odd"), beats=1)
+    ),
+    "half decided": Rule(
+        "what was moved away has still to run, whatever the schedule names now",
+        Size(4, edits=2, edit_to=MOVED, spec="odd", beats=1),
+    ),
 }
+
+
+Overrides: TypeAlias = "tuple[tuple[int, int], ...]"
+"""(nominal, the instant that it is moved to; 0: it is skipped)"""
 
 
 class Job(NamedTuple):
@@ -89,9 +111,16 @@ class Job(NamedTuple):
     spec: str = "every"
     overlap: str = ""
     changes: tuple[tuple[str, int], ...] = ()
-    """(spec, cutoff)"""
-    past: tuple[tuple[str, int], ...] = ()
-    """What each ended epoch followed, and reached; only the check looks at it."""
+    """(spec, or change of an occurrence; cutoff)"""
+    overrides: Overrides = ()
+    past: tuple[tuple[str, Overrides, int], ...] = ()
+    """What each ended epoch followed, and reached; only the check looks at it, as at the rest."""
+    promised: Overrides = ()
+    """What clients were told to hold, when the clock was right."""
+    taken_back: tuple[int, ...] = ()
+    """Instants of moves that were; so promised."""
+    moves: tuple[tuple[int, int], ...] = ()
+    """All that were accepted, by whatever clock."""
 
 
 class Row(NamedTuple):
@@ -148,18 +177,63 @@ class World(NamedTuple):
 
 
 @cache
-def next_after(spec: str, instant: int) -> int | None:
-    """The first occurrence after an instant."""
-    if spec == "deleted" or (spec == "until 2" and instant >= 2):
+def next_after(spec: str, instant: int, overrides: Overrides = ()) -> int | None:
+    """The first occurrence after an instant, with those that were moved there."""
+    if spec == "deleted":
         return None
-    return instant + 2 if spec == "odd" and instant % 2 else instant + 1
+    moved = [to for _, to in overrides if to > instant]
+    if spec == "until 2" and instant >= 2:
+        return min(moved, default=None)
+    return min([instant + 2 if spec == "odd" and instant % 2 else instant + 1, *moved])
 
 
-def occurrences(spec: str, after: int, through: int) -> list[int]:
+def occurrences(spec: str, after: int, through: int, overrides: Overrides = ()) -> list[int]:
     found = []
-    while (following := next_after(spec, after)) is not None and following <= through:
+    while (following := next_after(spec, after, overrides)) is not None and following <= through:
         found.append(after := following)
     return found
+
+
+def named(spec: str, instant: int) -> bool:
+    return next_after(spec, instant - 1) == instant
+
+
+def left_out(spec: str, overrides: Overrides) -> frozenset[int]:
+    """What does not run of what the schedule names."""
+    return frozenset(nominal for nominal, _ in overrides if named(spec, nominal)) - {to for _, to in overrides}
+
+
+# Changes of single occurrences:
+
+
+def is_override(change: str) -> bool:
+    return change.split(maxsplit=1)[0] in {"skip", "move", "restore"}
+
+
+def changed_override(overrides: Overrides, change: str) -> Overrides:
+    what, nominal, *to = change.split()
+    others = tuple(each for each in overrides if each[0] != int(nominal))
+    return others if what == "restore" else (*others, (int(nominal), int(to[0]) if to else 0))
+
+
+def concerned(overrides: Overrides, change: str) -> int:
+    """The first instant of those that a change concerns; when that is decided it comes too late."""
+    nominal = int(change.split()[1])
+    both = (*overrides, *changed_override((), change))
+    return min(instant for each in both if each[0] == nominal for instant in (*each, nominal) if instant)
+
+
+def standing(spec: str, overrides: Overrides, reached: int, broken: str = "") -> Overrides:
+    """The overrides that an epoch takes over."""
+    if broken == "taken over":
+        return ()
+    half = broken != "half decided"
+    return tuple(
+        each
+        for each in overrides
+        if max(each) > reached
+        and (named(spec, each[0]) or (half and min(instant for instant in each if instant) <= reached))
+    )
 
 
 # Planning:
@@ -167,15 +241,15 @@ def occurrences(spec: str, after: int, through: int) -> list[int]:
 
 def must_follow(job: Job, now: int) -> bool:
     """Whether the chain has to be read: not where a single occurrence is due."""
-    return bool(job.changes) or len(occurrences(job.spec, job.covered, now)) > 1
+    return bool(job.changes) or len(occurrences(job.spec, job.covered, now, job.overrides)) > 1
 
 
 def plan(read: Read, chain: frozenset[Row], open_rows: tuple[Row, ...], size: Size) -> Carrying | None:
     """Decide what is due; None when the snapshot is stale: the chain is closed, and it does not know why."""
     job = read.job
-    standing = {row.first: row for row in chain if row.epoch == job.epoch}
+    there = {row.first: row for row in chain if row.epoch == job.epoch}
     end, closing = job.covered, None
-    while (row := standing.get(next_after(job.spec, end))) is not None:
+    while (row := there.get(next_after(job.spec, end, job.overrides))) is not None:
         if row.kind == CLOSED:
             closing = row
             break
@@ -189,15 +263,41 @@ def plan(read: Read, chain: frozenset[Row], open_rows: tuple[Row, ...], size: Si
         return Carrying(read, tuple(rows), end, install=False)
     end = max(end, through)
     if size.broken != "close":
-        rows.append(Row(job.epoch, next_after(job.spec, end), end, CLOSED))
+        rows.append(Row(job.epoch, next_after(job.spec, end, job.overrides), end, CLOSED))
     return Carrying(read, tuple(rows), end, install=True)
 
 
 def decide(read: Read, after: int, through: int, open_rows: tuple[Row, ...], size: Size) -> list[Row]:
     job = read.job
-    due = occurrences(job.spec, after, through)
+    every = occurrences(job.spec, after, through, job.overrides)
     if job.spec == "paused":
-        return gap(job, due, "paused")
+        return gap(job, every, "paused")
+    out = left_out(job.spec, job.overrides)
+    rows = decide_runs(read, [instant for instant in every if instant not in out], open_rows, size)
+    return with_left_out(job, rows, [instant for instant in every if instant in out])
+
+
+def with_left_out(job: Job, rows: list[Row], out: list[int]) -> list[Row]:
+    """Put a row of its own for each instant that is left out among the others; those that span one fall apart."""
+    for instant in out:
+        rows = [
+            part
+            for row in rows
+            for part in (
+                [row]
+                if not (row.first or 0) < instant < row.last
+                else [
+                    row._replace(last=occurrences(job.spec, 0, instant - 1, job.overrides)[-1]),
+                    row._replace(first=next_after(job.spec, instant, job.overrides)),
+                ]
+            )
+        ]
+    single = [Row(job.epoch, instant, instant, "left out") for instant in out]
+    return sorted([*rows, *single], key=lambda row: row.first or 0)
+
+
+def decide_runs(read: Read, due: list[int], open_rows: tuple[Row, ...], size: Size) -> list[Row]:
+    job = read.job
     late = [instant for instant in due if instant < read.now]
     if size.misfire == "SKIP":
         dropped = late
@@ -263,18 +363,21 @@ class Firing:
     def _edits(self, world: World) -> Iterator[Step[World]]:
         """The server: one compare-and-set, with the reading of a clock that may be late."""
         job, size = world.job, self._size
-        standing = job.changes[-1][0] if job.changes else job.spec
+        specs = [job.spec, *(to for to, _ in job.changes if not is_override(to))]
         if job.revision >= size.edits * 2 or len(job.past) + len(job.changes) >= size.edits:
             return
         for to in size.edit_to:
-            if standing == "deleted" and to != "every":
+            if specs[-1] == "deleted" and to != "every":
+                continue
+            if is_override(to):
+                yield from self._overrides(world, specs[-1], to)
                 continue
             if to in OVERLAPS:
                 if to != job.overlap and job.revision < size.edits:
                     after = job._replace(revision=job.revision + 1, overlap=to)
                     yield Step(f"the overlap policy becomes {to}", world._replace(job=after), fault=True)
                 continue
-            if to == standing:
+            if to == specs[-1]:
                 continue
             for time in range(1, world.now + 1):
                 cutoff = max(time, job.covered, *(cutoff for _, cutoff in job.changes))
@@ -282,10 +385,34 @@ class Firing:
                     revision=job.revision + 1,
                     wake=job.wake if size.broken == "wake" else 0,
                     changes=(*job.changes, (to, cutoff)),
+                    promised=standing(to, job.promised, cutoff),
                 )
                 if size.broken == "queue":
-                    after = install(job._replace(changes=((to, cutoff),)), cutoff)
+                    after = install(job._replace(changes=((to, cutoff),)), cutoff, "")
                 yield Step(f"an edit to '{to}' reads the time {time}", world._replace(job=after), fault=True)
+
+    def _overrides(self, world: World, spec: str, change: str) -> Iterator[Step[World]]:
+        """A skip, move or restore, accepted only if what it concerns comes after its cutoff.
+
+        A promise is only what was accepted by a clock that is right: a late one may accept what is decided already.
+        """
+        job, nominal = world.job, int(change.split()[1])
+        known = [to for n, to in job.promised if n == nominal]
+        if not named(spec, nominal) or (change.startswith("restore") != bool(known)):
+            return
+        for time in range(1, world.now + 1):
+            cutoff = max(time, job.covered, *(cutoff for _, cutoff in job.changes))
+            if concerned(job.promised, change) <= cutoff and self._size.broken != "in time":
+                continue
+            after = job._replace(revision=job.revision + 1, wake=0, changes=(*job.changes, (change, cutoff)))
+            new = changed_override((), change)
+            in_time = time == world.now
+            # What was promised before holds no more in any case.
+            promised = changed_override(job.promised, change if in_time else f"restore {nominal}")
+            taken_back = job.taken_back if new or not in_time else (*job.taken_back, *known)
+            after = after._replace(promised=promised, taken_back=taken_back)
+            after = after._replace(moves=(*job.moves, *(each for each in new if each[1])))
+            yield Step(f"'{change}' is asked for, and reads the time {time}", world._replace(job=after), fault=True)
 
     def _beat(self, world: World, beat: Beat) -> Iterator[tuple[str, World, Beat]]:
         size = self._size
@@ -329,7 +456,7 @@ class Firing:
         elif (pointer(job) == pointer(beat.read.job)) and (
             job.revision == beat.read.job.revision or (broken == "revision" and not beat.install)
         ):
-            after = install(job, beat.covered) if beat.install else advance(job, beat.covered)
+            after = install(job, beat.covered, broken) if beat.install else advance(job, beat.covered)
             becomes = beat._replace(ended=True, install=False, rows=(), done=-1) if deletes and not beat.ended else None
             yield f"advances to {after.covered}", world._replace(job=after), becomes
         elif beat.done < 0:
@@ -385,14 +512,15 @@ class Firing:
     def wrong(self, old: World, new: World) -> str:
         if old.rows is new.rows and old.job is new.job:
             return ""
-        return decided_wrongly(new.job, new.rows) or ran_wrongly(new, old)
+        return decided_wrongly(new.job, new.rows) or ran_wrongly(new, old) or overridden_wrongly(new.job, new.rows)
 
     def done(self, world: World) -> bool:
         job = world.job
         idle = job.wake is None or job.wake > world.now
-        due = job.spec != "paused" and occurrences(job.spec, job.covered, world.now)
+        due = job.spec != "paused" and occurrences(job.spec, job.covered, world.now, job.overrides)
         ended = not any(row.run in OPEN for row in world.rows)
-        return world.now == self._size.ends and idle and not job.changes and not due and ended
+        kept = job.spec in {"paused", "deleted"} or not lost_moves(job, world.rows, world.now)
+        return world.now == self._size.ends and idle and not job.changes and not due and ended and kept
 
 
 def open_rows(world: World, size: Size) -> tuple[Row, ...]:
@@ -407,28 +535,31 @@ def decision(row: Row) -> Row:
 
 
 def pointer(job: Job) -> int | None:
-    return next_after(job.spec, job.covered)
-
-
-def wakes(spec: str, covered: int) -> int | None:
-    return None if spec == "paused" else next_after(spec, covered)
+    return next_after(job.spec, job.covered, job.overrides)
 
 
 def advance(job: Job, covered: int) -> Job:
-    return job._replace(covered=covered, wake=wakes(job.spec, covered))
+    wake = None if job.spec == "paused" else next_after(job.spec, covered, job.overrides)
+    return job._replace(covered=covered, wake=wake)
 
 
-def install(job: Job, reached: int) -> Job:
-    (spec, _), *more = job.changes
-    return job._replace(
+def install(job: Job, reached: int, broken: str) -> Job:
+    (change, _), *more = job.changes
+    spec, overrides = change, job.overrides
+    if is_override(change):
+        spec = job.spec
+        if concerned(overrides, change) > reached or broken in {"reached", "in time"}:
+            overrides = changed_override(overrides, change)
+    after = job._replace(
         revision=job.revision + 1,
         epoch=job.epoch + 1,
-        covered=reached,
-        wake=0 if more else wakes(spec, reached),
         spec=spec,
+        overrides=standing(spec, overrides, reached, "" if is_override(change) else broken),
         changes=tuple(more),
-        past=(*job.past, (job.spec, reached)),
+        past=(*job.past, (job.spec, job.overrides, reached)),
     )
+    after = advance(after, reached)
+    return after._replace(wake=0) if more else after
 
 
 def superseding(beat: Carrying) -> Row | None:
@@ -452,20 +583,48 @@ def show(rows: tuple[Row, ...]) -> str:
 @cache
 def decided_wrongly(job: Job, rows: frozenset[Row]) -> str:
     """Each occurrence has one decision at most; and one at least, if it is behind the pointer."""
-    epochs = [*job.past, (job.spec, job.covered)]
+    epochs = [*job.past, (job.spec, job.overrides, job.covered)]
     decided: set[int] = set()
     for row in rows:
         if row.kind != CLOSED and row.first is not None:
-            for instant in occurrences(epochs[row.epoch][0], row.first - 1, row.last):
+            spec, overrides, _ = epochs[row.epoch]
+            for instant in occurrences(spec, row.first - 1, row.last, overrides):
                 if instant in decided:
                     return f"{instant} is decided twice"
                 decided.add(instant)
     begin = 0
-    for spec, reached in epochs:
-        for instant in occurrences(spec, begin, reached):
+    for spec, overrides, reached in epochs:
+        for instant in occurrences(spec, begin, reached, overrides):
             if instant not in decided:
                 return f"{instant} was passed undecided"
         begin = max(begin, reached)
+    return ""
+
+
+def lost_moves(job: Job, rows: frozenset[Row], through: int) -> list[int]:
+    """What was promised to run by then at another time, and has no decision for that."""
+    decisions = [row for row in rows if row.kind != CLOSED]
+    return [
+        nominal
+        for nominal, to in job.promised
+        if 0 < to <= through and not any((row.first or 0) <= to <= row.last for row in decisions)
+    ]
+
+
+@cache
+def overridden_wrongly(job: Job, rows: frozenset[Row]) -> str:
+    """What clients were promised of single occurrences holds, and none that was moved runs at both of its times."""
+    fired = {row.first for row in rows if row.kind == FIRED}
+    for nominal, _ in job.promised:
+        if nominal in fired:
+            return f"{nominal} was to be left out, and fired"
+    if (lost := lost_moves(job, rows, job.covered)) and "deleted" not in {job.spec, *(past[0] for past in job.past)}:
+        return f"{lost} were moved, and their new times were passed undecided"
+    for nominal, to in job.moves:
+        if {nominal, to} <= fired:
+            return f"{nominal} ran, and ran again at {to}"
+    if run := fired & set(job.taken_back):
+        return f"a move to {run} was taken back, and it ran"
     return ""
 
 
@@ -481,7 +640,7 @@ def ran_wrongly(world: World, old: World) -> str:
         return f"{fired[-1].first} was cancelled for one that is not later"
     if world.job.spec == "deleted" and any(row.run in {"held", "due", "waiting"} for row in fired):
         return "the job is deleted, and something waits to run"
-    epochs = [*(spec for spec, _ in world.job.past), world.job.spec, *(spec for spec, _ in world.job.changes)]
+    epochs = [*(past[0] for past in world.job.past), world.job.spec, *(spec for spec, _ in world.job.changes)]
     for row in fired:
         if row.run in {"cancelled", "last"} and "deleted" not in epochs[row.epoch + 1 :]:
             return f"{row.first} was ended, and its job was not deleted since"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model import firing, parts, running
+from tests.model import filling, firing, parts, running
 from tests.model.explore import explore
+from tests.model.filling import Filling
 from tests.model.firing import Firing
 from tests.model.parts import Parts
 from tests.model.running import Running
@@ -27,6 +28,11 @@ FIRINGS = [
     firing.Size(1, edits=2, overlap="SKIP", edit_to=firing.REVIVED),
     firing.Size(2, edits=3, edit_to=firing.REVIVED),
     firing.Size(2, edits=1, overlap="ALLOW", edit_to=("BUFFER_ONE",), beats=1),
+    firing.Size(3, edits=1, edit_to=("skip 2", "skip 3")),
+    firing.Size(3, edits=1, edit_to=("move 3 2",), spec="odd", misfire="FIRE_ALL"),
+    firing.Size(4, edits=2, edit_to=firing.MOVED, spec="odd", beats=1),
+    firing.Size(3, edits=2, edit_to=firing.MOVED_EARLY, spec="odd", beats=1),
+    firing.Size(3, edits=2, edit_to=("skip 3", "paused", "odd", "deleted"), beats=1),
 ]
 RUNNINGS = [running.Size(), running.Size(lost="FAIL", cancels=0)]
 PARTS = [
@@ -38,7 +44,16 @@ PARTS = [
 ]
 
 
-def named(size: firing.Size | running.Size | parts.Size) -> str:
+FILLINGS = [
+    filling.Size(2),
+    filling.Size(2, crashes=0, pauses=1),
+    filling.Size(crashes=0),
+    filling.Size(4, beats=1),
+    filling.Size(4, parallel=1, crashes=0, cancels=0),
+]
+
+
+def named(size: firing.Size | running.Size | parts.Size | filling.Size) -> str:
     """Show what of a size is not as usual."""
     usual = type(size)._field_defaults
     shown = {field: value for field, value in size._asdict().items() if usual.get(field) != value}
@@ -72,6 +87,15 @@ def test_whatever_beats_have_read_and_wherever_they_crash_each_part_runs_and_the
     assert explored.states > 1000
 
 
+@pytest.mark.parametrize("size", FILLINGS, ids=named)
+def test_whatever_beats_and_clients_do_a_backfill_starts_each_time_once_and_no_more_at_once_than_it_may(
+    size: filling.Size,
+) -> None:
+    explored = explore(Filling(size))
+    assert not explored.wrong, explored
+    assert explored.states > 1000
+
+
 @pytest.mark.parametrize("rule", firing.RULES)
 def test_firing_needs_each_of_its_rules(rule: str) -> None:
     explored = explore(Firing(firing.RULES[rule].missed_at._replace(broken=rule)))
@@ -90,4 +114,11 @@ def test_running_needs_each_of_its_rules(rule: str) -> None:
 def test_what_has_parts_needs_each_of_its_rules(rule: str) -> None:
     explored = explore(Parts(parts.RULES[rule].missed_at._replace(broken=rule)))
     assert explored.wrong, parts.RULES[rule].says
+    assert explored.trace
+
+
+@pytest.mark.parametrize("rule", filling.RULES)
+def test_a_backfill_needs_each_of_its_rules(rule: str) -> None:
+    explored = explore(Filling(filling.RULES[rule].missed_at._replace(broken=rule)))
+    assert explored.wrong, filling.RULES[rule].says
     assert explored.trace

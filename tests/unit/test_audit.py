@@ -23,15 +23,15 @@ from shared.domain.audit import (
     path_fault,
     within_history,
 )
-from shared.domain.execution import State, row_id
-from shared.domain.plan import Mode
+from shared.domain.execution import State, backfill_execution_id, row_id
+from shared.domain.overrides import Override
+from shared.domain.plan import Mode, Spec
 from shared.domain.schedule import parse_schedule
 from tests.builders import ORIGIN, at, every, once, spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shared.domain.plan import Spec
     from shared.domain.schedule import Schedule
 
 UID = "uid"
@@ -91,6 +91,40 @@ def audited(
 
 def faults(found: list[Finding]) -> list[str]:
     return [finding.fault.value for finding in found]
+
+
+class TestOverrides:
+    followed = Spec(
+        every(2),
+        Mode.ACTIVE,
+        (Override(at(4), None, "alice", "", ORIGIN), Override(at(6), at(9), "alice", "", ORIGIN)),
+    )
+
+    def audited(self, *rows: LedgerRow) -> list[Finding]:
+        return audited(rows, one_epoch(self.followed), due=9)
+
+    def test_what_is_left_out_and_what_was_moved_are_decided_once_each(self) -> None:
+        assert self.audited(fire(2), gap(4, 4, 1), gap(6, 6, 1), fire(8), fire(9)) == []
+
+    def test_a_run_of_what_was_to_be_left_out_is_found(self) -> None:
+        for wrong, rows in ((4, [fire(4), gap(6, 6, 1)]), (6, [gap(4, 4, 1), fire(6)])):
+            (found,) = self.audited(fire(2), *rows, fire(8), fire(9))
+            assert (found.fault, found.first) == (Fault.OVERRIDDEN, at(wrong))
+
+    def test_a_moved_one_that_never_ran_is_found(self) -> None:
+        (found,) = self.audited(fire(2), gap(4, 4, 1), gap(6, 6, 1), fire(8))
+        assert (found.fault, found.first, found.count) == (Fault.MISSING, at(9), 1)
+
+
+class TestBackfills:
+    def test_the_id_of_an_execution_says_which_time_of_which_backfill_it_runs(self) -> None:
+        path = (State.PENDING, State.RUNNING, State.FAILED)
+        right = backfill_execution_id(UID, "one", at(5))
+        row = LedgerRow(right, None, path[-1], True, at(5), None, 1, at(9), steps(at(9), *path), backfill="one")
+        assert audited([row]) == []
+        for wrong in (replace(row, first=at(6)), replace(row, backfill="two")):
+            (found,) = audited([wrong])
+            assert (found.fault, found.execution_id) == (Fault.BROKEN_CHAIN, right)
 
 
 class TestOccurrences:

@@ -1,0 +1,281 @@
+"""The collection `backfills`: documents to values and back, every filter and update, and the rows that backfills make.
+
+`active` is there as long as beat has something to do with one: also after its end, until what it started has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.domain.backfill import BackfillState, Existing, Window
+from shared.domain.execution import OPEN, State, Trigger, backfill_execution_id
+from shared.domain.policies import Overlap
+from shared.domain.schedule import from_document, to_document
+from shared.store.executions import SCHEMA as ROW_SCHEMA
+from shared.store.executions import Move, pending_fields, stop
+from shared.store.pipeline import NOW, literal, up_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from shared.domain.schedule import Schedule
+
+COLLECTION: Final = "backfills"
+SCHEMA: Final = 1
+"""Of documents that are written. Newer ones are left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBackfill:
+    """A backfill as it stands in the store. begins and ends: nominal times in [begins, ends).
+
+    decided: how many of the times were looked at, of which `left` were left as they were; reached: the last of them.
+    states: its executions, by their state, once it has ended and so have they; empty before.
+    """
+
+    backfill_id: str
+    job_id: str
+    job_uid: str
+    schedule: Schedule
+    begins: datetime
+    ends: datetime
+    existing: Existing
+    overlap: Overlap
+    max_parallel: int
+    queue: str
+    state: BackfillState
+    status_message: str
+    total: int
+    decided: int
+    left: int
+    reached: datetime | None
+    window: Window | None
+    created_at: datetime
+    created_by: str
+    finished_at: datetime | None
+    cancel_running: bool
+    revision: int
+    states: Mapping[str, int]
+
+    @property
+    def most_open(self) -> int:
+        """How many of its executions may be in flight."""
+        return 1 if self.overlap is Overlap.BUFFER_ALL else self.max_parallel
+
+
+def new_document(asked: StoredBackfill, partition: int) -> dict[str, Any]:
+    """Return the document of a new backfill."""
+    return {
+        "_id": asked.backfill_id,
+        "schema": SCHEMA,
+        "job_id": asked.job_id,
+        "job_uid": asked.job_uid,
+        "partition": partition,
+        "schedule": to_document(asked.schedule),
+        "begins": asked.begins,
+        "ends": asked.ends,
+        "existing": asked.existing.value,
+        "overlap": asked.overlap.value,
+        "max_parallel": asked.max_parallel,
+        "queue": asked.queue,
+        "state": asked.state.value,
+        "status_message": asked.status_message,
+        "total": asked.total,
+        "decided": 0,
+        "left": 0,
+        "created_at": asked.created_at,
+        "created_by": asked.created_by,
+        "revision": 1,
+        "active": True,
+    }
+
+
+def to_backfill(document: Mapping[str, Any]) -> StoredBackfill:
+    """Read a backfill."""
+    get = document.get
+    window = get("window")
+    return StoredBackfill(
+        backfill_id=document["_id"],
+        job_id=document["job_id"],
+        job_uid=document["job_uid"],
+        schedule=from_document(document["schedule"]),
+        begins=document["begins"],
+        ends=document["ends"],
+        existing=Existing(document["existing"]),
+        overlap=Overlap(document["overlap"]),
+        max_parallel=document["max_parallel"],
+        queue=document["queue"],
+        state=BackfillState(document["state"]),
+        status_message=document["status_message"],
+        total=document["total"],
+        decided=document["decided"],
+        left=document["left"],
+        reached=get("reached"),
+        window=None if window is None else Window(tuple(window["times"]), window["through"], window["left"]),
+        created_at=document["created_at"],
+        created_by=document["created_by"],
+        finished_at=get("finished_at"),
+        cancel_running=get("cancel_running", False),
+        revision=document["revision"],
+        states=get("states", {}),
+    )
+
+
+# What the server asks, and does:
+
+
+def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> dict[str, Any]:
+    """Find backfills for a list, those of one job or all, from a position on: (creation, id) of the one before."""
+    found: dict[str, Any] = {} if uid is None else {"job_uid": uid}
+    if after is not None:
+        created_at, backfill_id = after
+        # The bound stands on its own, so that the index is read in its order.
+        found["created_at"] = {"$lte": created_at}
+        found["$or"] = [{"created_at": {"$lt": created_at}}, {"_id": {"$lt": backfill_id}}]
+    return found
+
+
+NEWEST_FIRST: Final = [("created_at", -1), ("_id", -1)]
+
+
+def active_filter(uid: str) -> dict[str, Any]:
+    """Find a job's backfills that beat has something to do with."""
+    return {"job_uid": uid, "active": True}
+
+
+def ended_filter(cutoff: datetime) -> dict[str, Any]:
+    """Find backfills that ended before an instant, with all that they started."""
+    return {"finished_at": {"$type": "date", "$lt": cutoff}, "active": {"$exists": False}}
+
+
+def counts_pipeline(backfill_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Count the executions of backfills by state."""
+    return [
+        {"$match": {"backfill": {"$in": list(backfill_ids)}}},
+        {"$group": {"_id": {"backfill": "$backfill", "state": "$state"}, "count": {"$sum": 1}}},
+    ]
+
+
+def _enter(
+    before: Iterable[BackfillState], state: BackfillState, message: str, fields: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    chosen = {**up_to(SCHEMA), "state": {"$in": sorted(each.value for each in before)}}
+    entered = {
+        "state": state.value,
+        "status_message": literal(message),
+        "revision": {"$add": ["$revision", 1]},
+        **fields,
+    }
+    return chosen, [{"$set": entered}]
+
+
+def pause(backfill_id: str, message: str) -> Move:
+    """Start nothing further. What a window has decided already is still started, by beat."""
+    chosen, update = _enter({BackfillState.RUNNING}, BackfillState.PAUSED, message, {})
+    return Move({"_id": backfill_id, **chosen}, update)
+
+
+def resume(backfill_id: str) -> Move:
+    """Go on."""
+    chosen, update = _enter({BackfillState.PAUSED}, BackfillState.RUNNING, "", {"active": True})
+    return Move({"_id": backfill_id, **chosen}, update)
+
+
+def cancel(backfill_id: str, message: str, *, running: bool) -> Move:
+    """End a backfill for good. What is in flight is ended by stop_open, again and again until nothing is."""
+    before = {BackfillState.RUNNING, BackfillState.PAUSED}
+    fields = {"active": True, "finished_at": NOW, "cancel_running": running}
+    chosen, update = _enter(before, BackfillState.CANCELLED, message, fields)
+    return Move({"_id": backfill_id, **chosen}, update)
+
+
+def stop_open(backfill_id: str, by: str, reason: str, *, running: bool) -> Move:
+    """Cancel what a backfill has in flight, that no worker runs; with `running` that too, else it is tried no more."""
+    return stop({"backfill": backfill_id, "open": True}, by, reason, calls=running)
+
+
+# What beat asks, and does:
+
+
+def due_filter(partitions: Iterable[int], after: str) -> dict[str, Any]:
+    """Find backfills of these partitions that there is something to do with, with ids behind the given one."""
+    return {**up_to(SCHEMA), "active": True, "partition": {"$in": sorted(partitions)}, "_id": {"$gt": after}}
+
+
+def open_pipeline(backfill_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Count what backfills have in flight."""
+    return [
+        {"$match": {"backfill": {"$in": list(backfill_ids)}, "state": {"$in": sorted(each.value for each in OPEN)}}},
+        {"$group": {"_id": "$backfill", "count": {"$sum": 1}}},
+    ]
+
+
+_RAN: Final = {"$in": sorted({Trigger.SCHEDULE.value, Trigger.BACKFILL.value, Trigger.RETRY.value})}
+RAN_FIELDS: Final = {"nominal_time": 1, "moved_from": 1, "state": 1, "_id": 0}
+
+
+def ran_filters(backfill: StoredBackfill, times: Sequence[datetime]) -> list[dict[str, Any]]:
+    """Find the executions that a job has had for nominal times between the first and the last of some."""
+    span = {"$gte": times[0], "$lte": times[-1]}
+    others = {"job_uid": backfill.job_uid, "run": True, "trigger": _RAN}
+    return [others | {"nominal_time": span, "moved_from": {"$exists": False}}, others | {"moved_from": span}]
+
+
+def as_read(backfill: StoredBackfill) -> dict[str, Any]:
+    """Find a backfill if nothing has changed it since it was read."""
+    return {"_id": backfill.backfill_id, "revision": backfill.revision}
+
+
+def open_window(window: Window) -> dict[str, Any]:
+    """Return the update that decides the next times."""
+    stored = {"times": list(window.times), "through": window.through, "left": window.left}
+    return {"$set": {"window": stored}, "$inc": {"revision": 1}}
+
+
+def close_window(window: Window) -> dict[str, Any]:
+    """Return the update that says that the executions of a window are in the store."""
+    return {
+        "$set": {"reached": window.through},
+        "$unset": {"window": ""},
+        "$inc": {"revision": 1, "decided": len(window.times) + window.left, "left": window.left},
+    }
+
+
+def rest() -> dict[str, Any]:
+    """Return the update after which beat has nothing to do with a paused backfill until it is resumed."""
+    return {"$unset": {"active": ""}, "$inc": {"revision": 1}}
+
+
+def settle(state: BackfillState, states: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the update that ends what is over: all that it started has ended, in these states."""
+    fields = {
+        "state": state.value,
+        "finished_at": {"$ifNull": ["$finished_at", NOW]},
+        "states": literal(dict(states)),
+        "revision": {"$add": ["$revision", 1]},
+    }
+    return [{"$set": fields}, {"$unset": ["active"]}]
+
+
+def execution_document(
+    backfill: StoredBackfill, job: Mapping[str, Any], nominal: datetime, now: datetime, by: str
+) -> dict[str, Any]:
+    """Return the row of one of a backfill's times: with all that its run needs, as the job is at `now`."""
+    execution_id = backfill_execution_id(backfill.job_uid, backfill.backfill_id, nominal)
+    pending = pending_fields(job, execution_id, now, now, by, f"backfill {backfill.backfill_id}")
+    return {
+        "_id": execution_id,
+        "schema": ROW_SCHEMA,
+        "job_id": job["_id"],
+        "job_uid": job["uid"],
+        "job_name": job["name"],
+        "trigger": Trigger.BACKFILL.value,
+        "backfill": backfill.backfill_id,
+        "state": State.PENDING.value,
+        "nominal_time": nominal,
+        "decided_at": now,
+        **pending,
+        "queue": backfill.queue,
+    }
