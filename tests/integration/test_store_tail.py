@@ -197,7 +197,7 @@ def test_the_changes_of_a_job_that_its_clients_see_are_marked(database: Db) -> N
     database.jobs.insert_one(job)
     schedule = jobs.to_job(job).definition.schedule
     spec = Spec(schedule, Mode.ACTIVE)
-    install = Install(Change(spec, at(1), "anna", ""), 1, at(1), None, 0)
+    install = Install(Change(spec, at(1), "anna", ""), spec, 1, at(1), None, 0)
     updates: list[Any] = [
         jobs.edit({}, JobState.PAUSED, jobs.Queued(schedule, "anna", "")),
         jobs.install(install, more_changes=False),
