@@ -30,7 +30,7 @@ class Caller:
 
     by: str
     trace_id: str
-    account: str
+    account: str = ""
 
 
 current: Final[ContextVar[Caller]] = ContextVar("caller")

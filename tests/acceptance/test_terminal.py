@@ -108,7 +108,7 @@ def test_the_commands_about_watching_run_and_tell_something(running: System, grp
     answers = [run(command, grpcurl, running).stdout for command in commands_of("docs/watching.md")]
     assert [answer.count("{") > 0 for answer in answers] == [True, True, True]
     assert "STATE_SUCCEEDED" in answers[0]
-    assert "resumeToken" in answers[1]
+    assert "resume_token" in answers[1]
     assert '"initial": true' in answers[2]
 
 
