@@ -12,6 +12,8 @@ from scheduler_service.watch import Chosen, ExecutionFeed
 from scheduler_service.watch_jobs import ChosenJobs, JobFeed
 from scheduler_service.watch_tokens import read_token
 from shared.domain.errors import Violation
+from shared.domain.job import JOB_ID
+from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
 
@@ -73,7 +75,9 @@ class Watching:
         found = _violations(request)
         if request.job_id and not JOB_ID.fullmatch(request.job_id):
             # One that does not exist is no mistake: it may be created later.
-            found.append(Violation("job_id", f"{excerpt(request.job_id)!r} is not a job id, so that no job will have it"))
+            found.append(
+                Violation("job_id", f"{excerpt(request.job_id)!r} is not a job id, so that no job will have it")
+            )
         chosen = ChosenJobs(request.job_id, dict(request.labels))
         told = read_token(chosen.text, request.resume_token, found)
         refuse(found)
