@@ -171,8 +171,14 @@ class Explain:
         return found if found is not None and evidence.covers(found, instant) else None
 
     async def _others(self, job: Job, instant: datetime, row: Mapping[str, Any] | None) -> tuple[Record, ...]:
-        """Return further executions for a nominal time: those by hand."""
+        """Return further executions for a nominal time: those by hand, and that of an occurrence which was moved."""
         found: list[Mapping[str, Any]] = []
+        era = era_at(job, instant)
+        for override in era.spec.overrides if era is not None else ():
+            if override.nominal == instant and override.moved_to is not None:
+                later = era_at(job, override.moved_to)
+                moved = None if later is None else await self._row(job.uid, later.number, override.moved_to)
+                found += [moved] if moved is not None and moved.get("run") else []
         cursors = [
             self._executions.find(chosen, evidence.ROW_FIELDS, hint=evidence.OTHERS_INDEX).limit(evidence.MOST_OTHERS)
             for chosen in evidence.others_filters(job.uid, instant)

@@ -116,7 +116,8 @@ class Schedules:
         if left is not None:
             left -= job.fired if job is not None and schedule == job.definition.schedule else 0
             left -= schedule.count_between(meant.now, since) if since > meant.now else 0
-        shown = preview(schedule, since, count, runs_left=left, uid=uid, name_days=self._name_days)
+        overrides = () if job is None or meant.wanted else job.overrides
+        shown = preview(schedule, since, count, runs_left=left, uid=uid, name_days=self._name_days, overrides=overrides)
         response = pb.PreviewScheduleResponse(
             fires=[fire_message(fire) for fire in shown.fires],
             description=describe(schedule),

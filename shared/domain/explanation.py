@@ -696,6 +696,8 @@ class _Explaining:
         elif not question.missing and names(self._schedule, self._at):
             for remark in fire_of(self._schedule, self._at, None, name_days=self._known.name_days).remarks:
                 self._add(Kind.CLOCK if remark.startswith("clocks") else Kind.EXCLUDED, remark, None)
+        if (moved := self._moved_here()) is not None and verdict is not Verdict.UPCOMING:
+            self._add(Kind.OVERRIDE, moved.moved_here, moved.at, by=moved.by)
         for other in self._known.others[:MOST_OF_A_KIND]:
             how = _AGAIN.get(other.trigger, "ran once more")
             said = f"{how}, as an execution of its own, which is {other.state}"
@@ -748,6 +750,7 @@ class _Explaining:
 
 
 _AGAIN: Final = {
+    Trigger.SCHEDULE: "run at the time that it was moved to",
     Trigger.RETRY: "retried by hand",
     Trigger.BACKFILL: "backfilled",
     Trigger.MANUAL: "executed by hand",

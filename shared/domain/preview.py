@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,9 @@ from shared.domain.remarks import fire_of, names, no_names
 from shared.domain.schedule import OnceSchedule
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shared.domain.overrides import Override
     from shared.domain.remarks import Fire, NameDays
     from shared.domain.schedule import Schedule
 
@@ -45,17 +48,23 @@ def preview(
     runs_left: int | None,
     uid: str = "",
     name_days: NameDays = no_names,
+    overrides: Iterable[Override] = (),
 ) -> Preview:
     """Return the first `count` fires after an instant.
 
     runs_left: how many of them max_runs allows at the most, None for all. uid: the job's, on which its jitter depends.
+    overrides: of single occurrences, which are remarked.
     """
     most = count if runs_left is None else min(count, max(0, runs_left))
     times, all_seen = _times(schedule, after, most)
     fires: list[Fire] = []
     before = after
+    by_nominal = {each.nominal: each for each in overrides}
     for time in times:
-        fires.append(fire_of(schedule, time, before, uid, name_days))
+        fire = fire_of(schedule, time, before, uid, name_days)
+        if (override := by_nominal.get(time)) is not None:
+            fire = replace(fire, due=override.moved_to, remarks=(*fire.remarks, override.left_out))
+        fires.append(fire)
         before = time
     if len(times) == count:
         return Preview(tuple(fires))

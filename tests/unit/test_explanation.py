@@ -29,6 +29,7 @@ from shared.domain.explanation import (
     span_text,
 )
 from shared.domain.job import JobState
+from shared.domain.overrides import Override
 from shared.domain.plan import Chain, InFlight, Mode, Spec, plan
 from shared.domain.policies import Misfire, Overlap, Policies
 from shared.domain.schedule import parse_schedule
@@ -356,6 +357,18 @@ def test_the_schedule_in_force_then_answers_not_the_present_one() -> None:
     assert "was `0 12 * * *` (UTC) then, and is `0 9 * * *` (UTC) now" in changed.detail
     assert said.next is not None
     assert said.next.time == ORIGIN + DAY
+
+
+def test_an_occurrence_that_was_moved_is_told_at_both_of_its_times() -> None:
+    moved = Override(ORIGIN, at(7200), "bob", "window", at(-3600))
+    its = job(Era(0, Spec(NOON, Mode.ACTIVE, (moved,)), CREATED, "anna", "created"))
+    ran = row(State.SUCCEEDED, nominal_time=at(7200), decided_at=at(7200), due_at=at(7200), started_at=at(7201))
+    said = explain(known(row(State.SKIPPED, reason=moved.left_out), of=its, others=(ran,), now=at(9000)))
+    assert (said.verdict, kinds(said)) == (Verdict.SKIPPED, [Kind.OVERRIDE, Kind.RUN_AGAIN])
+    assert said.facts[1].detail.startswith("run at the time that it was moved to")
+    said = explain(known(ran, of=its, instant=at(7200), now=at(9000)))
+    assert (said.verdict, kinds(said)) == (Verdict.SUCCEEDED, [Kind.RAN, Kind.OVERRIDE])
+    assert said.facts[1].by == "bob"
 
 
 def test_further_executions_of_the_same_time_are_told() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.domain.clock import gap_at, instants_of, local_text, repeated_at
 from shared.domain.exclusions import ExclusionTerms
+from shared.domain.overrides import Override
 from shared.domain.preview import LOOKS_AHEAD, difference, preview
 from shared.domain.remarks import excluded_at, fire_of, names
 from shared.domain.schedule import parse_schedule
@@ -140,6 +141,17 @@ def test_a_preview_goes_no_further_than_the_calendars_cycle() -> None:
     assert 10 <= len(rare.fires) <= 20
     assert rare.ends == "further times are more than 400 years away"
     assert rare.fires[-1].time <= rare.fires[0].time + LOOKS_AHEAD
+
+
+def test_an_occurrence_that_was_skipped_or_moved_says_so() -> None:
+    skipped = Override(at(60), None, "dora", "no need", ORIGIN)
+    moved = Override(at(120), at(150), "dora", "", ORIGIN)
+    fires = preview(every(60), ORIGIN, 3, runs_left=None, uid="uid", overrides=(skipped, moved)).fires
+    assert [(fire.due, list(fire.remarks)) for fire in fires] == [
+        (None, ["skipped by dora: no need"]),
+        (at(150), ["moved to 2026-03-02T12:02:30Z by dora"]),
+        (None, []),
+    ]
 
 
 def test_what_a_new_schedule_adds_and_removes() -> None:
