@@ -28,10 +28,12 @@ log = get_logger()
 FRESH: Final = 10.0
 """Seconds for which a load is told again as it is."""
 RESTS: Final = 10
-"""How many times as long as a load took to be computed it is told again, at least: its share of a core is a tenth."""
+"""How many times as long as a load took to be computed it is told again: its share of a core is a tenth."""
+OLDEST: Final = 3_600.0
+"""Seconds after which it is computed anew, however long that takes; load.SPAN allows for it."""
 REFRESHED: Final = 60.0
 """Seconds between two computations that nobody asked for."""
-LONGEST: Final = 900.0
+LONGEST: Final = 1_800.0
 """Seconds that a computation may take."""
 _LAST_WORDS: Final = 500
 
@@ -101,22 +103,25 @@ class Forecast:
         # Whoever asked first may give up without the others.
         return await asyncio.shield(self._computing)
 
-    async def warnings(self, schedule: Schedule, key: str, before: Schedule | None = None) -> list[str]:
-        """Return a sentence when a schedule that a job was just given adds to a peak beyond the limit.
+    async def warnings(
+        self, schedule: Schedule, key: str, before: Schedule | None = None, *, stored: bool = True
+    ) -> list[str]:
+        """Return a sentence when a schedule that a job was just given, or would be, adds to a peak beyond the limit.
 
         By the load that is at hand; before the first there is nothing to say. key: as fires_by_minute. before: the
-        schedule that it takes the place of; when it is the same nothing is added.
+        schedule that it takes the place of; when it is the same nothing is added. stored: whether it was given.
         """
         load = self._load
         if not self.peak_limit or load is None or schedule == before:
             return []
         new = await asyncio.to_thread(_by_time, schedule, load.start, key)
         old = await asyncio.to_thread(_by_time, before, load.start, key) if before is not None else {}
-        self._since.update(new)
-        self._since.subtract(old)
-        totals = {
-            minute: _total(load, minute) + self._since[minute] for minute in new if new[minute] > old.get(minute, 0)
-        }
+        since = self._since.copy()
+        since.update(new)
+        since.subtract(old)
+        if stored:
+            self._since = since
+        totals = {minute: _total(load, minute) + since[minute] for minute in new if new[minute] > old.get(minute, 0)}
         beyond = [minute for minute, total in totals.items() if total > self.peak_limit]
         if not beyond:
             return []
@@ -139,7 +144,7 @@ class Forecast:
         finally:
             self._computing = None
         took = monotonic() - began
-        self._load, self._stale_at = load, monotonic() + max(FRESH, RESTS * took)
+        self._load, self._stale_at = load, monotonic() + max(FRESH, min(OLDEST, RESTS * took))
         log.info("forecast computed", action="forecast_computed", jobs=load.jobs, seconds=round(took, 2))
         return load
 

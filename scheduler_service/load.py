@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 SPAN: Final = timedelta(hours=50)
-"""A question reaches 48 hours from when it is asked, and the answer may be an hour old."""
+"""A question reaches 48 hours from when it is asked; the answer may be an hour old, and took half an hour."""
 MINUTES: Final = SPAN // MINUTE
 MOST_KEPT: Final = 50_000
 """Schedules that are kept to find those that are the same: a hundred MB. What differs in more is only slower."""

@@ -97,7 +97,8 @@ class SchedulerService(SchedulerServiceServicer):
         definition = await self._definitions.define(draft, now, found)
         by = current.get().by
         job = await self._jobs.create(definition, uid, now, by, validate_only=request.validate_only)
-        warnings = self._definitions.warnings(definition) + await self._forecast.warnings(definition.schedule, uid)
+        warnings = self._definitions.warnings(definition)
+        warnings += await self._forecast.warnings(definition.schedule, uid, stored=not request.validate_only)
         return pb.CreateScheduledJobResponse(job_id=draft.job_id, job=job_message(job), warnings=warnings)
 
     async def GetScheduledJob(self, request: pb.GetScheduledJobRequest, context: Any) -> pb.GetScheduledJobResponse:
@@ -139,7 +140,8 @@ class SchedulerService(SchedulerServiceServicer):
             raise InvalidInput(_in_job(refused)) from None
         warnings = [*self._definitions.warnings(job.definition), *void_warnings(overridden, job.overrides)]
         if job.state is JobState.ACTIVE:
-            warnings += await self._forecast.warnings(job.definition.schedule, job.uid, before)
+            stored = not request.validate_only
+            warnings += await self._forecast.warnings(job.definition.schedule, job.uid, before, stored=stored)
         return pb.UpdateScheduledJobResponse(job=job_message(job), warnings=warnings)
 
     async def PauseScheduledJob(

@@ -67,6 +67,7 @@ async def test_a_job_that_adds_to_a_peak_is_warned_about_at_creation_and_at_chan
         for number in range(2):
             await create(a_request(job_id=f"job-{number}", schedule_config=cron(**peak)))
         await running.forecast.read()
+        tried = await create(a_request(job_id="job-x", schedule_config=cron(**peak), validate_only=True))
         # The second of these is warned of the first, which the forecast does not have yet.
         third = await create(a_request(job_id="job-2", schedule_config=cron(**peak)))
         fourth = await create(a_request(job_id="job-3", schedule_config=cron(**peak)))
@@ -77,7 +78,7 @@ async def test_a_job_that_adds_to_a_peak_is_warned_about_at_creation_and_at_chan
             jobs_pb.UpdateScheduledJobRequest(job_id="job-4", job={"description": "as before"})
         )
     minute = f":{int(peak['minute']):02}Z"
-    for response, fires in ((third, 3), (fourth, 4), (moved, 5)):
+    for response, fires in ((tried, 3), (third, 3), (fourth, 4), (moved, 5)):
         (warning,) = response.warnings
         assert minute in warning
         assert f"has {fires} fires, more than PEAK_FIRES_PER_MINUTE (2)" in warning
