@@ -17,6 +17,9 @@ JobArgument: TypeAlias = Annotated[
 JobsArgument: TypeAlias = Annotated[
     list[str], typer.Argument(metavar="JOB_ID...", help="The jobs.", autocompletion=job_ids, show_default=False)
 ]
+SomeJobsArgument: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(metavar="JOB_ID...", help="The jobs.", autocompletion=job_ids, show_default=False)
+]
 JobOption: TypeAlias = Annotated[str, typer.Option("--job", help="Only this job.", autocompletion=job_ids)]
 ExecutionArgument: TypeAlias = Annotated[
     str,
@@ -41,6 +44,9 @@ ValidateOption: TypeAlias = Annotated[
 ]
 FilterOption: TypeAlias = Annotated[
     str, typer.Option("--filter", help="""Which, as 'state = ACTIVE AND labels.team = "pricing"'.""")
+]
+LabelsOption: TypeAlias = Annotated[
+    list[str], typer.Option("--label", metavar="KEY=VALUE", help="Only of jobs with this label; may be repeated.")
 ]
 FileOption: TypeAlias = Annotated[
     Path | None, typer.Option("--file", "-f", metavar="FILE", help="A file in YAML; - is standard input.")
@@ -71,3 +77,11 @@ EveryOption: TypeAlias = Annotated[str, typer.Option("--every", metavar="SPAN", 
 AtOption: TypeAlias = Annotated[
     datetime | None, typer.Option("--at", parser=instant, metavar="TIME", help="Once, at this instant.")
 ]
+
+
+def labels_of(texts: list[str]) -> dict[str, str]:
+    """Return labels that were typed as KEY=VALUE."""
+    for text in texts:
+        if not text.partition("=")[0] or "=" not in text:
+            raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--label")
+    return {key: value for key, _, value in (text.partition("=") for text in texts)}

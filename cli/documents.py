@@ -53,17 +53,22 @@ def write_job(job: pb.ScheduledJob) -> str:
 
 def read_job(text: str) -> dict[str, Any]:
     """Return the fields of one job's document; raise DocumentError when it is none."""
+    job, *others = read_jobs(text)
+    if others:
+        raise DocumentError("it holds several jobs")
+    return job
+
+
+def read_jobs(text: str) -> list[dict[str, Any]]:
+    """Return the fields of each job of a document, at least one; raise DocumentError when it is none."""
     try:
         found = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise DocumentError(f"it is not YAML: {' '.join(str(error).split())}") from error
-    if isinstance(found, dict) and isinstance(found.get("jobs"), list):
-        if len(found["jobs"]) != 1:
-            raise DocumentError("it holds several jobs; `schedctl apply` takes them all")
-        (found,) = found["jobs"]
-    if not isinstance(found, dict):
-        raise DocumentError("expected the fields of a job, as `name: Nightly`")
-    return _with_texts(found)
+    jobs = found["jobs"] if isinstance(found, dict) and isinstance(found.get("jobs"), list) else [found]
+    if not jobs or not all(isinstance(job, dict) for job in jobs):
+        raise DocumentError("expected the fields of a job, as `name: Nightly`, or a list of such, `jobs`")
+    return [_with_texts(job) for job in jobs]
 
 
 def create_request(values: dict[str, Any]) -> pb.CreateScheduledJobRequest:

@@ -13,10 +13,12 @@ from cli.arguments import (
     ExecutionArgument,
     ExecutionsArgument,
     JobOption,
+    LabelsOption,
     LimitOption,
     ReasonOption,
     WaitOption,
     YesOption,
+    labels_of,
 )
 from cli.completion import execution_ids
 from cli.exits import Exit
@@ -192,7 +194,7 @@ def watch(
         str, typer.Argument(metavar="EXECUTION_ID", help="Until it has ended.", autocompletion=execution_ids)
     ] = "",
     job_id: JobOption = "",
-    label: Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help="Only of jobs with it.")] = [],  # noqa: B006
+    label: LabelsOption = [],  # noqa: B006 - typer copies it
     decisions: Annotated[bool, typer.Option("--decisions", help="Also decisions not to run.")] = False,
     parts: Annotated[bool, typer.Option("--parts", help="Also the parts of fan-outs and workflows.")] = False,
     resume: Annotated[str, typer.Option("--resume", metavar="TOKEN", help="Go on after a resume_token.")] = "",
@@ -201,7 +203,7 @@ def watch(
     told = session.scheduler.watch_executions(
         execution_id=execution_id,
         job_id=job_id,
-        labels=dict(text.partition("=")[::2] for text in label),
+        labels=labels_of(label),
         include_decisions=decisions,
         include_parts=parts,
         resume_token=resume,

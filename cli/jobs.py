@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.text import Text
 
 from cli.arguments import (
     AtOption,
@@ -15,17 +16,22 @@ from cli.arguments import (
     FileOption,
     FilterOption,
     JobArgument,
+    JobOption,
     JobsArgument,
+    LabelsOption,
     LimitOption,
     ReasonOption,
+    SomeJobsArgument,
     ValidateOption,
     WaitOption,
     YesOption,
     ZoneOption,
+    labels_of,
 )
-from cli.documents import DocumentError, create_request, read_file, read_job
+from cli.documents import DocumentError, create_request, read_file, read_jobs
 from cli.editing import edited
 from cli.executions import EXECUTIONS, follow_to_the_end
+from cli.exits import Exit
 from cli.form import ask_for
 from cli.output import View, labels, plain, sentences, shortened, span, state, time
 from cli.schedules import in_words, schedule_of, show_preview
@@ -35,7 +41,7 @@ from scheduler_client.calls.jobs import create as create_call
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cli.output import Cell
 
@@ -140,7 +146,8 @@ def create(
 ) -> None:
     """Create a job: by options, from a file, or by a form.
 
-    On a terminal, what is required and was not given is asked for, and the next fires are shown before it is saved.
+    Of a file with several jobs each is created or refused by itself. On a terminal, what is required and was not
+    given is asked for, and the next fires are shown before it is saved.
     """
     schedule = schedule_of(expressions, zone, interval, at)
     given: dict[str, Any] = {
@@ -151,12 +158,15 @@ def create(
         "target_service": target_,
         "target_method": method,
         "queue": queue,
-        "labels": dict(_label(text) for text in label),
+        "labels": labels_of(label),
     }
     given = {field: value for field, value in given.items() if value}
     try:
+        if file is not None and len(documents := read_jobs(read_file(file))) > 1:
+            _create_all(session, [create_request(document) for document in documents], validate_only=validate_only)
+            return
         if file is not None:
-            request = create_request(read_job(read_file(file)) | given)
+            request = create_request(documents[0] | given)
         else:
             request = create_request({"parameters": _parameters(parameters)} | given if parameters else given)
     except DocumentError as error:
@@ -165,6 +175,7 @@ def create(
         request.schedule_config.CopyFrom(schedule)
     if file is None and on_terminal() and not yes:
         ask_for(session, request)
+    request.job_type = request.job_type or pb.CUSTOM
     request.validate_only = validate_only
     made = session.scheduler.call(create_call(request))
     session.warn(made.warnings)
@@ -172,18 +183,18 @@ def create(
     session.out.done(made.job, made.job_id, f"the job {plain(made.job_id)} {said}")
 
 
+def _create_all(session: Session, requests: list[pb.CreateScheduledJobRequest], *, validate_only: bool) -> None:
+    results = session.scheduler.create_jobs(requests, validate_only=validate_only)
+    _show_results(session, results)
+    if any(result.code for result in results):
+        raise typer.Exit(Exit.FAILED)
+
+
 def _parameters(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
         raise DocumentError(f"--parameters: it is not JSON: {error}") from error
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        fail(f"{plain(text)}: expected KEY=VALUE")
-    return key, value
 
 
 @command(app)
@@ -202,19 +213,96 @@ def edit(session: Session, job_id: JobArgument) -> None:
 
 
 @command(app)
-def pause(session: Session, job_ids: JobsArgument, reason: ReasonOption = "") -> None:
-    """Stop firing jobs until they are resumed."""
-    for job_id in job_ids:
+def pause(
+    session: Session,
+    job_ids: SomeJobsArgument = None,
+    filter_: FilterOption = "",
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+) -> None:
+    """Stop firing jobs until they are resumed: those named, or, after asking, all that fit a filter."""
+    if filter_:
+        _all_that_fit(session, session.scheduler.pause_jobs, "Pause", job_ids, filter_, reason, yes=yes)
+        return
+    for job_id in _some(job_ids):
         job = session.scheduler.pause_job(job_id, reason=reason)
         session.out.done(job, job_id, f"the job {plain(job_id)} is paused")
 
 
 @command(app)
-def resume(session: Session, job_ids: JobsArgument, reason: ReasonOption = "") -> None:
-    """Fire paused jobs again, from now on."""
-    for job_id in job_ids:
+def resume(
+    session: Session,
+    job_ids: SomeJobsArgument = None,
+    filter_: FilterOption = "",
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+) -> None:
+    """Fire paused jobs again, from now on: those named, or, after asking, all that fit a filter."""
+    if filter_:
+        _all_that_fit(session, session.scheduler.resume_jobs, "Resume", job_ids, filter_, reason, yes=yes)
+        return
+    for job_id in _some(job_ids):
         job = session.scheduler.resume_job(job_id, reason=reason)
         session.out.done(job, job_id, f"the job {plain(job_id)} is active")
+
+
+def _some(job_ids: list[str] | None) -> list[str]:
+    return job_ids or fail("name the jobs, or give --filter")
+
+
+def _all_that_fit(
+    session: Session,
+    ask: Callable[..., pb.BatchPauseScheduledJobsResponse | pb.BatchResumeScheduledJobsResponse],
+    what: str,
+    job_ids: list[str] | None,
+    filter_: str,
+    reason: str,
+    *,
+    yes: bool,
+) -> None:
+    """Do it to all jobs that fit a filter, after saying how many these are."""
+    if job_ids:
+        fail("name the jobs, or give --filter; not both")
+    if not yes:
+        matched = ask(filter=filter_, validate_only=True).matched
+        session.confirm(f"{what} {matched:,} jobs?", yes=False)
+    found = ask(filter=filter_, reason=reason)
+    _show_results(session, found.results)
+    session.out.tell(f"{found.matched:,} fit, {found.changed:,} changed, {found.refused:,} refused")
+    if found.refused:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _show_results(session: Session, results: Iterable[pb.BatchResult]) -> None:
+    """Print what became of each job of a batch; what was refused goes to standard error."""
+    for result in results:
+        if not session.out.for_people:
+            session.out.raw(result, result.job_id)
+        elif result.code:
+            typer.echo(f"{plain(result.job_id)}: {result.code}: {plain(result.message)}", err=True)
+        else:
+            session.warn(f"{result.job_id}: {warning}" for warning in result.warnings)
+            session.out.tell(plain(result.job_id))
+
+
+@command(app)
+def watch(
+    session: Session,
+    job_id: JobOption = "",
+    label: LabelsOption = [],  # noqa: B006 - typer copies it
+    initial: Annotated[bool, typer.Option("--initial", help="Begin with the jobs there are.")] = False,
+    resume: Annotated[str, typer.Option("--resume", metavar="TOKEN", help="Go on after a resume_token.")] = "",
+) -> None:
+    """Print jobs as they are created, changed and deleted, a line each, until Ctrl-C."""
+    told = session.scheduler.watch_jobs(job_id=job_id, labels=labels_of(label), initial=initial, resume_token=resume)
+    for message in told:
+        job = message.job
+        session.out.done(message, job.job_id, _line(job))
+
+
+def _line(job: pb.ScheduledJob) -> Text:
+    changed = f"{time(job.updated_at)} {plain(job.job_id)} "
+    return Text.assemble(changed, state(pb.ScheduledJob.State.Name(job.state)), f" by {plain(job.updated_by)}")
 
 
 @command(app)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
 from rich.live import Live
 from rich.table import Table
 
-from cli.arguments import JobOption
+from cli.arguments import JobOption, LabelsOption, labels_of
 from cli.executions import EXECUTIONS
 from cli.executions import watch as print_steps
 from cli.output import stdout
@@ -27,7 +26,7 @@ HEAD: Final = 2
 def watch(
     session: Session,
     job_id: JobOption = "",
-    label: Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help="Only of jobs with it.")] = [],  # noqa: B006
+    label: LabelsOption = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Show executions as they go, the latest change first, until Ctrl-C.
 
@@ -39,7 +38,7 @@ def watch(
         return
     latest: dict[str, Execution] = {}
     most = max(console.height - HEAD, LEAST_ROWS)
-    told = session.scheduler.watch_executions(job_id=job_id, labels=dict(text.partition("=")[::2] for text in label))
+    told = session.scheduler.watch_executions(job_id=job_id, labels=labels_of(label))
     with Live(_table(()), console=console, auto_refresh=False) as live:
         for message in told:
             latest.pop(message.execution.execution_id, None)

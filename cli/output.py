@@ -108,7 +108,7 @@ class Output:
             case _:
                 self.console.print(plain(value))
 
-    def done(self, thing: Message, name: str, sentence: str) -> None:
+    def done(self, thing: Message, name: str, sentence: Cell) -> None:
         """Print that something was done to a thing: a sentence for people, the thing for programs."""
         if self.for_people:
             self.console.print(sentence)

@@ -106,7 +106,7 @@ async def test_a_job_is_created_from_a_file_of_the_form_of_the_preconfigured_one
         (("jobs", "create", "x", "--cron", "@daily", "--every", "1h"), 2, "--cron and --every say different"),
         (("jobs", "create", "x", *PRICES, "--every", "1h", "--tz", "UTC"), 2, "--tz goes with --cron"),
         (("jobs", "create", "x", "--parameters", "{"), 2, "--parameters: it is not JSON"),
-        (("jobs", "create", "x", "--label", "team"), 2, "team: expected KEY=VALUE"),
+        (("jobs", "create", "x", "--label", "team"), 2, "'team': expected KEY=VALUE"),
         (("jobs", "create", "x", "--type", "BAKING", "--every", "1h"), 2, "BAKING"),
         (("jobs", "create", "-f", "nowhere.yaml"), 2, "nowhere.yaml can't be read: No such file"),
         (("jobs", "pause", "nobody"), 3, "NOT_FOUND: there is no job 'nobody'"),
@@ -150,6 +150,39 @@ async def test_a_job_is_run_and_its_history_shown(server: Running) -> None:
     assert ran.out.strip() in line
     assert "MANUAL" in line
     assert (await schedctl(server, "jobs", "history", "prices", "--failed")).out == ""
+
+
+async def test_all_that_fit_a_filter_are_paused_and_resumed_after_asking(server: Running) -> None:
+    for name, team in (("one", "pricing"), ("two", "pricing"), ("three", "other")):
+        await server.create(job_id=name, labels={"team": team})
+    arguments = ("--filter", 'labels.team = "pricing"')
+    told = await schedctl(server, "jobs", "pause", *arguments, typed="n\n")
+    assert (told.code, "Pause 2 jobs?" in told.err) == (2, True)
+    told = await schedctl(server, "jobs", "pause", *arguments, typed="y\n")
+    assert (told.code, told.lines[-1]) == (0, "2 fit, 2 changed, 0 refused")
+    told = await schedctl(server, "jobs", "list", "--filter", "state = PAUSED", "-o", "name")
+    assert set(told.lines) == {"one", "two"}
+    told = await schedctl(server, "jobs", "resume", *arguments, "--yes", "-o", "name")
+    assert (told.code, set(told.lines)) == (0, {"one", "two"})
+    for wrong in (("jobs", "pause"), ("jobs", "pause", "one", *arguments)):
+        assert (await schedctl(server, *wrong)).code == 2
+
+
+async def test_a_file_of_several_jobs_creates_each_by_itself(server: Running, tmp_path: Path) -> None:
+    entry = {
+        "name": "Prices",
+        "job_type": "SCRAPING",
+        "target_service": "scraper-service",
+        "target_method": "ScrapeCompetitorPrices",
+        "schedule_config": {"type": "interval", "config": {"hours": 1}},
+    }
+    file = tmp_path / "jobs.yaml"
+    wrong = {"schedule_config": {"type": "interval", "config": {"every": "often"}}}
+    file.write_text(yaml.safe_dump({"jobs": [entry | {"job_id": "one"}, entry | {"job_id": "two"} | wrong]}))
+    told = await schedctl(server, "jobs", "create", "-f", str(file))
+    assert (told.code, told.out) == (2, "one\n")
+    assert told.err.startswith("two: INVALID_ARGUMENT: ")
+    assert (await schedctl(server, "jobs", "list", "-o", "name")).lines == ["one"]
 
 
 # In the editor

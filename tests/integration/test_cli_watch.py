@@ -45,18 +45,20 @@ async def started(server: Running, *arguments: str) -> asyncio.subprocess.Proces
 
 
 def succeed(database: Database[dict[str, Any]], execution_id: str) -> None:
-    """End an execution as if a worker had run it."""
+    """End an execution that waits for a worker, as if one had run it."""
+    row = database.executions.find_one({"_id": execution_id}) or {}
     now = datetime.now(UTC)
     steps = [
         {"number": number, "state": state, "at": now, "by": "worker", "reason": ""}
-        for number, state in enumerate(("QUEUED", "RUNNING", "SUCCEEDED"), start=2)
+        for number, state in enumerate(("QUEUED", "RUNNING", "SUCCEEDED"), start=len(row["transitions"]) + 1)
     ]
     database.executions.update_one(
-        {"_id": execution_id},
+        {"_id": execution_id, "state": "PENDING"},
         {
-            "$set": {"state": "SUCCEEDED", "finished_at": now, "changed_at": now, "started_at": now},
+            "$set": {"state": "SUCCEEDED", "started_at": now, "finished_at": now, "result": '{"products": 2}'},
             "$unset": {"open": 1, "send_at": 1},
             "$push": {"transitions": {"$each": steps}},
+            "$currentDate": {"changed": True},
         },
     )
 

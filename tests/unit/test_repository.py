@@ -6,8 +6,11 @@ import ast
 import fnmatch
 import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -184,6 +187,20 @@ def test_the_command_that_the_package_installs_is_there() -> None:
     (command,) = project["scripts"].items()
     assert command == ("schedctl", "cli.__main__:main")
     assert callable(main)
+
+
+def test_what_pip_installs_has_schedctl_and_the_client(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for package in ("beat", "cli", "importers", "scheduler_client", "scheduler_service", "shared", "worker"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True, text=True)
+    with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+        names = set(wheel.namelist())
+        (entry_points,) = [name for name in names if name.endswith("entry_points.txt")]
+        assert "schedctl = cli.__main__:main" in wheel.read(entry_points).decode()
+    assert {"cli/__main__.py", "scheduler_client/calls/jobs.py", "shared/proto/scheduler_service_pb2.py"} <= names
 
 
 def test_the_licence_is_the_one_that_the_package_names() -> None:
