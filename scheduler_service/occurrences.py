@@ -152,7 +152,7 @@ def _concerned(found: Found, nominal: datetime) -> Override | None:
         )
     if before is not None and before.first <= _through(found):
         raise FailedPrecondition(
-            f"the occurrence {shown} of the job '{job_id}' was {before.left_out}, and has run, or is due: that stands",
+            f"the occurrence {shown} of the job '{job_id}' was {before.left_out}, which has run, or is due: it stands",
             reason=Reason.OCCURRENCE_DECIDED,
         )
     if not names(job.definition.schedule, nominal):
@@ -172,7 +172,8 @@ def _refuse_taken(found: Found, nominal: datetime, new_time: datetime) -> None:
     others = tuple(each for each in job.overrides if each.nominal != nominal)
     if names(replace(job.spec, overrides=others).occurrences, new_time):
         raise FailedPrecondition(
-            f"the job '{job.definition.job_id}' has an occurrence at {rfc3339(new_time)} already; choose another second",
+            f"the job '{job.definition.job_id}' has an occurrence at {rfc3339(new_time)} already; choose another second"
+            " for this one",
             reason=Reason.OCCURRENCE_TAKEN,
         )
 
