@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LEASE: Final = timedelta(seconds=60)
 """Much longer than a step takes; when a beat dies, the statistics of the others stand still for so long."""
 BATCH: Final = 500
+TURN: Final = 20_000
+"""About how much is added up in one turn: some seconds' work, much less than the lease."""
 _DUPLICATE_KEY: Final = 11_000
 
 _PARTS: Final = {Level.HOUR: Level.MINUTE, Level.DAY: Level.HOUR}
@@ -61,15 +63,11 @@ class Rollup:
         step = next_step(progress, claimed["now"])
         if step is None:
             return False
-        start = self._first(step)
-        if start is None:
-            through = step.end
-        else:
-            self._roll_up(step.level, start, claimed["turn"])
-            through = start + step.level.width
-        self._progress.update_one(*rollups.move_on(claimed["turn"], after(progress, step, through)))
-        if step.level is Level.HOUR:
-            self._forget(claimed["now"], progress)
+        through = self._roll_up(step, claimed["turn"])
+        reached = after(progress, step, through)
+        moved = self._progress.update_one(*rollups.move_on(claimed["turn"], reached))
+        if step.level is Level.HOUR and moved.matched_count:
+            self._forget(claimed["now"], reached)
         return True
 
     def close(self) -> None:
@@ -92,33 +90,36 @@ class Rollup:
         local: datetime = self._progress.database.command("hello")["localTime"]
         return local.replace(tzinfo=UTC)
 
-    def _first(self, step: Step) -> datetime | None:
-        """Return the first time of a step in which there is anything to be rolled up, if there is any."""
-        if (part := _PARTS.get(step.level)) is not None:
-            chosen, name = rollups.between(part, step.start, step.end, rollups.By.ALL), "at"
-        else:
-            chosen, name = rollups.ended_between(step.start, step.end), "finished_at"
-        collection = self._executions if part is None else self._rollups
-        found = collection.find_one(chosen, {name: 1}, sort=[(name, 1)])
-        return None if found is None else floor(found[name], step.level.width)
-
-    def _roll_up(self, level: Level, start: datetime, turn: int) -> None:
-        end = start + level.width
-        if (part := _PARTS.get(level)) is None:
-            rows = self._executions.find(rollups.ended_between(start, end), rollups.ROW_FIELDS)
-            tallies, made_of = tally_rows(rows)
-        else:
-            tallies, made_of = _add_up(self._rollups.find(rollups.between(part, start, end)))
+    def _roll_up(self, step: Step, turn: int) -> datetime:
+        """Make the roll-ups of a step, or the first of them, as far as a turn goes; return through which instant."""
+        level = step.level
+        tallies, made_of, through = tally(level, self._read(step), step.end)
         # Most of what is made once more is as it was.
-        present = self._rollups.find(rollups.between(level, start, end), {"rows": 1})
+        present = self._rollups.find(rollups.between(level, step.start, through), {"rows": 1})
         standing = {document["_id"]: document["rows"] for document in present}
         writes = [
-            UpdateOne(*rollups.put(level, start, group, tally, made_of[group], turn), upsert=True)
-            for group, tally in tallies.items()
-            if standing.get(rollups.rollup_id(level, start, group)) != made_of[group]
+            UpdateOne(*rollups.put(level, at, group, found, made_of[at, group], turn), upsert=True)
+            for (at, group), found in tallies.items()
+            if standing.get(rollups.rollup_id(level, at, group)) != made_of[at, group]
         ]
         for first in range(0, len(writes), BATCH):
             self._write(writes[first : first + BATCH])
+        return through
+
+    def _read(self, step: Step) -> Iterator[Part]:
+        """Go through what a step's roll-ups are made of, in the order of time."""
+        if (part := _PARTS.get(step.level)) is not None:
+            chosen = rollups.between(part, step.start, step.end)
+            for document in self._rollups.find(chosen, sort=[("at", 1)]):
+                yield document["at"], rollups.to_group(document), rollups.to_tally(document), document["rows"]
+            return
+        rows = self._executions.find(
+            rollups.ended_between(step.start, step.end), rollups.ROW_FIELDS, sort=[("finished_at", 1)]
+        )
+        for row in rows:
+            counted = rollups.to_tally_of_one(row)
+            for group in _groups(row):
+                yield row["finished_at"], group, counted, 1
 
     def _write(self, writes: list[UpdateOne]) -> None:
         try:
@@ -140,32 +141,36 @@ class Rollup:
 
 _BY_END: Final = [("finished_at", 1)]
 
+Part: TypeAlias = "tuple[datetime, Group, Tally, int]"
+"""What a roll-up is made of: when it was, what it counts for, its own tally, and of how many rows."""
 
-def tally_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[Group, Tally], Counter[Group]]:
-    """Count rows, for all jobs together and for each; return also how many rows each tally is made of."""
-    tallies: dict[Group, Tally] = {}
-    made_of: Counter[Group] = Counter()
-    for row in rows:
-        for group in _groups(row):
-            rollups.count(row, tallies.setdefault(group, Tally()))
-            made_of[group] += 1
-    return tallies, made_of
+
+def tally(
+    level: Level, parts: Iterable[Part], end: datetime
+) -> tuple[dict[tuple[datetime, Group], Tally], Counter[tuple[datetime, Group]], datetime]:
+    """Add parts up, by the times of a level and by group; also how many rows each sum is made of.
+
+    Whole times only, until TURN parts have been read, or there are no more before `end`; also returned is through which
+    instant.
+    """
+    tallies: dict[tuple[datetime, Group], Tally] = {}
+    made_of: Counter[tuple[datetime, Group]] = Counter()
+    read, last = 0, None
+    for instant, group, part, rows in parts:
+        at = floor(instant, level.width)
+        if at != last and read >= TURN:
+            return tallies, made_of, at
+        tallies.setdefault((at, group), Tally()).merge(part)
+        made_of[at, group] += rows
+        read, last = read + 1, at
+    return tallies, made_of, end
 
 
 def _groups(row: Mapping[str, Any]) -> Iterator[Group]:
+    """Return what a row counts for: all jobs together, and its own."""
     group = rollups.group_of(row)
     if group is None:
         return
     yield group
     if row["job_id"]:
         yield rollups.Group(group.kind, group.queue, group.target, row["job_id"])
-
-
-def _add_up(documents: Iterable[Mapping[str, Any]]) -> tuple[dict[Group, Tally], Counter[Group]]:
-    tallies: dict[Group, Tally] = {}
-    made_of: Counter[Group] = Counter()
-    for document in documents:
-        group = rollups.to_group(document)
-        tallies.setdefault(group, Tally()).merge(rollups.to_tally(document))
-        made_of[group] += document["rows"]
-    return tallies, made_of

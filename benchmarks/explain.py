@@ -152,13 +152,19 @@ def questions(
         config.exclusions.holidays.append("US")
         return schedules.PreviewSchedule(planning.PreviewScheduleRequest(schedule_config=config, **fields))
 
+    def executions_of(chance: random.Random) -> object:
+        request = pb.ListExecutionsRequest(
+            filter=f'job_id = "job-{chance.randrange(job_count)}"', include_decisions=True
+        )
+        return scheduler.ListExecutions(request)
+
     def listed(text: str) -> Callable[[random.Random], object]:
         return lambda _: scheduler.ListScheduledJobs(pb.ListScheduledJobsRequest(filter=text, page_size=50))
 
     return {
         "ExplainOccurrence": lambda chance: explain(chance.randrange(job_count), chance.randint(1, hours)),
         "ExplainOccurrence, a job of 50 edits": lambda chance: explain(
-            chance.randrange(EDITED), chance.randint(1, hours)
+            chance.randrange(min(EDITED, job_count)), chance.randint(1, hours)
         ),
         "ExplainOccurrence, a job of many rows": lambda chance: explain(
             chance.randrange(LARGE), chance.randint(1, row_count // SHARE)
@@ -171,7 +177,13 @@ def questions(
         'ListScheduledJobs, labels.team = "team-3"': listed('labels.team = "team-3"'),
         "ListScheduledJobs, state = ACTIVE": listed("state = ACTIVE"),
         "ListScheduledJobs, job_type and queue": listed("job_type = SCRAPING AND queue = scraping"),
+        "ListScheduledJobs, next_fire_time": listed("next_fire_time < 2100-01-01T00:00:00Z"),
         "ListScheduledJobs, no filter": listed(""),
+        "ListExecutions, of one job": executions_of,
+        "ListExecutions, state = FAILED": lambda _: scheduler.ListExecutions(
+            pb.ListExecutionsRequest(filter="state = FAILED")
+        ),
+        "ListExecutions, no filter": lambda _: scheduler.ListExecutions(pb.ListExecutionsRequest()),
     }
 
 

@@ -22,6 +22,7 @@ from scheduler_service.executions import Executions
 from scheduler_service.explain import Explain
 from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
+from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.occurrences import OccurrenceChanges
 from scheduler_service.planning import PlanningService
@@ -37,6 +38,7 @@ from scheduler_service.tallies import Tallies
 from scheduler_service.target_registry import TargetRegistry
 from scheduler_service.target_tests import TargetTests
 from scheduler_service.targets import TargetService
+from scheduler_service.watching import Watching
 from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
@@ -71,7 +73,7 @@ STORE_PATIENCE: Final[dict[str, Any]] = {
 Not timeoutMS, which would take the place of the shorter wait for a store that is not there at all."""
 
 
-async def serve() -> None:
+async def serve() -> None:  # noqa: PLR0915 - the one place where all is put together
     """Build everything, serve until SIGTERM or SIGINT, and take it down again. A second signal ends at once."""
     tasks = load_tasks(celery_app, settings.task_modules, queues)
     try:
@@ -86,14 +88,15 @@ async def serve() -> None:
         stop(str(refused))
 
     database = connect_async(settings.mongodb_url, **STORE_PATIENCE)
-    jobs = Jobs(database, timedelta(days=settings.undelete_days))
+    jobs = Jobs(database, timedelta(days=settings.undelete_days), settings.max_jobs)
     publisher = Publisher(celery_app, queues)
     blocking_database = connect(settings.mongodb_url)
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     executions = Executions(database)
+    watching = Watching(database, jobs, executions)
     forecast = Forecast(in_process(settings.mongodb_url), settings.peak_fires_per_minute)
-    scheduler = SchedulerService(jobs, executions, definitions, dispatcher, forecast)
+    scheduler = SchedulerService(jobs, executions, definitions, dispatcher, forecast, watching)
     runs = Runs(jobs, executions, definitions, dispatcher)
     admin = AdminService(
         blocking_database,
@@ -124,7 +127,7 @@ async def serve() -> None:
         Backfills(database, jobs, runs),
     )
     servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
-    server = Server(servicers, database)
+    server = Server(servicers, database, Limits(settings))
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
     try:

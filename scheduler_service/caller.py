@@ -23,10 +23,14 @@ _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?!
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """by: the actor that the metadata names, else the peer's address. trace_id: 32 hex digits."""
+    """by: the actor that the metadata names, else the peer's address. trace_id: 32 hex digits.
+
+    account: whose limits the call uses: the actor, else the peer's host, whose ports change with its connections.
+    """
 
     by: str
     trace_id: str
+    account: str
 
 
 current: Final[ContextVar[Caller]] = ContextVar("caller")
@@ -37,7 +41,10 @@ def read_caller(metadata: Iterable[tuple[str, str | bytes]], peer: str) -> Calle
     """Return who calls, from the metadata and grpc's name for the peer; a new trace begins where none was given."""
     given = {key: value for key, value in metadata if isinstance(value, str)}
     actor = given.get(ACTOR, "").strip()[:LONGEST_ACTOR]
-    return Caller(actor or _address(peer), _trace_id(given.get(TRACEPARENT, "")))
+    address = _address(peer)
+    return Caller(
+        actor or address, _trace_id(given.get(TRACEPARENT, "")), actor or address.rpartition(":")[0] or address
+    )
 
 
 def _trace_id(traceparent: str) -> str:

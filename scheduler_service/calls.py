@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -14,15 +15,17 @@ from grpc_status import rpc_status
 from pymongo.errors import PyMongoError
 
 from scheduler_service.caller import current, read_caller
-from scheduler_service.refusals import internal_status, refusal_status, shortened, store_status
+from scheduler_service.refusals import LimitReached, internal_status, refusal_status, shortened, store_status
 from shared.domain.errors import InvalidInput, SchedulerError, Violation
 from shared.log import bound, get_logger
-from shared.metrics import SERVER_DURATION, SERVER_REQUESTS
+from shared.metrics import SERVER_DURATION, SERVER_REQUESTS, SERVER_STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from google.rpc.status_pb2 import Status
+
+    from scheduler_service.limits import Limits
 
 log = get_logger()
 
@@ -40,8 +43,18 @@ class _Undecodable:
     """Stands for a request that is none. Raised while grpc decodes, the error would be answered around us."""
 
 
-def _decoding(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+@dataclass(frozen=True, slots=True)
+class _TooLarge:
+    """Stands for a request of so many bytes, which was not decoded."""
+
+    size: int
+    most: int
+
+
+def _decoding(decode: Callable[[bytes], Any], most: int) -> Callable[[bytes], Any]:
     def read(raw: bytes) -> Any:
+        if len(raw) > most:
+            return _TooLarge(len(raw), most)
         try:
             return decode(raw)
         except (DecodeError, ValueError, RecursionError):
@@ -53,13 +66,17 @@ def _decoding(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 def _decoded(request: Any) -> Any:
     if isinstance(request, _Undecodable):
         raise InvalidInput([Violation("", UNDECODABLE)])
+    if isinstance(request, _TooLarge):
+        said = f"the request has {request.size:,} bytes; at most {request.most:,} are taken"
+        raise LimitReached("MAX_MESSAGE_BYTES", said)
     return request
 
 
 class Calls(grpc.aio.ServerInterceptor):
     """The outermost interceptor. Server reflection and health's Watch, which do not end by themselves, just pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._in_progress: set[asyncio.Task[Any]] = set()
 
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
@@ -70,26 +87,38 @@ class Calls(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Any) -> Any:
             async with self._surroundings(details.method, request, context) as seen:
+                self._admit(details.method, request)
                 response = await handler.unary_unary(_decoded(request), context)
                 seen.update(_ids(response))
                 return response
 
         async def stream(request: Any, context: Any) -> None:
             # Written from here, not yielded on: a generator whose client goes away would be left where it stands.
-            async with (
-                self._surroundings(details.method, request, context),
-                aclosing(handler.unary_stream(_decoded(request), context)) as responses,
-            ):
+            async with self._surroundings(details.method, request, context):
+                self._admit(details.method, request)
+                with (
+                    self._limits.stream(current.get().account),
+                    SERVER_STREAMS.labels(details.method).track_inprogress(),
+                ):
+                    await tell(request, context)
+
+        async def tell(request: Any, context: Any) -> None:
+            async with aclosing(handler.unary_stream(_decoded(request), context)) as responses:
                 async for response in responses:
                     await context.write(response)
 
         codec = {
-            "request_deserializer": _decoding(handler.request_deserializer),
+            "request_deserializer": _decoding(handler.request_deserializer, self._limits.message_bytes),
             "response_serializer": handler.response_serializer,
         }
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(stream, **codec)
         return grpc.unary_unary_rpc_method_handler(answer, **codec)
+
+    def _admit(self, method: str, request: Any) -> None:
+        """Raise what a limit says; those who watch over the server's health have none."""
+        if not _is_quiet(method):
+            self._limits.admit(current.get().account, request)
 
     @asynccontextmanager
     async def _surroundings(self, method: str, request: Any, context: Any) -> AsyncIterator[dict[str, str]]:

@@ -182,11 +182,11 @@ class _RabbitMQ:
         waiting = {name: found[name].messages for name in idle if found[name].messages}
         remedy = f"start a worker for them: python -m worker -Q {','.join(idle)}"
         if waiting:
-            said = ", ".join(f"{name} ({count:,} messages)" for name, count in waiting.items())
-            return failed(f"messages wait in queues that no worker consumes: {said}", remedy)
+            said = ", ".join(f"{name}: {count:,}" for name, count in waiting.items())
+            return failed(f"messages wait in queues that no worker consumes ({said})", remedy)
         if idle:
             return warning(f"no worker consumes the queues {', '.join(idle)}", remedy)
-        return well(", ".join(f"{name}: {queue.consumers}" for name, queue in found.items()))
+        return well(f"consumers: {', '.join(f'{name} {queue.consumers}' for name, queue in found.items())}")
 
     def _connect(self, within: float) -> Connection:
         options = {"read_timeout": within, "write_timeout": within}

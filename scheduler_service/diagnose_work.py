@@ -63,7 +63,7 @@ class _Processes:
             names = [beat["_id"] async for beat in self._beats.find(partitions.alive_filter(), {"_id": 1})]
         if not names:
             return failed("no beat is alive, so nothing fires", "start one: python -m beat")
-        return well(f"{len(names)} alive: {', '.join(sorted(names))}")
+        return well(f"alive: {', '.join(sorted(names))}")
 
     async def partitions(self, within: float) -> Finding:
         with pymongo.timeout(within):
@@ -81,10 +81,10 @@ class _Processes:
             return failed("no worker is alive, so nothing runs", "start one: python -m worker")
         consumed = {queue for worker in alive for queue in worker.about.queues}
         if lonely := [queue for queue in self._queues if queue not in consumed]:
-            said = f"of the {len(alive)} workers that are alive none consumes the queues {', '.join(lonely)}"
+            said = f"workers that are alive: {len(alive)}; queues that none of them consumes: {', '.join(lonely)}"
             return warning(said, f"start one: python -m worker -Q {','.join(lonely)}")
         slots = sum(worker.about.concurrency for worker in alive)
-        return well(f"{len(alive)} alive, which run {slots} executions at a time")
+        return well(f"alive: {len(alive)}; executions that they run at a time: {slots}")
 
     async def releases(self, within: float) -> Finding:
         remedy = "finish the upgrade: restart the processes of the older release"
@@ -134,7 +134,7 @@ class _Work:
         if first is None:
             return well("no job waits for a beat")
         since = first["wake_at"].astimezone(UTC).isoformat(timespec="seconds")
-        said = f"{_counted(count)} jobs have been due for more than a minute, first {first['_id']}, since {since}"
+        said = f"jobs due for more than a minute: {_counted(count)}, the first of them {first['_id']}, since {since}"
         remedy = "see beat.alive and beat.partitions; where those are well, start more beats, or see their logs"
         return failed(said, remedy)
 
@@ -144,7 +144,7 @@ class _Work:
             some = [each["_id"] async for each in self._jobs.find(jobs.HAS_DRIFT, {"_id": 1}, limit=5)]
         if not count:
             return well("all jobs fit their targets, as the last health check has found")
-        said = f"{_counted(count)} jobs do not fit their targets: {', '.join(some)}"
+        said = f"jobs that do not fit their targets: {_counted(count)}, among them {', '.join(some)}"
         return warning(said, "see the field drift of each, and update its parameters, or its target")
 
     async def unsent(self, within: float) -> Finding:
@@ -152,7 +152,7 @@ class _Work:
             count = await self._executions.count_documents(executions.send_filter(_ALL, UNSENT), limit=MOST_COUNTED)
         if not count:
             return well("no message waits to be sent")
-        said = f"{_counted(count)} executions have been due for more than five minutes without a message"
+        said = f"executions due for more than five minutes whose message was not sent: {_counted(count)}"
         return failed(said, "see rabbitmq.reachable and beat.alive: beats' relays send them")
 
     async def letters(self, within: float) -> Finding:
@@ -160,7 +160,7 @@ class _Work:
             count = await self._executions.count_documents(dead_letters.list_filter(None, None), limit=MOST_COUNTED)
         if not count:
             return well("there are none")
-        said = f"{_counted(count)} executions failed for good, and nobody has decided about them"
+        said = f"executions that failed for good, and about which nobody has decided: {_counted(count)}"
         return warning(said, "schedctl dead-letters list, then retry or discard")
 
 

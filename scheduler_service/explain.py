@@ -19,7 +19,7 @@ from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.explanation import Explanation, Known, Question, ask_instant, ask_wall, era_at, explain
 from shared.domain.plan import Mode
 from shared.domain.remarks import no_names
-from shared.domain.text import excerpt
+from shared.domain.text import excerpt, writable
 from shared.domain.zones import UnknownRules
 from shared.proto import planning_service_pb2 as pb
 from shared.store import evidence, executions, jobs, processes, retention
@@ -222,14 +222,14 @@ def _schedule_at(job: Job, instant: datetime) -> Schedule:
 def _message(explanation: Explanation, row: Mapping[str, Any] | None) -> pb.ExplainOccurrenceResponse:
     return pb.ExplainOccurrenceResponse(
         verdict=f"VERDICT_{explanation.verdict}",
-        sentence=_text(explanation.sentence),
+        sentence=writable(explanation.sentence),
         facts=[
             pb.ExplainOccurrenceResponse.Fact(
                 kind=fact.kind.value,
-                detail=_text(fact.detail),
+                detail=writable(fact.detail),
                 since=timestamp(fact.since),
                 until=timestamp(fact.until),
-                by=_text(fact.by),
+                by=writable(fact.by),
                 execution_id=fact.execution_id,
             )
             for fact in explanation.facts
@@ -239,7 +239,3 @@ def _message(explanation: Explanation, row: Mapping[str, Any] | None) -> pb.Expl
         previous=None if explanation.previous is None else fire_message(explanation.previous),
         next=None if explanation.next is None else fire_message(explanation.next),
     )
-
-
-def _text(text: str) -> str:
-    return text.encode(errors="replace").decode()

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from scheduler_service.convert import job_message
 from scheduler_service.listing import read_page
 from scheduler_service.pages import MOST_BYTES
-from scheduler_service.refusals import Conflict, NoSuch, NotDeleted, Taken, shown
+from scheduler_service.refusals import Conflict, LimitReached, NoSuch, NotDeleted, Taken, shown
 from scheduler_service.requests import is_repeated, token
 from scheduler_service.zone_rules import ZoneRules
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
@@ -96,10 +96,16 @@ Redefine: TypeAlias = Callable[[jobs.StoredJob, datetime], Awaitable["JobDefinit
 class Jobs:
     """The jobs in the store. All raise PyMongoError when it can't be reached."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], undelete_for: timedelta = jobs.UNDELETE_FOR) -> None:
-        """Take the database, and for how long a deletion can be taken back."""
+    def __init__(
+        self,
+        database: AsyncDatabase[dict[str, Any]],
+        undelete_for: timedelta = jobs.UNDELETE_FOR,
+        most: int | None = None,
+    ) -> None:
+        """Take the database, for how long a deletion can be taken back, and how many jobs may be stored."""
         self._database = database
         self._undelete_for = undelete_for
+        self._most = most
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
         self.zone_rules = ZoneRules(database)
@@ -111,12 +117,22 @@ class Jobs:
         return local.replace(tzinfo=UTC)
 
     async def create(
-        self, definition: JobDefinition, uid: str, now: datetime, by: str, *, validate_only: bool = False
+        self,
+        definition: JobDefinition,
+        uid: str,
+        now: datetime,
+        by: str,
+        *,
+        validate_only: bool = False,
+        limited: bool = True,
     ) -> jobs.StoredJob:
-        """Store a new job. Raises Taken when its id is in use, or was.
+        """Store a new job. Raises Taken when its id is in use, or was; LimitReached, if limited, with too many jobs.
 
         A job that the request in progress has created before stands for it.
         """
+        # By what the collection knows of itself: counting a million jobs would cost more than storing one.
+        if limited and self._most is not None and await self._jobs.estimated_document_count() >= self._most:
+            raise LimitReached("MAX_JOBS", f"{self._most:,} jobs are stored, deleted ones that are kept included")
         document = jobs.new_document(definition, uid, now, by, token())
         if validate_only:
             if await self.taken([definition.job_id]):
@@ -466,8 +482,8 @@ def _outdated(found: Found, etag: str) -> Conflict:
         told.insert(0, f"{len(edits) - len(told)} earlier changes")
     by = f"{job.updated_by or 'somebody'} changed it last, at {facts['updated_at']}"
     return Conflict(
-        f"the job has changed since it had the etag '{excerpt(etag)}': {'; '.join(told) or by}; its etag is"
-        f" '{job.etag}' now; read it again",
+        f"the job '{job.definition.job_id}' has changed since it had the etag '{excerpt(etag)}':"
+        f" {'; '.join(told) or by}; its etag is '{job.etag}' now; read it again",
         reason=Reason.ETAG_MISMATCH,
         facts=facts,
     )

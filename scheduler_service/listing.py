@@ -21,6 +21,7 @@ from shared.domain.filters import (
     parse_filter,
     parse_order,
 )
+from shared.domain.flow import LONGEST_KEY
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
 from shared.store.listing import MOST_EXAMINED, Among, execution_listing, job_listing
@@ -76,6 +77,8 @@ async def list_executions(
     after = read_token(name, request.page_token, found)
     if key and (parent or not request.job_id):
         found.append(Violation("part_key", "needs a job_id, whose items are looked through, and no parent"))
+    elif len(key) > LONGEST_KEY:
+        found.append(Violation("part_key", f"{len(key):,} characters are too many (at most {LONGEST_KEY})"))
     refuse(found)
     uids = await _uids(request.job_id, chosen, jobs)
     if parent:

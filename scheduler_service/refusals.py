@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import (
+    BadRequest,
+    ErrorInfo,
+    PreconditionFailure,
+    QuotaFailure,
+    ResourceInfo,
+    RetryInfo,
+)
 from google.rpc.status_pb2 import Status
 
 from shared.domain.errors import (
@@ -91,6 +98,32 @@ class Conflict(SchedulerError):  # noqa: N818 - named after the outcome
     usual = Reason.CONTENDED
 
 
+class LimitReached(ResourceExhausted):
+    """A limit of this server is reached, which is the setting of that name.
+
+    who: the caller whose limit it is, if it is one's own. wait: seconds after which the call may be repeated, where
+    that is known.
+    """
+
+    def __init__(self, setting: str, sentence: str, *, who: str = "", wait: float | None = None) -> None:
+        self.setting = setting
+        self.who = shortened(who, LONGEST_FIELD)
+        self.wait = wait
+        super().__init__(f"{sentence} ({setting})", facts={"limit": setting})
+
+
+class TooFarBack(SchedulerError):  # noqa: N818 - named after the outcome
+    """What followed on a token can't be told any more; the client has to begin anew."""
+
+    usual = Reason.RESUME_TOKEN_TOO_OLD
+
+
+class TookTooLong(SchedulerError):  # noqa: N818 - named after the outcome
+    """What was waited for has not come in time; it may still come."""
+
+    usual = Reason.NOT_ENDED
+
+
 _CODES: Final[Sequence[tuple[type[SchedulerError], grpc.StatusCode]]] = (
     (InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -99,6 +132,8 @@ _CODES: Final[Sequence[tuple[type[SchedulerError], grpc.StatusCode]]] = (
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
     (ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Conflict, grpc.StatusCode.ABORTED),
+    (TooFarBack, grpc.StatusCode.OUT_OF_RANGE),
+    (TookTooLong, grpc.StatusCode.DEADLINE_EXCEEDED),
 )
 
 
@@ -120,6 +155,13 @@ def refusal_status(refused: SchedulerError) -> Status:
             # Without the sentence: it is the status' message, and all shares one budget.
             violation = PreconditionFailure.Violation(type=refused.reason.value)
             return _status(code, str(refused), PreconditionFailure(violations=[violation]), info)
+        case LimitReached(setting=setting, who=who, wait=wait):
+            quota = QuotaFailure(violations=[QuotaFailure.Violation(subject=who, description=setting)])
+            if wait is None:
+                return _status(code, str(refused), quota, info)
+            delay = Duration()
+            delay.FromTimedelta(timedelta(seconds=wait))
+            return _status(code, str(refused), quota, RetryInfo(retry_delay=delay), info)
         case Unavailable():
             return _status(code, str(refused), RetryInfo(retry_delay=RETRY_AFTER), info)
         case _:

@@ -112,11 +112,11 @@ class Requests(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Any) -> Any:
             request_id = getattr(request, "request_id", "")
+            if found := request_id_violations(request_id):
+                raise InvalidInput(found)
             # What is only checked has no effect, and may be checked again under the id that it is to have.
             if not request_id or getattr(request, "validate_only", False):
                 return await handler.unary_unary(request, context)
-            if found := request_id_violations(request_id):
-                raise InvalidInput(found)
             body = request.SerializeToString(deterministic=True)
             digest = sha256(body).hexdigest()[:32]
             wanted = requests.Claim(f"{service}/{method} {request_id}", digest, new_uid(), new_uid())

@@ -69,7 +69,7 @@ async def plant(drafts: Sequence[JobDraft], jobs: Jobs, definitions: Definitions
         now = await jobs.now()
         try:
             definition = await definitions.define(draft, now, with_target=False)
-            await jobs.create(definition, new_uid(), now, CREATED_BY)
+            await jobs.create(definition, new_uid(), now, CREATED_BY, limited=False)
         except Taken:
             continue
         except InvalidInput as refused:

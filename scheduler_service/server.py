@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
     from scheduler_service.admin import AdminService
+    from scheduler_service.limits import Limits
     from scheduler_service.maintenance import MaintenanceService
     from scheduler_service.planning import PlanningService
     from scheduler_service.service import SchedulerService
@@ -78,13 +79,19 @@ class Servicers:
 class Server:
     """Serves from start() to stop(). The port can be had by it alone."""
 
-    def __init__(self, servicers: Servicers, database: AsyncDatabase[dict[str, Any]]) -> None:
+    def __init__(self, servicers: Servicers, database: AsyncDatabase[dict[str, Any]], limits: Limits) -> None:
         self.health = Health(database, SERVICES)
         self.port = 0
-        self._calls = Calls()
+        self._scheduler = servicers.scheduler
+        self._calls = Calls(limits)
         self._requests = Requests(database)
         # With grpc's default a second server would silently share the port, and get half of the calls.
-        self._server = grpc.aio.server(interceptors=[self._calls, self._requests], options=[("grpc.so_reuseport", 0)])
+        options = [
+            ("grpc.so_reuseport", 0),
+            # Beyond, gRPC itself refuses, without a word on which setting it is.
+            ("grpc.max_receive_message_length", 2 * limits.message_bytes),
+        ]
+        self._server = grpc.aio.server(interceptors=[self._calls, self._requests], options=options)
         add_SchedulerServiceServicer_to_server(servicers.scheduler, self._server)
         add_MaintenanceServiceServicer_to_server(servicers.maintenance, self._server)
         add_PlanningServiceServicer_to_server(servicers.planning, self._server)
@@ -139,6 +146,7 @@ class Server:
             # Bounded: a cancellation can get lost in a library's own handling of timeouts.
             await asyncio.wait(self._background, timeout=CANCELLED_WAIT)
         await self.health.stop()
+        await self._scheduler.stop()
         await self._server.stop(grace)  # once: a second call in the meantime makes grpcio crash
         await self._calls.finished(CANCELLED_WAIT)
         await self._requests.finished(CANCELLED_WAIT)

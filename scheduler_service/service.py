@@ -22,6 +22,7 @@ from scheduler_service.occurrences import to_come, void_warnings
 from scheduler_service.pages import refuse
 from scheduler_service.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.runs import Runs, request_token
+from scheduler_service.watching import seconds_to_wait
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import LONGEST_REASON, JobState
 from shared.domain.overrides import upcoming as upcoming_runs
@@ -34,6 +35,7 @@ from shared.store import executions as rows
 from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from datetime import datetime
 
     from scheduler_service.definitions import Definitions
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from scheduler_service.forecast import Forecast
     from scheduler_service.jobs import Jobs
     from scheduler_service.runs import Dispatch
+    from scheduler_service.watching import Watching
     from shared.domain.job import JobDefinition
     from shared.domain.overrides import Override
     from shared.domain.schedule import Schedule
@@ -58,10 +61,17 @@ class SchedulerService(SchedulerServiceServicer):
     """Refusals are raised as they are; the interceptor makes statuses of them."""
 
     def __init__(
-        self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch, forecast: Forecast
+        self,
+        jobs: Jobs,
+        executions: Executions,
+        definitions: Definitions,
+        dispatcher: Dispatch,
+        forecast: Forecast,
+        watching: Watching,
     ) -> None:
         self._forecast = forecast
         self._jobs = jobs
+        self._watching = watching
         self._executions = executions
         self._definitions = definitions
         self._runs = Runs(jobs, executions, definitions, dispatcher)
@@ -186,6 +196,7 @@ class SchedulerService(SchedulerServiceServicer):
         found = [*self._runs.queue_violations(queue), *request_id_violations(request.request_id)]
         if not request.job_id:
             found.append(Violation("job_id", "a job_id is required"))
+        seconds = seconds_to_wait(request, found)
         refuse(found)
         job = await self._jobs.read(request.job_id)
         caller = current.get()
@@ -194,6 +205,8 @@ class SchedulerService(SchedulerServiceServicer):
         stored = await self._runs.start(document)
         if stored["queue"] != queue:
             raise reused(request.request_id, f"which started '{stored['_id']}' on the queue '{stored['queue']}'")
+        if seconds:
+            stored = await self._watching.after(stored, seconds, context.time_remaining())
         execution = execution_message(rows.to_execution(stored))
         return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
 
@@ -273,6 +286,24 @@ class SchedulerService(SchedulerServiceServicer):
     ) -> pb.ExportScheduledJobsResponse:
         """Return a page of jobs as a document."""
         return await self._imports.export(request)
+
+    async def stop(self) -> None:
+        """End all that watches or waits; else each would make the stop as long as its grace."""
+        await self._watching.stop()
+
+    def WatchJobs(self, request: pb.WatchJobsRequest, context: Any) -> AsyncIterator[pb.WatchJobsResponse]:
+        """Tell of jobs as they change."""
+        return self._watching.jobs(request)
+
+    def WatchExecutions(
+        self, request: pb.WatchExecutionsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchExecutionsResponse]:
+        """Tell of the transitions of executions."""
+        return self._watching.executions(request)
+
+    async def WaitExecution(self, request: pb.WaitExecutionRequest, context: Any) -> pb.WaitExecutionResponse:
+        """Return an execution when it has ended."""
+        return await self._watching.end_of(request)
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
         """End an execution for good; of one that runs, the call in flight is cancelled."""

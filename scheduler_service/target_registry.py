@@ -16,8 +16,9 @@ from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.contracts import observe
 from scheduler_service.refusals import Conflict, NoSuch
+from scheduler_service.requests import is_repeated
 from scheduler_service.target_use import TargetUse
-from shared.domain.errors import FailedPrecondition, InvalidInput, ResourceExhausted, SchedulerError, Violation
+from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, SchedulerError, Violation
 from shared.domain.job import LONGEST_DESCRIPTION, TASK
 from shared.domain.text import excerpt, unprintable
 from shared.log import get_logger
@@ -162,6 +163,8 @@ class TargetRegistry:
         for _ in range(MOST_TRIES):
             registered = await self._registered()
             if (known := registered.targets.get(name)) is None:
+                if is_repeated():  # and its first try has removed it
+                    return
                 raise NoSuch("target", name)
             _refuse_changed(known, etag)
             await self._refuse_used(name)
@@ -177,14 +180,16 @@ class TargetRegistry:
         for _ in range(MOST_TRIES):
             registered = await self._registered()
             known = registered.targets.get(target.name)
+            if known is not None and _same(known, target, wanted.description):
+                # Whatever its etag: nothing of anybody's is overwritten, and a call that is repeated finds its effect.
+                return known
             if wanted.etag and known is None:
-                raise Conflict(f"the target '{target.name}' has been unregistered since it had the etag that is given")
+                said = f"the target '{target.name}' has been unregistered since it had the etag that is given"
+                raise Conflict(said, reason=Reason.ETAG_MISMATCH)
             if known is not None:
                 _refuse_changed(known, wanted.etag)
             elif len(registered.targets) >= store.MOST_TARGETS:
                 raise ResourceExhausted(f"{store.MOST_TARGETS:,} targets are registered, and there is no room for more")
-            if known is not None and _same(known, target, wanted.description):
-                return known
             if only_check:
                 return None
             if registered.version == "":
@@ -249,11 +254,13 @@ class TargetRegistry:
 
     def _refuse_reserved(self, name: str) -> None:
         if name == TASK:
-            raise FailedPrecondition(f"the name '{TASK}' is reserved: jobs that run tasks in Python have it")
+            said = f"the name '{TASK}' is reserved: jobs that run tasks in Python have it"
+            raise FailedPrecondition(said, reason=Reason.TARGET_CONFIGURED)
         if name in self._targets.configured:
             raise FailedPrecondition(
                 f"the target '{name}' stands in config/targets.yaml and can't be changed here; change the file, and"
-                " restart the server and the workers"
+                " restart the server and the workers",
+                reason=Reason.TARGET_CONFIGURED,
             )
 
     async def _refuse_used(self, name: str) -> None:
@@ -262,7 +269,9 @@ class TargetRegistry:
             more = f", and {count - len(some):,} more" if count > len(some) else ""
             raise FailedPrecondition(
                 f"the target '{name}' is used by {count:,} job{'s' if count > 1 else ''} ({', '.join(some)}{more});"
-                " delete them, or let them call another target, before it is unregistered"
+                " delete them, or let them call another target, before it is unregistered",
+                reason=Reason.TARGET_IN_USE,
+                facts={"jobs": str(count)},
             )
 
 
@@ -326,7 +335,9 @@ def _refuse_changed(known: store.Registration, etag: str) -> None:
         when = known.updated_at.isoformat(timespec="seconds").replace("+00:00", "Z")
         raise Conflict(
             f"the target '{known.name}' was changed by {known.updated_by} at {when}, and has the etag '{known.etag}'"
-            " now; read it again"
+            " now; read it again",
+            reason=Reason.ETAG_MISMATCH,
+            facts={"etag": known.etag, "updated_by": known.updated_by, "updated_at": when},
         )
 
 

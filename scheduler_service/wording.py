@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 MOST_TIMES: Final = 6
 """Times of a day that are listed; more are said by their hours and minutes."""
-
-"""Values of a field that are listed; of more the first few are, and their number said."""
 MOST_DAYS: Final = 3
 """Excluded dates that are listed."""
 _FEW: Final = 3
+"""Values in a row from which on they are said as a range."""
+_SECONDS: Final = 60
+_MINUTES: Final = 60
+_HOURS: Final = 24
 
 _MONTHS: Final = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -95,39 +97,43 @@ def _times(seconds: list[int], minutes: list[int], hours: list[int]) -> str:
     if (known := _known(seconds, minutes, hours)) is not None:
         return known
     if seconds == [0]:
-        return ", ".join([_steps(minutes, 60, "minute", "hour"), *_hours(hours)])
-    parts = [_steps(seconds, 60, "second", "minute")]
-    if len(minutes) < 60:  # noqa: PLR2004 - all of them
+        return ", ".join([_steps(minutes, _MINUTES, "minute", "hour"), *_hours(hours)])
+    parts = [_steps(seconds, _SECONDS, "second", "minute")]
+    if len(minutes) < _MINUTES:
         one = len(minutes) == 1
         parts.append(f"in minute{'' if one else 's'} {_many(minutes)} of the hour")
     return ", ".join([*parts, *_hours(hours)])
 
 
 def _known(seconds: list[int], minutes: list[int], hours: list[int]) -> str | None:
-    """Return what cron-descriptor says, of the forms that it says as they are meant; None for others."""
+    """Return what cron-descriptor says, of the forms that it says as they are meant; None for others.
+
+    It adds one step to another: a step of a finer field is only said well where the coarser ones have none.
+    """
+    any_minute = len(minutes) == _MINUTES and len(hours) == _HOURS
+    if seconds != [0] and not any_minute:
+        return None
     texts = [
-        _simple(seconds, 60, steps=len(minutes) == 60 and len(hours) == 24),  # noqa: PLR2004 - all of them
-        _simple(minutes, 60, steps=seconds == [0]),
-        _simple(hours, 24, steps=seconds == [0] and minutes == [0]),
+        _simple(seconds, _SECONDS, steps=any_minute),
+        _simple(minutes, _MINUTES, steps=seconds == [0]),
+        _simple(hours, _HOURS, steps=seconds == minutes == [0]) or _range(hours),
     ]
-    if seconds != [0] and not (len(minutes) == 60 and len(hours) == 24):  # noqa: PLR2004
-        return None
-    if None in texts:
-        return None
-    return _by_library(f"{' '.join(text or '' for text in texts)} * * *")
+    known = [text for text in texts if text is not None]
+    return _by_library(f"{' '.join(known)} * * *") if len(known) == len(texts) else None
 
 
 def _simple(values: list[int], size: int, *, steps: bool) -> str | None:
-    """Write values as a star, a number, a range or, with `steps`, a step that divides the field; None otherwise."""
+    """Write values as a star, a number or, with `steps`, a step that divides the field; None where they are neither."""
     if len(values) == size:
         return "*"
     if len(values) == 1:
         return str(values[0])
     step = values[1] - values[0]
-    if values == list(range(0, size, step)):
-        return f"*/{step}" if steps and size % step == 0 else None
-    # A range of minutes comes out as one of times.
-    return f"{values[0]}-{values[-1]}" if size == 24 and values == list(range(values[0], values[-1] + 1)) else None  # noqa: PLR2004
+    return f"*/{step}" if steps and size % step == 0 and values == list(range(0, size, step)) else None
+
+
+def _range(values: list[int]) -> str | None:
+    return f"{values[0]}-{values[-1]}" if values == list(range(values[0], values[-1] + 1)) else None
 
 
 @lru_cache(maxsize=1024)
@@ -156,21 +162,21 @@ def _steps(values: list[int], size: int, unit: str, of: str) -> str:
 
 def _full_hours(hours: list[int]) -> str:
     """Say that it is on the hour, where the hours are in a row; empty where they are not."""
-    if len(hours) == 24:  # noqa: PLR2004 - all of them
+    if len(hours) == _HOURS:
         return "every hour"
     in_a_row = hours == list(range(hours[0], hours[-1] + 1))
     return f"every hour from {_time(hours[0])} through {_time(hours[-1])}" if in_a_row else ""
 
 
 def _hours(hours: list[int]) -> list[str]:
-    if len(hours) == 24:  # noqa: PLR2004 - all of them
+    if len(hours) == _HOURS:
         return []
     if len(hours) == 1:
         return [f"between {_time(hours[0])} and {_time(hours[0], 59)}"]
     if len(hours) >= _FEW and hours == list(range(hours[0], hours[-1] + 1)):
         return [f"between {_time(hours[0])} and {_time(hours[-1], 59)}"]
     step = hours[1] - hours[0]
-    if len(hours) > _FEW and hours == list(range(hours[0], 24, step)):
+    if len(hours) > _FEW and hours == list(range(hours[0], _HOURS, step)):
         return [f"in every {_ordinal(step)} hour from {_time(hours[0])} on"]
     return [f"in the hours that begin at {_listed([_time(hour) for hour in hours])}"]
 
@@ -186,8 +192,8 @@ def _days(day: FieldValues, weekday: FieldValues, months: list[int]) -> list[str
     """Say which days, by the rule that one that matches either field matches, unless one begins with a star (10)."""
     either = not (day.starred or weekday.starred)
     of_month, of_week = _all_month_days(day), _all_weekdays(weekday)
-    in_months = [] if len(months) == 12 else [_in_months(months)]  # noqa: PLR2004 - all of them
-    month = "the month" if len(months) == 12 else _month_names(months)  # noqa: PLR2004
+    in_months = [] if len(months) == len(_MONTHS) else [_in_months(months)]
+    month = "the month" if len(months) == len(_MONTHS) else _month_names(months)
     if (of_month and of_week) or (either and (of_month or of_week)):
         return in_months
     if of_month:

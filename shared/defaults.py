@@ -22,4 +22,6 @@ def job_defaults(settings: Settings, queues: Queues, calendars: Calendars) -> Jo
         retry=settings.retry_policy,
         policies=settings.policies,
         resolve=calendars.resolve,
+        longest_name=settings.max_name_length,
+        largest_parameters=settings.max_parameters_bytes,
     )

@@ -22,6 +22,7 @@ SERVER_REQUESTS: Final = Counter("scheduler_server_requests", "Requests answered
 SERVER_DURATION: Final = Histogram(
     "scheduler_server_request_duration_seconds", "From a request to its answer.", ["method"], buckets=_SECONDS
 )
+SERVER_STREAMS: Final = Gauge("scheduler_server_streams", "Streams that are open.", ["method"])
 
 SERVER_DRIFTED: Final = Gauge(
     "scheduler_server_drifted_jobs",

@@ -14,8 +14,12 @@ from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.uri_parser import parse_uri
 
 from shared.domain.errors import InvalidInput
+from shared.domain.job import LARGEST_PARAMETERS, LONGEST_NAME
 from shared.domain.policies import LARGEST_LIMIT, LONGEST_GRACE, Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import GRPC_CODES, LONGEST_BACKOFF, Jitter, RetryPolicy, RetryWindow
+
+LARGEST_PAGE = 1_000
+"""Entries of a page, whatever the settings say."""
 
 _YEAR = 366 * 86400.0
 
@@ -174,6 +178,34 @@ class Settings(BaseSettings):
         description="Seconds that calls in progress get when the gRPC server or a worker is stopped; a worker then "
         "hands its attempts back, for other workers to make them anew.",
     )
+    max_jobs: int = Field(
+        1_000_000, ge=1, description="Jobs that may be stored, deleted ones that are kept included; docs/limits.md has "
+        "more on all limits."
+    )  # fmt: skip
+    max_name_length: int = Field(
+        LONGEST_NAME, ge=1, le=LONGEST_NAME, description="Characters of a new or changed job's name."
+    )
+    max_parameters_bytes: int = Field(
+        LARGEST_PARAMETERS,
+        ge=2,
+        le=LARGEST_PARAMETERS,
+        description="Bytes of JSON of a new or changed job's parameters.",
+    )
+    max_page_size: int = Field(
+        LARGEST_PAGE, ge=1, le=LARGEST_PAGE, description="Entries that a client may ask for on a page of a list."
+    )
+    max_message_bytes: int = Field(
+        4 * 1024 * 1024, ge=64 * 1024, le=64 * 1024 * 1024, description="Bytes of a request. While a large one is "
+        "decoded, the server answers nobody else."
+    )  # fmt: skip
+    max_streams: int = Field(
+        10_000, ge=1, description="Streams open at a time, of watchers and audits, at each server."
+    )
+    max_streams_per_caller: int = Field(2_000, ge=1, description="Of these, those of one caller.")
+    max_requests_per_second: float = Field(
+        0, ge=0, allow_inf_nan=False, description="Requests a second of one caller, at each server, after as many at "
+        "once; 0 means no limit."
+    )  # fmt: skip
     server_metrics_port: Port = Field(9464, description="Prometheus port of the gRPC server.")
     beat_metrics_port: Port = Field(9465, description="Prometheus port of beat; the next free one if it is taken.")
     worker_metrics_port: Port = Field(

@@ -123,6 +123,9 @@ class JobDefaults:
     policies: Policies = field(default_factory=Policies)
     resolve: Resolve = no_calendars
     """Finds the days of the calendars and holidays that a schedule's exclusions name."""
+    longest_name: int = LONGEST_NAME
+    largest_parameters: int = LARGEST_PARAMETERS
+    """What an operator allows of new definitions, where it is less than a job can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +217,7 @@ def define(draft: JobDraft, defaults: JobDefaults, now: datetime) -> JobDefiniti
         found.append(unknown_queue("queue", draft.queue or "", defaults.queues))
     found += _violations(draft)
     found += _flow_violations(draft, defaults.queues)
+    found += _limit_violations(draft, defaults)
     found += _unprintables(draft)
     schedule = _schedule(draft, defaults.resolve, now, found)
     retry = _retry(draft, defaults.retry, found)
@@ -323,6 +327,20 @@ def _target_violations(job: JobDefinition | JobDraft) -> list[Violation]:
         found.append(Violation("target_service", "a target is required, as scraper-service"))
     if not job.target_method:
         found.append(Violation("target_method", "a method is required, as ScrapeCompetitorPrices"))
+    return found
+
+
+def _limit_violations(draft: JobDraft, defaults: JobDefaults) -> list[Violation]:
+    """Check what a job could have, and is not allowed here."""
+    found = []
+    if defaults.longest_name < len(draft.name) <= LONGEST_NAME:
+        limit = f"at most {defaults.longest_name}, as MAX_NAME_LENGTH says"
+        found.append(Violation("name", f"{len(draft.name):,} characters are too many ({limit})"))
+    if defaults.largest_parameters < LARGEST_PARAMETERS and not _parameter_violations(draft.parameters):
+        size = len(json.dumps(draft.parameters, ensure_ascii=False).encode())
+        if size > defaults.largest_parameters:
+            limit = f"at most {defaults.largest_parameters:,}, as MAX_PARAMETERS_BYTES says"
+            found.append(Violation("parameters", f"{size:,} bytes of JSON are too many ({limit})"))
     return found
 
 

@@ -76,7 +76,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The next roll-up: of the first time from `start` on, and before `end`, in which there is anything."""
+    """The next roll-ups: of the times from `start` on, and before `end`."""
 
     level: Level
     start: datetime

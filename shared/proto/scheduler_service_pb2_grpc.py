@@ -300,8 +300,10 @@ class SchedulerServiceServicer:
 
     def WatchJobs(self, request, context):
         """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
-        created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
-        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+        created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all, and
+        after a resume_token those of the last seconds before it may come again.
+        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly, UNAVAILABLE all when the server stops; both go
+        on with the last resume_token. OUT_OF_RANGE when a resume_token is older than 24 h.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -309,9 +311,11 @@ class SchedulerServiceServicer:
 
     def WatchExecutions(self, request, context):
         """Streams the transitions of executions from now on, or from a resume_token: each numbered transition of an execution
-        once, and in its order; between executions no order is promised.
-        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
-        OUT_OF_RANGE when a resume_token is older than what can still be told.
+        once, and in its order, one to three seconds after it was made; between executions no order is promised. The stream
+        of a single execution ends with it.
+        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly, UNAVAILABLE all when the server stops; both go
+        on with the last resume_token, at any server. OUT_OF_RANGE when a resume_token is older than 24 h, or more than
+        200,000 executions have changed since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

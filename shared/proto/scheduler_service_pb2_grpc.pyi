@@ -100,14 +100,18 @@ class SchedulerServiceStub:
     """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing."""
     WatchJobs: _grpc.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchJobsRequest, _scheduler_service_pb2.WatchJobsResponse]
     """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
-    created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
-    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+    created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all, and
+    after a resume_token those of the last seconds before it may come again.
+    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly, UNAVAILABLE all when the server stops; both go
+    on with the last resume_token. OUT_OF_RANGE when a resume_token is older than 24 h.
     """
     WatchExecutions: _grpc.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchExecutionsRequest, _scheduler_service_pb2.WatchExecutionsResponse]
     """Streams the transitions of executions from now on, or from a resume_token: each numbered transition of an execution
-    once, and in its order; between executions no order is promised.
-    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
-    OUT_OF_RANGE when a resume_token is older than what can still be told.
+    once, and in its order, one to three seconds after it was made; between executions no order is promised. The stream
+    of a single execution ends with it.
+    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly, UNAVAILABLE all when the server stops; both go
+    on with the last resume_token, at any server. OUT_OF_RANGE when a resume_token is older than 24 h, or more than
+    200,000 executions have changed since.
     """
     WaitExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.WaitExecutionRequest, _scheduler_service_pb2.WaitExecutionResponse]
     """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
@@ -204,14 +208,18 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Returns jobs as YAML that ImportScheduledJobs takes, the oldest first. Importing it changes nothing."""
     WatchJobs: _aio.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchJobsRequest, _scheduler_service_pb2.WatchJobsResponse]  # type: ignore[assignment]
     """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
-    created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
-    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+    created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all, and
+    after a resume_token those of the last seconds before it may come again.
+    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly, UNAVAILABLE all when the server stops; both go
+    on with the last resume_token. OUT_OF_RANGE when a resume_token is older than 24 h.
     """
     WatchExecutions: _aio.UnaryStreamMultiCallable[_scheduler_service_pb2.WatchExecutionsRequest, _scheduler_service_pb2.WatchExecutionsResponse]  # type: ignore[assignment]
     """Streams the transitions of executions from now on, or from a resume_token: each numbered transition of an execution
-    once, and in its order; between executions no order is promised.
-    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
-    OUT_OF_RANGE when a resume_token is older than what can still be told.
+    once, and in its order, one to three seconds after it was made; between executions no order is promised. The stream
+    of a single execution ends with it.
+    RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly, UNAVAILABLE all when the server stops; both go
+    on with the last resume_token, at any server. OUT_OF_RANGE when a resume_token is older than 24 h, or more than
+    200,000 executions have changed since.
     """
     WaitExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.WaitExecutionRequest, _scheduler_service_pb2.WaitExecutionResponse]  # type: ignore[assignment]
     """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
@@ -401,8 +409,10 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_scheduler_service_pb2.WatchJobsResponse], _abc.AsyncIterator[_scheduler_service_pb2.WatchJobsResponse]]:
         """Streams jobs as they change: first, unless a resume_token is given, those there are where asked for, then each that is
-        created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all.
-        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
+        created, changed or deleted, as it is by then. Of changes in quick succession the last one may stand for all, and
+        after a resume_token those of the last seconds before it may come again.
+        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly, UNAVAILABLE all when the server stops; both go
+        on with the last resume_token. OUT_OF_RANGE when a resume_token is older than 24 h.
         """
 
     @_abc_1.abstractmethod
@@ -412,9 +422,11 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_scheduler_service_pb2.WatchExecutionsResponse], _abc.AsyncIterator[_scheduler_service_pb2.WatchExecutionsResponse]]:
         """Streams the transitions of executions from now on, or from a resume_token: each numbered transition of an execution
-        once, and in its order; between executions no order is promised.
-        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly; it goes on with the last resume_token.
-        OUT_OF_RANGE when a resume_token is older than what can still be told.
+        once, and in its order, one to three seconds after it was made; between executions no order is promised. The stream
+        of a single execution ends with it.
+        RESOURCE_EXHAUSTED ends the stream of a client that reads too slowly, UNAVAILABLE all when the server stops; both go
+        on with the last resume_token, at any server. OUT_OF_RANGE when a resume_token is older than 24 h, or more than
+        200,000 executions have changed since.
         """
 
     @_abc_1.abstractmethod

@@ -30,6 +30,7 @@ from shared.domain.zones import tzdata_version
 from shared.store.flows import to_flow
 from shared.store.pipeline import NOW, from_now, has_ended, is_past, literal, milliseconds, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy
+from shared.store.tail import NEW_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -114,7 +115,8 @@ def scheduled_document(
         return document
     document["finished_at"] = now
     if row.state in DECISIONS_NOT_TO_RUN:
-        return document | {"run": False, "transitions": [first_transition(row.state, now, by, row.reason)]}
+        transitions = [first_transition(row.state, now, by, row.reason)]
+        return document | {"run": False, "transitions": transitions, **NEW_ROW}
     return document
 
 
@@ -212,6 +214,7 @@ def pending_fields(
         "policies": {name: value for name, value in job.get("policies", {}).items() if name in ROW_POLICIES},
         "trace_id": trace_id_of(execution_id),
         "transitions": [first_transition(State.PENDING, now, by, reason)],
+        **NEW_ROW,
         **{name: job[name] for name in CALL_FIELDS if name in job},
     }
     if job.get("flow"):
@@ -277,15 +280,17 @@ def _states(states: Iterable[State]) -> dict[str, Any]:
 def enter(state: State | dict[str, Any], by: str, reason: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the stage of an update that enters a state: with a numbered, timed transition. fields are expressions."""
     entered = literal(state.value) if isinstance(state, State) else state
+    # Never before the step before: of two writes that waited for each other, the later may have begun earlier.
+    at = {"$max": [NOW, {"$last": "$transitions.at"}]}
     transition = {
         "number": {"$add": [{"$size": "$transitions"}, 1]},
         "state": entered,
-        # Never before the step before: of two writes that waited for each other, the later may have begun earlier.
-        "at": {"$max": [NOW, {"$last": "$transitions.at"}]},
+        "at": at,
         "by": literal(by),
         "reason": literal(reason) if isinstance(reason, str) else reason,
     }
-    return {"$set": {"state": entered, **fields, "transitions": {"$concatArrays": ["$transitions", [transition]]}}}
+    steps = {"$concatArrays": ["$transitions", [transition]]}
+    return {"$set": {"state": entered, **fields, "transitions": steps, "changed": at}}
 
 
 LEAVE_RUNNING: Final = {"$unset": ["lease"]}
@@ -587,6 +592,7 @@ def stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Mov
     fields = {
         "state": {"$cond": [running, "$state", cancelled["state"]]},
         "transitions": {"$cond": [running, "$transitions", cancelled["transitions"]]},
+        "changed": {"$cond": [running, "$changed", cancelled["changed"]]},
         "finished_at": {"$cond": [running, "$$REMOVE", NOW]},
         "open": {"$cond": [running, True, "$$REMOVE"]},
         "cancel": {"$cond": [stands, "$cancel", asked]},
@@ -608,7 +614,7 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
     nothing to put back (see return_early): another follows when it is due.
     """
     first = {"$eq": ["$state", State.PENDING.value]}
-    transition = enter(State.QUEUED, by, "the broker confirmed the message", {})["$set"]["transitions"]
+    queued = enter(State.QUEUED, by, "the broker confirmed the message", {})["$set"]
     wait = {"$multiply": [RESEND_FIRST.total_seconds() * 1000, {"$pow": [2, {"$min": ["$sent", 10]}]}]}
     longest = RESEND_LONGEST.total_seconds() * 1000
     again = {"$add": [NOW, {"$toLong": {"$min": [wait, longest]}}]}
@@ -622,7 +628,8 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
             {
                 "$set": {
                     "state": State.QUEUED.value,
-                    "transitions": {"$cond": [first, transition, "$transitions"]},
+                    "transitions": {"$cond": [first, queued["transitions"], "$transitions"]},
+                    "changed": {"$cond": [first, queued["changed"], "$changed"]},
                     "queued_at": {"$cond": [first, NOW, "$queued_at"]},
                     "sent": {"$add": ["$sent", 1]},
                     "send_at": {"$cond": [{"$gt": ["$due_at", NOW]}, {"$min": ["$due_at", again]}, again]},

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import backfills, canvas, executions, jobs, listing, processes, rate_limits, requests, rollups
+from shared.store import backfills, canvas, executions, jobs, listing, processes, rate_limits, requests, rollups, tail
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([*_NEWEST], name="created"),
         IndexModel([("state", ASCENDING), *_NEWEST], name="job_state"),
         IndexModel([("job_type", ASCENDING), *_NEWEST], name="job_type"),
-        IndexModel([("target_service", ASCENDING), *_NEWEST], name="target_service"),
+        IndexModel([("target_service", ASCENDING), *_NEWEST], name="target_service"),  # targets: which jobs call one
         IndexModel([("queue", ASCENDING), *_NEWEST], name="queue"),
         IndexModel([("labels.key", ASCENDING), ("labels.value", ASCENDING), *_NEWEST], name="labels"),
         # lists: what has a label, whatever its value
@@ -45,8 +45,6 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel(
             [(jobs.DAYS_SOURCE, ASCENDING), ("state", ASCENDING)], name="calendars", **_where(**jobs.HAS_NAMED_DAYS)
         ),
-        # targets: which jobs call one
-        IndexModel([("target_service", ASCENDING)], name="target"),
         # targets: whose flows call one; and which flows are from before this was kept
         IndexModel([(jobs.FLOW_TARGETS, ASCENDING)], name="flow_targets", **_where(**jobs.IS_FLOW)),
         # drift: what calls a target and has not been held against its present contract
@@ -61,6 +59,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("drift.since", ASCENDING)], name="drift", **_where(**jobs.HAS_DRIFT)),
         # beat: what it manages by its configuration
         IndexModel([(jobs.MANAGED_BY, ASCENDING)], name="managed", **_where(**jobs.IS_MANAGED)),
+        # watchers: which jobs have changed since
+        tail.INDEX,
     ],
     executions.COLLECTION: [
         # relay: what has to be sent now
@@ -178,6 +178,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             name="finished_at",
             **_where(finished_at={"$type": "date"}),
         ),
+        # watchers: which rows have changed since
+        tail.INDEX,
     ],
     backfills.COLLECTION: [
         # beat: what there is something to do with
@@ -205,7 +207,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("level", ASCENDING), ("by", ASCENDING), ("at", ASCENDING)], name="level"),
         # statistics of one job
         IndexModel(
-            [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)], name="job", **_where(by=rollups.By.JOB.value)
+            [("job", ASCENDING), ("level", ASCENDING), ("at", ASCENDING)],
+            name=rollups.JOB_INDEX,
+            **_where(by=rollups.By.JOB.value),
         ),
     ],
     jobs.REVISIONS: [

@@ -19,6 +19,7 @@ from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.flows import flow_document, flow_targets, to_flow
 from shared.store.pipeline import NOW, from_now, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
+from shared.store.tail import NEW_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -152,6 +153,7 @@ def new_document(definition: JobDefinition, uid: str, now: datetime, by: str, re
         "failures_since": now,
         "installed": _spec_document(Spec(schedule, Mode.ACTIVE)),
         "changes": [],
+        **NEW_JOB,
     }
 
 
@@ -257,7 +259,8 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         waiting_changes=len(document["changes"]),
         managed_by=document.get("managed", {}).get("by", ""),
         deleted_at=deleted_at(document),
-        purge_time=document.get("purge_time"),
+        # A process of an older release leaves it behind when it revives a managed job.
+        purge_time=document.get("purge_time") if deleted_at(document) else None,
         drift=tuple((document.get(DRIFT) or {}).get("problems", ())),
         overrides=_overrides_to_come(document),
     )
@@ -410,6 +413,7 @@ def edit(
         "revision": {"$add": ["$revision", 1]},
         "edits": {"$add": ["$edits", int(edited)]},
         "updated_at": NOW,
+        "changed": NOW,
     }
     who = by or (change.by if change is not None else "")
     if who:
@@ -437,6 +441,12 @@ def edit(
         if edited:
             # Failures of before do not count towards pausing what somebody has just looked after.
             fields["failures_since"] = NOW
+    if state is JobState.DELETED:
+        fields[DRIFT] = None
+    if UNCHECKED not in fields:
+        # While a job is deleted, nobody looks whether it fits its targets.
+        was_deleted = {"$eq": ["$state", JobState.DELETED.value]}
+        fields[UNCHECKED] = {"$cond": [was_deleted, True, f"${UNCHECKED}"]}
     if change is not None or state is JobState.ACTIVE:
         # Also without a change: a job that was parked is planned again.
         fields["wake_at"] = {"$cond": [change is not None, NOW, {"$ifNull": ["$wake_at", "$next_nominal"]}]}
@@ -510,13 +520,15 @@ IS_FLOW: Final = {"flow.kind": {"$type": "string"}}
 """The index of the targets of flows has this condition."""
 HAS_DRIFT: Final = {f"{DRIFT}.since": {"$type": "date"}}
 IS_UNCHECKED: Final = {UNCHECKED: True}
+_NOT_DELETED: Final = {"$expr": {"$ne": ["$state", JobState.DELETED.value]}}
+"""As an expression, which no index of states answers: that would be nearly all jobs."""
 
 
 def uses_filter(target: str) -> dict[str, Any]:
     """Find the jobs that call a target, without deleted ones."""
     return {
         "$or": [{"target_service": target}, {**IS_FLOW, FLOW_TARGETS: target}],
-        "state": {"$ne": JobState.DELETED.value},
+        **_NOT_DELETED,
     }
 
 
@@ -552,7 +564,7 @@ def forget_drift() -> dict[str, Any]:
 
 def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
     """Find the unchecked jobs that call a target themselves, and those whose flows do, behind an id."""
-    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, "state": {"$ne": JobState.DELETED.value}, "_id": {"$gt": after}}
+    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, **_NOT_DELETED, "_id": {"$gt": after}}
     return [{**unchecked, "target_service": target}, {**unchecked, FLOW_TARGETS: target}]
 
 
@@ -624,6 +636,10 @@ def advance_filter(job_ids: list[str], revision: int, pointer: datetime | None) 
     return {"_id": {"$in": job_ids}, "revision": revision, "next_nominal": pointer}
 
 
+_CHANGED: Final = {"$currentDate": {"changed": True}}
+"""Tells those who watch jobs, from an update that is no pipeline. A pointer that moves on is nothing to be told of."""
+
+
 def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
     """Return the update that moves a job's pointer to the end of its chain. It does not raise the revision."""
     fields: dict[str, Any] = {
@@ -636,6 +652,7 @@ def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
         fields["wake_at"] = plan.pointer
         if plan.pointer is None:
             fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
+            return {"$set": fields, **_CHANGED}
     return {"$set": fields}
 
 
@@ -653,7 +670,7 @@ def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
     }
     if active and installing.pointer is None and not more_changes:
         fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
-    return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}}
+    return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}, **_CHANGED}
 
 
 RULES: Final = "schedule.rules"
@@ -703,6 +720,7 @@ def park(reason: str) -> list[dict[str, Any]]:
                 "status_message": literal(reason),
                 "wake_at": None,
                 "revision": {"$add": [{"$ifNull": ["$revision", 0]}, 1]},
+                "changed": NOW,
             }
         }
     ]

@@ -36,6 +36,7 @@ from shared.store.executions import (
 from shared.store.flows import flow_document
 from shared.store.pipeline import NOW, from_now, literal, up_to
 from shared.store.retry import retry_policy_document
+from shared.store.tail import NEW_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -178,6 +179,7 @@ def skipped_step_document(parent: Mapping[str, Any], step: Step, number: int, by
         "decided_at": now,
         "finished_at": now,
         "transitions": [first_transition(State.SKIPPED, now, by, reason)],
+        **NEW_ROW,
     }
 
 

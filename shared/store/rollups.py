@@ -89,19 +89,19 @@ def group_of(row: Mapping[str, Any]) -> Group | None:
     return Group(kind, row.get("queue", ""), row.get("target_service", ""))
 
 
-def count(row: Mapping[str, Any], tally: Tally) -> None:
-    """Add a row to a tally. What never started has neither lateness nor duration."""
-    tally.counts[row["state"]] += row.get("count", 1)
+def to_tally_of_one(row: Mapping[str, Any]) -> Tally:
+    """Return the tally of one row. What never started has neither lateness nor duration."""
+    tally = Tally(Counter({row["state"]: row.get("count", 1)}))
     attempts = row.get("attempt", 0)
-    tally.retries += max(0, attempts - 1)
+    tally.retries = max(0, attempts - 1)
     started = row.get("first_started_at") or row.get("started_at")
-    if started is None:
-        return
-    tally.duration.add((row["finished_at"] - started) // _MILLISECOND)
-    if "late_by" in row:
-        tally.lateness.add(row["late_by"])
-    elif attempts == 1:  # of before this was kept: the due time of a later attempt is that of its retry
-        tally.lateness.add((started - row["due_at"]) // _MILLISECOND)
+    if started is not None:
+        tally.duration.add((row["finished_at"] - started) // _MILLISECOND)
+        if "late_by" in row:
+            tally.lateness.add(row["late_by"])
+        elif attempts == 1:  # of before this was kept: the due time of a later attempt is that of its retry
+            tally.lateness.add((started - row["due_at"]) // _MILLISECOND)
+    return tally
 
 
 # Roll-ups:
@@ -168,7 +168,12 @@ def to_tally(document: Mapping[str, Any]) -> Tally:
 
 def between(level: Level, start: datetime, end: datetime, *by: By) -> dict[str, Any]:
     """Find the roll-ups of a level, of times that begin from an instant on, and before another. by: any, if none."""
-    return {"level": level.value, "by": _any_of(by or By), "at": {"$gte": start, "$lt": end}}
+    return within(level, start, end) | {"by": _any_of(by or By)}
+
+
+def within(level: Level, start: datetime, end: datetime) -> dict[str, Any]:
+    """Find the same, where what they are of is said elsewhere in the filter."""
+    return {"level": level.value, "at": {"$gte": start, "$lt": end}}
 
 
 def before(level: Level, end: datetime) -> dict[str, Any]:
@@ -180,13 +185,18 @@ def _any_of(values: Iterable[By]) -> dict[str, Any]:
     return {"$in": [by.value for by in values]}
 
 
-def chosen(kinds: Iterable[Kind], *, job: str = "", queue: str = "", target: str = "") -> dict[str, Any]:
+def chosen(by: By, kinds: Iterable[Kind], *, job: str = "", queue: str = "", target: str = "") -> dict[str, Any]:
     """Find the roll-ups of what is asked for; empty: of all."""
     named = {"job": job, "queue": queue, "target": target}
     return {
+        "by": by.value,
         "kind": {"$in": [kind.value for kind in kinds]},
         **{name: value for name, value in named.items() if value},
     }
+
+
+JOB_INDEX: Final = "job"
+"""The index of one job's roll-ups."""
 
 
 # How far they have got, and whose turn it is:

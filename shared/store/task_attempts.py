@@ -63,7 +63,7 @@ def _instant(due: timedelta | datetime) -> dict[str, Any]:
 def progress_stage(done: float, total: float, message: str) -> dict[str, Any]:
     """Return the stage of an update that notes how far an execution says it has got."""
     noted = {"done": done, "total": total, "message": literal(message[:LONGEST_MESSAGE]), "at": NOW}
-    return {"$set": {"progress": noted}}
+    return {"$set": {"progress": noted, "changed": NOW}}
 
 
 def with_progress(move: Move, done: float, total: float, message: str) -> Move:

@@ -265,6 +265,7 @@ class TestFiring:
         now = database_now(database)
         newer = late_job("newer", now, 5) | {"schema": jobs.SCHEMA + 1, "installed": {"unheard": "of"}}
         put(database, newer)
+        newer = job(database, "newer")
         assert fire(database).run_once() == LONGEST_SLEEP
         assert job(database, "newer") == newer
         assert rows(database, "newer") == []

@@ -37,8 +37,7 @@ async def on_terminal(server: Running, *arguments: str, answers: Sequence[tuple[
     """Run the command on a terminal of its own; answer each question when it is asked, in this order."""
     parent, child = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli", *arguments, cwd=ROOT, stdin=child, stdout=child, stderr=child,
-        start_new_session=True,
+        "setsid", "--ctty", sys.executable, "-m", "cli", *arguments, cwd=ROOT, stdin=child, stdout=child, stderr=child,
         env={**os.environ, "SCHEDCTL_SERVER": server.address, "TERM": "xterm-256color", "COLUMNS": "200", **more},
     )  # fmt: skip
     os.close(child)

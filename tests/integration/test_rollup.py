@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.errors import AutoReconnect
 
-from beat.rollup import Rollup
+from beat.rollup import TURN, Rollup
 from scheduler_service.tallies import GroupBy, Question, Tallies
 from shared.domain.rollup import DAY, GRACE, HOUR, KEPT, MINUTE, Level, floor
 from shared.domain.tally import ACCURACY
@@ -117,8 +117,9 @@ ROWS = st.lists(
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ROWS)
-def test_statistics_are_those_of_the_rows(database: Db, made: list[dict[str, Any]]) -> None:
+@given(ROWS, st.sampled_from([1, 10, TURN]))
+def test_statistics_are_those_of_the_rows(database: Db, made: list[dict[str, Any]], turn: int) -> None:
+    """turn: how much is rolled up at a time."""
     for name in (executions.COLLECTION, rollups.COLLECTION, rollups.PROGRESS):
         database[name].delete_many({})
     through = floor(now() - GRACE, MINUTE)
@@ -129,12 +130,17 @@ def test_statistics_are_those_of_the_rows(database: Db, made: list[dict[str, Any
     if rows:
         rows.append(decided(len(rows), through - MINUTE, count=86_400))
         database[executions.COLLECTION].insert_many(rows)
-    roll_up(database)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("beat.rollup.TURN", turn)
+        roll_up(database)
 
     runs = [row for row in rows if of_runs(row)]
     calls = [row for row in rows if of_calls(row) and "queue" in row]
     for level in (Level.DAY, Level.HOUR):
         assert ask(database, GroupBy.ALL, level) == counted(runs, lambda _: "")
+        lately = now() - 2 * DAY - HOUR
+        since = [row for row in runs if row["finished_at"] >= floor(lately, level.width)]
+        assert ask(database, GroupBy.ALL, level, start=lately) == counted(since, lambda _: "")
         assert ask(database, GroupBy.JOB, level) == counted(runs, lambda row: row["job_id"])
         assert ask(database, GroupBy.QUEUE, level) == counted(calls, lambda row: row["queue"])
         assert ask(database, GroupBy.TARGET, level) == counted(calls, lambda row: row["target_service"])
@@ -177,7 +183,10 @@ class Crashing:
 
 
 @pytest.mark.parametrize("writes", range(5))
-def test_a_crash_in_the_middle_of_a_roll_up_neither_loses_nor_doubles(database: Db, writes: int) -> None:
+def test_a_crash_in_the_middle_of_a_roll_up_neither_loses_nor_doubles(
+    database: Db, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beat.rollup.TURN", 1)
     rows = [ended(n, now() - n * timedelta(minutes=20) - HOUR, job_id=f"job-{n % 3}") for n in range(12)]
     database[executions.COLLECTION].insert_many(rows)
     crashing = Crashing(Rollup(database, "beat"), writes)
@@ -188,9 +197,12 @@ def test_a_crash_in_the_middle_of_a_roll_up_neither_loses_nor_doubles(database: 
     assert ask(database, GroupBy.JOB) == counted(rows, lambda row: row["job_id"])
 
 
-def test_while_one_beat_rolls_up_another_leaves_it_alone_and_takes_over_when_it_ends(database: Db) -> None:
+def test_while_one_beat_rolls_up_another_leaves_it_alone_and_takes_over_when_it_ends(
+    database: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [ended(n, now() - n * HOUR - HOUR) for n in range(5)]
     database[executions.COLLECTION].insert_many(rows)
+    monkeypatch.setattr("beat.rollup.TURN", 1)
     first, second = Rollup(database, "first"), Rollup(database, "second")
     assert first.run_once()
     assert not second.run_once()
@@ -215,7 +227,7 @@ def test_a_beat_that_was_overtaken_does_not_put_back_what_it_saw_before(database
 
     vars(slow)["_write"] = stand_still
     assert slow.run_once()
-    assert ask(database) == {"": Counter(SUCCEEDED=2)}
+    assert ask(database, level=Level.MINUTE, start=minute) == {"": Counter(SUCCEEDED=2)}
     slow.close()
     roll_up(database)
     assert ask(database) == {"": Counter(SUCCEEDED=2)}
@@ -237,7 +249,7 @@ def test_a_row_that_is_seen_only_after_its_minute_was_rolled_up_is_counted_all_t
 
 
 def test_a_clock_that_was_set_back_loses_nothing_that_ends_in_the_hour_it_goes_through_again(database: Db) -> None:
-    at = floor(now(), MINUTE) - 10 * MINUTE
+    at = floor(now(), MINUTE) - 3 * HOUR
     database[executions.COLLECTION].insert_one(ended(1, at))
     roll_up(database)
     # All was rolled up to an hour from now, and then the clock was set back.
@@ -287,17 +299,13 @@ def stages(plan: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("collection", "chosen", "index"),
     [
-        (executions.COLLECTION, rollups.ended_between(now() - MINUTE, now()), "finished"),
+        (executions.COLLECTION, rollups.ended_between(now() - MINUTE, now()), "finished_at"),
         (executions.COLLECTION, live.RUNNING, "lease"),
         (executions.COLLECTION, live.waiting_in("scraping"), "waiting"),
         (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now(), rollups.By.ALL), "level"),
         (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now()), "level"),
         (rollups.COLLECTION, rollups.before(Level.MINUTE, now()), "level"),
-        (
-            rollups.COLLECTION,
-            {"job": "job-1", "$or": [rollups.between(Level.HOUR, now() - DAY, now(), rollups.By.JOB)]},
-            "job",
-        ),
+        (rollups.COLLECTION, {"by": "all", "$or": [rollups.within(Level.HOUR, now() - DAY, now())]}, "level"),
     ],
 )
 def test_what_is_read_for_statistics_is_read_by_an_index(
@@ -308,3 +316,13 @@ def test_what_is_read_for_statistics_is_read_by_an_index(
     found = stages(database[collection].find(chosen).explain()["queryPlanner"]["winningPlan"])
     assert index in found
     assert "COLLSCAN" not in found
+
+
+def test_what_is_told_of_one_job_reads_its_own_roll_ups_only(database: Db) -> None:
+    database[executions.COLLECTION].insert_many([ended(n, now() - n * MINUTE, job_id=f"job-{n}") for n in range(60)])
+    roll_up(database)
+    database.command("profile", 2)
+    assert ask(database, GroupBy.ALL, job="job-7") == {"": Counter(SUCCEEDED=1)}
+    database.command("profile", 0)
+    (read,) = database["system.profile"].find({"op": "query", "ns": f"{database.name}.{rollups.COLLECTION}"})
+    assert read["docsExamined"] <= 3

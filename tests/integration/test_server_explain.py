@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from google.protobuf import json_format, message_factory
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from beat.fire import Fire
@@ -19,7 +17,6 @@ from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.store import executions as rows
 from tests.integration.test_beat_fire import BelievesAll
 from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal, serving
-from tests.unit.test_docs import METHODS, grpcurl_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -279,24 +276,3 @@ async def test_a_job_that_never_was_is_not_found(server: Running) -> None:
         server.planning.ExplainOccurrence(pb.ExplainOccurrenceRequest(job_id="none", nominal_time=stamp(NOON)))
     )
     assert (refused.code, refused.resource) == ("NOT_FOUND", ("job", "none"))
-
-
-def commands() -> list[Any]:
-    """Return the commands of the pages on explanations and schedules."""
-    return [param for param in grpcurl_calls() if str(param.id).startswith(("docs/explain.md", "docs/schedules.md"))]
-
-
-@pytest.mark.parametrize(("method", "data"), commands())
-async def test_the_commands_of_the_pages_are_answered(server: Running, method: str, data: str) -> None:
-    await server.create(job_id="nightly-report", schedule_config=cron("America/New_York", hour="1", minute="30"))
-    types = METHODS[method]
-    request = json_format.ParseDict(json.loads(data), message_factory.GetMessageClass(types.input_type)())
-    response = message_factory.GetMessageClass(types.output_type)
-    call = server.channel.unary_unary(
-        f"/{method}", request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
-    )
-    assert (await call(request)).ByteSize()
-
-
-def test_each_page_has_commands() -> None:
-    assert len(commands()) >= 3

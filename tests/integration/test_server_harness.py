@@ -24,6 +24,7 @@ from scheduler_service.executions import Executions
 from scheduler_service.explain import Explain
 from scheduler_service.forecast import Forecast, in_process
 from scheduler_service.jobs import Jobs
+from scheduler_service.limits import Limits
 from scheduler_service.maintenance import MaintenanceService
 from scheduler_service.occurrences import OccurrenceChanges
 from scheduler_service.planning import PlanningService
@@ -38,6 +39,7 @@ from scheduler_service.tallies import Tallies
 from scheduler_service.target_registry import TargetRegistry
 from scheduler_service.target_tests import TargetTests
 from scheduler_service.targets import TargetService
+from scheduler_service.watching import Watching
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
@@ -85,6 +87,7 @@ class Running:
     jobs: Jobs
     definitions: Definitions
     sent: Sent
+    watching: Watching
     forecast: Forecast
 
     async def create(self, **fields: Any) -> pb.ScheduledJob:
@@ -109,7 +112,7 @@ async def serving(
     calendars = load_calendars(folder)
     definitions = Definitions(configured, queues, targets, calendars, tasks)
     database = connect_async(database_url, **STORE_PATIENCE)
-    jobs, sent = Jobs(database), Sent()
+    jobs, sent = Jobs(database, most=configured.max_jobs), Sent()
     blocking_database = connect(database_url)
     drift = Drift(database, targets, tasks)
     registrations = Registrations(blocking_database, targets)
@@ -123,8 +126,9 @@ async def serving(
         configured.retention_days,
     )
     executions = Executions(database)
+    watching = Watching(database, jobs, executions)
     forecast = Forecast(in_process(database_url), configured.peak_fires_per_minute)
-    scheduler = SchedulerService(jobs, executions, definitions, sent, forecast)
+    scheduler = SchedulerService(jobs, executions, definitions, sent, forecast, watching)
     runs = Runs(jobs, executions, definitions, sent)
     admin = AdminService(
         blocking_database,
@@ -144,7 +148,7 @@ async def serving(
         Backfills(database, jobs, runs),
     )
     servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
-    server = Server(servicers, database)
+    server = Server(servicers, database, Limits(configured))
     registrations.start()
     await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
     try:
@@ -165,6 +169,7 @@ async def serving(
                 jobs,
                 definitions,
                 sent,
+                watching,
                 forecast,
             )
     finally:

@@ -621,6 +621,18 @@ async def test_without_a_mask_every_field_that_is_set_is_changed(server: Running
     assert (job.name, job.priority, job.description, dict(job.labels)) == ("New", 0, "old", {"a": "b"})
 
 
+async def test_annotations_are_replaced_as_a_whole_and_a_job_from_before_there_were_any_has_none(
+    server: Running,
+) -> None:
+    await server.create(job_id="mine", annotations={"a": "1", "b": "2"})
+    assert dict((await update(server, "mine", annotations={"c": "3"})).job.annotations) == {"c": "3"}
+    assert dict((await update(server, "mine", ["annotations"])).job.annotations) == {}
+    await server.database.jobs.update_one({"_id": "mine"}, {"$unset": {"annotations": ""}})
+    job = (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine"))).job
+    assert dict(job.annotations) == {}
+    assert dict((await update(server, "mine", annotations={"d": "4"})).job.annotations) == {"d": "4"}
+
+
 async def test_what_was_read_can_be_sent_back_as_it_is(server: Running) -> None:
     before = await server.create(
         schedule_config=once(iso(datetime.now(UTC) - timedelta(seconds=50))),

@@ -320,7 +320,7 @@ async def test_what_falls_due_between_the_look_at_the_job_and_the_change_of_it_i
 
     before, due = job(database), job(database)["next_nominal"]
     changes = OccurrenceChanges(Slow(server.database))
-    current.set(Caller("alice", ""))
+    current.set(Caller("alice", "", "alice"))
     with pytest.raises(Conflict):
         await changes.skip("job-1", due, "")
     with pytest.raises(Conflict):

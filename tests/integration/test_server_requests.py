@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -230,6 +231,7 @@ class TestAfterADeath:
         self, server: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(layer, "PATIENCE", 0.2)
+        monkeypatch.setattr(requests, "LEASE", timedelta(hours=1))
         with monkeypatch.context() as patch:
             _lose_answers(patch)
             await died(call(server, CREATE))
@@ -243,10 +245,12 @@ class TestWhileItIsWorkedOn:
     async def test_the_call_goes_on_when_its_client_is_gone_and_answers_who_repeats_it(
         self, server: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        goes_on = asyncio.Event()
+        goes_on, begun = asyncio.Event(), 0
         now = server.jobs.now
 
         async def slow() -> Any:
+            nonlocal begun
+            begun += 1
             await goes_on.wait()
             return await now()
 
@@ -257,6 +261,7 @@ class TestWhileItIsWorkedOn:
         goes_on.set()
         answer = await again
         assert [job["_id"] async for job in server.database.jobs.find()] == [answer.job_id]
+        assert begun == 1
 
     async def test_a_lease_is_kept_for_as_long_as_the_call_is_worked_on(
         self, server: Running, monkeypatch: pytest.MonkeyPatch

@@ -288,7 +288,8 @@ async def test_a_target_that_jobs_use_is_not_unregistered(server: Running, how: 
         await sell(server, "seller", **how())
         refused = await refusal(server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop")))
         described = await server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop"))
-        assert (refused.code, "seller" in refused.message) == ("FAILED_PRECONDITION", True)
+        assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "TARGET_IN_USE")
+        assert "seller" in refused.message
         assert described.target.jobs == 1
         await server.stub.DeleteScheduledJob(jobs_pb.DeleteScheduledJobRequest(job_id="seller"))
         await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop"))
@@ -467,6 +468,31 @@ async def test_another_address_of_a_target_clears_the_drift_of_its_jobs(server: 
     with serving(shop()) as moved:
         await register(server, moved.address)
         assert await drift_of(server) == []
+        assert (await check_health(server)).drifts_total == 0
+
+
+async def test_a_target_without_the_service_that_was_registered_fits_none_of_its_jobs(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address, services=["shop.v1.Shop"])
+        await sell(server)
+        await check_health(server)
+    with serving(shop(package="shop.v2"), port=port_of(target)):
+        found = await check_health(server)
+    assert [drift.job_id for drift in found.drifts] == ["sell"]
+    assert "does not offer shop.v1.Shop; its reflection lists shop.v2.Shop" in (await drift_of(server))[0]
+
+
+async def test_a_job_that_is_undeleted_is_held_against_what_its_target_is_by_then(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+        await check_health(server)
+    await server.stub.DeleteScheduledJob(jobs_pb.DeleteScheduledJobRequest(job_id="sell"))
+    with serving(shop("Buy"), port=port_of(target)):
+        assert (await check_health(server)).drifts_total == 0
+        await server.stub.UndeleteScheduledJob(jobs_pb.UndeleteScheduledJobRequest(job_id="sell"))
+        assert (await check_health(server)).drifts_total == 1
+        await server.stub.DeleteScheduledJob(jobs_pb.DeleteScheduledJobRequest(job_id="sell"))
         assert (await check_health(server)).drifts_total == 0
 
 

@@ -171,13 +171,14 @@ class TestWhatItRuns:
         install(database)
         await delete(server)
         install(database)
-        deleted_at = document(database)["covered"]
         await undelete(server)
         install(database)
-        begins = document(database)["covered"]
+        deleted, begins = (
+            entry["began"] for entry in database.job_revisions.find({"epoch": {"$gt": 0}}).sort("epoch", 1)
+        )
         while not database.executions.count_documents({"epoch": 2, "run": True}):
             fire(database).run_once()
-        between = {"nominal_time": {"$gt": deleted_at, "$lte": begins}, "state": {"$ne": "CLOSED"}}
+        between = {"nominal_time": {"$gt": deleted, "$lte": begins}, "state": {"$ne": "CLOSED"}}
         assert database.executions.count_documents(between) == 0
         reasons = [entry["reason"] for entry in database.job_revisions.find().sort("epoch", 1)]
         assert reasons == ["created", "deleted", "undeleted"]

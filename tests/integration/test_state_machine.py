@@ -457,7 +457,7 @@ class System(RuleBasedStateMachine):
         new_time = nominal + timedelta(seconds=to) if to else None
 
         async def change() -> None:
-            current.set(Caller("client", ""))
+            current.set(Caller("client", "", "client"))
             if new_time is None:
                 await self.occurrences.skip("job-1", nominal, "")
             else:
@@ -472,7 +472,7 @@ class System(RuleBasedStateMachine):
         nominal = sorted(self.promised)[pick % len(self.promised)]
 
         async def restore() -> None:
-            current.set(Caller("client", ""))
+            current.set(Caller("client", "", "client"))
             await self.occurrences.restore("job-1", nominal, "")
 
         with suppress(FailedPrecondition):

@@ -300,7 +300,7 @@ def test_slots_are_found_without_reading_what_has_ended(filled: Db) -> None:
 
 def test_jobs_that_call_a_target_are_found_by_the_indexes_of_jobs_and_of_flows(filled: Db) -> None:
     stages, indexes, _ = explain(filled, "jobs", filter=jobs.uses_filter("scraper-service"))
-    assert indexes == {"target", "flow_targets"}
+    assert indexes == {"target_service", "flow_targets"}
     assert "COLLSCAN" not in stages
 
 

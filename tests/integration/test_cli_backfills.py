@@ -1,0 +1,81 @@
+"""`schedctl backfills` and `occurrences`: what is run again, and what does not go as the schedule says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.test_cli_harness import quiet_server, schedctl
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+    from tests.integration.test_server_harness import Running
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+LAST_WEEK = f"{TODAY - timedelta(days=7):%Y-%m-%d}"
+SOON = f"{TODAY + timedelta(days=3, hours=10):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async for running in quiet_server(database_url):
+        await running.create(job_id="prices")
+        yield running
+
+
+async def test_an_occurrence_is_skipped_moved_and_restored(server: Running) -> None:
+    told = await schedctl(server, "occurrences", "skip", "prices", SOON, "--reason", "sale", typed="n\n")
+    assert (told.code, "Skip the occurrence of prices at " in told.err) == (2, True)
+    told = await schedctl(server, "occurrences", "skip", "prices", SOON, "--reason", "sale", "--yes")
+    assert (told.code, told.out) == (0, f"the occurrence at {SOON} is left out\n")
+    told = await schedctl(server, "occurrences", "restore", "prices", SOON)
+    assert told.out == f"the occurrence at {SOON} goes as the schedule says again\n"
+    later = SOON.replace("T10:", "T12:")
+    told = await schedctl(server, "occurrences", "move", "prices", SOON, later, "-o", "json")
+    assert (told.code, told.json[0]["new_time"]) == (0, later)
+    told = await schedctl(server, "occurrences", "skip", "prices", SOON.replace("T10:", "T11:"), "--yes")
+    assert told.code == 3, "the schedule does not name it"
+
+
+async def test_a_backfill_says_how_many_there_are_and_asks_first(server: Running) -> None:
+    range_ = ("--from", LAST_WEEK, "--to", "now")
+    told = await schedctl(server, "backfills", "create", "prices", *range_, typed="n\n")
+    assert told.code == 2
+    assert "nominal times of prices?" in told.err
+    assert (await schedctl(server, "backfills", "list")).out == ""
+    told = await schedctl(server, "backfills", "create", "prices", *range_, "--parallel", "2", "--yes", "-o", "name")
+    assert told.code == 0
+    name = told.out.strip()
+    assert name in (await schedctl(server, "backfills", "list")).out
+    facts = (await schedctl(server, "backfills", "get", name)).out
+    assert "at a time        2" in facts
+    assert (await schedctl(server, "backfills", "pause", name, "--reason", "slow")).code == 0
+    assert "PAUSED" in (await schedctl(server, "backfills", "get", name)).out
+    assert (await schedctl(server, "backfills", "resume", name)).code == 0
+    told = await schedctl(server, "backfills", "cancel", name, typed="y\n")
+    assert told.out == f"the backfill {name} is cancelled\n"
+    assert (await schedctl(server, "backfills", "resume", name)).code == 5
+    assert (await schedctl(server, "backfills", "get", "nothing")).code == 3
+
+
+async def test_a_backfill_is_only_counted_where_asked_for(server: Running) -> None:
+    told = await schedctl(
+        server, "backfills", "create", "prices", "--from", LAST_WEEK, "--to", "now", "--validate-only"
+    )
+    assert (told.code, "decided" in told.out) == (0, True)
+    assert (await schedctl(server, "backfills", "list")).out == ""
+    told = await schedctl(server, "backfills", "create", "prices", "--from", "now", "--to", "now", "--existing", "all")
+    assert (told.code, "'all' is not one of skip, rerun_failed, rerun" in told.err) == (2, True)
+
+
+async def test_a_cancelled_backfill_is_told_by_the_exit_code_of_waiting(server: Running) -> None:
+    arguments = ("--from", LAST_WEEK, "--to", "now", "--yes", "-o", "name")
+    name = (await schedctl(server, "backfills", "create", "prices", *arguments)).out.strip()
+    await schedctl(server, "backfills", "cancel", name, "--yes")
+    told = await schedctl(server, "backfills", "wait", name)
+    assert (told.code, "CANCELLED" in told.out) == (1, True)

@@ -1,0 +1,116 @@
+"""`schedctl executions watch` and `wait`, `jobs run --wait` and `watch`: executions as they go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_terminal import on_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pymongo.database import Database
+
+    from tests.integration.test_server_harness import Running
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
+    async for running in quiet_server(database_url):
+        yield running
+
+
+async def a_run(server: Running) -> str:
+    await server.create(job_id="prices")
+    return (await schedctl(server, "jobs", "run", "prices", "-o", "name")).out.strip()
+
+
+async def started(server: Running, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli", *arguments, cwd=ROOT, env={**os.environ, "SCHEDCTL_SERVER": server.address},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+def succeed(database: Database[dict[str, Any]], execution_id: str) -> None:
+    """End an execution as if a worker had run it."""
+    now = datetime.now(UTC)
+    steps = [
+        {"number": number, "state": state, "at": now, "by": "worker", "reason": ""}
+        for number, state in enumerate(("QUEUED", "RUNNING", "SUCCEEDED"), start=2)
+    ]
+    database.executions.update_one(
+        {"_id": execution_id},
+        {
+            "$set": {"state": "SUCCEEDED", "finished_at": now, "changed_at": now, "started_at": now},
+            "$unset": {"open": 1, "send_at": 1},
+            "$push": {"transitions": {"$each": steps}},
+        },
+    )
+
+
+async def test_one_execution_is_watched_until_it_has_ended(server: Running) -> None:
+    name = await a_run(server)
+    watching = await started(server, "executions", "watch", name)
+    assert watching.stdout is not None
+    async with asyncio.timeout(30):
+        assert b"PENDING" in await watching.stdout.readline()
+        await schedctl(server, "executions", "cancel", name, "--yes", "--reason", "tried out")
+        rest, err = await watching.communicate()
+    assert (watching.returncode, err) == (0, b"")
+    assert b"CANCELLED" in rest
+    assert b"tried out" in rest
+
+
+async def test_programs_watch_json_and_ctrl_c_ends_it(server: Running) -> None:
+    await server.create(job_id="prices")
+    watching = await started(server, "executions", "watch", "--job", "prices", "-o", "json")
+    assert watching.stdout is not None
+    reading = asyncio.ensure_future(watching.stdout.readline())
+    async with asyncio.timeout(30):
+        while not reading.done():  # until the watch has begun: what was before that is not told
+            await schedctl(server, "jobs", "run", "prices")
+        watching.send_signal(signal.SIGINT)
+        _, err = await watching.communicate()
+    told = json.loads(reading.result())
+    assert (told["execution"]["job_id"], told["transitions"][0]["state"]) == ("prices", "STATE_PENDING")
+    assert told["resume_token"]
+    assert (watching.returncode, b"Traceback" in err) == (130, False)
+
+
+async def test_waiting_ends_as_the_execution_did(server: Running, database: Database[dict[str, Any]]) -> None:
+    name = await a_run(server)
+    told = await schedctl(server, "executions", "wait", name, "--timeout", "200ms")
+    assert (told.code, told.out) == (6, "")
+    waiting = asyncio.create_task(schedctl(server, "executions", "wait", name, "--timeout", "30s"))
+    succeed(database, name)
+    assert (await waiting).code == 0
+    other = (await schedctl(server, "jobs", "run", "prices", "-o", "name")).out.strip()
+    await schedctl(server, "executions", "cancel", other, "--yes")
+    told = await schedctl(server, "executions", "wait", other)
+    assert (told.code, "CANCELLED" in told.out) == (1, True)
+    assert (await schedctl(server, "executions", "wait", "nothing")).code == 3
+    told = await schedctl(server, "jobs", "run", "prices", "--wait", "--timeout", "200ms")
+    assert told.code == 6
+
+
+async def test_a_live_table_shows_what_changes_until_ctrl_c(server: Running) -> None:
+    await server.create(job_id="prices")
+    watching = asyncio.create_task(on_terminal(server, "watch", "--job", "prices", answers=[("PENDING", "\x03")]))
+    while not watching.done():
+        await schedctl(server, "jobs", "run", "prices")
+    told = watching.result()
+    assert (told.code, "Traceback" in told.out) == (130, False)
+    assert "nominal time" in told.out

@@ -1,0 +1,67 @@
+"""The pages' schedctl commands are ones, and its tables are the code's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+import scheduler_client
+from cli.__main__ import COMMANDS, app
+from cli.exits import MEANINGS
+from scheduler_client import SchedulerError
+from tests.unit.test_docs import DOCS, PAGES, ROOT, code, table
+
+SCHEDCTL = re.compile(r"^(?:\$ )?(?:schedctl|\.venv/bin/python -m cli) +(.+)$", re.MULTILINE)
+
+
+def commands() -> list[Any]:
+    """Return the words of each schedctl command in the pages' blocks."""
+    return [
+        pytest.param(shlex.split(found, comments=True), id=f"{page.relative_to(ROOT)}: {found}")
+        for page in PAGES
+        for block in re.findall(r"^```(?:sh|console)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+        for found in SCHEDCTL.findall(block.replace("\\\n", " "))
+    ]
+
+
+def parsed(words: list[str]) -> Any:
+    """Return the context of a command, as it is before it runs; fails for what there is not."""
+    group: Any = typer.main.get_command(app)
+    context = group.make_context("schedctl", list(words), resilient_parsing=True)
+    while isinstance(group, TyperGroup):
+        name, *words = words
+        group = group.get_command(context, name)
+        assert group is not None, f"there is no command {name}"
+    return group.make_context(name, list(words))
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_schedctl_command_in_the_pages_can_be_given(words: list[str]) -> None:
+    if "--help" not in words and not words[0].startswith("--"):
+        assert parsed(words).command.callback is not None
+
+
+def test_the_page_shows_every_command() -> None:
+    text = (DOCS / "schedctl.md").read_text()
+    for section in COMMANDS.values():
+        for name in section:
+            assert re.search(rf"(schedctl |`){name}\b", text), name
+
+
+def test_the_exit_codes_of_the_page_are_those_of_the_code() -> None:
+    assert table(DOCS / "schedctl.md", "exit code") == [[str(int(each)), said] for each, said in MEANINGS.items()]
+
+
+def test_the_exceptions_of_the_page_are_those_of_the_client() -> None:
+    documented = {code(row[0])[0] for row in table(DOCS / "python-client.md", "exception")}
+    kinds = {
+        name
+        for name, kind in vars(scheduler_client).items()
+        if isinstance(kind, type) and issubclass(kind, SchedulerError)
+    }
+    assert documented == kinds - {"SchedulerError"}
