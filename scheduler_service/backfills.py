@@ -12,7 +12,7 @@ from scheduler_service.pages import refuse
 from scheduler_service.refusals import NoSuch
 from scheduler_service.requests import is_repeated, token
 from shared.domain.backfill import MOST_ACTIVE, MOST_TIMES, BackfillState, times_in
-from shared.domain.errors import FailedPrecondition, InvalidInput, ResourceExhausted, Violation
+from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
 from shared.store import backfills as store
 from shared.store import executions, jobs
@@ -124,7 +124,8 @@ class Backfills:
             found = await self.read(backfill_id)
             if found[0].state is not state:
                 raise FailedPrecondition(
-                    f"the backfill '{found[0].backfill_id}' is {found[0].state}; it can't become {state}"
+                    f"the backfill '{found[0].backfill_id}' is {found[0].state}; it can't become {state}",
+                    reason=Reason.BACKFILL_ENDED,
                 )
             return found
         await self._jobs.zone_rules.load([after])

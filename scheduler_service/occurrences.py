@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from scheduler_service.caller import current
 from scheduler_service.jobs import Decided
 from scheduler_service.requests import is_repeated
-from shared.domain.errors import FailedPrecondition, InvalidInput, NotFound, ResourceExhausted, Violation
+from shared.domain.errors import FailedPrecondition, InvalidInput, NotFound, Reason, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
 from shared.domain.job import JobState
 from shared.domain.overrides import MOST_OVERRIDES, Override, names
@@ -136,7 +136,8 @@ def _concerned(found: Found, nominal: datetime) -> Override | None:
     job = found.job
     job_id, shown = job.definition.job_id, rfc3339(nominal)
     if job.state is JobState.COMPLETED:
-        raise FailedPrecondition(f"the job '{job_id}' is completed: no occurrence is to come")
+        said = f"the job '{job_id}' is completed: no occurrence is to come"
+        raise FailedPrecondition(said, reason=Reason.JOB_COMPLETED)
     if job.state is JobState.ERROR:
         raise FailedPrecondition(f"the job '{job_id}' is set aside ({job.status_message}); resume it first")
     if nominal > found.now + FURTHEST:
@@ -146,11 +147,13 @@ def _concerned(found: Found, nominal: datetime) -> Override | None:
     if nominal <= _through(found):
         raise FailedPrecondition(
             f"the occurrence {shown} of the job '{job_id}' is due or decided already; ExplainOccurrence says what"
-            " became of it"
+            " became of it",
+            reason=Reason.OCCURRENCE_DECIDED,
         )
     if before is not None and before.first <= _through(found):
         raise FailedPrecondition(
-            f"the occurrence {shown} of the job '{job_id}' was {before.left_out}, and has run, or is due: that stands"
+            f"the occurrence {shown} of the job '{job_id}' was {before.left_out}, which has run, or is due: it stands",
+            reason=Reason.OCCURRENCE_DECIDED,
         )
     if not names(job.definition.schedule, nominal):
         raise NotFound(f"the schedule of the job '{job_id}' has no occurrence at {shown}{_nearest(found, nominal)}")
@@ -170,6 +173,8 @@ def _refuse_taken(found: Found, nominal: datetime, new_time: datetime) -> None:
     if names(replace(job.spec, overrides=others).occurrences, new_time):
         raise FailedPrecondition(
             f"the job '{job.definition.job_id}' has an occurrence at {rfc3339(new_time)} already; choose another second"
+            " for this one",
+            reason=Reason.OCCURRENCE_TAKEN,
         )
 
 

@@ -15,6 +15,7 @@ from shared.domain.schedule import from_document, to_document
 from shared.store.executions import SCHEMA as ROW_SCHEMA
 from shared.store.executions import Move, pending_fields, stop
 from shared.store.pipeline import NOW, literal, up_to
+from shared.store.tail import NEW_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -274,6 +275,7 @@ def execution_document(
         "trigger": Trigger.BACKFILL.value,
         "backfill": backfill.backfill_id,
         "state": State.PENDING.value,
+        **NEW_ROW,
         "nominal_time": nominal,
         "decided_at": now,
         **pending,
