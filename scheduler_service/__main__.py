@@ -6,39 +6,16 @@ import asyncio
 import os
 import signal
 import socket
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from scheduler_service.admin import AdminService
-from scheduler_service.backfills import Backfills
-from scheduler_service.cleanup import Cleanup
+from scheduler_service.assembly import Assembly, Parts
 from scheduler_service.definitions import Definitions
-from scheduler_service.depths import Depths, ask_rabbitmq
-from scheduler_service.diagnosis import all_checks
-from scheduler_service.drift import Drift
-from scheduler_service.executions import Executions
-from scheduler_service.explain import Explain
-from scheduler_service.forecast import Forecast, in_process
-from scheduler_service.jobs import Jobs
-from scheduler_service.limits import Limits
-from scheduler_service.maintenance import MaintenanceService
-from scheduler_service.occurrences import OccurrenceChanges
-from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
-from scheduler_service.preview import Schedules
 from scheduler_service.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
-from scheduler_service.runs import Runs
 from scheduler_service.seed import read_seed
-from scheduler_service.server import PortTakenError, Server, Servicers
-from scheduler_service.service import SchedulerService
-from scheduler_service.statistics import StatisticsService
-from scheduler_service.tallies import Tallies
-from scheduler_service.target_registry import TargetRegistry
-from scheduler_service.target_tests import TargetTests
-from scheduler_service.targets import TargetService
-from scheduler_service.watching import Watching
+from scheduler_service.server import PortTakenError
 from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars
@@ -52,7 +29,6 @@ from shared.settings import stop
 from shared.store.mongo import connect, connect_async
 from shared.store.processes import About, Kind
 from shared.targets import RegistryError, load_targets
-from shared.targets.registrations import Registrations
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 
@@ -73,7 +49,7 @@ STORE_PATIENCE: Final[dict[str, Any]] = {
 Not timeoutMS, which would take the place of the shorter wait for a store that is not there at all."""
 
 
-async def serve() -> None:  # noqa: PLR0915 - the one place where all is put together
+async def serve() -> None:
     """Build everything, serve until SIGTERM or SIGINT, and take it down again. A second signal ends at once."""
     tasks = load_tasks(celery_app, settings.task_modules, queues)
     try:
@@ -88,66 +64,43 @@ async def serve() -> None:  # noqa: PLR0915 - the one place where all is put tog
         stop(str(refused))
 
     database = connect_async(settings.mongodb_url, **STORE_PATIENCE)
-    jobs = Jobs(database, timedelta(days=settings.undelete_days), settings.max_jobs)
     publisher = Publisher(celery_app, queues)
     blocking_database = connect(settings.mongodb_url)
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
-    executions = Executions(database)
-    watching = Watching(database, jobs, executions)
-    forecast = Forecast(in_process(settings.mongodb_url), settings.peak_fires_per_minute)
-    scheduler = SchedulerService(jobs, executions, definitions, dispatcher, forecast, watching)
-    runs = Runs(jobs, executions, definitions, dispatcher)
-    admin = AdminService(
-        blocking_database,
-        jobs,
-        executions,
-        runs,
-        lambda: all_checks(settings, database, queues.names, targets),
+    assembly = Assembly(
+        Parts(
+            settings,
+            queues,
+            targets,
+            calendars,
+            tasks,
+            definitions,
+            database,
+            blocking_database,
+            dispatcher,
+            lambda: _probes(settings, targets, database),
+        )
     )
-    registrations = Registrations(blocking_database, targets)
-    drift = Drift(database, targets, tasks)
-    registry = TargetRegistry(database, targets, registrations, drift, settings.target_hosts)
-    target_service = TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks)
-    maintenance = MaintenanceService(
-        jobs,
-        Cleanup(database),
-        lambda: _probes(settings, targets, database),
-        drift,
-        settings.retention_days,
-    )
-    depths = Depths(database, queues.names, ask_rabbitmq(settings.celery_broker_url))
-    statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
-    planning = PlanningService(
-        jobs,
-        forecast,
-        Schedules(jobs, calendars.resolve, calendars.names_on),
-        Explain(database, calendars.names_on),
-        OccurrenceChanges(jobs),
-        Backfills(database, jobs, runs),
-    )
-    servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
-    server = Server(servicers, database, Limits(settings))
     told_to_stop = _on_first_signal()
     metrics.serve(settings.bind_host, settings.server_metrics_port)
     try:
-        await server.start(settings.bind_host, settings.grpc_port, prepare(database, drafts, jobs, definitions))
+        preparation = prepare(database, drafts, assembly.jobs, definitions)
+        await assembly.server.start(settings.bind_host, settings.grpc_port, preparation)
     except PortTakenError as taken:
         stop(str(taken))
     dispatcher.start()
-    forecast.start()
+    assembly.forecast.start()
+    assembly.registrations.start()
     about = About(name=by, kind=Kind.SERVER, version=release(), tzdata_version=tzdata_version())
     heartbeat = Heartbeat(blocking_database, lambda: about)
     heartbeat.start()
-    registrations.start()
 
     await told_to_stop.wait()
     log.info("server stops", action="server_stopping", grace_seconds=settings.shutdown_grace)
-    await server.stop(settings.shutdown_grace)
-    await forecast.stop()
+    await assembly.stop(settings.shutdown_grace)
     await asyncio.to_thread(dispatcher.stop)
     await asyncio.to_thread(heartbeat.stop)
-    await asyncio.to_thread(registrations.stop)
     await database.client.close()
     blocking_database.client.close()
     log.info("server has stopped", action="server_stopped")

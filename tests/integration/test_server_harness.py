@@ -13,33 +13,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from scheduler_service.__main__ import STORE_PATIENCE
-from scheduler_service.admin import AdminService
-from scheduler_service.backfills import Backfills
+from scheduler_service.assembly import Assembly, Parts
 from scheduler_service.cleanup import Cleanup
 from scheduler_service.definitions import Definitions
-from scheduler_service.depths import Depths, ask_rabbitmq
-from scheduler_service.diagnosis import all_checks
-from scheduler_service.drift import Drift
-from scheduler_service.executions import Executions
-from scheduler_service.explain import Explain
-from scheduler_service.forecast import Forecast, in_process
-from scheduler_service.jobs import Jobs
-from scheduler_service.limits import Limits
-from scheduler_service.maintenance import MaintenanceService
-from scheduler_service.occurrences import OccurrenceChanges
-from scheduler_service.planning import PlanningService
 from scheduler_service.prepare import prepare
-from scheduler_service.preview import Schedules
 from scheduler_service.probes import mongodb_probe
-from scheduler_service.runs import Runs
-from scheduler_service.server import Server, Servicers
-from scheduler_service.service import SchedulerService
-from scheduler_service.statistics import StatisticsService
-from scheduler_service.tallies import Tallies
-from scheduler_service.target_registry import TargetRegistry
-from scheduler_service.target_tests import TargetTests
-from scheduler_service.targets import TargetService
-from scheduler_service.watching import Watching
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
@@ -52,13 +30,16 @@ from shared.proto.target_service_pb2_grpc import TargetServiceStub
 from shared.settings import Settings
 from shared.store.mongo import connect, connect_async
 from shared.targets import load_targets
-from shared.targets.registrations import Registrations
 from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from scheduler_service.forecast import Forecast
+    from scheduler_service.jobs import Jobs
     from scheduler_service.probes import Probe
+    from scheduler_service.server import Server
+    from scheduler_service.watching import Watching
     from shared.domain.job import JobDraft
 
 
@@ -112,45 +93,24 @@ async def serving(
     calendars = load_calendars(folder)
     definitions = Definitions(configured, queues, targets, calendars, tasks)
     database = connect_async(database_url, **STORE_PATIENCE)
-    jobs, sent = Jobs(database, most=configured.max_jobs), Sent()
+    sent = Sent()
     blocking_database = connect(database_url)
-    drift = Drift(database, targets, tasks)
-    registrations = Registrations(blocking_database, targets)
-    registry = TargetRegistry(database, targets, registrations, drift, configured.target_hosts)
-    target_service = TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks)
-    maintenance = MaintenanceService(
-        jobs,
-        Cleanup(database, batch),
-        lambda: {"mongodb": mongodb_probe(database)} if probes is None else probes,
-        drift,
-        configured.retention_days,
-    )
-    executions = Executions(database)
-    watching = Watching(database, jobs, executions)
-    forecast = Forecast(in_process(database_url), configured.peak_fires_per_minute)
-    scheduler = SchedulerService(jobs, executions, definitions, sent, forecast, watching)
-    runs = Runs(jobs, executions, definitions, sent)
-    admin = AdminService(
+    parts = Parts(
+        configured,
+        queues,
+        targets,
+        calendars,
+        tasks,
+        definitions,
+        database,
         blocking_database,
-        jobs,
-        executions,
-        runs,
-        lambda: all_checks(configured, database, queues.names, targets),
+        sent,
+        lambda: {"mongodb": mongodb_probe(database)} if probes is None else probes,
     )
-    depths = Depths(database, queues.names, ask_rabbitmq(configured.celery_broker_url))
-    statistics = StatisticsService(database, jobs, Tallies(blocking_database), depths)
-    planning = PlanningService(
-        jobs,
-        forecast,
-        Schedules(jobs, calendars.resolve, calendars.names_on),
-        Explain(database, calendars.names_on),
-        OccurrenceChanges(jobs),
-        Backfills(database, jobs, runs),
-    )
-    servicers = Servicers(scheduler, maintenance, planning, target_service, statistics, admin)
-    server = Server(servicers, database, Limits(configured))
-    registrations.start()
-    await server.start("127.0.0.1", 0, prepare(database, drafts, jobs, definitions))
+    assembly = Assembly(parts, Cleanup(database, batch))
+    assembly.registrations.start()
+    server = assembly.server
+    await server.start("127.0.0.1", 0, prepare(database, drafts, assembly.jobs, definitions))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             if prepared:
@@ -166,16 +126,14 @@ async def serving(
                 channel,
                 server,
                 database,
-                jobs,
+                assembly.jobs,
                 definitions,
                 sent,
-                watching,
-                forecast,
+                assembly.watching,
+                assembly.forecast,
             )
     finally:
-        await server.stop(0)
-        await forecast.stop()
-        await asyncio.to_thread(registrations.stop)
+        await assembly.stop(0)
         await database.client.close()
         blocking_database.client.close()
 

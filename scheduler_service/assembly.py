@@ -1,0 +1,116 @@
+"""The server put together: every servicer with what it needs. Built here by the process, and by tests of a server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from scheduler_service.admin import AdminService
+from scheduler_service.backfills import Backfills
+from scheduler_service.cleanup import Cleanup
+from scheduler_service.depths import Depths, ask_rabbitmq
+from scheduler_service.diagnosis import all_checks
+from scheduler_service.drift import Drift
+from scheduler_service.executions import Executions
+from scheduler_service.explain import Explain
+from scheduler_service.forecast import Forecast, in_process
+from scheduler_service.jobs import Jobs
+from scheduler_service.limits import Limits
+from scheduler_service.maintenance import MaintenanceService
+from scheduler_service.occurrences import OccurrenceChanges
+from scheduler_service.planning import PlanningService
+from scheduler_service.preview import Schedules
+from scheduler_service.runs import Runs
+from scheduler_service.server import Server, Servicers
+from scheduler_service.service import SchedulerService
+from scheduler_service.statistics import StatisticsService
+from scheduler_service.tallies import Tallies
+from scheduler_service.target_registry import TargetRegistry
+from scheduler_service.target_tests import TargetTests
+from scheduler_service.targets import TargetService
+from scheduler_service.watching import Watching
+from shared.targets.registrations import Registrations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pymongo.asynchronous.database import AsyncDatabase
+    from pymongo.database import Database
+
+    from scheduler_service.definitions import Definitions
+    from scheduler_service.probes import Probe
+    from scheduler_service.runs import Dispatch
+    from shared.calendars import Calendars
+    from shared.messaging.queues import Queues
+    from shared.settings import Settings
+    from shared.targets import Targets
+    from shared.tasks.registry import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a server is built of. definitions: made of settings, queues, targets, calendars and tasks."""
+
+    settings: Settings
+    queues: Queues
+    targets: Targets
+    calendars: Calendars
+    tasks: Tasks
+    definitions: Definitions
+    database: AsyncDatabase[dict[str, Any]]
+    blocking_database: Database[dict[str, Any]]
+    dispatcher: Dispatch
+    probes: Callable[[], Mapping[str, Probe]]
+    """Gives what the health check asks, each time anew: targets come and go."""
+
+
+class Assembly:
+    """A server, and what works beside its calls."""
+
+    def __init__(self, parts: Parts, cleanup: Cleanup | None = None) -> None:
+        """cleanup: in place of one with batches of the usual size."""
+        settings, database, blocking_database = parts.settings, parts.database, parts.blocking_database
+        targets, tasks, calendars = parts.targets, parts.tasks, parts.calendars
+        self.jobs = Jobs(database, timedelta(days=settings.undelete_days), settings.max_jobs)
+        self.forecast = Forecast(in_process(settings.mongodb_url), settings.peak_fires_per_minute)
+        self.registrations = Registrations(blocking_database, targets)
+        executions = Executions(database)
+        self.watching = Watching(database, self.jobs, executions)
+        runs = Runs(self.jobs, executions, parts.definitions, parts.dispatcher)
+        drift = Drift(database, targets, tasks)
+        registry = TargetRegistry(database, targets, self.registrations, drift, settings.target_hosts)
+        depths = Depths(database, parts.queues.names, ask_rabbitmq(settings.celery_broker_url))
+        servicers = Servicers(
+            scheduler=SchedulerService(
+                self.jobs, executions, parts.definitions, parts.dispatcher, self.forecast, self.watching
+            ),
+            maintenance=MaintenanceService(
+                self.jobs, cleanup or Cleanup(database), parts.probes, drift, settings.retention_days
+            ),
+            planning=PlanningService(
+                self.jobs,
+                self.forecast,
+                Schedules(self.jobs, calendars.resolve, calendars.names_on),
+                Explain(database, calendars.names_on),
+                OccurrenceChanges(self.jobs),
+                Backfills(database, self.jobs, runs),
+            ),
+            targets=TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks),
+            statistics=StatisticsService(database, self.jobs, Tallies(blocking_database), depths),
+            admin=AdminService(
+                blocking_database,
+                self.jobs,
+                executions,
+                runs,
+                lambda: all_checks(settings, database, parts.queues.names, targets),
+            ),
+        )
+        self.server = Server(servicers, database, Limits(settings))
+
+    async def stop(self, grace: float) -> None:
+        """Stop the server, giving calls in progress grace seconds, and all that works beside it."""
+        await self.server.stop(grace)
+        await self.forecast.stop()
+        await asyncio.to_thread(self.registrations.stop)
