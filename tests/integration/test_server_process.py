@@ -203,7 +203,7 @@ def test_wrong_preconfigured_jobs_stop_the_start_with_a_sentence(
     (tmp_path / "jobs.yaml").write_text("jobs:\n  - {job_id: mine, name: Mine}\n")
     process = start(environment, CONFIG_DIR=str(tmp_path))
     assert process.process.wait(20) == 1
-    assert "jobs.yaml: mine.schedule_config: a schedule is required" in process.said()
+    assert "jobs.yaml: mine.schedule_config: line 2: a schedule is required" in process.said()
     assert "Traceback" not in process.said()
 
 

@@ -295,7 +295,7 @@ def test_an_answer_says_what_is_known_and_no_more(
     assert sentence is None or said.sentence == sentence
 
 
-@pytest.mark.parametrize("state", set(State) - {State.CLOSED})
+@pytest.mark.parametrize("state", sorted(set(State) - {State.CLOSED}))
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("job_state", JobState)
 def test_there_is_an_answer_to_everything_in_one_sentence(state: State, mode: Mode, job_state: JobState) -> None:
