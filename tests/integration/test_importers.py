@@ -430,7 +430,8 @@ async def server(database: Db, database_url: str) -> AsyncIterator[Running]:  # 
         run = staticmethod(report)
 
     async with serving(database_url) as running:
-        running.definitions._tasks = Tasks({"app.tasks.report": Report()})
+        tasks = Tasks({"app.tasks.report": Report()})
+        running.definitions._tasks = running.definitions._target_checks._tasks = tasks
         yield running
 
 
