@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib import import_module
 from typing import Any, Final
 
@@ -84,6 +85,8 @@ def _schedctl() -> None:
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
+    # As other tools end when nobody reads on, as in `schedctl jobs list | head`: without a word about a broken pipe.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     app(prog_name="schedctl")
 
 
