@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from importlib import import_module
 from typing import Any, Final
 
@@ -84,6 +86,10 @@ def _schedctl() -> None:
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
+    # As other tools end when nobody reads on, as in `schedctl jobs list | head`: without a word about a broken pipe.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # What gRPC's core logs of connections that come and go is for its developers, and would stand among our sentences.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     app(prog_name="schedctl")
 
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import pty
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,6 +190,17 @@ async def test_a_server_that_is_away_is_one_sentence() -> None:
     told = await schedctl(address, "jobs", "list")
     assert (told.code, told.out, len(told.err.splitlines())) == (2, "", 1)
     assert address in told.err
+
+
+async def test_it_ends_without_a_word_when_nobody_reads_on() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli", "--help", cwd=ROOT, stdout=writing, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(writing)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (-signal.SIGPIPE, b"")
 
 
 async def test_every_command_has_help(server: Running) -> None:

@@ -116,3 +116,23 @@ async def test_a_live_table_shows_what_changes_until_ctrl_c(server: Running) -> 
     told = watching.result()
     assert (told.code, "Traceback" in told.out) == (130, False)
     assert "nominal time" in told.out
+
+
+async def test_jobs_are_watched_from_those_there_are(server: Running) -> None:
+    await server.create(job_id="prices")
+    watching = await started(server, "jobs", "watch", "--initial")
+    assert watching.stdout is not None
+    async with asyncio.timeout(30):
+        first = (await watching.stdout.readline()).decode()
+        await schedctl(server, "jobs", "pause", "prices")
+        then = (await watching.stdout.readline()).decode()
+        watching.send_signal(signal.SIGINT)
+        assert await watching.wait() == 130
+    assert " prices ACTIVE by " in first
+    assert " prices PAUSED by " in then
+
+
+async def test_on_a_terminal_it_says_what_it_waits_for(server: Running) -> None:
+    name = await a_run(server)
+    told = await on_terminal(server, "executions", "wait", name, "--timeout", "3s", answers=[("waiting for", "")])
+    assert (told.code, "DEADLINE_EXCEEDED" in told.out) == (6, True)

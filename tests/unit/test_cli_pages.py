@@ -14,6 +14,7 @@ import scheduler_client
 from cli.__main__ import COMMANDS, app
 from cli.exits import MEANINGS
 from scheduler_client import SchedulerError
+from scheduler_client.methods import Methods
 from tests.unit.test_docs import DOCS, PAGES, ROOT, code, table
 
 SCHEDCTL = re.compile(r"^(?:\$ )?(?:schedctl|\.venv/bin/python -m cli) +(.+)$", re.MULTILINE)
@@ -65,3 +66,12 @@ def test_the_exceptions_of_the_page_are_those_of_the_client() -> None:
         if isinstance(kind, type) and issubclass(kind, SchedulerError)
     }
     assert documented == kinds - {"SchedulerError"}
+
+
+def test_whatever_the_client_can_ask_some_command_asks() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "cli").glob("*.py"))
+    # Of these the request is made by the command itself, from a document.
+    by_request = {"create_job": "create_call(", "update_job": "update("}
+    for name in vars(Methods):
+        if not name.startswith("_"):
+            assert by_request.get(name, f"scheduler.{name}") in source, name
