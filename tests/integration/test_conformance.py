@@ -18,6 +18,7 @@ import pytest
 from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from dev.run import ROOT
 from shared.proto import scheduler_service_pb2 as pb
 from tests.fuzz.examples import EXAMPLES
 from tests.fuzz.oddities import Oddities, beyond_limits
@@ -175,6 +176,16 @@ async def test_every_field_of_every_request_is_checked(conformance: Conformance)
     assert tried > 200
     assert not at_fault, "\n".join(at_fault)
     assert not accepted, "\n".join(accepted)
+
+
+async def test_every_method_is_in_the_reference_and_in_the_client(conformance: Conformance):
+    """And by another test, every method of the client is used by a command of schedctl."""
+    reference = (ROOT / "docs" / "api.md").read_text()
+    calls = "".join(page.read_text() for page in (ROOT / "scheduler_client" / "calls").glob("*.py"))
+    for name, method in conformance.methods.items():
+        assert f"\n### {name}\n" in reference
+        # Maintenance is what jobs call, and the doctor asks the same.
+        assert f'/{name}"' in calls or "MaintenanceService" in method.path
 
 
 @pytest.mark.timeout(180 + REQUESTS // 10)
