@@ -37,9 +37,7 @@ def grpcurl() -> Path:
     installed = ROOT / ".local" / "bin" / "grpcurl"
     if not installed.exists():
         if not shutil.which("go"):
-            pytest.skip(
-                "neither grpcurl nor Go is installed; test_the_methods_of_a_jobs_life_can_be_called_by_reflection covers it"
-            )
+            pytest.skip("neither grpcurl nor Go is installed; what reflection can call is called by another test")
         installed.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "GOBIN": str(installed.parent)}
         subprocess.run(["go", "install", GRPCURL], env=environment, check=True, timeout=BUILDING - 60)
