@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from importlib import import_module
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -79,8 +79,20 @@ app = typer.Typer(
 )
 
 
+def _tell(asked: bool) -> None:
+    if asked:
+        from shared.release import release  # noqa: PLC0415 - not for every start
+
+        typer.echo(f"schedctl {release()}")
+        raise typer.Exit
+
+
 @app.callback()
-def _schedctl() -> None:
+def _schedctl(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell, is_eager=True, help="Print the release, and end.")
+    ] = False,
+) -> None:
     """Define and run jobs, ask what became of them and why, and operate the scheduler."""
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import typer
 from typer.core import TyperGroup
+from typer.testing import CliRunner
 
 import scheduler_client
 from cli.__main__ import COMMANDS, app
 from cli.exits import MEANINGS
 from scheduler_client import SchedulerError
 from scheduler_client.methods import Methods
+from shared.release import release
 from tests.unit.test_docs import DOCS, PAGES, ROOT, code, table
 
 SCHEDCTL = re.compile(r"^(?:\$ )?(?:schedctl|\.venv/bin/python -m cli) +(.+)$", re.MULTILINE)
@@ -75,3 +77,7 @@ def test_whatever_the_client_can_ask_some_command_asks() -> None:
     for name in vars(Methods):
         if not name.startswith("_"):
             assert by_request.get(name, f"scheduler.{name}") in source, name
+
+
+def test_it_tells_its_release() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"schedctl {release()}\n"
