@@ -39,6 +39,9 @@ LOOK: Final = 500
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _OF_A_JOB: Final = {**jobs.PLANNING_FIELDS, "now": "$$NOW"}
+_STILL_DECIDED: Final = frozenset({JobState.ACTIVE.value, JobState.ERROR.value})
+"""States of a job whose occurrences behind what is covered are decided some day: of a parked one, when it is resumed.
+Of any other job they are while edits wait, as everything before a pause is."""
 _SET_ASIDE: Final = 60.0
 """Seconds after which a backfill is looked at again that can't be gone on with."""
 
@@ -121,7 +124,7 @@ class Backfills:
         times = times_after(backfill.schedule, begins, backfill.ends, LOOK)
         if not times:
             return not in_flight and self._settle(backfill, BackfillState.COMPLETED)
-        if job["state"] == JobState.ACTIVE.value:
+        if job["changes"] or job["state"] in _STILL_DECIDED:
             # What the job's own beat has not decided yet would run twice, or be decided by what a backfill has run.
             times = [time for time in times if time <= job["covered"]]
         window = next_window(times, self._ran(backfill, times), backfill.existing, room)

@@ -91,11 +91,11 @@ class Backfills:
     async def pause(self, backfill_id: str, reason: str) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Start nothing further. Raises FailedPrecondition for one that has ended."""
         message = f"paused by {current.get().by}{': ' if reason else ''}{reason}"
-        return await self._change(store.pause(backfill_id, message), backfill_id, BackfillState.PAUSED)
+        return await self._change(store.pause(backfill_id, message, token()), backfill_id, BackfillState.PAUSED)
 
     async def resume(self, backfill_id: str) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Go on. Raises FailedPrecondition for one that has ended."""
-        return await self._change(store.resume(backfill_id), backfill_id, BackfillState.RUNNING)
+        return await self._change(store.resume(backfill_id, token()), backfill_id, BackfillState.RUNNING)
 
     async def cancel(self, backfill_id: str, reason: str, *, running: bool) -> tuple[StoredBackfill, Mapping[str, int]]:
         """End one for good, with what has not started, and with what runs if `running`.
@@ -116,13 +116,13 @@ class Backfills:
     async def _change(
         self, move: Move, backfill_id: str, state: BackfillState
     ) -> tuple[StoredBackfill, Mapping[str, int]]:
-        """Put a backfill into a state; one that is in it stays as it is."""
+        """Put a backfill into a state; one that is in it, or that this request has put into it before, stays as it is."""
         after = await self._backfills.find_one_and_update(
             move.filter, move.update, return_document=ReturnDocument.AFTER
         )
         if after is None:
             found = await self.read(backfill_id)
-            if found[0].state is not state:
+            if found[0].state is not state and token() not in found[0].requests:
                 raise FailedPrecondition(
                     f"the backfill '{found[0].backfill_id}' is {found[0].state}; it can't become {state}",
                     reason=Reason.BACKFILL_ENDED,

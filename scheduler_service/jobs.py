@@ -303,11 +303,13 @@ class Jobs:
 
         return await self._edit(job_id, by, decide, etag=etag, validate_only=validate_only)
 
-    async def change_occurrence(self, job_id: str, by: str, decide: DecideOccurrence) -> Override:
+    async def change_occurrence(
+        self, job_id: str, by: str, decide: DecideOccurrence, done: Callable[[jobs.StoredJob], Override]
+    ) -> Override:
         """Queue a change of a single occurrence, unless that is due by the time that it is stored; see Decided.
 
-        The etag stays: the job is defined as before. Raises what decide raises, which is asked again when the job has
-        changed, or time has passed.
+        The etag stays: the job is defined as before. done: what is answered of a job that the request in progress has
+        changed before. Raises what decide raises, which is asked again when the job has changed, or time has passed.
         """
         decided: Decided | None = None
 
@@ -320,10 +322,9 @@ class Jobs:
             job = found.job
             return _Edit(job.state, job.status_message, change=decided.change, condition=condition, edited=False)
 
-        await self._edit(job_id, by, decide_edit)
-        if decided is None:
-            raise AssertionError  # _edit asks at least once
-        return decided.override
+        job = await self._edit(job_id, by, decide_edit)
+        # Of a call that goes on with one that had its effect, nothing was to be decided.
+        return done(job) if decided is None else decided.override
 
     async def undelete(self, job_id: str, by: str, reason: str, *, validate_only: bool = False) -> jobs.StoredJob:
         """Take back a deletion: the job is in the state that it had, and goes on from now, in the next epoch.

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from scheduler_service.caller import current
 from scheduler_service.jobs import Decided
-from scheduler_service.requests import is_repeated
 from shared.domain.errors import FailedPrecondition, InvalidInput, NotFound, Reason, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
 from shared.domain.job import JobState
@@ -21,10 +20,11 @@ from shared.domain.overrides import MOST_OVERRIDES, Override, names
 from shared.store.jobs import Queued
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from scheduler_service.jobs import DecideOccurrence, Found, Jobs
+    from shared.store.jobs import StoredJob
 
 FURTHEST: Final = timedelta(days=366)
 """How far ahead an occurrence may be that is changed, and how far from its time it may be moved."""
@@ -51,7 +51,7 @@ class OccurrenceChanges:
             override = Override(nominal, None, current.get().by, reason, found.now)
             return _queue(found, before, override)
 
-        return await self._change(job_id, decide, only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, None, reason), only_check=only_check)
 
     async def move(
         self, job_id: str, nominal: datetime, new_time: datetime, reason: str, *, only_check: bool = False
@@ -69,16 +69,13 @@ class OccurrenceChanges:
             override = Override(nominal, new_time, current.get().by, reason, found.now)
             return _queue(found, before, override)
 
-        return await self._change(job_id, decide, only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, new_time, reason), only_check=only_check)
 
     async def restore(self, job_id: str, nominal: datetime, reason: str, *, only_check: bool = False) -> Override:
         """Let an occurrence go as its schedule says; return what was taken back."""
 
         def decide(found: Found) -> Decided:
             before = _concerned(found, nominal)
-            if before is None and is_repeated():
-                # By this very call, when its answer was lost.
-                return Decided(None, Override(nominal, None, current.get().by, reason, found.now), nominal)
             if before is None:
                 raise NotFound(
                     f"the occurrence {rfc3339(nominal)} of the job '{found.job.definition.job_id}' is neither skipped"
@@ -88,12 +85,14 @@ class OccurrenceChanges:
             said = _because(f"the occurrence {rfc3339(nominal)} was restored", reason)
             return Decided(Queued(found.job.definition.schedule, by, said, restored=nominal), before, before.first)
 
-        return await self._change(job_id, decide, only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, None, reason), only_check=only_check)
 
-    async def _change(self, job_id: str, decide: DecideOccurrence, *, only_check: bool) -> Override:
+    async def _change(
+        self, job_id: str, decide: DecideOccurrence, done: Callable[[StoredJob], Override], *, only_check: bool
+    ) -> Override:
         if only_check:
             return decide(await self._jobs.read(job_id)).override
-        return await self._jobs.change_occurrence(job_id, current.get().by, decide)
+        return await self._jobs.change_occurrence(job_id, current.get().by, decide, done)
 
 
 def move_violations(nominal: datetime, new_time: datetime) -> list[Violation]:
@@ -121,6 +120,17 @@ def void_warnings(before: Iterable[Override], after: tuple[Override, ...]) -> li
         for each in before
         if each.nominal not in kept
     ]
+
+
+def _done(nominal: datetime, moved_to: datetime | None, reason: str) -> Callable[[StoredJob], Override]:
+    """Return what a call answers that has changed a job when its answer was lost: what stands by now, or did then."""
+    by = current.get().by
+
+    def answer(job: StoredJob) -> Override:
+        standing = (each for each in job.overrides if each.nominal == nominal)
+        return next(standing, Override(nominal, moved_to, by, reason, job.updated_at))
+
+    return answer
 
 
 def _through(found: Found) -> datetime:

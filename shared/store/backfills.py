@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.domain.schedule import Schedule
 
 COLLECTION: Final = "backfills"
+MOST_KEPT_REQUESTS: Final = 20
 SCHEMA: Final = 1
 """Of documents that are written. Newer ones are left alone."""
 
@@ -33,7 +34,8 @@ class StoredBackfill:
     """A backfill as it stands in the store. begins and ends: nominal times in [begins, ends).
 
     decided: how many of the times were looked at, of which `left` were left as they were; reached: the last of them.
-    states: its executions, by their state, once it has ended and so have they; empty before.
+    states: its executions, by their state, once it has ended and so have they; empty before. requests: the tokens of
+    the last that have put it into another state.
     """
 
     backfill_id: str
@@ -59,6 +61,7 @@ class StoredBackfill:
     cancel_running: bool
     revision: int
     states: Mapping[str, int]
+    requests: Sequence[str] = ()
 
     @property
     def most_open(self) -> int:
@@ -121,6 +124,7 @@ def to_backfill(document: Mapping[str, Any]) -> StoredBackfill:
         cancel_running=get("cancel_running", False),
         revision=document["revision"],
         states=get("states", {}),
+        requests=get("requests", ()),
     )
 
 
@@ -160,9 +164,14 @@ def counts_pipeline(backfill_ids: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _enter(
-    before: Iterable[BackfillState], state: BackfillState, message: str, fields: Mapping[str, Any]
+    before: Iterable[BackfillState], state: BackfillState, message: str, fields: Mapping[str, Any], request: str = ""
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     chosen = {**up_to(SCHEMA), "state": {"$in": sorted(each.value for each in before)}}
+    if request:
+        # Whoever goes on with a call that has had its effect does not undo what others have done since.
+        chosen["requests"] = {"$ne": request}
+        kept = {"$concatArrays": [{"$ifNull": ["$requests", []]}, [literal(request)]]}
+        fields = {**fields, "requests": {"$slice": [kept, -MOST_KEPT_REQUESTS]}}
     entered = {
         "state": state.value,
         "status_message": literal(message),
@@ -172,15 +181,18 @@ def _enter(
     return chosen, [{"$set": entered}]
 
 
-def pause(backfill_id: str, message: str) -> Move:
-    """Start nothing further. What a window has decided already is still started, by beat."""
-    chosen, update = _enter({BackfillState.RUNNING}, BackfillState.PAUSED, message, {})
+def pause(backfill_id: str, message: str, request: str = "") -> Move:
+    """Start nothing further. What a window has decided already is still started, by beat.
+
+    request: the token of the request that it is the effect of; one does nothing a second time.
+    """
+    chosen, update = _enter({BackfillState.RUNNING}, BackfillState.PAUSED, message, {}, request)
     return Move({"_id": backfill_id, **chosen}, update)
 
 
-def resume(backfill_id: str) -> Move:
-    """Go on."""
-    chosen, update = _enter({BackfillState.PAUSED}, BackfillState.RUNNING, "", {"active": True})
+def resume(backfill_id: str, request: str = "") -> Move:
+    """Go on. request: as of a pause."""
+    chosen, update = _enter({BackfillState.PAUSED}, BackfillState.RUNNING, "", {"active": True}, request)
     return Move({"_id": backfill_id, **chosen}, update)
 
 

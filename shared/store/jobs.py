@@ -305,7 +305,8 @@ _DIGITS: Final = 18
 
 def was_edited_by(document: Mapping[str, Any], request: str) -> bool:
     """Return whether a request, by its token, has had its effect on this job."""
-    return bool(request) and any(each["request"] == request for each in document.get("edit_log", ()))
+    edits = (each["request"] for each in document.get("edit_log", ()))
+    return bool(request) and request in (*edits, *document.get("occurrence_requests", ()))
 
 
 def of_request(job_id: str, request: str) -> dict[str, Any]:
@@ -423,6 +424,10 @@ def edit(
         log = [{"$mergeObjects": [entry, {"edit": {"$add": ["$edits", 1]}, "at": NOW}]}]
         kept = {"$concatArrays": [{"$ifNull": ["$edit_log", []]}, log]}
         fields["edit_log"] = {"$slice": [kept, -MOST_KEPT_EDITS]}
+    elif request:
+        # Apart, so that those that change single occurrences do not push out who has changed the job.
+        kept = {"$concatArrays": [{"$ifNull": ["$occurrence_requests", []]}, [literal(request)]]}
+        fields["occurrence_requests"] = {"$slice": [kept, -MOST_KEPT_EDITS]}
     fields |= _deletion(undelete_for) if state is JobState.DELETED else _NO_DELETION
     if change is not None:
         queued = literal(

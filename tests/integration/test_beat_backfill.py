@@ -31,6 +31,7 @@ from tests.integration.test_beat_fire import (
 )
 from tests.integration.test_server_harness import Running, cron, refusal, serving
 from tests.integration.test_server_occurrences import stamp
+from tests.integration.test_server_requests import died, leases_end, lose_answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -177,9 +178,14 @@ class TestWhatRuns:
         work(database)
         assert [row["nominal_time"] for row in rows(database)] == [ago(4)]
 
-    async def test_what_the_job_has_not_decided_yet_is_waited_for(self, server: Running, database: Db) -> None:
-        database.jobs.update_one({"_id": "hourly"}, {"$set": {"covered": ago(4), "next_nominal": ago(3)}})
+    @pytest.mark.parametrize("fields", [{}, {"state": "PAUSED", "changes": [{"cutoff": NOW}]}, {"state": "ERROR"}])
+    async def test_what_the_job_has_not_decided_yet_is_waited_for(
+        self, server: Running, database: Db, fields: dict[str, Any]
+    ) -> None:
+        """Also of one that was paused since, or is parked: what was due before the pause is still decided."""
         await create(server, ago(5), ago(2), max_parallel=9)
+        undecided = {"covered": ago(4), "next_nominal": ago(3), **fields}
+        database.jobs.update_one({"_id": "hourly"}, {"$set": undecided})
         duty = beat(database)
         while duty.run_once():
             pass
@@ -204,6 +210,27 @@ class TestPauseAndCancel:
         assert state((await server.planning.ResumeBackfill(resume)).backfill) == "RUNNING"
         work(database)
         assert state(await read(server, backfill)) == "COMPLETED"
+
+    @pytest.mark.parametrize("what", ["Pause", "Resume"])
+    async def test_a_call_whose_answer_was_lost_does_not_undo_what_another_did_since(
+        self, server: Running, what: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backfill = await create(server, ago(5), ago(0))
+
+        async def call(what: str, request_id: str = "") -> planning.Backfill:
+            request = getattr(planning, f"{what}BackfillRequest")(
+                backfill_id=backfill.backfill_id, request_id=request_id
+            )
+            return cast("planning.Backfill", (await getattr(server.planning, f"{what}Backfill")(request)).backfill)
+
+        if what == "Resume":
+            await call("Pause")
+        with monkeypatch.context() as patch:
+            lose_answers(patch)
+            await died(call(what, "r"))
+        await leases_end(server)
+        others = await call("Resume" if what == "Pause" else "Pause")
+        assert await call(what, "r") == await read(server, backfill) == others
 
     @pytest.mark.parametrize("running", [False, True])
     async def test_a_cancelled_one_ends_what_has_not_started_and_what_runs_if_asked_to(

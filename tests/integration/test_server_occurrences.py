@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from pymongo import ReturnDocument
 
 from scheduler_service.audit import Audit, Question
 from scheduler_service.caller import Caller, current
@@ -41,9 +42,10 @@ from tests.integration.test_beat_fire import (
     wait_until,
 )
 from tests.integration.test_server_harness import Running, cron, interval, refusal, serving
+from tests.integration.test_server_requests import died, leases_end, lose_answers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from pymongo.database import Database
 
@@ -173,6 +175,32 @@ class TestWhatClientsSee:
         stored = job(database, "daily")
         assert await client.skip(times[0], "second") == first
         assert job(database, "daily") == stored
+
+    @pytest.mark.parametrize("what", ["skip", "move", "restore"])
+    async def test_one_whose_answer_was_lost_is_not_made_again_nor_called_too_late(
+        self, server: Running, daily: tuple[Client, list[datetime]], what: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another has changed the occurrence since, and its time has come."""
+        client, (first, *_) = daily
+        calls: dict[str, Callable[[], Awaitable[pb.OccurrenceChange]]] = {
+            "skip": lambda: client.skip(first, request_id="r"),
+            "move": lambda: client.move(first, first + HOUR, request_id="r"),
+            "restore": lambda: client.restore(first, request_id="r"),
+        }
+        if what == "restore":
+            await client.skip(first)
+        with monkeypatch.context() as patch:
+            lose_answers(patch)
+            await died(calls[what]())
+        await leases_end(server)
+        await (client.skip(first, "another's") if what == "restore" else client.restore(first))
+        found = await server.database.jobs.find_one_and_update(
+            {"_id": "daily"}, {"$set": {"covered": first}}, return_document=ReturnDocument.AFTER
+        )
+        assert read((await calls[what]()).nominal_time) == first
+        assert await server.database.jobs.find_one({"_id": "daily"}) == found
+        other = planning.SkipOccurrenceRequest(job_id="daily", nominal_time=stamp(first), request_id="other")
+        assert (await refusal(server.planning.SkipOccurrence(other))).code == "FAILED_PRECONDITION"
 
     async def test_the_etag_stays_as_the_job_is_defined_as_before(
         self, server: Running, daily: tuple[Client, list[datetime]]

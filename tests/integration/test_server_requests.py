@@ -163,7 +163,7 @@ class TestAfterADeath:
     ) -> None:
         await prepare(server, write)
         with monkeypatch.context() as patch:
-            _lose_answers(patch)
+            lose_answers(patch)
             await died(call(server, write))
         await leases_end(server)
         (before,) = [job async for job in server.database.jobs.find()]
@@ -182,7 +182,7 @@ class TestAfterADeath:
     ) -> None:
         await server.create(job_id="mine")
         with monkeypatch.context() as patch:
-            _lose_answers(patch)
+            lose_answers(patch)
             await died(call(server, PAUSE))
         await leases_end(server)
         for number in range(stored.MOST_KEPT_EDITS - 2):
@@ -198,7 +198,7 @@ class TestAfterADeath:
         await server.create(job_id="mine")
         run = (await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine"))).execution
         with monkeypatch.context() as patch:
-            _lose_answers(patch)
+            lose_answers(patch)
 
             async def dies(*_: Any, **__: Any) -> None:
                 raise DiedError
@@ -214,7 +214,7 @@ class TestAfterADeath:
         self, server: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            _lose_answers(patch)
+            lose_answers(patch)
 
             def dies(*_: Any) -> Any:
                 raise DiedError
@@ -233,7 +233,7 @@ class TestAfterADeath:
         monkeypatch.setattr(layer, "PATIENCE", 0.2)
         monkeypatch.setattr(requests, "LEASE", timedelta(hours=1))
         with monkeypatch.context() as patch:
-            _lose_answers(patch)
+            lose_answers(patch)
             await died(call(server, CREATE))
         refused = await refusal(call(server, CREATE))
         assert (refused.code, refused.reason, refused.retry) == ("UNAVAILABLE", "REQUEST_IN_PROGRESS", True)
@@ -333,7 +333,7 @@ class TestWhileItIsWorkedOn:
         assert (await call(server, CREATE)).job == first.job
 
 
-def _lose_answers(patch: pytest.MonkeyPatch) -> None:
+def lose_answers(patch: pytest.MonkeyPatch) -> None:
     async def dies(*_: Any) -> None:
         raise DiedError
 
