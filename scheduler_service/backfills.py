@@ -116,7 +116,7 @@ class Backfills:
     async def _change(
         self, move: Move, backfill_id: str, state: BackfillState
     ) -> tuple[StoredBackfill, Mapping[str, int]]:
-        """Put a backfill into a state; one that is in it, or that this request has put into it before, stays as it is."""
+        """Put a backfill into a state; one that is in it, or was put into it by this very request, stays as it is."""
         after = await self._backfills.find_one_and_update(
             move.filter, move.update, return_document=ReturnDocument.AFTER
         )
