@@ -35,7 +35,7 @@ def read_request(values: Mapping[str, Any], found: list[Violation]) -> pb.Create
         return None
     try:
         return json_format.ParseDict(values, pb.CreateScheduledJobRequest())
-    except (json_format.ParseError, ValueError, RecursionError) as error:
+    except (json_format.ParseError, ValueError, OverflowError, RecursionError) as error:
         found.append(Violation("", " ".join(str(error).split())))
         return None
 

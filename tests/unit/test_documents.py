@@ -96,6 +96,10 @@ BILLIONS = "jobs:\n- {job_id: a, x: &a0 [0,0,0,0,0,0,0,0,0]}\n" + "".join(
         ("jobs: " + "[" * 100_000, "yaml: line 1: it is nested more than 60 deep"),
         ("jobs: [" + "0," * (MOST_NODES + 1), "yaml: line 1: it has more than 300,000 values"),
         ("jobs: [{a: 1" + "0" * 5_000 + "}]", "yaml: line 1: '1000"),
+        ("jobs: [{a: " + "0x" + "f" * 300 + "}]", "yaml: line 1: '0xfff"),
+        ("jobs: [{a: " + "1:1" * 200_000 + "}]", "yaml: line 1: '1:11:1"),
+        ("jobs: [{job_id: !!bool x}]", "yaml: line 1: 'x' is not a value that can be read"),
+        ("jobs: [!!map x]", "yaml: line 1: 'tag:yaml.org,2002:map' is not a kind of value that a job has"),
         ("jobs: \x07", "yaml: "),
     ],
 )  # fmt: skip
@@ -104,6 +108,22 @@ def test_what_is_no_document_is_refused_by_a_sentence(text: str, said: str) -> N
         assert refused(text)[0].startswith(said)
     else:
         assert read_entries(text, "yaml")[0].values == {"1": 1}
+
+
+TAGS = ["", "!", *(f"!!{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "binary", "x"))]
+NODES = ["", "x", "''", "+", "0x", "1:99", ".inf", "[x]", "[]", "{}", "{x: 1}", "{<<: x}", "&a [*a]"]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_whatever_a_tag_says_of_a_node_it_is_read_or_refused(tag: str) -> None:
+    for node in NODES:
+        for text in (f"{tag} {node}", f"jobs: {tag} {node}", f"jobs: [{{a: {tag} {node}}}]", f"<<: {tag} {node}"):
+            try:
+                read = read_entries(text, "yaml")
+            except InvalidInput as error:
+                assert error.violations
+            else:
+                assert all(isinstance(entry.values, dict) for entry in read)
 
 
 @given(st.text(alphabet="jobs: [{a1&*<>!|-\n\t\"'?,}]#%", max_size=60) | st.text(max_size=60))
@@ -304,6 +324,7 @@ def test_any_job_written_as_an_entry_reads_back_as_itself(
         ({"schedule_config": {"typ": "cron"}}, "schedule_config.typ: no such field in a job's entry"),
         ({"paused": "yes"}, "paused: has to be true or false"),
         ({"job_id": None}, "job_id: a job_id is required: by it the job is known the next time"),
+        ({"retry_policy": {"jitter": float("-inf")}}, "cannot convert float infinity to integer"),
     ],
 )
 def test_an_entry_that_describes_no_job_is_refused(fields: dict[str, Any], said: str) -> None:
