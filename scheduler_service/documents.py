@@ -26,6 +26,8 @@ MOST_JOBS: Final = 10_000
 """Of one text."""
 LONGEST_NUMBER: Final = 400
 """Characters. The largest that a message can hold has 309 digits, and a long one to the base 60 takes minutes."""
+LONGEST_PATH: Final = 250
+"""Characters, of what has a line of its own in violations."""
 
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _PLAIN: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
@@ -161,7 +163,7 @@ class _Reader:
         try:
             # Of the kind too: a tag is the document's to choose, and `!!seq x` is no list.
             if isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
-                return [self.value(item, f"{path}[{index}]") for index, item in enumerate(node.value)]
+                return [self.value(item, _below(path, f"[{index}]")) for index, item in enumerate(node.value)]
             if isinstance(node, yaml.MappingNode) and node.tag == _MAPPING:
                 return self._mapping(node, path)
             return self._scalar(node)
@@ -189,8 +191,9 @@ class _Reader:
                 continue
             if key in own:
                 self._refuse(line, f"the key '{excerpt(key)}' is there twice")
-            inside = f"{path}.{key}".lstrip(".")
-            self.lines[inside] = line
+            inside = _below(path, f".{key}" if path else key)
+            if inside != path:
+                self.lines[inside] = line
             own[key] = self.value(value_node, inside)
         return merged | own
 
@@ -216,6 +219,11 @@ class _Reader:
 
 
 _MOST_FOUND: Final = 100
+
+
+def _below(path: str, part: str) -> str:
+    """Return the path of a part. One that is too long has its parent's: a long key would be there for all below it."""
+    return path + part if len(path) + len(part) <= LONGEST_PATH else path
 
 
 def _by_entry(lines: Mapping[str, int]) -> dict[str, dict[str, int]]:

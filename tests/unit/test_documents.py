@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -110,7 +111,25 @@ def test_what_is_no_document_is_refused_by_a_sentence(text: str, said: str) -> N
         assert read_entries(text, "yaml")[0].values == {"1": 1}
 
 
-TAGS = ["", "!", *(f"!!{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "binary", "x"))]
+def test_a_long_key_is_not_kept_once_for_each_value_below_it() -> None:
+    key, values = "k" * 100_000, ",".join(["1"] * 1_000)
+    tracemalloc.start()
+    try:
+        (entry,) = read_entries(f"jobs: [{{job_id: x, ? {key} : {{a: [{values}]}}}}]", "yaml")
+        flat = flattened(entry.values)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert flat[key] == entry.values[key]
+    assert entry.located(Violation(f"{key}.a[7]", "is wrong"), "yaml.").description == "line 1: is wrong"
+    assert most < 10_000_000
+
+
+TAGS = [
+    "",
+    "!",
+    *(f"!!{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "binary", "x")),
+]
 NODES = ["", "x", "''", "+", "0x", "1:99", ".inf", "[x]", "[]", "{}", "{x: 1}", "{<<: x}", "&a [*a]"]
 
 
