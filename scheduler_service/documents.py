@@ -203,14 +203,17 @@ class _Reader:
             self._refuse(line, f"'{excerpt(node.tag)}' is not a kind of value that a job has")
             return None
         try:
-            if node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
-                raise OverflowError
-            value = self.constructor.construct_object(node)
-            if isinstance(value, int):
-                float(value)  # which is what JSON, and so a message, makes of it
+            return self._constructed(node)
         except (ValueError, OverflowError, LookupError):
             self._refuse(line, f"'{excerpt(node.value)}' is not a value that can be read")
             return None
+
+    def _constructed(self, node: yaml.ScalarNode) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
+            raise OverflowError
+        value = self.constructor.construct_object(node)
+        if isinstance(value, int):
+            float(value)  # which is what JSON, and so a message, makes of it
         return value
 
     def _refuse(self, line: int, said: str) -> None:
