@@ -24,9 +24,14 @@ DEEPEST: Final = 60
 """Lists and mappings in each other; readers of messages take a few more."""
 MOST_JOBS: Final = 10_000
 """Of one text."""
+LONGEST_NUMBER: Final = 400
+"""Characters. The largest that a message can hold has 309 digits, and a long one to the base 60 takes minutes."""
+LONGEST_PATH: Final = 250
+"""Characters, of what has a line of its own in violations."""
 
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _PLAIN: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
+_NUMBERS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float"))
 _MAPPING: Final = "tag:yaml.org,2002:map"
 _LIST: Final = "tag:yaml.org,2002:seq"
 
@@ -156,22 +161,23 @@ class _Reader:
         self.lines.setdefault(path, line)
         self.depth += 1
         try:
-            if node.tag == _LIST:
-                return [self.value(item, f"{path}[{index}]") for index, item in enumerate(node.value)]
-            if node.tag == _MAPPING:
+            # Of the kind too: a tag is the document's to choose, and `!!seq x` is no list.
+            if isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
+                return [self.value(item, _below(path, f"[{index}]")) for index, item in enumerate(node.value)]
+            if isinstance(node, yaml.MappingNode) and node.tag == _MAPPING:
                 return self._mapping(node, path)
             return self._scalar(node)
         finally:
             self.depth -= 1
 
-    def _mapping(self, node: yaml.Node, path: str) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
         """Return a mapping; what it merges (`<<: *usual`) gives way to what it says itself."""
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = _line(key_node)
             if key_node.tag == _MERGE:
-                several = value_node.value if value_node.tag == _LIST else [value_node]
+                several = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 for each in several:
                     value = self.value(each, path)
                     if isinstance(value, dict):
@@ -185,8 +191,9 @@ class _Reader:
                 continue
             if key in own:
                 self._refuse(line, f"the key '{excerpt(key)}' is there twice")
-            inside = f"{path}.{key}".lstrip(".")
-            self.lines[inside] = line
+            inside = _below(path, f".{key}" if path else key)
+            if inside != path:
+                self.lines[inside] = line
             own[key] = self.value(value_node, inside)
         return merged | own
 
@@ -196,10 +203,18 @@ class _Reader:
             self._refuse(line, f"'{excerpt(node.tag)}' is not a kind of value that a job has")
             return None
         try:
-            return self.constructor.construct_object(node)
-        except ValueError:
+            return self._constructed(node)
+        except (ValueError, OverflowError, LookupError):
             self._refuse(line, f"'{excerpt(node.value)}' is not a value that can be read")
             return None
+
+    def _constructed(self, node: yaml.ScalarNode) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
+            raise OverflowError
+        value = self.constructor.construct_object(node)
+        if isinstance(value, int):
+            float(value)  # which is what JSON, and so a message, makes of it
+        return value
 
     def _refuse(self, line: int, said: str) -> None:
         if len(self.found) < _MOST_FOUND:
@@ -207,6 +222,11 @@ class _Reader:
 
 
 _MOST_FOUND: Final = 100
+
+
+def _below(path: str, part: str) -> str:
+    """Return the path of a part. One that is too long has its parent's: a long key would be there for all below it."""
+    return path + part if len(path) + len(part) <= LONGEST_PATH else path
 
 
 def _by_entry(lines: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf import json_format
 
 from scheduler_service.convert import policies_message, retry_message
+from scheduler_service.documents import LONGEST_PATH
 from scheduler_service.drafts import MUTABLE
 from shared.domain.errors import Violation
 from shared.domain.job import TASK, JobType
@@ -35,7 +36,7 @@ def read_request(values: Mapping[str, Any], found: list[Violation]) -> pb.Create
         return None
     try:
         return json_format.ParseDict(values, pb.CreateScheduledJobRequest())
-    except (json_format.ParseError, ValueError, RecursionError) as error:
+    except (json_format.ParseError, ValueError, OverflowError, RecursionError) as error:
         found.append(Violation("", " ".join(str(error).split())))
         return None
 
@@ -117,9 +118,13 @@ def _without(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, A
 
 
 def flattened(entry: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return the values of an entry by their paths; lists, and mappings without anything in them, are values."""
+    """Return the values of an entry by their paths; lists, and mappings without anything in them, are values.
+
+    So are mappings whose path is long: it would be there once for each value in them.
+    """
     flat: dict[str, Any] = {}
     for key, value in entry.items():
         inside = f"{path}{key}"
-        flat |= flattened(value, f"{inside}.") if isinstance(value, dict) and value else {inside: value}
+        divided = isinstance(value, dict) and value and len(inside) <= LONGEST_PATH
+        flat |= flattened(value, f"{inside}.") if divided else {inside: value}
     return flat

@@ -48,7 +48,8 @@ MOST_TRIES: Final = 10
 
 _MOST_NAMED: Final = 5
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
-
+_ENDS_IN_NUMBER: Final = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)\.?")
+"""No top-level domain is a number (RFC 3696), and resolvers take `2852039166` and `0xa9.0xfe.43518` for addresses."""
 
 _SCHEMES: Final = frozenset({"dns", "fd", "google-c2p", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds"})
 """Hosts of these names gRPC would take for schemes of addresses, of sockets in the file system among them."""
@@ -297,7 +298,7 @@ def registered_address(given: str, hosts: Sequence[str]) -> str:
         ip = getattr(ip, "ipv4_mapped", None) or ip
     except ValueError:
         ip = None
-        if not _HOST.fullmatch(host) or "[" in address or host in _SCHEMES:
+        if not _HOST.fullmatch(host) or "[" in address or host in _SCHEMES or _ENDS_IN_NUMBER.fullmatch(host):
             raise ValueError(f"{excerpt(host)!r} is not a host (as shop.example, 10.0.0.7 or [2001:db8::7])") from None
     if ip is not None and (ip.is_link_local or ip.is_multicast or ip.is_unspecified):
         raise ValueError(f"{host} is not the address of a service: it is {_kind_of(ip)}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from shared.proto import scheduler_service_pb2 as pb
+from tests.fuzz.examples import EXAMPLES
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from random import Random
 
     from google.protobuf.descriptor import Descriptor
@@ -28,6 +32,13 @@ TEXTS: Final = (
     'name = "a*" OR name = "b*"', "${steps.a.result}", "${", "task", "jobs: &a [*a]",
     "jobs:\n- job_id: x\n  job_id: y\n", "!!python/object/apply:os.system ['true']", "localhost:99999", "[::1]:80",
 )  # fmt: skip
+NODES: Final = (
+    "", "5", "-1", "1.5", ".nan", "-.inf", "1e999", "0x" + "f" * 6_000, "1" * 5_000, "1:1" * 200, "~", "true", "5s",
+    "'5'", "[]", "{}", "[1, [2]]", "{a: 1}", "{1: {2: .inf}}", "[null]", "{a: null}", "2026-01-01", "'\\ud800'",
+    "&a [*a]", "{<<: 5}", "{? [a] : b}", "{? " + "k" * 5_000 + " : 1}", "[" * 55 + "]" * 55,
+)  # fmt: skip
+"""Values in documents."""
+TAGS: Final = ("", "", "", "", "!!seq", "!!map", "!!str", "!!int", "!!float", "!!bool", "!!null", "!!binary", "!x", "!")
 INTEGERS: Final = (0, 1, -1, 2, 7, 59, 60, 61, 100, 101, 1_000, 1_001, 2**31 - 1, -(2**31))
 LONG_INTEGERS: Final = (*INTEGERS, 2**53, 2**53 + 1, 2**63 - 1, -(2**63))
 FLOATS: Final = (0.0, -0.0, 1.0, -1.0, 0.5, 1.0000001, 1e308, 5e-324, float("inf"), float("-inf"), float("nan"))
@@ -105,6 +116,8 @@ class Oddities:
         choose = self._random.choice
         match field.cpp_type:
             case FieldDescriptor.CPPTYPE_STRING:
+                if field.name == "yaml" and self._random.random() < 0.9:
+                    return self._document()
                 if field.type == FieldDescriptor.TYPE_BYTES:
                     return choose((b"", b"\x00", b"\xff" * 100))
                 return choose(self._known if self._known and self._random.random() < 0.4 else TEXTS)
@@ -121,6 +134,28 @@ class Oddities:
                 return choose(LONG_INTEGERS)
             case _:
                 return choose(INTEGERS)
+
+    def _document(self) -> str:
+        """Return a YAML document of a job some of whose fields, or fields in them, have odd values."""
+        choose = self._random.choice
+        values = {name: json.dumps(value) for name, value in EXAMPLES["CreateScheduledJob"].items() if name in _FIELDS}
+        values["job_id"] = "imported"
+        for _ in range(self._random.randint(1, 3)):
+            name, node = choose(sorted(_FIELDS)), f"{choose(TAGS)} {choose(NODES)}"
+            inner = _FIELDS[name]
+            if inner is not None and inner.fields and self._random.random() < 0.6:
+                shape = choose(("{{{}: {}}}", "[{{{}: {}}}]", "{{{}: {{a: {}}}}}", "{{{}: [{}]}}"))
+                node = shape.format(choose(inner.fields).name, node)
+            values[name] = node
+        return "jobs:\n- " + "\n  ".join(f"{name}: {value}" for name, value in values.items())
+
+
+_FIELDS: Final[Mapping[str, Any]] = {
+    field.name: field.message_type
+    for field in pb.ScheduledJob.DESCRIPTOR.fields
+    if field.name in pb.CreateScheduledJobRequest.DESCRIPTOR.fields_by_name
+} | {"paused": None}
+"""Those of an entry in a document, and what is in them."""
 
 
 def _within(message: Message) -> Iterator[Message]:

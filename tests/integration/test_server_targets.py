@@ -196,6 +196,7 @@ async def test_what_is_wrong_with_a_target_is_said_all_at_once(server: Running) 
         "169.254.169.254:80", "[fe80::1]:50051", "[::ffff:169.254.169.254]:80", "0.0.0.0:50051", "224.0.0.1:5",
         "shop\x1b[2J:1", "${SHOP_URL}", "shop/path:1", "xds:///shop:1", "ipv4:1", "vsock:1",
         "x" * 400 + ":1", "sh op:1", "-shop:1",
+        "2852039166:80", "0xA9FEA9FE:80", "169.254.43518:80", "0251.0376.0251.0376:80", "169.254.169.254.:80", "0:80",
     ],
 )  # fmt: skip
 async def test_an_address_that_workers_must_not_or_cannot_connect_to_is_refused(server: Running, address: str) -> None:

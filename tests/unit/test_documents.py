@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -96,6 +97,10 @@ BILLIONS = "jobs:\n- {job_id: a, x: &a0 [0,0,0,0,0,0,0,0,0]}\n" + "".join(
         ("jobs: " + "[" * 100_000, "yaml: line 1: it is nested more than 60 deep"),
         ("jobs: [" + "0," * (MOST_NODES + 1), "yaml: line 1: it has more than 300,000 values"),
         ("jobs: [{a: 1" + "0" * 5_000 + "}]", "yaml: line 1: '1000"),
+        ("jobs: [{a: " + "0x" + "f" * 300 + "}]", "yaml: line 1: '0xfff"),
+        ("jobs: [{a: " + "1:1" * 200_000 + "}]", "yaml: line 1: '1:11:1"),
+        ("jobs: [{job_id: !!bool x}]", "yaml: line 1: 'x' is not a value that can be read"),
+        ("jobs: [!!map x]", "yaml: line 1: 'tag:yaml.org,2002:map' is not a kind of value that a job has"),
         ("jobs: \x07", "yaml: "),
     ],
 )  # fmt: skip
@@ -106,13 +111,46 @@ def test_what_is_no_document_is_refused_by_a_sentence(text: str, said: str) -> N
         assert read_entries(text, "yaml")[0].values == {"1": 1}
 
 
+def test_a_long_key_is_not_kept_once_for_each_value_below_it() -> None:
+    key, values = "k" * 100_000, ",".join(["1"] * 1_000)
+    tracemalloc.start()
+    try:
+        (entry,) = read_entries(f"jobs: [{{job_id: x, ? {key} : {{a: [{values}]}}}}]", "yaml")
+        flat = flattened(entry.values)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert flat[key] == entry.values[key]
+    assert entry.located(Violation(f"{key}.a[7]", "is wrong"), "yaml.").description == "line 1: is wrong"
+    assert most < 10_000_000
+
+
+TAGS = [
+    "",
+    "!",
+    *(f"!!{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "binary", "x")),
+]
+NODES = ["", "x", "''", "+", "0x", "1:99", ".inf", "[x]", "[]", "{}", "{x: 1}", "{<<: x}", "&a [*a]"]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_whatever_a_tag_says_of_a_node_it_is_read_or_refused(tag: str) -> None:
+    for node in NODES:
+        for text in (f"{tag} {node}", f"jobs: {tag} {node}", f"jobs: [{{a: {tag} {node}}}]", f"<<: {tag} {node}"):
+            assert fields_of(text) <= {"yaml"}
+
+
+def fields_of(text: str) -> set[str]:
+    """Read a text; return in which fields something is wrong."""
+    try:
+        return {"yaml" for _ in read_entries(text, "yaml")}
+    except InvalidInput as error:
+        return {violation.field for violation in error.violations}
+
+
 @given(st.text(alphabet="jobs: [{a1&*<>!|-\n\t\"'?,}]#%", max_size=60) | st.text(max_size=60))
 def test_any_text_is_a_document_or_is_refused(text: str) -> None:
-    try:
-        fields = {"yaml" for _ in read_entries(text, "yaml")}
-    except InvalidInput as error:
-        fields = {violation.field for violation in error.violations}
-    assert fields <= {"yaml"}
+    assert fields_of(text) <= {"yaml"}
 
 
 # Jobs as entries:
@@ -304,6 +342,7 @@ def test_any_job_written_as_an_entry_reads_back_as_itself(
         ({"schedule_config": {"typ": "cron"}}, "schedule_config.typ: no such field in a job's entry"),
         ({"paused": "yes"}, "paused: has to be true or false"),
         ({"job_id": None}, "job_id: a job_id is required: by it the job is known the next time"),
+        ({"retry_policy": {"jitter": float("-inf")}}, "cannot convert float infinity to integer"),
     ],
 )
 def test_an_entry_that_describes_no_job_is_refused(fields: dict[str, Any], said: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler_service import watch_tokens
 from scheduler_service.caller import read_caller
 from scheduler_service.convert import duration, struct, timestamp, to_instant, to_mapping, to_span
 from scheduler_service.drafts import new_draft
@@ -114,6 +117,25 @@ def test_a_token_leads_back_to_its_position_in_its_list_only(instant: datetime, 
 def test_no_text_makes_reading_a_token_raise(text: str) -> None:
     found: list[Violation] = []
     assert read_token("jobs", text, found) is None
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "said", ["null", "[]", "[null,1]", '[null,"x"]', '["x",{}]', '[1e999,"x"]', f'[{10**30},"x"]', "[" * 50_000]
+)
+def test_no_token_that_somebody_has_made_makes_reading_it_raise(said: str) -> None:
+    for listing, read in (("jobs", read_token), ("watched", watch_tokens.read_token)):
+        token = urlsafe_b64encode(sha256(f"{listing}\0{said}".encode()).digest()[:12] + said.encode()).decode()
+        found: list[Violation] = []
+        assert read(listing, token, found) is None
+        assert len(found) == 1
+
+
+@pytest.mark.parametrize("said", ["[0,0,0]", "[0,0,0,{}]", '[0,0,null,"x"]', "[0,1e30]", '[0,0,0,"x",1]'])
+def test_no_token_of_a_stream_that_somebody_has_made_makes_reading_it_raise(said: str) -> None:
+    token = urlsafe_b64encode(sha256(f"watched\0{said}".encode()).digest()[:12] + said.encode()).decode()
+    found: list[Violation] = []
+    assert watch_tokens.read_token("watched", token, found) is None
     assert len(found) == 1
 
 
