@@ -1,9 +1,10 @@
-"""How long questions take on a full store: python -m benchmarks.explain [--jobs 100000] [--rows 1000000].
+"""How long questions take on a full store: python -m benchmarks.explain [--jobs 100000] [--rows 1000000] [--quick].
 
-On private servers, with the real server process, asked over gRPC one at a time. The store is filled with jobs of
-several kinds, their history and the ledger that beat and workers would have written: a thousand jobs were edited fifty
-times, and ten of them have a hundredth of all rows each. Printed are, for each question, the median, the 99th
-percentile and the longest, in milliseconds.
+On private servers, with the real server process, asked over gRPC one at a time: explanations, previews, and lists of
+jobs and of executions. The store is filled as benchmarks.full_store says: a thousand jobs were edited fifty times, and
+ten of them have a hundredth of all rows each. Printed is a table: for each question the median and the 99th percentile
+in milliseconds, and, which depends less on what else the machine does, the milliseconds of processor time that the
+server and mongod spend on one, and how many times those of a bare GetScheduledJob that is.
 """
 
 from __future__ import annotations
@@ -14,39 +15,38 @@ import random
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from benchmarks.full_store import EDITED, HOUR, LARGE, SHARE, became, fill
+from benchmarks.processor import seconds_of
 from dev import ready
 from dev.run import ROOT
 from dev.server import free_port
 from dev.servers import private_servers
-from shared.domain.execution import State
-from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
-from shared.domain.plan import Mode, Row, Spec
-from shared.messaging.queues import load_queues
 from shared.proto import planning_service_pb2 as planning
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.planning_service_pb2_grpc import PlanningServiceStub
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
-from shared.store import executions, jobs
-from shared.store.indexes import INDEXES
+from shared.store import executions
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 READY = 60.0
-BATCH = 5_000
-HOUR = timedelta(hours=1)
-EDITED, EDITS = 1_000, 50
-LARGE, SHARE = 10, 100
-KINDS = ("SCRAPING", "ANALYSIS", "MONITORING", "MAINTENANCE", "CUSTOM")
+FULL = (100_000, 1_000_000, 500)
+QUICK = (10_000, 100_000, 200)
+"""Jobs, rows, and calls of each question."""
+WARM = 20
+"""Calls of each question that are not counted."""
 SCHEDULES = (
     {"expression": "0 8 * * MON-FRI"},
     {"expression": "*/15 * * * *"},
@@ -54,190 +54,154 @@ SCHEDULES = (
     {"expression": "0 9 ? * FRI#2"},
     {"expression": "0 0 29 2 *"},
 )
-STEPS = ((State.QUEUED, "beat@here:1"), (State.RUNNING, "worker@here:2"), (State.SUCCEEDED, "worker@here:2"))
+MEASURE = "GetScheduledJob"
+"""The question that the others are compared with."""
 
 
-def fill(database: Any, job_count: int, row_count: int, origin: datetime) -> None:
-    """Store jobs that fire every hour, the history of their schedules, and their rows from `origin` on."""
-    queues = load_queues(ROOT / "config")
-    defaults = JobDefaults(queues.names, queues.by_type)
-    definitions = [
-        define(
-            JobDraft(
-                job_id="job", name="Benchmark", job_type=kind, target_service="scraper-service",
-                target_method="ScrapeCompetitorPrices",
-                schedule=ScheduleTerms("interval", {"hours": "1"}, start_time=origin),
-                parameters={"competitor_ids": ["amazon", "walmart", "target"], "max_products": 20},
-                labels={"team": f"team-{n}"},
-            ),
-            defaults,
-            origin,
-        )
-        for n, kind in enumerate(KINDS)
-    ]  # fmt: skip
-    large = row_count // SHARE
-    small = (row_count - LARGE * large) // job_count
-    waiting: dict[str, list[dict[str, Any]]] = {jobs.COLLECTION: [], jobs.REVISIONS: [], executions.COLLECTION: []}
-
-    def flush(most: int) -> None:
-        for name, documents in waiting.items():
-            if len(documents) > most:
-                database[name].insert_many(documents, ordered=False)
-                documents.clear()
-
-    for number in range(job_count):
-        definition = definitions[number % len(definitions)]
-        job = jobs.new_document(definition, f"01k{number:023}", origin, "benchmark")
-        job |= {"_id": f"job-{number}", "name": f"Benchmark {number}", "created_at": origin + timedelta(seconds=number)}
-        rows = small + (large if number < LARGE else 0)
-        if number < EDITED:
-            job["epoch"] = EDITS
-        for epoch in range(job["epoch"] + 1):
-            # The edits were made before the first row.
-            began = origin - timedelta(minutes=job["epoch"] - epoch)
-            spec = Spec(definition.schedule, Mode.ACTIVE)
-            waiting[jobs.REVISIONS].append(
-                jobs.revision_document(job["uid"], epoch, spec, began, "benchmark", "benchmark")
-            )
-        waiting[executions.COLLECTION] += rows_of(job, rows, origin)
-        ended = origin + rows * HOUR
-        # No beat runs: what is due is far away.
-        job |= {"covered": ended, "wake_at": ended + timedelta(days=3650), "next_nominal": ended + HOUR}
-        waiting[jobs.COLLECTION].append(job)
-        flush(BATCH)
-    flush(0)
+Ask: TypeAlias = "Callable[[random.Random], object]"
+"""Asks once, about what chance says."""
 
 
-def rows_of(job: dict[str, Any], count: int, origin: datetime) -> Iterator[dict[str, Any]]:
-    """Return the rows of a job: every tenth decision is SKIPPED, as the one before it still ran, the others ran."""
-    for number in range(1, count + 1):
-        at = origin + number * HOUR
-        if number % 10 == 0:
-            before = f"{job['uid']}.{job['epoch']}.{at - HOUR:%Y%m%dT%H%M%SZ}"
-            skipped = Row(State.SKIPPED, at, at, 1, f"the execution {before} is still in flight")
-            yield executions.scheduled_document(job, skipped, at, "beat@here:1")
-            continue
-        row = executions.scheduled_document(job, Row(State.PENDING, at, at), at, "beat@here:1")
-        for name in ("open", "send_at"):
-            del row[name]
-        row["transitions"] += [
-            {"number": n, "state": state.value, "at": at + timedelta(milliseconds=20 * n), "by": by, "reason": ""}
-            for n, (state, by) in enumerate(STEPS, start=2)
-        ]
-        took = HOUR + timedelta(minutes=1) if number % 10 == 9 else timedelta(seconds=15)
-        yield row | {
-            "state": State.SUCCEEDED.value, "attempt": 1, "started_at": at, "finished_at": at + took,
-            "result": '{"observations": 20, "failed": []}', "worker": "worker@here:2",
-        }  # fmt: skip
-
-
-def questions(
-    address: str, job_count: int, row_count: int, origin: datetime
-) -> dict[str, Callable[[random.Random], object]]:
+def questions(address: str, job_count: int, row_count: int, origin: datetime) -> dict[str, Ask]:
     """Return what is asked, each by its name."""
     channel = grpc.insecure_channel(address)
     schedules, scheduler = PlanningServiceStub(channel), SchedulerServiceStub(channel)
     hours = (row_count - LARGE * (row_count // SHARE)) // job_count
 
-    def explain(job: int, hour: int) -> object:
-        instant = Timestamp()
-        instant.FromDatetime(origin + hour * HOUR)
-        said = schedules.ExplainOccurrence(planning.ExplainOccurrenceRequest(job_id=f"job-{job}", nominal_time=instant))
-        expected = "SKIPPED" if hour % 10 == 0 else "SUCCEEDED"
-        assert planning.ExplainOccurrenceResponse.Verdict.Name(said.verdict) == f"VERDICT_{expected}"
-        return said
+    def any_job(chance: random.Random) -> str:
+        return f"job-{chance.randrange(job_count)}"
 
-    def preview(chance: random.Random, **fields: Any) -> object:
-        config = pb.ScheduleConfig(type="cron", config=chance.choice(SCHEDULES), timezone="America/New_York")
-        config.exclusions.holidays.append("US")
-        return schedules.PreviewSchedule(planning.PreviewScheduleRequest(schedule_config=config, **fields))
+    def explain(jobs: int, hours: int) -> Ask:
+        def ask(chance: random.Random) -> None:
+            job, hour = chance.randrange(jobs), chance.randint(1, hours)
+            instant = Timestamp()
+            instant.FromDatetime(origin + hour * HOUR)
+            request = planning.ExplainOccurrenceRequest(job_id=f"job-{job}", nominal_time=instant)
+            verdict = schedules.ExplainOccurrence(request).verdict
+            said = planning.ExplainOccurrenceResponse.Verdict.Name(verdict)
+            assert said == f"VERDICT_{became(job, hour)}", f"{said} of hour {hour} of job-{job}"
 
-    def executions_of(chance: random.Random) -> object:
-        request = pb.ListExecutionsRequest(
-            filter=f'job_id = "job-{chance.randrange(job_count)}"', include_decisions=True
-        )
-        return scheduler.ListExecutions(request)
+        return ask
 
-    def listed(text: str) -> Callable[[random.Random], object]:
-        return lambda _: scheduler.ListScheduledJobs(pb.ListScheduledJobsRequest(filter=text, page_size=50))
+    def preview(count: int, job: Callable[[random.Random], str] = lambda _: "") -> Ask:
+        def ask(chance: random.Random) -> None:
+            config = pb.ScheduleConfig(type="cron", config=chance.choice(SCHEDULES), timezone="America/New_York")
+            config.exclusions.holidays.append("US")
+            schedules.PreviewSchedule(
+                planning.PreviewScheduleRequest(schedule_config=config, count=count, job_id=job(chance))
+            )
+
+        return ask
+
+    def jobs_by(text: str, order: str = "") -> Ask:
+        request = pb.ListScheduledJobsRequest(filter=text, order_by=order)
+        return lambda _: scheduler.ListScheduledJobs(request)
+
+    def rows_by(text: str, **fields: Any) -> Ask:
+        request = pb.ListExecutionsRequest(filter=text, **fields)
+        return lambda _: scheduler.ListExecutions(request)
 
     return {
-        "ExplainOccurrence": lambda chance: explain(chance.randrange(job_count), chance.randint(1, hours)),
-        "ExplainOccurrence, a job of 50 edits": lambda chance: explain(
-            chance.randrange(min(EDITED, job_count)), chance.randint(1, hours)
+        MEASURE: lambda chance: scheduler.GetScheduledJob(pb.GetScheduledJobRequest(job_id=any_job(chance))),
+        "ExplainOccurrence": explain(job_count, hours),
+        "ExplainOccurrence, a job of 50 edits": explain(min(EDITED, job_count), hours),
+        "ExplainOccurrence, a job of many rows": explain(LARGE, row_count // SHARE),
+        "PreviewSchedule, 10 fires": preview(10),
+        "PreviewSchedule, 10 fires beside a job": preview(10, any_job),
+        "PreviewSchedule, 100 fires": preview(100),
+        "ListScheduledJobs": jobs_by(""),
+        "ListScheduledJobs, labels.team": jobs_by('labels.team = "team-3"'),
+        "ListScheduledJobs, labels of one in 1,000": jobs_by('labels.shard = "7"'),
+        "ListScheduledJobs, state": jobs_by("state = ACTIVE"),
+        "ListScheduledJobs, job_type and queue": jobs_by("job_type = SCRAPING AND queue = scraping"),
+        "ListScheduledJobs, two that exclude each other": jobs_by('job_type = SCRAPING AND labels.team = "team-3"'),
+        "ListScheduledJobs, name": jobs_by('name = "Benchmark 12*"', "name"),
+        "ListScheduledJobs, next_fire_time": jobs_by("next_fire_time < 2100-01-01T00:00:00Z", "next_fire_time"),
+        "ListExecutions": rows_by(""),
+        "ListExecutions, of one job": lambda chance: scheduler.ListExecutions(
+            pb.ListExecutionsRequest(job_id=any_job(chance), include_decisions=True)
         ),
-        "ExplainOccurrence, a job of many rows": lambda chance: explain(
-            chance.randrange(LARGE), chance.randint(1, row_count // SHARE)
-        ),
-        "PreviewSchedule, 10 fires": preview,
-        "PreviewSchedule, 10 fires beside a job": lambda chance: preview(
-            chance, job_id=f"job-{chance.randrange(job_count)}"
-        ),
-        "PreviewSchedule, 100 fires": lambda chance: preview(chance, count=100),
-        'ListScheduledJobs, labels.team = "team-3"': listed('labels.team = "team-3"'),
-        "ListScheduledJobs, state = ACTIVE": listed("state = ACTIVE"),
-        "ListScheduledJobs, job_type and queue": listed("job_type = SCRAPING AND queue = scraping"),
-        "ListScheduledJobs, next_fire_time": listed("next_fire_time < 2100-01-01T00:00:00Z"),
-        "ListScheduledJobs, no filter": listed(""),
-        "ListExecutions, of one job": executions_of,
-        "ListExecutions, state = FAILED": lambda _: scheduler.ListExecutions(
-            pb.ListExecutionsRequest(filter="state = FAILED")
-        ),
-        "ListExecutions, no filter": lambda _: scheduler.ListExecutions(pb.ListExecutionsRequest()),
+        "ListExecutions, state = FAILED": rows_by("state = FAILED"),
+        "ListExecutions, state = SUCCEEDED AND queue": rows_by("state = SUCCEEDED AND queue = analysis"),
+        "ListExecutions, a rare queue": rows_by("queue = manual"),
+        "ListExecutions, finished_at": rows_by("finished_at > 2020-01-01T00:00:00Z", order_by="finished_at desc"),
     }
 
 
-def measure(ask: Callable[[random.Random], object], times: int) -> list[float]:
-    """Return how long each of so many calls took, in milliseconds, sorted; a few before them are not counted."""
+@dataclass(frozen=True)
+class Took:
+    """What calls of one question took: milliseconds each, sorted; and of processor time, on average, by process."""
+
+    each: Sequence[float]
+    processor: Mapping[str, float]
+
+
+def measure(ask: Ask, times: int, processes: Mapping[str, int]) -> Took:
+    """Ask so many times. processes: pids by name."""
     chance = random.Random(7)
-    for _ in range(20):
+    for _ in range(WARM):
         ask(chance)
-    took = []
+    each = []
+    before = {name: seconds_of(pid) for name, pid in processes.items()}
     for _ in range(times):
         began = time.perf_counter()
         ask(chance)
-        took.append(1_000 * (time.perf_counter() - began))
-    return sorted(took)
+        each.append(1_000 * (time.perf_counter() - began))
+    processor = {name: 1_000 * (seconds_of(pid) - before[name]) / times for name, pid in processes.items()}
+    return Took(sorted(each), processor)
+
+
+@contextmanager
+def serving(environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Run the server meanwhile; return its address and pid."""
+    port = free_port()
+    own = {"GRPC_PORT": str(port), "SERVER_METRICS_PORT": str(free_port()), "LOG_LEVEL": "WARNING"}
+    command = [sys.executable, "-m", "scheduler_service"]
+    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment, **own})
+    try:
+        is_ready, deadline = ready.grpc_serving(port), time.monotonic() + READY
+        while not is_ready():
+            if time.monotonic() > deadline or server.poll() is not None:
+                sys.exit("the server did not get ready")
+            time.sleep(0.1)
+        yield f"localhost:{port}", server.pid
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def ask_all(asked: Mapping[str, Ask], calls: int, processes: Mapping[str, int]) -> None:
+    """Ask each question so many times, and print the table, in Markdown."""
+    print(f"\n| question | median | p99 | {' | '.join(f'{name} ms' for name in processes)} | times a {MEASURE} |")
+    print("| --- |" + " --- |" * (len(processes) + 3))
+    bare = 0.0
+    for name, ask in asked.items():
+        took = measure(ask, calls, processes)
+        spent = sum(took.processor.values())
+        bare = bare or spent
+        cells = [took.each[len(took.each) // 2], took.each[len(took.each) * 99 // 100], *took.processor.values()]
+        print(f"| {name} | {' | '.join(f'{cell:.1f}' for cell in cells)} | {spent / bare:.1f} |", flush=True)
 
 
 def main() -> None:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=100_000, help="jobs that are stored (default 100,000)")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the ledger (default 1,000,000)")
-    parser.add_argument("--calls", type=int, default=1_000, help="calls of each question (default 1,000)")
+    """Fill the store, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the jobs and rows, and fewer calls")
+    parser.add_argument("--jobs", type=int, help="jobs that are stored (default 100,000)")
+    parser.add_argument("--rows", type=int, help="rows of the ledger (default 1,000,000)")
+    parser.add_argument("--calls", type=int, help="calls of each question (default 500)")
     given = parser.parse_args()
-    origin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - (given.rows // SHARE + 48) * HOUR
+    jobs, rows, calls = QUICK if given.quick else FULL
+    jobs, rows, calls = given.jobs or jobs, given.rows or rows, given.calls or calls
+    origin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - (rows // SHARE + 48) * HOUR
     with TemporaryDirectory() as temporary, private_servers(Path(temporary)) as servers:
         database = connect(servers.mongodb.url)
-        for collection, indexes in INDEXES.items():
-            database[collection].create_indexes(indexes)
         began = time.monotonic()
-        fill(database, given.jobs, given.rows, origin)
+        fill(database, jobs, rows, origin)
         stored = database[executions.COLLECTION].estimated_document_count()
-        print(f"{stored:,} rows of {given.jobs:,} jobs stored in {time.monotonic() - began:.0f} s", flush=True)
-        port = free_port()
-        environment = {
-            **os.environ, **servers.environment, "GRPC_PORT": str(port), "SERVER_METRICS_PORT": str(free_port()),
-            "LOG_LEVEL": "WARNING",
-        }  # fmt: skip
-        server = subprocess.Popen([sys.executable, "-m", "scheduler_service"], cwd=ROOT, env=environment)
-        try:
-            is_ready, deadline = ready.grpc_serving(port), time.monotonic() + READY
-            while not is_ready():
-                if time.monotonic() > deadline:
-                    sys.exit("the server did not get ready")
-                time.sleep(0.1)
-            print(f"{'milliseconds':<44}{'median':>8}{'p99':>8}{'longest':>9}")
-            for name, ask in questions(f"localhost:{port}", given.jobs, given.rows, origin).items():
-                took = measure(ask, given.calls)
-                print(
-                    f"{name:<44}{took[len(took) // 2]:8.1f}{took[len(took) * 99 // 100]:8.1f}{took[-1]:9.1f}",
-                    flush=True,
-                )
-        finally:
-            server.terminate()
-            server.wait()
+        print(f"{stored:,} rows of {jobs:,} jobs stored in {time.monotonic() - began:.0f} s", flush=True)
+        with serving(servers.environment) as (address, pid):
+            ask_all(questions(address, jobs, rows, origin), calls, {"server": pid, "mongod": servers.mongodb.pid})
         database.client.close()
 
 

@@ -8,7 +8,6 @@ what else the machine does than the time that passes.
 from __future__ import annotations
 
 import argparse
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import mean
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import InsertOne
 
+from benchmarks.processor import seconds_of
 from dev.mongodb import start_mongodb
 from shared.store import executions
 from shared.store.indexes import INDEXES
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 ROWS = 2_000
 BATCH = 500
 LEASE = timedelta(seconds=15)
-
-
-def seconds_of(pid: int) -> float:
-    """Return the processor time that a process has used; see proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def one_round(rows: Collection[dict[str, Any]], number: int, pid: int) -> dict[str, float]:

@@ -39,6 +39,9 @@ _LAST_SECOND: Final = 253_402_300_799
 _LONGEST_SPAN: Final = 315_576_000_000
 """Seconds, as duration.proto asks."""
 _NANOS: Final = 1_000_000_000
+_NANOS_OF_A_MICROSECOND: Final = 1_000
+_DAY: Final = 86_400
+"""Seconds."""
 _MOST_VIOLATIONS: Final = 100
 """Of one request; a status has room for fewer, and a request for a million."""
 _EXACT: Final = 2**53
@@ -115,9 +118,9 @@ def timestamp(instant: datetime | None) -> Timestamp | None:
     """Write an instant, if there is one."""
     if instant is None:
         return None
-    message = Timestamp()
-    message.FromDatetime(instant)
-    return message
+    # By hand: FromDatetime takes twice as long, and a page of jobs has hundreds of them.
+    since = instant - _EPOCH
+    return Timestamp(seconds=since.days * _DAY + since.seconds, nanos=since.microseconds * _NANOS_OF_A_MICROSECOND)
 
 
 def timestamps(instants: Iterable[datetime]) -> list[Timestamp]:

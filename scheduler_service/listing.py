@@ -35,12 +35,17 @@ if TYPE_CHECKING:
     from scheduler_service.executions import Executions
     from scheduler_service.jobs import Jobs
     from shared.domain.filters import Fields, Order
-    from shared.store.listing import Listing, Position, Stretch, Way
+    from shared.store.listing import Listing, Position, Way
 
 _BAD_VALUE: Final = 2
 """MongoDB's code, also for a hint at an index that is not there."""
 
 MOST_STATES: Final = 100
+
+LEAST_EXAMINED: Final = 250
+_ENTRIES_OF_ONE: Final = 4
+"""Entries of an index that are looked at first: most questions are about what is not that rare, and a look at
+MOST_EXAMINED takes longer than all else that a page does."""
 
 M = TypeVar("M", bound="Message")
 
@@ -153,66 +158,87 @@ async def read_page(
     hidden: a projection. load: called with each document before it is converted. most_bytes: of a page.
     Raises Unavailable while an index is still being made.
     """
+    reading = _Reading(collection, listing, hidden, load)
     try:
-        way, through = await _choose(collection, listing, after)
-        documents = _documents(collection, way, listing.found(way, after, through), size + 1, hidden, load)
-        entries, last = await take_page(documents, size, convert, listing.position, most_bytes)
+        entries, last = await take_page(reading.documents(after, size), size, convert, listing.position, most_bytes)
     except OperationFailure as error:
         if error.code == _BAD_VALUE and "hint" in str(error):
             raise Unavailable("an index that lists need is still being made; try again later") from error
         raise
-    return entries, last or through
+    return entries, last or reading.through
 
 
-async def _choose(
-    collection: AsyncCollection[dict[str, Any]], listing: Listing, after: Position | None
-) -> tuple[Way, Position | None]:
-    """Return the way that reaches the end of the list, or furthest, and how far; None means to the end."""
-    exact = next((way for way in listing.ways if not way.rest), None)
-    if exact is not None:
-        return exact, None
-    reached: list[tuple[Position, Way]] = []
-    for way in listing.ways:
-        position = await _entry(collection, listing, way, after, MOST_EXAMINED)
-        if position is None:
-            return way, None
-        reached.append((position, way))
-    position, way = listing.furthest(reached)
-    return way, position
+class _Reading:
+    """The reading of one page: a look at a few entries of the index first, which mostly fill it, then at all it may."""
 
+    def __init__(
+        self,
+        collection: AsyncCollection[dict[str, Any]],
+        listing: Listing,
+        hidden: Mapping[str, Any] | None,
+        load: Callable[[Mapping[str, Any]], Awaitable[None]] | None,
+    ) -> None:
+        self._collection = collection
+        self._listing = listing
+        self._hidden = hidden
+        self._load = load
+        self.through: Position | None = None
+        """Up to where the documents are all that there are; None: to the end of the list."""
 
-async def _entry(
-    collection: AsyncCollection[dict[str, Any]], listing: Listing, way: Way, after: Position | None, number: int
-) -> Position | None:
-    """Return where the entry of this number behind a position stands in a way's index; None if there are fewer."""
-    stretches = listing.entries(way, after)
-    for stretch in stretches:
-        if stretch is not stretches[-1]:
-            before = await collection.count_documents(stretch.query, hint=way.index, limit=number)
-            if before < number:
-                number -= before
-                continue
-        found = collection.find(
-            stretch.query, listing.position_fields, sort=stretch.sort, skip=number - 1, limit=1, hint=way.index
-        )
-        document = await anext(found, None)
-        return None if document is None else listing.position(document)
-    return None
+    async def documents(self, after: Position | None, size: int) -> AsyncIterator[dict[str, Any]]:
+        """Find the documents of a page behind a position, and the one that comes then, if it is not far."""
+        few = min(max(LEAST_EXAMINED, _ENTRIES_OF_ONE * size), MOST_EXAMINED)
+        wanted = size + 1
+        for number in (few, MOST_EXAMINED - few):
+            if number == 0 or wanted <= 1:
+                return
+            way, self.through = await self._choose(after, number)
+            for stretch in self._listing.found(way, after, self.through):
+                found = self._collection.find(
+                    stretch.query, self._hidden, sort=stretch.sort, limit=wanted, hint=way.index
+                )
+                async for document in found:
+                    if self._load is not None:
+                        await self._load(document)
+                    wanted -= 1
+                    yield document
+                if wanted == 0:
+                    return
+            if self.through is None:
+                return
+            after = self.through
 
+    async def _choose(self, after: Position | None, number: int) -> tuple[Way, Position | None]:
+        """Return the way that reaches the end of the list, or furthest by so many entries, and how far.
 
-async def _documents(
-    collection: AsyncCollection[dict[str, Any]],
-    way: Way,
-    stretches: Sequence[Stretch],
-    most: int,
-    hidden: Mapping[str, Any] | None,
-    load: Callable[[Mapping[str, Any]], Awaitable[None]] | None,
-) -> AsyncIterator[dict[str, Any]]:
-    for stretch in stretches:
-        async for document in collection.find(stretch.query, hidden, sort=stretch.sort, limit=most, hint=way.index):
-            if load is not None:
-                await load(document)
-            most -= 1
-            yield document
-        if most == 0:
-            return
+        None means to the end.
+        """
+        listing = self._listing
+        exact = next((way for way in listing.ways if not way.rest), None)
+        if exact is not None:
+            return exact, None
+        reached: list[tuple[Position, Way]] = []
+        for way in listing.ways:
+            position = await self._entry(way, after, number)
+            if position is None:
+                return way, None
+            reached.append((position, way))
+        position, way = listing.furthest(reached)
+        return way, position
+
+    async def _entry(self, way: Way, after: Position | None, number: int) -> Position | None:
+        """Return where the entry of this number behind a position stands in a way's index; None if there are fewer."""
+        listing = self._listing
+        stretches = listing.entries(way, after)
+        for stretch in stretches:
+            if stretch is not stretches[-1]:
+                before = await self._collection.count_documents(stretch.query, hint=way.index, limit=number)
+                if before < number:
+                    number -= before
+                    continue
+            found = self._collection.find(
+                stretch.query, listing.position_fields, sort=stretch.sort, skip=number - 1, limit=1, hint=way.index
+            )
+            document = await anext(found, None)
+            return None if document is None else listing.position(document)
+        return None

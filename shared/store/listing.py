@@ -193,7 +193,8 @@ def job_listing(chosen: Filter, order: Order, *, show_deleted: bool = False) -> 
     if len(states) < len(JobState):
         queries["state"] = {"state": _one_of(states)}
     path = _JOB_PATHS[order.field]
-    asked = _Asked(queries, [_job_query(condition) for condition in chosen.on(order.field)])
+    # Without the state that goes with a next_fire_time: it is not in the index, and is among the queries below.
+    asked = _Asked(queries, [condition_query(path, condition) for condition in chosen.on(order.field)])
     if path == "wake_at":
         asked.queries["fires"] = {"state": JobState.ACTIVE.value}
         ways = [asked.way("wake_time", by=_WAKES)]
