@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import ReturnDocument
+from pymongo.errors import BulkWriteError
 
 from scheduler_service.caller import current
 from scheduler_service.jobs import read_job
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from scheduler_service.backfill_requests import Asked
     from scheduler_service.jobs import Found, Jobs
     from scheduler_service.runs import Runs
+    from shared.domain.backfill import Window
     from shared.proto import planning_service_pb2 as pb
     from shared.store.backfills import StoredBackfill
     from shared.store.executions import Move
     from shared.store.listing import Position
+
+_DUPLICATE_KEY: Final = 11000
 
 
 class Backfills:
@@ -40,6 +44,7 @@ class Backfills:
         self._backfills = database[store.COLLECTION]
         self._executions = database[executions.COLLECTION]
         self._jobs = jobs_
+        self._jobs_collection = database[jobs.COLLECTION]
 
     async def create(self, job_id: str, asked: Asked, *, only_check: bool) -> StoredBackfill:
         """Store a backfill of a job's present schedule; with only_check, return what it would be.
@@ -100,18 +105,35 @@ class Backfills:
     async def cancel(self, backfill_id: str, reason: str, *, running: bool) -> tuple[StoredBackfill, Mapping[str, int]]:
         """End one for good, with what has not started, and with what runs if `running`.
 
-        Beat does the same with what a window has decided and nobody has inserted yet. Raises FailedPrecondition for one
-        that is completed.
+        What a window has decided and nobody has inserted yet is inserted here: a beat that stood still in between finds
+        it there, and starts none of it. Raises FailedPrecondition for one that is completed.
         """
         by = current.get().by
         message = f"cancelled by {by}{': ' if reason else ''}{reason}"
-        changed = await self._change(
+        cancelled, _ = await self._change(
             store.cancel(backfill_id, message, running=running), backfill_id, BackfillState.CANCELLED
         )
+        if cancelled.window is not None:
+            await self._insert(cancelled, cancelled.window)
         said = f"the backfill was cancelled{': ' if reason else ''}{reason}"
         move = store.stop_open(backfill_id, by, said, running=running)
         await self._executions.update_many(move.filter, move.update)
-        return await self._with_states(changed[0])
+        return await self._with_states(cancelled)
+
+    async def _insert(self, backfill: StoredBackfill, window: Window) -> None:
+        """Insert those executions of a window that are not there."""
+        job = await self._jobs_collection.find_one({"uid": backfill.job_uid}, {**jobs.PLANNING_FIELDS, "now": "$$NOW"})
+        if job is None or not window.times:
+            return
+        by = current.get().by
+        documents = [store.execution_document(backfill, job, time, job["now"], by) for time in window.times]
+        try:
+            await self._executions.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            if error.details["writeConcernErrors"] or any(
+                failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]
+            ):
+                raise
 
     async def _change(
         self, move: Move, backfill_id: str, state: BackfillState

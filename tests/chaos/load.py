@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from random import Random
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +16,11 @@ from google.protobuf.json_format import ParseDict
 
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto import scheduler_service_pb2_grpc as pb_grpc
+from tests.chaos.plans import EVERY, FILLED, SHIFTED, Plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
 STEADY: Final = 8
 """Jobs that fire every second and are left alone: what shows that the service is whole."""
@@ -39,12 +42,16 @@ LONGEST_OUTAGE: Final = 120.0
 """Seconds after which a server that gives no answer counts as lost; no fault takes that long."""
 
 
+REMEMBERED: Final = 15
+"""Requests that may be made again. A job's document knows its last 20 edits, should an answer not have been noted."""
+
+
 @dataclass(frozen=True)
 class Acknowledged:
     """What the server has promised to a client."""
 
     what: str
-    """created, paused, resumed, deleted, rescheduled, executed, cancelled."""
+    """created, paused, resumed, deleted, undeleted, rescheduled, executed, cancelled."""
     job_id: str
     token: str = ""
     """The reason that was given; of an execution, its id."""
@@ -59,6 +66,7 @@ class Churned:
     job_id: str
     seconds: int
     paused: bool = False
+    deleted: bool = False
 
 
 class Load(Thread):
@@ -80,7 +88,11 @@ class Load(Thread):
         self._stopping = Event()
         self._given_up = False
         self._churned: list[Churned] = []
-        self._number = 0
+        self._shifted = [Churned(job_id, EVERY) for job_id in SHIFTED]
+        self._answers: list[tuple[Callable[..., Any], Any, Any]] = []
+        self.repeated = 0
+        self.plans = Plans(self._channel, self._ask, Random(seed + 1))
+        self._numbers = count(1)
 
     def create(self) -> None:
         """Create all jobs."""
@@ -100,7 +112,7 @@ class Load(Thread):
         self._create("fails-late", {"seconds": "5"}, pb.CUSTOM, fail_code="UNAVAILABLE", fail_attempts=2, seconds=0.4)
         self._create("fails-always", {"seconds": "7"}, pb.CUSTOM, fail_code="UNAVAILABLE")
         self._create("is-refused", {"seconds": "6"}, pb.MAINTENANCE, fail_code="INVALID_ARGUMENT")
-        for name, (schedule, seconds, policies) in POLICIES.items():
+        for name, (schedule, seconds, policies) in (POLICIES | SHIFTED | FILLED).items():
             self._create(name, schedule, pb.CUSTOM, policies, seconds=seconds)
         for name, (seconds, flow) in FLOWS.items():
             self._create_flow(name, {"seconds": str(seconds)}, flow)
@@ -108,17 +120,44 @@ class Load(Thread):
             self._churned.append(self._new_churned())
 
     def run(self) -> None:
-        """Change jobs until stopped."""
+        """Change jobs until stopped, as two clients at a time: the one edits, the other plans."""
+        planner = Thread(target=self._plan, name="plans", daemon=True)
+        planner.start()
         while not self._stopping.wait(self._random.uniform(0.05, 0.4)):
             self.step()
+        planner.join()
+
+    def _plan(self) -> None:
+        random = self.plans.random
+        while not self._stopping.wait(random.uniform(0.05, 0.4)):
+            what = random.choices(("shift", "fill", "pause"), (30, 10, 2))[0]
+            if what == "shift":
+                self.plans.shift()
+            elif what == "fill":
+                self.plans.fill()
+            else:
+                self._pause_or_resume(random.choice(self._shifted))
 
     def step(self) -> None:
         """Change one job, and wait until the server has promised it."""
         index = self._random.randrange(len(self._churned))
         job = self._churned[index]
         what = self._random.choices(
-            ("pause", "reschedule", "edit", "delete", "execute", "cancel", "retry"), (30, 25, 10, 8, 15, 15, 5)
-        )[0]  # fmt: skip
+            ("pause", "reschedule", "edit", "delete", "execute", "cancel", "retry", "repeat"),
+            (30, 25, 10, 8, 15, 15, 5, 10),
+        )[0]
+        if what == "repeat":
+            self._repeat()
+        elif what == "cancel":
+            self._cancel()
+        elif what == "retry":
+            self._retry()
+        elif job.deleted:
+            self._undelete_or_replace(index)
+        else:
+            self._change_one(job, what)
+
+    def _change_one(self, job: Churned, what: str) -> None:
         if what == "pause":
             self._pause_or_resume(job)
         elif what == "reschedule":
@@ -137,13 +176,37 @@ class Load(Thread):
             self._ask(self._stub.DeleteScheduledJob, request)
             self._note("deleted", job.job_id, token)
             self.jobs.remove(job.job_id)
-            self._churned[index] = self._new_churned()
-        elif what == "execute":
-            self._execute(job.job_id)
-        elif what == "cancel":
-            self._cancel()
+            job.deleted = True
         else:
-            self._retry()
+            self._execute(job.job_id)
+
+    def _undelete_or_replace(self, index: int) -> None:
+        """Take a deletion back, or leave the job deleted and have a new one in its place."""
+        job = self._churned[index]
+        if self._random.random() < 0.4:
+            self._churned[index] = self._new_churned()
+            return
+        token = f"undeleted {self._next()}"
+        request = pb.UndeleteScheduledJobRequest(job_id=job.job_id, reason=token)
+        answer = self._ask(self._stub.UndeleteScheduledJob, request)
+        if answer is None:
+            return
+        self._note("undeleted", job.job_id, token)
+        self.jobs.append(job.job_id)
+        job.deleted = False
+        if (answer.job.state == pb.ScheduledJob.STATE_PAUSED) is not job.paused:
+            self.refused.append(f"{job.job_id} was undeleted, and is not as it was: {answer.job.state}")
+
+    def _repeat(self) -> None:
+        """Make a request again that was answered a while ago: it gets the first answer, and does nothing."""
+        if not self._answers:
+            return
+        method, request, first = self._random.choice(self._answers)
+        answer = self._ask(method, request)
+        self.repeated += 1
+        # Of what was run by hand the answer shows how it is by now.
+        if answer is not None and (_identity(answer) or answer) != (_identity(first) or first):
+            self.refused.append(f"{type(request).__name__} {request}: {first}, and when repeated {answer}")
 
     def stop(self) -> None:
         """End the thread, when the request that it is about has been answered."""
@@ -152,7 +215,7 @@ class Load(Thread):
 
     def pause_all(self) -> None:
         """Pause all jobs that are left, so that the ledger comes to an end that can be judged."""
-        paused = {job.job_id for job in self._churned if job.paused}
+        paused = {job.job_id for job in (*self._churned, *self._shifted) if job.paused}
         for job_id in self.jobs:
             if job_id not in paused:
                 self._change(self._stub.PauseScheduledJob, pb.PauseScheduledJobRequest, "paused", job_id)
@@ -174,7 +237,7 @@ class Load(Thread):
 
     def _execute(self, job_id: str) -> str:
         """Run a job by hand, and return the execution's id; empty when that was refused."""
-        request = pb.ExecuteJobRequest(job_id=job_id, request_id=f"request {self._next()}")
+        request = pb.ExecuteJobRequest(job_id=job_id)
         answer = self._ask(self._stub.ExecuteJobNow, request)
         if answer is None:
             return ""
@@ -199,7 +262,7 @@ class Load(Thread):
             return
         request = pb.CancelExecutionRequest(execution_id=execution_id, reason="as clients do")
         # It may have ended meanwhile, or by a try whose answer was lost.
-        answer = self._ask(self._stub.CancelExecution, request, grpc.StatusCode.FAILED_PRECONDITION, at_once=True)
+        answer = self._ask(self._stub.CancelExecution, request, {grpc.StatusCode.FAILED_PRECONDITION})
         if answer is not None:
             runs = answer.execution.state == pb.Execution.STATE_RUNNING
             attempt = answer.execution.attempt if runs else 0
@@ -212,11 +275,9 @@ class Load(Thread):
         found = self._ask(self._stub.ListExecutions, pb.ListExecutionsRequest(job_id=job_id, states=states))
         if found is None or not found.executions:
             return
-        request = pb.RetryExecutionRequest(
-            execution_id=found.executions[0].execution_id, request_id=f"request {self._next()}"
-        )
+        request = pb.RetryExecutionRequest(execution_id=found.executions[0].execution_id)
         # It may be retried already, by an earlier request of ours.
-        answer = self._ask(self._stub.RetryExecution, request, grpc.StatusCode.FAILED_PRECONDITION, at_once=True)
+        answer = self._ask(self._stub.RetryExecution, request, {grpc.StatusCode.FAILED_PRECONDITION})
         if answer is not None:
             self._note("executed", job_id, answer.execution_id)
 
@@ -270,7 +331,7 @@ class Load(Thread):
         retry.initial_backoff.FromTimedelta(timedelta(seconds=0.3))
         request.retry_policy.CopyFrom(retry)
         request.timeout.FromTimedelta(timedelta(seconds=60))
-        self._ask(self._stub.CreateScheduledJob, request, grpc.StatusCode.ALREADY_EXISTS)
+        self._ask(self._stub.CreateScheduledJob, request)
         self.jobs.append(job_id)
         self._note("created", job_id)
 
@@ -278,37 +339,37 @@ class Load(Thread):
         self,
         method: Callable[..., Any],
         request: Any,
-        fine: grpc.StatusCode = grpc.StatusCode.NOT_FOUND,
-        *,
-        at_once: bool = False,
+        fine: AbstractSet[grpc.StatusCode] = frozenset(),
     ) -> Any:
         """Send a request until the server answers; None when it answers that there is nothing to do, by `fine`.
 
-        A repeated request may find its work done; with at_once, the first one may as well.
+        What changes something has a request id, so that a repeated one gets the first answer, whatever has happened.
         """
-        tried = False
+        changes = "request_id" in request.DESCRIPTOR.fields_by_name
+        if changes and not request.request_id:
+            request.request_id = f"request {self._next()}"
         deadline = time.monotonic() + LONGEST_OUTAGE
         while True:
             try:
                 answer = method(request, timeout=PATIENCE)
             except grpc.RpcError as error:
                 if error.code() in TRANSIENT and time.monotonic() < deadline and not self._given_up:
-                    tried = True
                     time.sleep(0.2)
                     continue
-                if not ((tried or at_once) and error.code() is fine):
+                if error.code() not in fine:
                     said = str(request).replace("\n", " ")
                     self.refused.append(f"{type(request).__name__} {said}: {error.code()} {error.details()}")
                 return None
             self.answered.append(time.time())
+            if changes:
+                self._answers = [*self._answers[1 - REMEMBERED :], (method, request, answer)]
             return answer
 
     def _note(self, what: str, job_id: str, token: str = "") -> None:
         self.acknowledged.append(Acknowledged(what, job_id, token))
 
     def _next(self) -> int:
-        self._number += 1
-        return self._number
+        return next(self._numbers)
 
 
 LATE: Final = Duration(seconds=1)
@@ -409,6 +470,10 @@ FLOWS: Final[dict[str, tuple[int, dict[str, Any]]]] = {
 """Jobs whose executions have parts: seconds between two, and what they do."""
 
 _RECONNECT: Final = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 500))
+
+
+def _identity(answer: Any) -> str:
+    return str(getattr(answer, "execution_id", ""))
 
 
 def _schedule(config: dict[str, str]) -> pb.ScheduleConfig:

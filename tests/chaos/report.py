@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from tests.chaos.recovery import table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.chaos.run import Report
     from tests.chaos.verdict import Case
 
@@ -18,15 +20,17 @@ MOST_SHOWN: Final = 100
 def lines(report: Report) -> list[str]:
     """Return the figures, the cases with their faults, the recovery times, the violations, and the seed."""
     verdict = report.verdict
-    decided = ", ".join(f"{count:,} {what}" for what, count in sorted(verdict.decisions.items()))
     return [
         "",
         f"{verdict.fires:,} fires in {report.seconds / 60:.1f} minutes",
         f"{len(report.struck)} faults; at rest {report.drained_after:.0f} s after the last one",
         f"{report.purged:,} messages purged",
-        f"{verdict.expected:,} occurrences were due: {decided}",
+        f"{verdict.expected:,} occurrences were due: {_counted(verdict.decisions)}",
         f"{verdict.calls:,} calls",
         f"{verdict.wholes:,} fan-outs and workflows with {verdict.parts:,} parts",
+        f"{_counted(verdict.shifts)} occurrences; {report.too_late} such changes came too late",
+        f"{_counted(verdict.fills)} backfills, which ran {verdict.filled:,} nominal times",
+        f"{report.repeated:,} requests made again after their answer",
         f"{len(verdict.lost)} lost",
         f"{len(verdict.twice)} decided twice",
         f"{len(verdict.illegal)} illegal paths or rows",
@@ -46,6 +50,10 @@ def lines(report: Report) -> list[str]:
         *(f"VIOLATION {each}" for each in report.violations[:MOST_SHOWN]),
         f"{'FAILED' if report.violations else 'passed'}: {len(report.violations)} violations; seed {report.seed}",
     ]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in sorted(counts.items())) or "no"
 
 
 def _case(case: Case) -> str:

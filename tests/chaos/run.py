@@ -59,6 +59,10 @@ class Report:
     """Seconds from the last fault until everything had come to rest."""
     purged: int
     """Messages that the purges destroyed."""
+    too_late: int
+    """Skips, moves and restorations that were refused as their time had come."""
+    repeated: int
+    """Requests that were made again after they had been answered."""
 
     @property
     def violations(self) -> list[str]:
@@ -91,6 +95,7 @@ def run(seed: int, minutes: float, fires: int, folder: Path, say: Callable[[str]
             say("the faults are over; pausing all jobs, and waiting for the end of what is in flight")
             rested_from = time.monotonic()
             load.pause_all()
+            load.plans.let_go_on()
             _drain(fleet)
             drained_after = time.monotonic() - rested_from
         finally:
@@ -105,7 +110,18 @@ def run(seed: int, minutes: float, fires: int, folder: Path, say: Callable[[str]
         found = recoveries(striker.struck, _steady(recorder), load.answered)
         if verdict.cases:
             found["an attempt's worker falling silent"] = [case.at - _silent_from(case) for case in verdict.cases]
-        return Report(seed, seconds, fires, verdict, striker.struck, found, drained_after, striker.purged)
+        return Report(
+            seed,
+            seconds,
+            fires,
+            verdict,
+            striker.struck,
+            found,
+            drained_after,
+            striker.purged,
+            load.plans.too_late,
+            load.repeated,
+        )
 
 
 def _strike(
@@ -173,12 +189,14 @@ def _drain(fleet: Fleet) -> None:
 
         def at_rest() -> bool:
             waiting = database["jobs"].count_documents({"changes": {"$ne": []}})
-            return not waiting and not database["executions"].count_documents({"open": True})
+            backfills = database["backfills"].count_documents({"active": True})
+            return not waiting and not backfills and not database["executions"].count_documents({"open": True})
 
         if not _within(at_rest, LONGEST_DRAIN):
             left = database["executions"].find({"open": True}, {"state": 1, "queue": 1, "sent": 1}).limit(20)
             jobs = database["jobs"].find({"changes": {"$ne": []}}, {"state": 1}).limit(20)
-            raise Unsettled(f"after {LONGEST_DRAIN:g} s there are still {[*left, *jobs]}")
+            backfills = database["backfills"].find({"active": True}, {"state": 1, "window": 1}).limit(20)
+            raise Unsettled(f"after {LONGEST_DRAIN:g} s there are still {[*left, *jobs, *backfills]}")
 
 
 def _steady(recorder: Recorder) -> dict[str, list[SteadyCall]]:
@@ -212,13 +230,15 @@ def _evidence(fleet: Fleet, recorder: Recorder, striker: Striker, load: Load) ->
             int(call.metadata.get("x-attempt", "0")),
             call.began_at,
             float("inf") if call.ended_at is None else call.ended_at,
+            datetime.fromisoformat(call.metadata["x-nominal-time"]) if "x-nominal-time" in call.metadata else None,
         )
         for label in recorder.labels()
         for call in recorder.calls(label)
     ]
     with fleet.client() as client:
         found: dict[str, list[dict[str, Any]]] = {
-            name: list(client.get_default_database()[name].find()) for name in ("jobs", "job_revisions", "executions")
+            name: list(client.get_default_database()[name].find())
+            for name in ("jobs", "job_revisions", "executions", "backfills")
         }
     return Evidence(
         found["jobs"],
@@ -228,4 +248,7 @@ def _evidence(fleet: Fleet, recorder: Recorder, striker: Striker, load: Load) ->
         striker.struck,
         load.acknowledged,
         EXECUTION_LEASE,
+        found["backfills"],
+        load.plans.shifts,
+        load.plans.fills,
     )

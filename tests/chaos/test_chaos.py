@@ -25,6 +25,8 @@ def test_a_minute_of_faults_loses_nothing_and_does_nothing_twice(tmp_path: Path)
     report = run(SEED, minutes=1, fires=300, folder=tmp_path, say=said.append)
     assert report.violations == [], "\n".join([*said, *lines(report)])
     assert report.verdict.fires >= 300
+    assert report.verdict.shifts.total()
+    assert report.verdict.fills.total()
 
 
 def test_a_seed_decides_the_faults():

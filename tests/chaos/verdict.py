@@ -18,6 +18,7 @@ from croniter import croniter
 
 from shared.domain.execution import SUCCESSORS, TERMINAL, State
 from tests.chaos.faults import Action
+from tests.chaos.planned import judge_fills, judge_shifts, moved_to
 from tests.chaos.striker import ALL_WORKERS
 from tests.chaos.wholes import judge_wholes
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tests.chaos.load import Acknowledged
+    from tests.chaos.plans import Fill, Shift
     from tests.chaos.striker import Struck
 
 RETURN: Final = 3.0
@@ -44,6 +46,8 @@ class TargetCall:
     attempt: int
     began: float
     ended: float
+    nominal: datetime | None = None
+    """The nominal time that it was told."""
 
     def overlaps(self, other: TargetCall) -> bool:
         """Whether both went on at the same time."""
@@ -78,6 +82,12 @@ class Verdict:
     wholes: int = 0
     """Executions that had parts."""
     parts: int = 0
+    shifts: Counter[str] = field(default_factory=Counter)
+    """Occurrences by what was acknowledged of them last: skipped, moved, restored."""
+    fills: Counter[str] = field(default_factory=Counter)
+    """Backfills by how they ended."""
+    filled: int = 0
+    """Nominal times that they ran."""
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     illegal: list[str] = field(default_factory=list)
@@ -122,6 +132,11 @@ class Evidence:
     acknowledged: Sequence[Acknowledged]
     lease: float
     """Seconds."""
+    backfills: Sequence[Mapping[str, Any]] = ()
+    shifts: Sequence[Shift] = ()
+    """Changes of single occurrences that were acknowledged, in their order."""
+    fills: Sequence[Fill] = ()
+    """Backfills that were acknowledged."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -135,6 +150,8 @@ def judge(evidence: Evidence) -> Verdict:
     judge_wholes(evidence.rows, verdict)
     _judge_slots(evidence, verdict)
     _judge_promises(evidence, verdict)
+    judge_shifts(evidence, verdict)
+    judge_fills(evidence, occurrences, verdict)
     return verdict
 
 
@@ -163,6 +180,7 @@ def _judge_decisions(evidence: Evidence, verdict: Verdict) -> None:
     for row in evidence.rows:
         if row["trigger"] == "SCHEDULE":
             chains[row["job_uid"], row["epoch"]].append(row)
+    moved = moved_to(evidence)
     history: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for revision in sorted(evidence.revisions, key=lambda each: each["epoch"]):
         history[revision["job_uid"]].append(revision)
@@ -172,7 +190,8 @@ def _judge_decisions(evidence: Evidence, verdict: Verdict) -> None:
             continue
         for epoch, following in pairwise([*epochs, None]):
             assert epoch is not None
-            _judge_epoch(epoch, following, chains.pop((uid, epoch["epoch"]), []), verdict)
+            rows = chains.pop((uid, epoch["epoch"]), [])
+            _judge_epoch(epoch, following, rows, moved.get(uid, ()), verdict)
     for uid, number in chains:
         verdict.illegal.append(f"{uid}.{number}: rows of an epoch that its history does not have")
 
@@ -181,6 +200,7 @@ def _judge_epoch(
     epoch: Mapping[str, Any],
     following: Mapping[str, Any] | None,
     rows: Sequence[Mapping[str, Any]],
+    moved: Sequence[datetime],
     verdict: Verdict,
 ) -> None:
     closing = [row for row in rows if row["state"] == State.CLOSED]
@@ -196,7 +216,8 @@ def _judge_epoch(
         verdict.illegal.append(f"{epoch['_id']}: closed by {[row['_id'] for row in closing]}, not once at {reached}")
     expected: list[datetime] = []
     if epoch["mode"] != "DELETED":
-        expected = list(occurrences(epoch["schedule"], epoch["began"], reached))
+        named = occurrences(epoch["schedule"], epoch["began"], reached)
+        expected = sorted({*named, *(each for each in moved if epoch["began"] < each <= reached)})
     verdict.expected += len(expected)
     _cover(epoch["_id"], expected, covering, verdict)
     for row in covering:
@@ -397,20 +418,23 @@ def _judge_overlaps(evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _judge_slots(evidence: Evidence, verdict: Verdict) -> None:
-    """See how many items of one fan-out the target had at the same time; as _judge_overlaps, of lost workers none."""
-    rows = {row["_id"]: row for row in evidence.rows if "parent" in row}
+    """See how many items of one fan-out, or times of one backfill, the target had at the same time.
+
+    As _judge_overlaps, of lost workers none.
+    """
+    groups = {row["_id"]: row.get("parent", row.get("backfill", "")) for row in evidence.rows}
+    rows = {row["_id"]: row for row in evidence.rows}
     limits = {
         row["_id"]: most
         for row in evidence.rows
         if "flow" in row and (most := json.loads(row["flow"]["spec"]).get("max_parallel", 0))
-    }
+    } | {fill.backfill_id: fill.max_parallel for fill in evidence.fills}
     spans: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for call in evidence.calls:
-        row = rows.get(call.execution_id)
-        if row is not None and row["parent"] in limits:
-            attempt = _attempts(row).get(call.attempt)
+        if (group := groups.get(call.execution_id, "")) in limits:
+            attempt = _attempts(rows[call.execution_id]).get(call.attempt)
             ended = min(call.ended, attempt.ended) if attempt is not None and attempt.taken else call.ended
-            spans[row["parent"]].append((call.began, ended, call.execution_id))
+            spans[group].append((call.began, ended, call.execution_id))
     for whole, calls in spans.items():
         running: list[tuple[float, str]] = []
         for began, ended, execution_id in sorted(calls):

@@ -22,6 +22,7 @@ from tests.integration.test_beat_fire import (
     BelievesAll,
     CrashError,
     Crashing,
+    Interfered,
     Sent,
     Stalling,
     job,
@@ -34,7 +35,7 @@ from tests.integration.test_server_occurrences import stamp
 from tests.integration.test_server_requests import died, leases_end, lose_answers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from pymongo.database import Database
 
@@ -57,6 +58,21 @@ async def server(database: Db, database_url: str) -> AsyncIterator[Running]:
     put(database, document | {"covered": NOW, "next_nominal": following, "wake_at": following})
     async with serving(database_url) as running:
         yield running
+
+
+class StandingStill(Interfered):
+    """Before it writes several rows at once, it stops until it is let go on."""
+
+    def __init__(self, database: Db, stopped: Event, goes_on: Event) -> None:
+        super().__init__(database)
+        self._stopped = stopped
+        self._goes_on = goes_on
+
+    def step(self, operation: Callable[[], Any], requests: Sequence[Any] | None, _part: Callable[[Any], Any]) -> Any:
+        if requests is not None:
+            self._stopped.set()
+            self._goes_on.wait(60)
+        return operation()
 
 
 def beat(database: Db, sent: Sent | None = None, name: str = "beat") -> Backfills:
@@ -262,6 +278,26 @@ class TestPauseAndCancel:
         await server.planning.CancelBackfill(request)
         work(database, beat(database, sent))
         assert ([row["state"] for row in rows(database)], sent.ids) == (["CANCELLED"] * 3, [])
+
+    async def test_a_beat_that_stood_still_while_it_was_cancelled_starts_nothing(
+        self, server: Running, database: Db
+    ) -> None:
+        """It was stopped after it had read what a window has decided, and before it inserted any of it."""
+        backfill = await create(server, ago(5), ago(0), max_parallel=3)
+        beat(database).run_once()
+        stopped, goes_on, sent = Event(), Event(), Sent()
+        duty = beat(cast("Db", StandingStill(database, stopped, goes_on)), sent)
+        with ThreadPoolExecutor(1) as pool:
+            step = pool.submit(duty.run_once)
+            try:
+                wait_until(stopped.is_set)
+                await server.planning.CancelBackfill(planning.CancelBackfillRequest(backfill_id=backfill.backfill_id))
+            finally:
+                goes_on.set()
+            step.result()
+        assert ([row["state"] for row in rows(database)], sent.ids) == (["CANCELLED"] * 3, [])
+        work(database)
+        assert dict((await read(server, backfill)).states) == {"CANCELLED": 3}
 
     async def test_one_that_has_ended_stays_as_it_is(self, server: Running, database: Db) -> None:
         backfill = await create(server, ago(2), ago(1))

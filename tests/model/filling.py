@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NONE, PENDING, RUNNING, DONE, CANCELLED = "no row", "PENDING", "RUNNING", "DONE", "CANCELLED"
 OPEN: Final = {PENDING, RUNNING}
+INSERT, SWEEP, TOLD = "insert what is decided", "cancel what is in flight", "told"
 GOES_ON, PAUSED, COMPLETED = "goes on", "paused", "completed"
 
 
@@ -44,6 +45,7 @@ RULES: Final = {
     "rows before": Rule("a window is closed when all of its rows are in", Size(beats=1, cancels=0)),
     "count after": Rule("what is in flight is counted after the backfill is read", Size(cancels=0, crashes=0)),
     "close it": Rule("a window is carried out also when the backfill was cancelled", Size(crashes=0)),
+    "insert, then tell": Rule("what a window has decided is in before a client is told of the cancel", Size(crashes=0)),
 }
 
 
@@ -74,8 +76,10 @@ class World(NamedTuple):
     crashes: int
     cancels: int
     pauses: int
-    sweeps: bool = False
-    """Whether the server has still to cancel what is in flight, which it may not live to do."""
+    cancelling: str = ""
+    """What the server has still to do after it has written the cancel, which it may not live to do: INSERT, SWEEP; or
+    TOLD, when the client has its answer.
+    """
     twice: bool = False
     """A time was started a second time."""
 
@@ -106,10 +110,13 @@ class Filling:
         fill = world.fill
         if world.cancels and fill.state in {GOES_ON, PAUSED}:
             cancelled = fill._replace(state=CANCELLED, revision=fill.revision + 1, active=True)
-            after = world._replace(fill=cancelled, cancels=world.cancels - 1, sweeps=True)
+            first = SWEEP if self._size.broken == "insert, then tell" else INSERT
+            after = world._replace(fill=cancelled, cancels=world.cancels - 1, cancelling=first)
             yield Step("a client cancels", after, fault=True)
-        if world.sweeps:
-            yield Step("the server cancels what is in flight", swept(world)._replace(sweeps=False), fault=True)
+        if world.cancelling == INSERT:
+            yield Step("the server inserts the window", inserted(world)._replace(cancelling=SWEEP), fault=True)
+        if world.cancelling == SWEEP:
+            yield Step("the server cancels what is in flight", swept(world)._replace(cancelling=TOLD), fault=True)
         if world.pauses and fill.state == GOES_ON:
             paused = fill._replace(state=PAUSED, revision=fill.revision + 1)
             yield Step("a client pauses", world._replace(fill=paused, pauses=world.pauses - 1), fault=True)
@@ -179,6 +186,8 @@ class Filling:
             return "a time was started twice"
         if in_flight(new) > self._size.parallel:
             return "more are in flight than may be"
+        if new.cancelling == TOLD and PENDING in new.rows:
+            return "something waits to be started of what a client was told is cancelled"
         if old.fill.state in {COMPLETED, CANCELLED} and new.fill.state != old.fill.state:
             return f"it was {old.fill.state}, and is {new.fill.state}"
         if not old.fill.active and old.fill.state == CANCELLED and in_flight(new):
@@ -197,6 +206,14 @@ def in_flight(world: World) -> int:
 
 def put(world: World, time: int, row: str) -> World:
     return world._replace(rows=(*world.rows[:time], row, *world.rows[time + 1 :]))
+
+
+def inserted(world: World) -> World:
+    """What the window has decided is in; of a closed one it is already."""
+    first, behind = world.fill.window or (0, 0)
+    return world._replace(
+        rows=tuple(PENDING if row == NONE and first <= time < behind else row for time, row in enumerate(world.rows))
+    )
 
 
 def swept(world: World) -> World:
