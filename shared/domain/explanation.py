@@ -521,7 +521,15 @@ class _Explaining:
         first = found[0]
         if first.started_at is None:
             return f": that of {self._shown(first.nominal_time)} had not ended"
-        return f": that of {self._shown(first.nominal_time)} was going since {self._shown(first.started_at)}"
+        started = self._shown(first.started_at)
+        if first.started_at > at:  # it waited then; or it ran, and what is known is when it was tried once more
+            said = (
+                f"waited to be started until {started}"
+                if first.attempt <= 1
+                else f"began its latest attempt at {started}"
+            )
+            return f": that of {self._shown(first.nominal_time)} {said}"
+        return f": that of {self._shown(first.nominal_time)} was going since {started}"
 
     # Decisions not to run:
 

@@ -188,6 +188,22 @@ THE = f"The occurrence of {WHEN} (UTC)"
         # It was decided not to run.
         (
             known(row(State.SKIPPED, reason="the execution uid.0.w is still in flight"),
+                  before=(row(State.SUCCEEDED, nominal_time=at(-60), decided_at=at(-60), started_at=at(30),
+                              finished_at=at(31)),)),
+            Verdict.SKIPPED,
+            f"{THE} was skipped, as an earlier execution of the job had not ended: that of 2026-03-02 11:59 waited to"
+            " be started until 2026-03-02 12:00:30.", [Kind.OVERLAP],
+        ),
+        (
+            known(row(State.SKIPPED, reason="the execution uid.0.w is still in flight"),
+                  before=(row(State.SUCCEEDED, attempt=2, nominal_time=at(-60), decided_at=at(-60), started_at=at(30),
+                              finished_at=at(31)),)),
+            Verdict.SKIPPED,
+            f"{THE} was skipped, as an earlier execution of the job had not ended: that of 2026-03-02 11:59 began"
+            " its latest attempt at 2026-03-02 12:00:30.", [Kind.OVERLAP],
+        ),
+        (
+            known(row(State.SKIPPED, reason="the execution uid.0.w is still in flight"),
                   before=(row(State.SUCCEEDED, nominal_time=at(-60), decided_at=at(-60), started_at=at(-59),
                               finished_at=at(20)),)),
             Verdict.SKIPPED,
