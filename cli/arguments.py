@@ -59,10 +59,13 @@ ToOption: TypeAlias = Annotated[
     datetime | None, typer.Option("--to", parser=instant, metavar="TIME", help="Before this instant.")
 ]
 TimeArgument: TypeAlias = Annotated[
-    datetime,
-    typer.Argument(metavar="TIME", parser=instant, help="The nominal time: RFC 3339, UTC when no offset.",
-                   show_default=False),
-]  # fmt: skip
+    str,
+    typer.Argument(
+        metavar="TIME",
+        help="By the job's wall clock, as 08:00 (today) or 2026-11-25T08:00; or an instant, as 2026-11-25T08:00Z.",
+        show_default=False,
+    ),
+]
 WaitOption: TypeAlias = Annotated[
     timedelta | None, typer.Option("--timeout", parser=span, metavar="SPAN", help="For at most so long, as 10m.")
 ]

@@ -24,36 +24,47 @@ if TYPE_CHECKING:
 app = group("Skip, move or restore a single occurrence to come.")
 
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
-_LOCAL: Final = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2})?")
+_LOCAL: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?")
+_DATE: Final = len("2026-11-25")
 
 
 @alone
-def explain(
-    session: Session,
-    job_id: JobArgument,
-    when: Annotated[
-        str,
-        typer.Argument(
-            metavar="TIME",
-            help="By the job's wall clock, as 08:00 (today) or 2026-11-25T08:00; or with an offset, as 08:00Z is not.",
-            show_default=False,
-        ),
-    ],
-) -> None:
+def explain(session: Session, job_id: JobArgument, when: TimeArgument) -> None:
     """Say what became of an occurrence, and why, with the facts behind it."""
-    scheduler = session.scheduler
-    if _CLOCK.fullmatch(when):
-        zone = scheduler.get_job(job_id).schedule_config.timezone or "UTC"
-        when = f"{datetime.now(ZoneInfo(zone)):%Y-%m-%d}T{when.zfill(5)}"
-    if _LOCAL.fullmatch(when):
-        found = scheduler.explain(job_id, local_time=when.replace(" ", "T"))
+    if local := _by_the_clock(session, job_id, when):
+        found = session.scheduler.explain(job_id, local_time=local)
     else:
-        found = scheduler.explain(job_id, instant(when))
+        found = session.scheduler.explain(job_id, _with_offset(when))
     if not session.out.for_people:
         session.out.raw(found, found.execution.execution_id or job_id)
         return
     session.out.tell(plain(found.sentence))
     session.out.one(found, job_id, _facts(found))
+
+
+def _by_the_clock(session: Session, job_id: str, when: str) -> str:
+    """Return what is meant by the job's wall clock, as 2026-11-25T08:00; nothing where an instant is."""
+    if _CLOCK.fullmatch(when):
+        zone = session.scheduler.get_job(job_id).schedule_config.timezone or "UTC"
+        return f"{datetime.now(ZoneInfo(zone)):%Y-%m-%d}T{when.zfill(5)}"
+    if not _LOCAL.fullmatch(when):
+        return ""
+    return f"{when}T00:00" if len(when) == _DATE else when.replace(" ", "T")
+
+
+def _with_offset(when: str) -> datetime:
+    try:
+        return instant(when)
+    except typer.BadParameter:
+        said = "expected the job's wall clock, as 08:00 or 2026-11-25T08:00, or an instant, as 2026-11-25T08:00Z"
+        raise typer.BadParameter(f"{when!r} is not a time; {said}") from None
+
+
+def _instant(session: Session, job_id: str, when: str) -> datetime:
+    """Return the instant that is meant: the server knows the job's clock, and which time its schedule has twice."""
+    if local := _by_the_clock(session, job_id, when):
+        return datetime.fromisoformat(session.scheduler.explain(job_id, local_time=local).local_time)
+    return _with_offset(when).replace(microsecond=0)  # +30m from now is no whole second; occurrences are
 
 
 def _facts(found: pb.ExplainOccurrenceResponse) -> Iterator[tuple[str, Cell]]:
@@ -78,9 +89,10 @@ def skip(
     yes: YesOption = False,
 ) -> None:
     """Leave out one occurrence that is still to come."""
+    nominal = _instant(session, job_id, when)
     if not validate_only:
-        session.confirm(f"Skip the occurrence of {plain(job_id)} at {when.isoformat()}?", yes=yes)
-    change = session.scheduler.skip_occurrence(job_id, when, reason=reason, validate_only=validate_only)
+        session.confirm(f"Skip the occurrence of {plain(job_id)} at {nominal.isoformat()}?", yes=yes)
+    change = session.scheduler.skip_occurrence(job_id, nominal, reason=reason, validate_only=validate_only)
     _told(session, change, "would be left out" if validate_only else "is left out")
 
 
@@ -90,21 +102,22 @@ def move(
     job_id: JobArgument,
     when: TimeArgument,
     to: Annotated[
-        datetime,
-        typer.Argument(metavar="NEW_TIME", parser=instant, help="When it runs instead.", show_default=False),
+        str, typer.Argument(metavar="NEW_TIME", help="When it runs instead, said the same way.", show_default=False)
     ],
     reason: ReasonOption = "",
     validate_only: ValidateOption = False,
 ) -> None:
     """Run one occurrence that is still to come at another time."""
-    change = session.scheduler.move_occurrence(job_id, when, to, reason=reason, validate_only=validate_only)
+    nominal, new = _instant(session, job_id, when), _instant(session, job_id, to)
+    change = session.scheduler.move_occurrence(job_id, nominal, new, reason=reason, validate_only=validate_only)
     _told(session, change, f"{'would run' if validate_only else 'runs'} at {time_of(change, 'new_time')}")
 
 
 @command(app)
 def restore(session: Session, job_id: JobArgument, when: TimeArgument) -> None:
     """Take back a skip or a move."""
-    _told(session, session.scheduler.restore_occurrence(job_id, when), "goes as the schedule says again")
+    change = session.scheduler.restore_occurrence(job_id, _instant(session, job_id, when))
+    _told(session, change, "goes as the schedule says again")
 
 
 def _told(session: Session, change: scheduler_pb.OccurrenceChange, said: str) -> None:
