@@ -56,7 +56,9 @@ def edited(session: Session, job: pb.ScheduledJob) -> pb.UpdateScheduledJobRespo
 
 
 def _in_editor(text: str, job_id: str) -> str:
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("vi" if on_terminal() else "")
+    if not editor:
+        fail("there is no terminal to edit on; set EDITOR to a command that changes the file it is given")
     with tempfile.TemporaryDirectory(prefix="schedctl-") as folder:
         file = Path(folder) / f"{job_id}.yaml"
         file.write_text(text, encoding="utf-8")

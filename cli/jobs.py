@@ -122,6 +122,13 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
     yield f"last {found.window.ToTimedelta().days} days", counts
 
 
+def _type(name: str) -> str:
+    known = [each for each in pb.JobType.keys() if each != "JOB_TYPE_UNSPECIFIED"]  # noqa: SIM118 - no dict
+    if name and name.upper() not in known:
+        raise typer.BadParameter(f"{name!r} is not a type; expected one of {', '.join(known)}")
+    return name.upper()
+
+
 @command(app)
 def create(
     session: Session,
@@ -130,7 +137,7 @@ def create(
     name: Annotated[str, typer.Option(help="For people.")] = "",
     description: Annotated[str, typer.Option(help="For people.")] = "",
     job_type: Annotated[
-        str, typer.Option("--type", help="SCRAPING, ANALYSIS, MONITORING, MAINTENANCE or CUSTOM.")
+        str, typer.Option("--type", parser=_type, help="SCRAPING, ANALYSIS, MONITORING, MAINTENANCE or CUSTOM.")
     ] = "",
     target_: Annotated[str, typer.Option("--target", help="The service to call, by its name as a target.")] = "",
     method: Annotated[str, typer.Option(help="The method to call.")] = "",

@@ -99,6 +99,13 @@ async def test_a_job_is_created_from_a_file_of_the_form_of_the_preconfigured_one
     assert "ALREADY_EXISTS" in again.err
 
 
+async def test_a_type_is_taken_in_either_case(server: Running) -> None:
+    arguments = [word.lower() if word == "SCRAPING" else word for word in PRICES]
+    assert arguments != list(PRICES)
+    told = await schedctl(server, "jobs", "create", "x", *arguments, "--every", "1h", "-o", "json")
+    assert (told.code, told.json[0]["job_type"]) == (0, "SCRAPING"), told.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -107,7 +114,7 @@ async def test_a_job_is_created_from_a_file_of_the_form_of_the_preconfigured_one
         (("jobs", "create", "x", *PRICES, "--every", "1h", "--tz", "UTC"), 2, "--tz goes with --cron"),
         (("jobs", "create", "x", "--parameters", "{"), 2, "--parameters: it is not JSON"),
         (("jobs", "create", "x", "--label", "team"), 2, "'team': expected KEY=VALUE"),
-        (("jobs", "create", "x", "--type", "BAKING", "--every", "1h"), 2, "BAKING"),
+        (("jobs", "create", "x", "--type", "BAKING", "--every", "1h"), 2, "expected one of SCRAPING, ANALYSIS,"),
         (("jobs", "create", "-f", "nowhere.yaml"), 2, "nowhere.yaml can't be read: No such file"),
         (("jobs", "pause", "nobody"), 3, "NOT_FOUND: there is no job 'nobody'"),
         (("jobs", "frobnicate"), 2, "No such command 'frobnicate'"),
@@ -210,6 +217,15 @@ async def test_a_job_is_changed_in_the_editor(server: Running, editor: Any) -> N
     assert (told.code, told.out) == (0, "the job prices is changed\n")
     (job,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
     assert (job["description"], job["labels"], job["name"]) == ("new", {}, "Prices")
+
+
+async def test_without_a_terminal_no_editor_is_started_that_nobody_named(server: Running) -> None:
+    await server.create(job_id="prices")
+    told = await schedctl(server, "jobs", "edit", "prices", environment={"EDITOR": "", "VISUAL": ""})
+    assert (told.code, told.err) == (
+        2,
+        "there is no terminal to edit on; set EDITOR to a command that changes the file it is given\n",
+    )
 
 
 async def test_what_was_not_changed_or_is_empty_changes_nothing(server: Running, editor: Any) -> None:
