@@ -72,7 +72,7 @@ def apply(
             these = "1 job that is" if len(deleted) == 1 else f"{len(deleted):,} jobs that are"
             session.confirm(f"Delete {these} not in {plain(str(file))}?", yes=yes)
     changes = scheduler.import_jobs(text, prune=prune, prune_filter=prune_filter)
-    _show(session, changes)
+    _show(session, changes, done=True)
     if any(change.error for change in changes):
         raise typer.Exit(Exit.FAILED)
 
@@ -106,7 +106,7 @@ def _real(changes: Sequence[Change]) -> list[Change]:
     return [change for change in changes if change.action != Change.ACTION_NONE]
 
 
-def _show(session: Session, changes: Sequence[Change]) -> None:
+def _show(session: Session, changes: Sequence[Change], *, done: bool = False) -> None:
     if not session.out.for_people:
         session.out.each(changes, CHANGES)
         return
@@ -121,4 +121,7 @@ def _show(session: Session, changes: Sequence[Change]) -> None:
         if change.error:
             typer.echo(f"{plain(change.job_id)}: {plain(change.error)}", err=True)
     same = len(changes) - len(real)
-    session.out.tell(f"{len(real):,} differ, {same:,} are as the file says")
+    failed = sum(bool(change.error) for change in real)
+    said = f"{len(real) - failed:,} changed, " if done else f"{len(real):,} differ, "
+    said += f"{failed:,} failed, " if failed else ""
+    session.out.tell(f"{said}{same:,} {'were' if done else 'are'} as the file says")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from cli.arguments import JobOption, LabelsOption, labels_of
 from cli.executions import EXECUTIONS
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 LEAST_ROWS: Final = 5
 HEAD: Final = 2
+SHORTENED: Final = ("execution", "error or reason")
+"""What gives way where a terminal is narrow; rich shortens first what may wrap, and their texts do not."""
 
 
 @alone
@@ -51,7 +54,11 @@ def watch(
 def _table(executions: Iterable[Execution]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in EXECUTIONS.columns:
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+        table.add_column(
+            Text(heading, no_wrap=True, overflow="ellipsis"), no_wrap=heading not in SHORTENED, overflow="ellipsis"
+        )
     for execution in executions:
-        table.add_row(*(column(execution) for column in EXECUTIONS.columns.values()))
+        cells = {heading: column(execution) for heading, column in EXECUTIONS.columns.items()}
+        cells |= {heading: Text(str(cells[heading]), no_wrap=True, overflow="ellipsis") for heading in SHORTENED}
+        table.add_row(*cells.values())
     return table

@@ -51,10 +51,10 @@ async def test_jobs_become_as_the_file_says_and_then_there_is_no_difference(serv
     assert (told.code, told.lines) == (1, ["+ create one", "+ create two", "2 differ, 0 are as the file says"])
     assert (await schedctl(server, "jobs", "list")).out == "", "a difference is shown, not made"
     told = await schedctl(server, "apply", "-f", file)
-    assert (told.code, told.lines[-1]) == (0, "2 differ, 0 are as the file says")
+    assert (told.code, told.lines[-1]) == (0, "2 changed, 0 were as the file says")
     told = await schedctl(server, "diff", "-f", file)
     assert (told.code, told.lines) == (0, ["0 differ, 2 are as the file says"])
-    assert (await schedctl(server, "apply", "-f", file)).lines == ["0 differ, 2 are as the file says"]
+    assert (await schedctl(server, "apply", "-f", file)).lines == ["0 changed, 2 were as the file says"]
 
 
 async def test_what_differs_is_told_field_by_field(server: Running, tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""`schedctl watch`: what its table shows where the terminal is narrow."""
+
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from cli.live import _table
+from shared.proto import scheduler_service_pb2 as pb
+
+
+@pytest.mark.parametrize("width", [200, 130, 110])
+def test_a_narrow_terminal_shortens_ids_and_reasons_and_nothing_that_tells_how_it_goes(width: int) -> None:
+    failed = pb.Execution(
+        execution_id="01m8agd088k250g9zge3ctcenz.b.01m8agp7wjsgg0g2xhz37kpg51.20261125T070000Z",
+        job_id="daily-competitor-scraping",
+        state=pb.Execution.STATE_FAILED,
+        trigger=pb.Execution.TRIGGER_SCHEDULE,
+        attempt=1,
+        max_attempts=4,
+        error={
+            "message": "the shop answered with a very long sentence, which no terminal has room for, of what is wrong"
+        },
+    )
+    failed.nominal_time.FromJsonString("2026-11-25T07:00:00Z")
+    console = Console(width=width)
+    with console.capture() as shown:
+        console.print(_table([failed]))
+    (_, line) = shown.get().splitlines()
+    assert len(line) <= width
+    for told in (
+        "2026-11-25T07:00:00Z",
+        "FAILED",
+        "daily-competitor-scraping",
+        "SCHEDULE",
+        "1/4",
+        "the sh"[: width // 55],
+    ):
+        assert told in line
