@@ -12,11 +12,10 @@ from scheduler_service.caller import current
 from scheduler_service.convert import duration, execution_message, timestamp, to_instant, to_span
 from scheduler_service.diagnose import Result, diagnose
 from scheduler_service.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.reasons import reason_violations
 from scheduler_service.refusals import shortened
 from scheduler_service.targets import DEFAULT_TIMEOUT, to_timeout
 from shared.domain.errors import FailedPrecondition, Reason, SchedulerError, Violation
-from shared.domain.job import LONGEST_REASON
-from shared.domain.text import unprintable
 from shared.log import get_logger
 from shared.proto import admin_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceServicer
@@ -110,12 +109,7 @@ class AdminService(AdminServiceServicer):
     ) -> pb.DiscardDeadLettersResponse:
         """Give dead letters up."""
         found = _ids_violations(request.execution_ids)
-        if len(request.reason) > LONGEST_REASON:
-            said = f"{len(request.reason):,} characters are too many (at most {LONGEST_REASON})"
-            found.append(Violation("reason", said))
-        elif said := unprintable(request.reason, lines=True):
-            found.append(Violation("reason", said))
-        refuse(found)
+        refuse([*found, *reason_violations(request.reason)])
         response = pb.DiscardDeadLettersResponse()
         for execution_id in dict.fromkeys(request.execution_ids):
             try:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.convert import timestamp, to_instant
-from scheduler_service.occurrence_requests import reason_violations
 from scheduler_service.pages import refuse
+from scheduler_service.reasons import reason_violations
 from shared.domain.backfill import MOST_PARALLEL, Existing
 from shared.domain.errors import Violation
 from shared.domain.policies import Overlap

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.listing import read_question
 from scheduler_service.pages import refuse
+from scheduler_service.reasons import reason_violations
 from scheduler_service.refusals import code_of, shortened
 from scheduler_service.requests import become_part
 from shared.domain.errors import SchedulerError, Violation
 from shared.domain.filters import JOB_FIELDS, JOB_ORDERS
-from shared.domain.job import LONGEST_REASON
-from shared.domain.text import unprintable
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store.listing import job_listing
 
@@ -89,10 +88,7 @@ def _chosen(request: Of) -> Filter | None:
         said = f"{len(request.job_ids):,} are too many (at most {MOST_JOBS:,}); use a filter"
         found.append(Violation("job_ids", said))
     # Said once, and not of each job.
-    if len(request.reason) > LONGEST_REASON:
-        found.append(Violation("reason", f"{len(request.reason):,} characters are too many (at most {LONGEST_REASON})"))
-    if said := unprintable(request.reason, lines=True):
-        found.append(Violation("reason", said))
+    found += reason_violations(request.reason)
     refuse(found)
     return chosen if request.filter.strip() else None
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from scheduler_service.convert import to_instant
 from scheduler_service.occurrences import move_violations
 from scheduler_service.pages import refuse
+from scheduler_service.reasons import reason_violations
 from shared.domain.errors import InvalidInput, Violation
-from shared.domain.job import LONGEST_REASON
-from shared.domain.text import unprintable
 from shared.proto import planning_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -36,14 +35,6 @@ def read_move(request: pb.MoveOccurrenceRequest) -> tuple[datetime, datetime]:
     if nominal is not None and new_time is not None:
         found += move_violations(nominal, new_time)
     return _checked(nominal, found), _checked(new_time, found)
-
-
-def reason_violations(reason: str) -> list[Violation]:
-    """Return what is wrong with the reason that a caller gives."""
-    if len(reason) > LONGEST_REASON:
-        return [Violation("reason", f"{len(reason):,} characters are too many (at most {LONGEST_REASON})")]
-    said = unprintable(reason, lines=True)
-    return [Violation("reason", said)] if said else []
 
 
 def _nominal(request: Request, found: list[Violation]) -> datetime | None:

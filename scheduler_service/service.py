@@ -20,13 +20,13 @@ from scheduler_service.imports import Imports
 from scheduler_service.listing import list_executions, list_jobs
 from scheduler_service.occurrences import to_come, void_warnings
 from scheduler_service.pages import refuse
+from scheduler_service.reasons import reason_violations
 from scheduler_service.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.runs import Runs, request_token
 from scheduler_service.watching import seconds_to_wait
 from shared.domain.errors import InvalidInput, Violation
-from shared.domain.job import LONGEST_REASON, JobState
+from shared.domain.job import JobState
 from shared.domain.overrides import upcoming as upcoming_runs
-from shared.domain.text import unprintable
 from shared.log import get_logger
 from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
@@ -309,7 +309,7 @@ class SchedulerService(SchedulerServiceServicer):
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
         """End an execution for good; of one that runs, the call in flight is cancelled."""
-        refuse([] if (said := _reason_violation(request.reason)) is None else [said])
+        refuse(reason_violations(request.reason))
         execution = await self._executions.cancel(request.execution_id, current.get().by, request.reason)
         return pb.CancelExecutionResponse(execution=execution_message(execution))
 
@@ -339,19 +339,8 @@ def _check_reason(
         | pb.UndeleteScheduledJobRequest
     ),
 ) -> None:
-    found = []
-    if not request.job_id:
-        found.append(Violation("job_id", "a job_id is required"))
-    if (said := _reason_violation(request.reason)) is not None:
-        found.append(said)
-    refuse(found)
-
-
-def _reason_violation(reason: str) -> Violation | None:
-    if len(reason) > LONGEST_REASON:
-        return Violation("reason", f"{len(reason):,} characters are too many (at most {LONGEST_REASON})")
-    said = unprintable(reason, lines=True)
-    return Violation("reason", said) if said else None
+    found = [] if request.job_id else [Violation("job_id", "a job_id is required")]
+    refuse([*found, *reason_violations(request.reason)])
 
 
 def _in_job(refused: InvalidInput) -> list[Violation]:
