@@ -120,9 +120,9 @@ class Explain:
         uid, instant = job.uid, question.instant
         row = None if era is None else await self._row(uid, era.number, instant)
         queue = (row or {}).get("queue", "")
-        others, removed, (no_beat, no_worker), instead, before = await asyncio.gather(
+        others, removed_through, (no_beat, no_worker), instead, before = await asyncio.gather(
             self._others(job, instant, row),
-            self._retention.find_one(retention.EXECUTIONS_FILTER),
+            self._removed(row),
             self._absences(queue, now),
             self._instead(row),
             self._before(row, paused=era is not None and era.spec.mode is not Mode.ACTIVE),
@@ -137,7 +137,7 @@ class Explain:
             others=others,
             no_beat=no_beat,
             no_worker=no_worker,
-            removed_through=retention.removed_through(removed),
+            removed_through=removed_through,
             name_days=self._name_days,
         )
         return known, row
@@ -188,6 +188,12 @@ class Explain:
         own = None if row is None else row["_id"]
         records = [evidence.to_record(other) for other in found if other["_id"] != own]
         return tuple(sorted(records, key=lambda record: record.decided_at))
+
+    async def _removed(self, row: Mapping[str, Any] | None) -> datetime | None:
+        """Return until when rows have been removed, which is only asked where there is none."""
+        if row is not None:
+            return None
+        return retention.removed_through(await self._retention.find_one(retention.EXECUTIONS_FILTER))
 
     async def _absences(self, queue: str, now: datetime) -> tuple[Any, Any]:
         """Return when no beat was alive, and no worker of a queue; None for a queue that never had any."""

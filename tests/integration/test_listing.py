@@ -298,6 +298,7 @@ async def test_the_pages_of_jobs_are_what_fits_in_order_each_once(
     show_deleted: bool, size: int, examined: int,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(scheduler_service.listing, "MOST_EXAMINED", examined)
+    monkeypatch.setattr(scheduler_service.listing, "LEAST_EXAMINED", 1)
     chosen = parse_filter(" AND ".join(f"({text})" for text in conditions), JOB_FIELDS)
     listing = jobs_listing(str(chosen), order_text, show_deleted=show_deleted)
     hidden = not show_deleted and not any("DELETED" in condition.values for condition in chosen.on("state"))
@@ -326,6 +327,7 @@ async def test_the_pages_of_executions_are_what_fits_in_order_each_once(
     decisions: bool, size: int, examined: int,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(scheduler_service.listing, "MOST_EXAMINED", examined)
+    monkeypatch.setattr(scheduler_service.listing, "LEAST_EXAMINED", 1)
     chosen = parse_filter(" AND ".join(f"({text})" for text in conditions), EXECUTION_FIELDS)
     listing = executions_listing(str(chosen), order_text, decisions=decisions)
 
