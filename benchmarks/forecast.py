@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dev.mongodb import start_mongodb
 from dev.run import ROOT
-from scheduler_service.forecast import in_process
+from scheduler_service.planning.forecast import in_process
 from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
 from shared.messaging.queues import load_queues
 from shared.store import jobs

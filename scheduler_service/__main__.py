@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from scheduler_service.assembly import Assembly, Parts
-from scheduler_service.definitions import Definitions
+from scheduler_service.jobs.definitions import Definitions
+from scheduler_service.jobs.seed import read_seed
 from scheduler_service.prepare import prepare
-from scheduler_service.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
-from scheduler_service.seed import read_seed
 from scheduler_service.server import PortTakenError
+from scheduler_service.targets.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
 from shared import log as logs
 from shared import metrics
 from shared.calendars import load_calendars

@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from scheduler_service.admin import AdminService
-from scheduler_service.backfills import Backfills
-from scheduler_service.cleanup import Cleanup
-from scheduler_service.depths import Depths, ask_rabbitmq
-from scheduler_service.diagnosis import all_checks
-from scheduler_service.drift import Drift
-from scheduler_service.executions import Executions
-from scheduler_service.explain import Explain
-from scheduler_service.forecast import Forecast, in_process
-from scheduler_service.jobs import Jobs
-from scheduler_service.limits import Limits
-from scheduler_service.maintenance import MaintenanceService
-from scheduler_service.occurrences import OccurrenceChanges
-from scheduler_service.planning import PlanningService
-from scheduler_service.preview import Schedules
-from scheduler_service.runs import Runs
+from scheduler_service.jobs.jobs import Jobs
+from scheduler_service.operations.diagnosis import all_checks
+from scheduler_service.planning.backfills import Backfills
+from scheduler_service.planning.explain import Explain
+from scheduler_service.planning.forecast import Forecast, in_process
+from scheduler_service.planning.occurrences import OccurrenceChanges
+from scheduler_service.planning.preview import Schedules
+from scheduler_service.runs.cleanup import Cleanup
+from scheduler_service.runs.executions import Executions
+from scheduler_service.runs.runs import Runs
 from scheduler_service.server import Server, Servicers
-from scheduler_service.service import SchedulerService
-from scheduler_service.statistics import StatisticsService
-from scheduler_service.tallies import Tallies
-from scheduler_service.target_registry import TargetRegistry
-from scheduler_service.target_tests import TargetTests
-from scheduler_service.targets import TargetService
-from scheduler_service.watching import Watching
+from scheduler_service.services.admin import AdminService
+from scheduler_service.services.maintenance import MaintenanceService
+from scheduler_service.services.planning import PlanningService
+from scheduler_service.services.scheduler import SchedulerService
+from scheduler_service.services.statistics import StatisticsService
+from scheduler_service.services.targets import TargetService
+from scheduler_service.statistics.depths import Depths, ask_rabbitmq
+from scheduler_service.statistics.tallies import Tallies
+from scheduler_service.targets.drift import Drift
+from scheduler_service.targets.registry import TargetRegistry
+from scheduler_service.targets.tests import TargetTests
+from scheduler_service.transport.limits import Limits
+from scheduler_service.watching.watching import Watching
 from shared.targets.registrations import Registrations
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
 
-    from scheduler_service.definitions import Definitions
-    from scheduler_service.probes import Probe
-    from scheduler_service.runs import Dispatch
+    from scheduler_service.jobs.definitions import Definitions
+    from scheduler_service.runs.runs import Dispatch
+    from scheduler_service.targets.probes import Probe
     from shared.calendars import Calendars
     from shared.messaging.queues import Queues
     from shared.settings import Settings

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pymongo
 from pymongo.errors import PyMongoError
 
-from scheduler_service.seed import plant
-from scheduler_service.target_use import TargetUse
+from scheduler_service.jobs.seed import plant
+from scheduler_service.targets.use import TargetUse
 from shared.log import get_logger
 from shared.store.indexes import INDEXES, OBSOLETE
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from pymongo.asynchronous.database import AsyncDatabase
 
-    from scheduler_service.definitions import Definitions
-    from scheduler_service.jobs import Jobs
+    from scheduler_service.jobs.definitions import Definitions
+    from scheduler_service.jobs.jobs import Jobs
     from shared.domain.job import JobDraft
 
 log = get_logger()

@@ -13,9 +13,9 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from scheduler_service.calls import Calls
-from scheduler_service.health import Health
-from scheduler_service.requests import Requests
+from scheduler_service.transport.calls import Calls
+from scheduler_service.transport.health import Health
+from scheduler_service.transport.requests import Requests
 from shared.log import get_logger
 from shared.proto import (
     admin_service_pb2,
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
     from pymongo.asynchronous.database import AsyncDatabase
 
-    from scheduler_service.admin import AdminService
-    from scheduler_service.limits import Limits
-    from scheduler_service.maintenance import MaintenanceService
-    from scheduler_service.planning import PlanningService
-    from scheduler_service.service import SchedulerService
-    from scheduler_service.statistics import StatisticsService
-    from scheduler_service.targets import TargetService
+    from scheduler_service.services.admin import AdminService
+    from scheduler_service.services.maintenance import MaintenanceService
+    from scheduler_service.services.planning import PlanningService
+    from scheduler_service.services.scheduler import SchedulerService
+    from scheduler_service.services.statistics import StatisticsService
+    from scheduler_service.services.targets import TargetService
+    from scheduler_service.transport.limits import Limits
 
 log = get_logger()
 

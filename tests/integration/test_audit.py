@@ -21,7 +21,7 @@ import pytest
 import structlog
 
 from dev.server import HOST, free_port
-from scheduler_service import audit as reader
+from scheduler_service.operations import audit as reader
 from shared.domain.audit import View
 from shared.domain.execution import State
 from shared.domain.plan import Mode, Row, Spec

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import scheduler_service.batches
+import scheduler_service.jobs.batches
 from shared.proto import scheduler_service_pb2 as pb
 from tests.integration.test_server_harness import Running, a_request, once, refusal, serving
 
@@ -91,7 +91,7 @@ async def test_jobs_that_are_named_are_paused_and_each_is_told(server: Running) 
 async def test_all_jobs_that_fit_a_filter_are_paused_and_resumed(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler_service.batches, "PAGE", 7)
+    monkeypatch.setattr(scheduler_service.jobs.batches, "PAGE", 7)
     requests = [a_request(job_id=f"job-{n:02}", labels={"team": "a" if n % 2 else "b"}) for n in range(40)]
     await create_all(server, *requests)
     of_a = "labels.team = a AND state = ACTIVE"

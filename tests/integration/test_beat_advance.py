@@ -18,8 +18,8 @@ from beat.advance import BATCH, ITEMS, Advance
 from beat.consequences import Consequences
 from beat.partitions import Partitions
 from beat.rescue import Rescue, StoreReturns
-from scheduler_service.audit import Audit, Question
-from scheduler_service.cleanup import Cleanup
+from scheduler_service.operations.audit import Audit, Question
+from scheduler_service.runs.cleanup import Cleanup
 from shared.domain.execution import OPEN, Failure, State, part_id
 from shared.domain.flow import FailurePolicy, FanOut, Requires, Source, Step, Workflow
 from shared.domain.job import JobState

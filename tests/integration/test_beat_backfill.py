@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import pytest
 
 from beat.backfill import Backfills
-from scheduler_service.cleanup import Cleanup
+from scheduler_service.runs.cleanup import Cleanup
 from shared.domain.execution import State
 from shared.proto import planning_service_pb2 as planning
 from shared.proto import scheduler_service_pb2 as pb

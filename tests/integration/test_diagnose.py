@@ -13,8 +13,8 @@ from kombu import Connection
 
 from beat.partitions import Partitions
 from dev.server import HOST, free_port
-from scheduler_service.diagnose import Check, Result, diagnose, failed, well
-from scheduler_service.diagnose_work import judge_leases, judge_timeouts
+from scheduler_service.operations.diagnose import Check, Result, diagnose, failed, well
+from scheduler_service.operations.diagnose_work import judge_leases, judge_timeouts
 from shared.messaging.queues import DEAD_LETTER_QUEUE, load_queues
 from shared.metrics import serve
 from shared.proto import admin_service_pb2 as pb

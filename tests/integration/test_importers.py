@@ -18,7 +18,7 @@ import yaml
 from redis import Redis
 
 from dev.server import free_port
-from scheduler_service.seed import read_seed
+from scheduler_service.jobs.seed import read_seed
 from shared.proto import scheduler_service_pb2 as pb
 from shared.tasks.registry import Tasks
 from shared.tasks.task import LedgeredTask

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from scheduler_service.imports import JOBS_IN_PAGE
+from scheduler_service.jobs.imports import JOBS_IN_PAGE
 from shared.proto import scheduler_service_pb2 as pb
 from tests.integration.test_server_harness import Running, cron, interval, refusal, serving
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import scheduler_service.listing
-from scheduler_service.listing import read_page
+import scheduler_service.jobs.listing
+from scheduler_service.jobs.listing import read_page
 from shared.domain.execution import OPEN, State
 from shared.domain.filters import (
     EXECUTION_FIELDS,
@@ -297,8 +297,8 @@ async def test_the_pages_of_jobs_are_what_fits_in_order_each_once(
     filled: Db, monkeypatch: pytest.MonkeyPatch, mongodb_url: str, conditions: list[str], order_text: str,
     show_deleted: bool, size: int, examined: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(scheduler_service.listing, "MOST_EXAMINED", examined)
-    monkeypatch.setattr(scheduler_service.listing, "LEAST_EXAMINED", 1)
+    monkeypatch.setattr(scheduler_service.jobs.listing, "MOST_EXAMINED", examined)
+    monkeypatch.setattr(scheduler_service.jobs.listing, "LEAST_EXAMINED", 1)
     chosen = parse_filter(" AND ".join(f"({text})" for text in conditions), JOB_FIELDS)
     listing = jobs_listing(str(chosen), order_text, show_deleted=show_deleted)
     hidden = not show_deleted and not any("DELETED" in condition.values for condition in chosen.on("state"))
@@ -326,8 +326,8 @@ async def test_the_pages_of_executions_are_what_fits_in_order_each_once(
     filled: Db, monkeypatch: pytest.MonkeyPatch, mongodb_url: str, conditions: list[str], order_text: str,
     decisions: bool, size: int, examined: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(scheduler_service.listing, "MOST_EXAMINED", examined)
-    monkeypatch.setattr(scheduler_service.listing, "LEAST_EXAMINED", 1)
+    monkeypatch.setattr(scheduler_service.jobs.listing, "MOST_EXAMINED", examined)
+    monkeypatch.setattr(scheduler_service.jobs.listing, "LEAST_EXAMINED", 1)
     chosen = parse_filter(" AND ".join(f"({text})" for text in conditions), EXECUTION_FIELDS)
     listing = executions_listing(str(chosen), order_text, decisions=decisions)
 
@@ -343,7 +343,7 @@ async def test_the_pages_of_executions_are_what_fits_in_order_each_once(
 async def test_a_page_ends_where_it_would_cost_more_and_the_next_one_goes_on(
     monkeypatch: pytest.MonkeyPatch, mongodb_url: str
 ) -> None:
-    monkeypatch.setattr(scheduler_service.listing, "MOST_EXAMINED", 150)
+    monkeypatch.setattr(scheduler_service.jobs.listing, "MOST_EXAMINED", 150)
     listing = jobs_listing('target_method = ScrapeCompetitorPrices AND name = "daily 5"', "created_at desc")
     pages = await every_page(listing, "jobs", mongodb_url, 50)
     assert len(pages) == 3
@@ -354,6 +354,6 @@ async def test_a_page_ends_where_it_would_cost_more_and_the_next_one_goes_on(
 async def test_of_several_indexes_the_one_that_tells_most_is_read(
     monkeypatch: pytest.MonkeyPatch, mongodb_url: str
 ) -> None:
-    monkeypatch.setattr(scheduler_service.listing, "MOST_EXAMINED", 30)
+    monkeypatch.setattr(scheduler_service.jobs.listing, "MOST_EXAMINED", 30)
     pages = await every_page(jobs_listing("queue = queue-1 AND labels.rare = yes"), "jobs", mongodb_url, 50)
     assert len(pages) == 1

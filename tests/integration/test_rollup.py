@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pymongo.errors import AutoReconnect
 
 from beat.rollup import TURN, Rollup
-from scheduler_service.tallies import GroupBy, Question, Tallies
+from scheduler_service.statistics.tallies import GroupBy, Question, Tallies
 from shared.domain.rollup import DAY, GRACE, HOUR, KEPT, MINUTE, Level, floor
 from shared.domain.tally import ACCURACY
 from shared.store import executions, live, rollups

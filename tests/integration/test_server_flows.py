@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from scheduler_service.seed import read_seed
+from scheduler_service.jobs.seed import read_seed
 from shared.domain.errors import InvalidInput
 from shared.domain.execution import part_id
 from shared.domain.flow import FanOut, Workflow

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from dev.server import free_port
-from scheduler_service.forecast import Forecast, in_process
-from scheduler_service.load import Load, Reckoning
+from scheduler_service.planning.forecast import Forecast, in_process
+from scheduler_service.planning.load import Load, Reckoning
 from shared.domain.errors import Unavailable
 from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as jobs_pb

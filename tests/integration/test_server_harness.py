@@ -14,10 +14,10 @@ from grpc_status import rpc_status
 
 from scheduler_service.__main__ import STORE_PATIENCE
 from scheduler_service.assembly import Assembly, Parts
-from scheduler_service.cleanup import Cleanup
-from scheduler_service.definitions import Definitions
+from scheduler_service.jobs.definitions import Definitions
 from scheduler_service.prepare import prepare
-from scheduler_service.probes import mongodb_probe
+from scheduler_service.runs.cleanup import Cleanup
+from scheduler_service.targets.probes import mongodb_probe
 from shared.calendars import load_calendars
 from shared.messaging.queues import load_queues
 from shared.proto import scheduler_service_pb2 as pb
@@ -35,11 +35,11 @@ from shared.tasks.registry import Tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from scheduler_service.forecast import Forecast
-    from scheduler_service.jobs import Jobs
-    from scheduler_service.probes import Probe
+    from scheduler_service.jobs.jobs import Jobs
+    from scheduler_service.planning.forecast import Forecast
     from scheduler_service.server import Server
-    from scheduler_service.watching import Watching
+    from scheduler_service.targets.probes import Probe
+    from scheduler_service.watching.watching import Watching
     from shared.domain.job import JobDraft
 
 

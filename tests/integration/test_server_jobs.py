@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from scheduler_service.jobs import Found, Jobs
+from scheduler_service.jobs.jobs import Found, Jobs
 from shared.domain.plan import plan
 from shared.domain.policies import Policies
 from shared.proto import scheduler_service_pb2 as pb

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import scheduler_service.listing
+import scheduler_service.jobs.listing
 from scheduler_service.prepare import create_indexes
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store.indexes import INDEXES, OBSOLETE
@@ -93,7 +93,7 @@ async def test_a_token_belongs_to_its_filter_and_order_however_they_are_written(
 
 
 async def test_a_page_may_be_empty_and_the_list_goes_on(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_service.listing, "MOST_EXAMINED", 2)
+    monkeypatch.setattr(scheduler_service.jobs.listing, "MOST_EXAMINED", 2)
     for number in range(6):
         await server.create(job_id=f"job-{number}", name="rare" if number == 0 else "usual")
     first = await server.stub.ListScheduledJobs(

@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from dev.server import HOST, free_port
-from scheduler_service.probes import mongodb_probe, rabbitmq_probe, redis_probe, target_probe
+from scheduler_service.targets.probes import mongodb_probe, rabbitmq_probe, redis_probe, target_probe
 from shared.domain.execution import State
 from shared.domain.plan import Row
 from shared.domain.rollup import Progress

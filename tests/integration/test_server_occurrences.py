@@ -15,11 +15,11 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from pymongo import ReturnDocument
 
-from scheduler_service.audit import Audit, Question
-from scheduler_service.caller import Caller, current
-from scheduler_service.jobs import Found, Jobs
-from scheduler_service.occurrences import OccurrenceChanges
-from scheduler_service.refusals import Conflict
+from scheduler_service.jobs.jobs import Found, Jobs
+from scheduler_service.operations.audit import Audit, Question
+from scheduler_service.planning.occurrences import OccurrenceChanges
+from scheduler_service.transport.caller import Caller, current
+from scheduler_service.transport.refusals import Conflict
 from shared.domain.job import JobState
 from shared.domain.overrides import MOST_OVERRIDES, Override
 from shared.domain.policies import Overlap, Policies

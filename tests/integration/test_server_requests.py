@@ -10,8 +10,8 @@ import grpc
 import pytest
 from pymongo.errors import AutoReconnect
 
-from scheduler_service import requests as layer
-from scheduler_service.requests import Requests
+from scheduler_service.transport import requests as layer
+from scheduler_service.transport.requests import Requests
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import jobs as stored
 from shared.store import requests
@@ -203,7 +203,7 @@ class TestAfterADeath:
             async def dies(*_: Any, **__: Any) -> None:
                 raise DiedError
 
-            patch.setattr("scheduler_service.executions.Executions.end_open", dies)
+            patch.setattr("scheduler_service.runs.executions.Executions.end_open", dies)
             await died(call(server, DELETE))
         await leases_end(server)
         await call(server, DELETE)

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from dev.server import HOST, free_port
-from scheduler_service.definitions import Definitions
-from scheduler_service.jobs import Jobs
-from scheduler_service.seed import plant, read_seed
+from scheduler_service.jobs.definitions import Definitions
+from scheduler_service.jobs.jobs import Jobs
+from scheduler_service.jobs.seed import plant, read_seed
 from shared.calendars import load_calendars
 from shared.domain.errors import InvalidInput
 from shared.domain.exclusions import ExclusionTerms

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kombu import Connection
 
 from dev.server import free_port
-from scheduler_service.live import MOST_SHOWN, arrange
+from scheduler_service.statistics.live import MOST_SHOWN, arrange
 from shared.domain.rollup import HOUR
 from shared.heartbeat import Heartbeat
 from shared.messaging.queues import load_queues

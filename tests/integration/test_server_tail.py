@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scheduler_service import tail as tails
-from scheduler_service.tail import SETTLED, ClockSetBack, Look, Tail
+from scheduler_service.watching import tail as tails
+from scheduler_service.watching.tail import SETTLED, ClockSetBack, Look, Tail
 from shared.store.mongo import connect_async
 from tests.builders import fired, job_document
 

@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from prometheus_client import REGISTRY
 
-from scheduler_service.target_use import TargetUse
+from scheduler_service.targets.use import TargetUse
 from shared.domain.errors import InvalidInput
 from shared.proto import maintenance_service_pb2 as maintenance
 from shared.proto import scheduler_service_pb2 as jobs_pb

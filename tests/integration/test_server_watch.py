@@ -13,10 +13,10 @@ import structlog
 from google.protobuf.duration_pb2 import Duration
 
 from dev.mongodb import start_mongodb
-from scheduler_service import feed as feeds
-from scheduler_service import tail as tails
-from scheduler_service.watch import Chosen
-from scheduler_service.watch_tokens import Told, write_token
+from scheduler_service.watching import feed as feeds
+from scheduler_service.watching import tail as tails
+from scheduler_service.watching.watch import Chosen
+from scheduler_service.watching.watch_tokens import Told, write_token
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions
 from shared.store.task_attempts import note_progress

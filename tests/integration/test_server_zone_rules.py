@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from scheduler_service.jobs import Jobs
+from scheduler_service.jobs.jobs import Jobs
 from shared.domain.schedule import parse_schedule
 from shared.domain.zones import package_rules, zone_names
 from shared.proto import scheduler_service_pb2 as pb

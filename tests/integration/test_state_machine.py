@@ -34,10 +34,10 @@ from beat.fire import Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
-from scheduler_service.caller import Caller, current
-from scheduler_service.executions import Executions
-from scheduler_service.jobs import Jobs
-from scheduler_service.occurrences import OccurrenceChanges
+from scheduler_service.jobs.jobs import Jobs
+from scheduler_service.planning.occurrences import OccurrenceChanges
+from scheduler_service.runs.executions import Executions
+from scheduler_service.transport.caller import Caller, current
 from shared.domain.errors import FailedPrecondition, InvalidInput
 from shared.domain.execution import SUCCESSORS, TERMINAL, Failure, State, after_failure
 from shared.domain.plan import Mode

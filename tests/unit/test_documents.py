@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from scheduler_service.convert import job_message
-from scheduler_service.documents import MOST_NODES, read_entries, write_document
-from scheduler_service.drafts import MUTABLE, changed_draft, new_draft
-from scheduler_service.entries import flattened, read_paused, read_request, write_entry
+from scheduler_service.jobs.documents import MOST_NODES, read_entries, write_document
+from scheduler_service.jobs.drafts import MUTABLE, changed_draft, new_draft
+from scheduler_service.jobs.entries import flattened, read_paused, read_request, write_entry
+from scheduler_service.transport.convert import job_message
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobState, define
 from shared.proto import scheduler_service_pb2 as pb

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_service import load as loads
-from scheduler_service.forecast_messages import load_message, load_question
-from scheduler_service.load import MINUTES, Load, Reckoning, from_json
+from scheduler_service.planning import load as loads
+from scheduler_service.planning.forecast_messages import load_message, load_question
+from scheduler_service.planning.load import MINUTES, Load, Reckoning, from_json
 from shared.domain.errors import InvalidInput
 from shared.domain.load import MINUTE, fires_by_minute, lattice_by_minute, milliseconds
 from shared.domain.schedule import CronSchedule, IntervalSchedule, parse_schedule

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from scheduler_service.definitions import Definitions
+from scheduler_service.jobs.definitions import Definitions
 from shared.calendars import load_calendars
 from shared.domain.flow import Step, Workflow
 from shared.messaging.queues import load_queues

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from scheduler_service.limits import MOST_CALLERS, Limits, Rate
-from scheduler_service.refusals import LimitReached
+from scheduler_service.transport.limits import MOST_CALLERS, Limits, Rate
+from scheduler_service.transport.refusals import LimitReached
 from shared.domain.errors import InvalidInput
 from shared.settings import Settings
 

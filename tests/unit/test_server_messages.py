@@ -16,11 +16,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_service import watch_tokens
-from scheduler_service.caller import read_caller
-from scheduler_service.convert import duration, struct, timestamp, to_instant, to_mapping, to_span
-from scheduler_service.drafts import new_draft
-from scheduler_service.pages import read_token, write_token
+from scheduler_service.jobs.drafts import new_draft
+from scheduler_service.transport.caller import read_caller
+from scheduler_service.transport.convert import duration, struct, timestamp, to_instant, to_mapping, to_span
+from scheduler_service.transport.pages import read_token, write_token
+from scheduler_service.watching import watch_tokens
 from shared.proto import scheduler_service_pb2 as pb
 from tests.builders import DEFAULTS
 

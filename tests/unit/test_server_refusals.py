@@ -20,7 +20,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from scheduler_service.refusals import (
+from scheduler_service.transport.refusals import (
     MOST_HEADER_BYTES,
     Conflict,
     NoSuch,

@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_tools import protoc  # type: ignore[import-untyped]
 from pydantic import BaseModel, Field
 
-from scheduler_service.target_shapes import shapes_of_tasks
+from scheduler_service.targets.shapes import shapes_of_tasks
 from shared.domain.errors import InvalidInput
 from shared.targets import Contract, Target
 from shared.targets.comments import comments

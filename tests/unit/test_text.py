@@ -7,7 +7,7 @@ import time
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from scheduler_service.drafts import changed_paths
+from scheduler_service.jobs.drafts import changed_paths
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import closest, excerpt, unprintable
 from shared.proto import scheduler_service_pb2 as pb

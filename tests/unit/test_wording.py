@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler_service.wording import describe
+from scheduler_service.planning.wording import describe
 from shared.calendars import Calendars
 from shared.domain.cron import field_values
 from shared.domain.errors import InvalidInput

@@ -1,0 +1,505 @@
+"""The server's operations on jobs, each a named one; the writes are those of shared.store.jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from scheduler_service.jobs.listing import read_page
+from scheduler_service.jobs.zone_rules import ZoneRules
+from scheduler_service.transport.convert import job_message
+from scheduler_service.transport.pages import MOST_BYTES
+from scheduler_service.transport.refusals import Conflict, LimitReached, NoSuch, NotDeleted, Taken, shown
+from scheduler_service.transport.requests import is_repeated, token
+from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
+from shared.domain.job import JobState
+from shared.domain.plan import Mode, Spec
+from shared.domain.schedule import OnceSchedule
+from shared.domain.text import excerpt
+from shared.domain.zones import UnknownRules
+from shared.store import jobs
+from shared.store.pipeline import NOW, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+    from shared.domain.job import JobDefinition
+    from shared.domain.overrides import Override
+    from shared.proto import scheduler_service_pb2 as pb
+    from shared.store.listing import Listing, Position
+
+MOST_TRIES: Final = 10
+"""How often an edit reads the job again because somebody else changed it; each loser lost to a winner."""
+
+HEADSTART: Final = timedelta(milliseconds=100)
+"""How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_CUTOFF: Final = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
+"""What shared.store.jobs.edit takes for the cutoff."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A job as it was read, and the database's time then."""
+
+    job: jobs.StoredJob
+    document: Mapping[str, Any]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What an edit makes of a job; change is what it queues for a beat."""
+
+    state: JobState
+    status_message: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    change: jobs.Queued | None = None
+    what: Sequence[str] = ("state",)
+    """The names of the fields that change."""
+    condition: Mapping[str, Any] = field(default_factory=dict)
+    """What has to hold, besides that the job is as it was read."""
+    edited: bool = True
+    """Whether it changes what the etag stands for."""
+
+
+_Decide: TypeAlias = Callable[[Found, int], Awaitable[_Edit | None]]
+"""Decides an edit from what was read and the number of the try; None: nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a change of an occurrence queues, None if nothing; and the override that then stands, or was taken back.
+
+    first: the instant that must not be due when it is stored.
+    """
+
+    change: jobs.Queued | None
+    override: Override
+    first: datetime
+
+
+DecideOccurrence: TypeAlias = Callable[[Found], Decided]
+
+Redefine: TypeAlias = Callable[[jobs.StoredJob, datetime], Awaitable["JobDefinition"]]
+"""Returns the new definition of a job as it was read at an instant, or raises."""
+
+
+class Jobs:
+    """The jobs in the store. All raise PyMongoError when it can't be reached."""
+
+    def __init__(
+        self,
+        database: AsyncDatabase[dict[str, Any]],
+        undelete_for: timedelta = jobs.UNDELETE_FOR,
+        most: int | None = None,
+    ) -> None:
+        """Take the database, for how long a deletion can be taken back, and how many jobs may be stored."""
+        self._database = database
+        self._undelete_for = undelete_for
+        self._most = most
+        self._jobs = database[jobs.COLLECTION]
+        self._revisions = database[jobs.REVISIONS]
+        self.zone_rules = ZoneRules(database)
+
+    async def now(self) -> datetime:
+        """Return the database's time, UTC."""
+        hello = await self._database.command("hello")
+        local: datetime = hello["localTime"]
+        return local.replace(tzinfo=UTC)
+
+    async def create(
+        self,
+        definition: JobDefinition,
+        uid: str,
+        now: datetime,
+        by: str,
+        *,
+        validate_only: bool = False,
+        limited: bool = True,
+    ) -> jobs.StoredJob:
+        """Store a new job. Raises Taken when its id is in use, or was; LimitReached, if limited, with too many jobs.
+
+        A job that the request in progress has created before stands for it.
+        """
+        # By what the collection knows of itself: counting a million jobs would cost more than storing one.
+        if limited and self._most is not None and await self._jobs.estimated_document_count() >= self._most:
+            raise LimitReached("MAX_JOBS", f"{self._most:,} jobs are stored, deleted ones that are kept included")
+        document = jobs.new_document(definition, uid, now, by, token())
+        if validate_only:
+            if await self.taken([definition.job_id]):
+                raise Taken("job", definition.job_id)
+            return read_job(document)
+        await self.zone_rules.keep()
+        spec = Spec(definition.schedule, Mode.ACTIVE)
+        # Before the job, so that no epoch is ever without its entry in the history.
+        revision = jobs.revision_document(uid, document["epoch"], spec, document["covered"], by, "created")
+        try:
+            await self._revisions.insert_one(revision)
+            is_first = True
+        except DuplicateKeyError:
+            is_first = False  # who began with this request has died in between, or is still at it
+        try:
+            await self._jobs.insert_one(document)
+        except DuplicateKeyError:
+            if (first := await self.created_before(definition.job_id)) is not None:
+                return first
+            if is_first:
+                await self._revisions.delete_one({"_id": revision["_id"]})
+            raise Taken("job", definition.job_id) from None
+        return read_job(document)
+
+    async def created_before(self, job_id: str) -> jobs.StoredJob | None:
+        """Return the job of this id if the request in progress has created it, in a call that got no answer."""
+        if not token():
+            return None
+        document = await self._jobs.find_one(jobs.of_request(job_id, token()))
+        if document is None:
+            return None
+        await self.zone_rules.load([document])
+        return read_job(document)
+
+    async def taken(self, job_ids: list[str]) -> frozenset[str]:
+        """Return those of the ids that jobs have, deleted ones included."""
+        found = self._jobs.find({"_id": {"$in": job_ids}}, {"_id": 1})
+        return frozenset([document["_id"] async for document in found])
+
+    async def read(self, job_id: str, *, show_deleted: bool = False) -> Found:
+        """Return a job. Raises NoSuch when there is none, or it is deleted, which it then says, unless show_deleted."""
+        if not job_id:
+            raise InvalidInput([Violation("job_id", "a job_id is required")])
+        pipeline = [{"$match": {"_id": job_id}}, {"$set": {"read_at": NOW}}]
+        async with await self._jobs.aggregate(pipeline) as found:
+            async for document in found:
+                now: datetime = document.pop("read_at")
+                if (deleted := jobs.deleted_at(document)) is not None and not show_deleted:
+                    until = self._undeletable_until(document)
+                    raise NoSuch("job", job_id, deleted=deleted, until=until if until and now < until else None)
+                await self.zone_rules.load([document])
+                return Found(read_job(document), document, now)
+        raise NoSuch("job", job_id)
+
+    async def uid(self, job_id: str) -> str:
+        """Return the uid of a job, also of a deleted one. Raises NoSuch when there never was one."""
+        document = await self._jobs.find_one({"_id": job_id}, {"uid": 1})
+        if document is None:
+            raise NoSuch("job", job_id)
+        return str(document["uid"])
+
+    async def uids(self, job_ids: Iterable[str]) -> tuple[str, ...]:
+        """Return the uids of those of the jobs that there are, or were."""
+        found = self._jobs.find({"_id": {"$in": sorted(job_ids)}}, {"uid": 1})
+        return tuple([document["uid"] async for document in found])
+
+    async def page(
+        self, listing: Listing, after: Position | None, size: int, most_bytes: int = MOST_BYTES
+    ) -> tuple[list[pb.ScheduledJob], Position | None]:
+        """Return a page of a list, and the position to go on from, if there is more."""
+
+        async def load(document: Mapping[str, Any]) -> None:
+            await self.zone_rules.load([document])
+
+        return await read_page(
+            self._jobs, listing, after, size, lambda d: job_message(read_job(d)), load=load, most_bytes=most_bytes
+        )
+
+    def _undeletable_until(self, document: Mapping[str, Any]) -> datetime | None:
+        """Return until when a deleted job can be undeleted; None when that was never so."""
+        if "managed" in document:
+            return None
+        # Of before this was kept, by what holds now.
+        until: datetime | None = document.get("purge_time")
+        return until or (document["updated_at"] + self._undelete_for)
+
+    async def update(
+        self, job_id: str, etag: str, redefine: Redefine, by: str, *, validate_only: bool = False
+    ) -> jobs.StoredJob:
+        """Give a job a new definition; a changed schedule is queued for a beat. etag: as it has to be, or empty.
+
+        Raises what redefine raises; Conflict when the etag is another; FailedPrecondition for a managed job;
+        ResourceExhausted.
+        """
+
+        async def decide(found: Found, tries: int) -> _Edit:
+            job = found.job
+            _refuse_managed(job, "changed")
+            definition = await redefine(job, found.now)
+            changed = definition.schedule != job.definition.schedule
+            condition: Mapping[str, Any] = {}
+            if changed and isinstance(definition.schedule, OnceSchedule):
+                once = _ahead(definition.schedule, found, tries)
+                definition = replace(definition, schedule=once)
+                condition = {"$expr": {"$gt": [literal(once.at), _CUTOFF]}}
+            parked = job.state is JobState.ERROR
+            state = JobState.ACTIVE if parked or (changed and job.state is JobState.COMPLETED) else job.state
+            return _Edit(
+                state,
+                job.status_message if state is job.state else "",
+                jobs.definition_fields(definition),
+                # A job that was parked begins a new epoch in any case: its wake time alone would not install
+                # the changes that wait.
+                jobs.Queued(definition.schedule, by, "updated", counts_anew=changed) if changed or parked else None,
+                _changed_fields(job.definition, definition),
+                condition,
+            )
+
+        if not validate_only:
+            await self.zone_rules.keep()
+        return await self._edit(job_id, by, decide, etag=etag, validate_only=validate_only)
+
+    async def pause(
+        self, job_id: str, by: str, reason: str, *, etag: str = "", validate_only: bool = False
+    ) -> jobs.StoredJob:
+        """Stop firing a job; one that is paused stays as it is. Raises FailedPrecondition for one that is completed."""
+
+        async def decide(found: Found, _tries: int) -> _Edit | None:
+            if found.job.state is JobState.PAUSED:
+                return None
+            _refuse_completed(found.job, "paused")
+            return _Edit(JobState.PAUSED, reason, change=_same_schedule(found, by, reason or "paused"))
+
+        return await self._edit(job_id, by, decide, etag=etag, validate_only=validate_only)
+
+    async def resume(
+        self, job_id: str, by: str, reason: str, *, etag: str = "", validate_only: bool = False
+    ) -> jobs.StoredJob:
+        """Fire a paused or parked job again; an active one stays as it is. Raises FailedPrecondition as pause does."""
+
+        async def decide(found: Found, _tries: int) -> _Edit | None:
+            if found.job.state is JobState.ACTIVE:
+                return None
+            _refuse_completed(found.job, "resumed")
+            return _Edit(JobState.ACTIVE, change=_same_schedule(found, by, reason or "resumed"))
+
+        return await self._edit(job_id, by, decide, etag=etag, validate_only=validate_only)
+
+    async def delete(
+        self,
+        job_id: str,
+        by: str,
+        reason: str,
+        *,
+        cancel_running: bool = False,
+        etag: str = "",
+        validate_only: bool = False,
+    ) -> jobs.StoredJob:
+        """Delete a job; its id stays taken. What to do with its executions is the caller's, and beat's after it.
+
+        Raises FailedPrecondition for a managed job.
+        """
+
+        async def decide(found: Found, _tries: int) -> _Edit:
+            _refuse_managed(found.job, "deleted")
+            change = replace(_same_schedule(found, by, reason or "deleted"), cancel_running=cancel_running)
+            return _Edit(JobState.DELETED, reason, change=change)
+
+        return await self._edit(job_id, by, decide, etag=etag, validate_only=validate_only)
+
+    async def change_occurrence(
+        self, job_id: str, by: str, decide: DecideOccurrence, done: Callable[[jobs.StoredJob], Override]
+    ) -> Override:
+        """Queue a change of a single occurrence, unless that is due by the time that it is stored; see Decided.
+
+        The etag stays: the job is defined as before. done: what is answered of a job that the request in progress has
+        changed before. Raises what decide raises, which is asked again when the job has changed, or time has passed.
+        """
+        decided: Decided | None = None
+
+        async def decide_edit(found: Found, _tries: int) -> _Edit | None:
+            nonlocal decided
+            decided = decide(found)
+            if decided.change is None:
+                return None
+            condition = {"$expr": {"$gt": [literal(decided.first), _CUTOFF]}}
+            job = found.job
+            return _Edit(job.state, job.status_message, change=decided.change, condition=condition, edited=False)
+
+        job = await self._edit(job_id, by, decide_edit)
+        # Of a call that goes on with one that had its effect, nothing was to be decided.
+        return done(job) if decided is None else decided.override
+
+    async def undelete(self, job_id: str, by: str, reason: str, *, validate_only: bool = False) -> jobs.StoredJob:
+        """Take back a deletion: the job is in the state that it had, and goes on from now, in the next epoch.
+
+        Raises NoSuch when there is no such job, or no longer; NotDeleted; FailedPrecondition for a managed job.
+        """
+
+        async def decide(found: Found, _tries: int) -> _Edit:
+            job = found.job
+            if job.deleted_at is None:
+                raise NotDeleted("job", job_id)
+            _refuse_managed(job, "undeleted")
+            until = self._undeletable_until(found.document)
+            if until is None or found.now >= until:
+                raise NoSuch("job", job_id, deleted=job.deleted_at)
+            state, status_message = jobs.state_before_deletion(found.document)
+            values: dict[str, Any] = {}
+            if state is JobState.COMPLETED:
+                # Or the next look at what is done would delete it again.
+                kept = replace(job.definition.policies, delete_after_done=False)
+                values["policies"] = jobs.policies_document(kept)
+            return _Edit(state, status_message, values, _same_schedule(found, by, reason or "undeleted"))
+
+        return await self._edit(job_id, by, decide, validate_only=validate_only, of_deleted=True)
+
+    async def _edit(
+        self,
+        job_id: str,
+        by: str,
+        decide: _Decide,
+        *,
+        etag: str = "",
+        validate_only: bool = False,
+        of_deleted: bool = False,
+    ) -> jobs.StoredJob:
+        """Edit a job by compare-and-set, reading it again as often as somebody else was faster.
+
+        etag: as it has to be, or empty. validate_only: return what it would be. of_deleted: also one that is deleted.
+        What the request in progress has done before is not done again.
+        """
+        for tries in range(1, MOST_TRIES + 1):
+            found = await self.read(job_id, show_deleted=of_deleted or is_repeated())
+            if jobs.was_edited_by(found.document, token()):
+                return found.job
+            if found.job.deleted_at is not None and not of_deleted:
+                found = await self.read(job_id)  # which refuses
+            _refuse_newer(found.document)
+            if etag and etag != found.job.etag:
+                raise _outdated(found, etag)
+            edit = await decide(found, tries)
+            if edit is None:
+                return found.job
+            if edit.change is not None and found.job.waiting_changes >= jobs.MOST_CHANGES:
+                raise ResourceExhausted(
+                    f"{found.job.waiting_changes} changes of the job '{job_id}' wait for a beat to install them, and no"
+                    " beat seems to run; start one, and try again",
+                    reason=Reason.TOO_MANY_CHANGES,
+                )
+            # The state too: a job completes without a new revision, and must not be made active again by this.
+            unchanged = {"state": found.job.state.value, **edit.condition}
+            chosen = jobs.edit_filter(job_id, found.job.revision) | unchanged
+            update = jobs.edit(
+                edit.fields,
+                edit.state,
+                edit.change,
+                by=by,
+                status_message=edit.status_message,
+                edited=edit.edited,
+                what=edit.what,
+                request=token(),
+                undelete_for=self._undelete_for,
+            )
+            after = await (self._tried if validate_only else self._done)(chosen, update)
+            if after is not None:
+                return read_job(after)
+        raise Conflict(f"the job '{job_id}' is being changed by others again and again; try again")
+
+    async def _done(self, chosen: Mapping[str, Any], update: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """Edit what the filter finds; return it as it is then."""
+        return await self._jobs.find_one_and_update(chosen, update, return_document=ReturnDocument.AFTER)
+
+    async def _tried(self, chosen: Mapping[str, Any], update: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """Return what the edit would make of what the filter finds: an update is a pipeline, which need not store."""
+        async with await self._jobs.aggregate([{"$match": chosen}, *update]) as found:
+            async for document in found:
+                return document
+        return None
+
+
+def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:
+    """Read a document; that it can't be read is an error of ours, not of the one who asks.
+
+    Raises FailedPrecondition when it is of a newer schema and can't be read.
+    """
+    try:
+        return jobs.to_job(document)
+    except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError) as refused:
+        _refuse_newer(document)
+        message = f"the document of job {document['_id']} can't be read: {refused}"
+        raise RuntimeError(message) from refused
+
+
+def _refuse_newer(document: Mapping[str, Any]) -> None:
+    if (schema := document.get("schema", 1)) > jobs.SCHEMA:
+        raise FailedPrecondition(
+            f"the job '{document['_id']}' was stored by a newer release (schema {schema}; this server knows"
+            f" {jobs.SCHEMA}): ask a server of that release",
+            reason=Reason.STORED_BY_NEWER_RELEASE,
+        )
+
+
+def _same_schedule(found: Found, by: str, reason: str) -> jobs.Queued:
+    return jobs.Queued(found.job.definition.schedule, by, reason)
+
+
+def _refuse_managed(job: jobs.StoredJob, what: str) -> None:
+    """Refuse what beat would undo at its next start."""
+    if job.managed_by:
+        raise FailedPrecondition(
+            f"the job '{job.definition.job_id}' is managed by {job.managed_by} and can't be {what} here; change its"
+            f" entry '{job.definition.name}' in the module of TASK_MODULES that has it, and restart beat",
+            reason=Reason.JOB_MANAGED,
+            facts={"managed_by": job.managed_by},
+        )
+
+
+def _refuse_completed(job: jobs.StoredJob, what: str) -> None:
+    if job.state is JobState.COMPLETED:
+        raise FailedPrecondition(
+            f"the job '{job.definition.job_id}' is completed and can't be {what}; a new schedule makes it active again",
+            reason=Reason.JOB_COMPLETED,
+        )
+
+
+def _changed_fields(before: JobDefinition, after: JobDefinition) -> tuple[str, ...]:
+    """Return the names, as requests have them, of the fields that differ."""
+    names = (each.name for each in fields(after) if getattr(before, each.name) != getattr(after, each.name))
+    return tuple(_NAMES_IN_REQUESTS.get(name, name) for name in names)
+
+
+_NAMES_IN_REQUESTS: Final = {"schedule": "schedule_config", "retry": "retry_policy", "flow": "workflow or fan_out"}
+
+
+def _outdated(found: Found, etag: str) -> Conflict:
+    """Say who changed what since a job had an etag, as far as its document remembers."""
+    job = found.job
+    edits = jobs.edits_since(found.document, etag)
+    facts = {"etag": job.etag, "updated_by": job.updated_by, "updated_at": shown(job.updated_at)}
+    names = dict.fromkeys(name for edit in edits for name in edit.what)
+    if names:
+        facts["changed_fields"] = ",".join(names)
+    told = [
+        f"{edit.by or 'somebody'} changed {', '.join(edit.what) or 'it'} at {shown(edit.at)}" for edit in edits[-3:]
+    ]
+    if len(edits) > len(told):
+        told.insert(0, f"{len(edits) - len(told)} earlier changes")
+    by = f"{job.updated_by or 'somebody'} changed it last, at {facts['updated_at']}"
+    return Conflict(
+        f"the job '{job.definition.job_id}' has changed since it had the etag '{excerpt(etag)}':"
+        f" {'; '.join(told) or by}; its etag is '{job.etag}' now; read it again",
+        reason=Reason.ETAG_MISMATCH,
+        facts=facts,
+    )
+
+
+def _ahead(once: OnceSchedule, found: Found, tries: int) -> OnceSchedule:
+    """Return a `once` whose instant the edit's cutoff will not cover: one of just now is put a moment ahead.
+
+    What the client wrote stays in its terms. The moment grows with the tries, for a store that is slow.
+    """
+    through = max(found.now, found.document["covered"], *(change["cutoff"] for change in found.document["changes"]))
+    if once.at > through:
+        return once
+    at = through + HEADSTART * tries
+    ahead = replace(once, at=at.replace(microsecond=at.microsecond // 1000 * 1000))
+    if ahead.next_after(through) is None:
+        raise InvalidInput([Violation("schedule_config.end_time", "has passed, so it can't fire any more")])
+    return ahead

@@ -1,0 +1,209 @@
+"""The server's operations on backfills, each a named one; what they start is beat's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo import ReturnDocument
+from pymongo.errors import BulkWriteError
+
+from scheduler_service.jobs.jobs import read_job
+from scheduler_service.transport.caller import current
+from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.refusals import NoSuch
+from scheduler_service.transport.requests import is_repeated, token
+from shared.domain.backfill import MOST_ACTIVE, MOST_TIMES, BackfillState, times_in
+from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
+from shared.domain.execution import rfc3339
+from shared.store import backfills as store
+from shared.store import executions, jobs
+from shared.store.jobs import new_uid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+    from scheduler_service.jobs.jobs import Found, Jobs
+    from scheduler_service.planning.backfill_requests import Asked
+    from scheduler_service.runs.runs import Runs
+    from shared.domain.backfill import Window
+    from shared.proto import planning_service_pb2 as pb
+    from shared.store.backfills import StoredBackfill
+    from shared.store.executions import Move
+    from shared.store.listing import Position
+
+_DUPLICATE_KEY: Final = 11000
+
+
+class Backfills:
+    """All raise PyMongoError when the store can't be reached, and NoSuch for what there is not."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], jobs_: Jobs, runs: Runs) -> None:
+        self.queue_violations = runs.queue_violations
+        self._backfills = database[store.COLLECTION]
+        self._executions = database[executions.COLLECTION]
+        self._jobs = jobs_
+        self._jobs_collection = database[jobs.COLLECTION]
+
+    async def create(self, job_id: str, asked: Asked, *, only_check: bool) -> StoredBackfill:
+        """Store a backfill of a job's present schedule; with only_check, return what it would be.
+
+        Raises InvalidInput, ResourceExhausted.
+        """
+        if is_repeated() and (there := await self._backfills.find_one({"_id": token()})) is not None:
+            await self._jobs.zone_rules.load([there])
+            return store.to_backfill(there)
+        found = await self._jobs.read(job_id)
+        backfill = _new(found, asked)
+        if await self._backfills.count_documents(store.active_filter(backfill.job_uid)) >= MOST_ACTIVE:
+            raise ResourceExhausted(
+                f"the job '{job_id}' has {MOST_ACTIVE} backfills that have not ended; a job can have no more at a time"
+            )
+        if not only_check:
+            await self._backfills.insert_one(store.new_document(backfill, jobs.partition_of(backfill.job_uid)))
+        return backfill
+
+    async def read(self, backfill_id: str) -> tuple[StoredBackfill, Mapping[str, int]]:
+        """Return a backfill, and how many of its executions are in which state."""
+        document = await self._backfills.find_one({"_id": backfill_id})
+        if document is None:
+            raise NoSuch("backfill", backfill_id)
+        await self._jobs.zone_rules.load([document])
+        return await self._with_states(store.to_backfill(document))
+
+    async def count_states(self, backfills: Sequence[pb.Backfill]) -> None:
+        """Fill in how many executions are in which state, where a backfill does not keep that yet."""
+        counted = await self._states([each.backfill_id for each in backfills if not each.states])
+        for each in backfills:
+            each.states.update(counted.get(each.backfill_id, {}))
+
+    async def _states(self, backfill_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = {}
+        if backfill_ids:
+            async with await self._executions.aggregate(store.counts_pipeline(backfill_ids)) as found:
+                async for group in found:
+                    counts.setdefault(group["_id"]["backfill"], {})[group["_id"]["state"]] = group["count"]
+        return counts
+
+    async def newest_first(self, job_id: str, after: Position | None, limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Return the documents of a list from a position on, those of one job or all."""
+        uid = await self._jobs.uid(job_id) if job_id else None
+        async for document in self._backfills.find(store.list_filter(uid, after), sort=store.NEWEST_FIRST, limit=limit):
+            await self._jobs.zone_rules.load([document])
+            yield document
+
+    async def pause(self, backfill_id: str, reason: str) -> tuple[StoredBackfill, Mapping[str, int]]:
+        """Start nothing further. Raises FailedPrecondition for one that has ended."""
+        message = f"paused by {current.get().by}{': ' if reason else ''}{reason}"
+        return await self._change(store.pause(backfill_id, message, token()), backfill_id, BackfillState.PAUSED)
+
+    async def resume(self, backfill_id: str) -> tuple[StoredBackfill, Mapping[str, int]]:
+        """Go on. Raises FailedPrecondition for one that has ended."""
+        return await self._change(store.resume(backfill_id, token()), backfill_id, BackfillState.RUNNING)
+
+    async def cancel(self, backfill_id: str, reason: str, *, running: bool) -> tuple[StoredBackfill, Mapping[str, int]]:
+        """End one for good, with what has not started, and with what runs if `running`.
+
+        What a window has decided and nobody has inserted yet is inserted here: a beat that stood still in between finds
+        it there, and starts none of it. Raises FailedPrecondition for one that is completed.
+        """
+        by = current.get().by
+        message = f"cancelled by {by}{': ' if reason else ''}{reason}"
+        cancelled, _ = await self._change(
+            store.cancel(backfill_id, message, running=running), backfill_id, BackfillState.CANCELLED
+        )
+        if cancelled.window is not None:
+            await self._insert(cancelled, cancelled.window)
+        said = f"the backfill was cancelled{': ' if reason else ''}{reason}"
+        move = store.stop_open(backfill_id, by, said, running=running)
+        await self._executions.update_many(move.filter, move.update)
+        return await self._with_states(cancelled)
+
+    async def _insert(self, backfill: StoredBackfill, window: Window) -> None:
+        """Insert those executions of a window that are not there."""
+        job = await self._jobs_collection.find_one({"uid": backfill.job_uid}, {**jobs.PLANNING_FIELDS, "now": "$$NOW"})
+        if job is None or not window.times:
+            return
+        by = current.get().by
+        documents = [store.execution_document(backfill, job, time, job["now"], by) for time in window.times]
+        try:
+            await self._executions.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            if error.details["writeConcernErrors"] or any(
+                failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]
+            ):
+                raise
+
+    async def _change(
+        self, move: Move, backfill_id: str, state: BackfillState
+    ) -> tuple[StoredBackfill, Mapping[str, int]]:
+        """Put a backfill into a state; one that is in it, or was put into it by this very request, stays as it is."""
+        after = await self._backfills.find_one_and_update(
+            move.filter, move.update, return_document=ReturnDocument.AFTER
+        )
+        if after is None:
+            found = await self.read(backfill_id)
+            if found[0].state is not state and token() not in found[0].requests:
+                raise FailedPrecondition(
+                    f"the backfill '{found[0].backfill_id}' is {found[0].state}; it can't become {state}",
+                    reason=Reason.BACKFILL_ENDED,
+                )
+            return found
+        await self._jobs.zone_rules.load([after])
+        return await self._with_states(store.to_backfill(after))
+
+    async def _with_states(self, backfill: StoredBackfill) -> tuple[StoredBackfill, Mapping[str, int]]:
+        if backfill.states:
+            return backfill, backfill.states
+        counted = await self._states([backfill.backfill_id])
+        return backfill, counted.get(backfill.backfill_id, {})
+
+
+def _new(found: Found, asked: Asked) -> StoredBackfill:
+    """Return the backfill that was asked for, of a job as it was read. Raises InvalidInput."""
+    job = read_job(found.document)
+    wrong: list[Violation] = []
+    if asked.ends > found.now:
+        said = f"{rfc3339(asked.ends)} is in the future (it is {rfc3339(found.now)}): a backfill is of what has passed"
+        wrong.append(Violation("to_time", said))
+    refuse(wrong)
+    schedule = job.definition.schedule
+    total = times_in(schedule, asked.begins, asked.ends)
+    span = f"from {rfc3339(asked.begins)} to {rfc3339(asked.ends)}"
+    if not total:
+        before = schedule.next_after(asked.begins)
+        named = f"; the next it names is {rfc3339(before)}" if before is not None else ""
+        said = f"the job's schedule names no time {span}{named}"
+        raise InvalidInput([Violation("from_time", said)])
+    if total > MOST_TIMES:
+        said = (
+            f"the schedule names {total:,} times {span}, which are too many for one backfill (at most {MOST_TIMES:,})"
+        )
+        raise InvalidInput([Violation("to_time", said)])
+    return store.StoredBackfill(
+        # So that a call that is repeated finds what it made before.
+        backfill_id=token() or new_uid(),
+        job_id=job.definition.job_id,
+        job_uid=job.uid,
+        schedule=schedule,
+        begins=asked.begins,
+        ends=asked.ends,
+        existing=asked.existing,
+        overlap=asked.overlap,
+        max_parallel=asked.max_parallel,
+        queue=asked.queue or job.definition.queue,
+        state=BackfillState.RUNNING,
+        status_message="",
+        total=total,
+        decided=0,
+        left=0,
+        reached=None,
+        window=None,
+        created_at=found.now,
+        created_by=current.get().by,
+        finished_at=None,
+        cancel_running=False,
+        revision=1,
+        states={},
+    )

@@ -1,0 +1,1 @@
+"""Executions: those asked for by hand, what is read and cancelled, and what is removed."""

@@ -1,0 +1,140 @@
+"""The server's operations on executions, each a named one; filters and updates are those of shared.store.executions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from scheduler_service.jobs.listing import M, read_page
+from scheduler_service.transport.refusals import NoSuch
+from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, Violation
+from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
+from shared.store import dead_letters, executions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from datetime import datetime
+
+    from pymongo.asynchronous.database import AsyncDatabase
+
+    from shared.store.dead_letters import Ending
+    from shared.store.executions import StoredExecution
+    from shared.store.jobs import StoredJob
+    from shared.store.listing import Listing, Position
+
+_SHOWN = {"state": {"$ne": State.CLOSED.value}}
+"""Runs, parts, and decisions not to run; a row that closes a chain is nobody's business."""
+
+
+class Executions:
+    """The executions in the store. All raise PyMongoError when it can't be reached."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
+        self._executions = database[executions.COLLECTION]
+
+    async def insert_manual(self, document: dict[str, Any]) -> tuple[Mapping[str, Any], bool]:
+        """Store a run by hand, or a retry; return it as stored, and whether it is new.
+
+        One of the same id stands for it.
+        """
+        try:
+            await self._executions.insert_one(document)
+        except DuplicateKeyError:
+            first = await self._executions.find_one({"_id": document["_id"]})
+            if first is None:
+                # Removed in between by a cleanup; only a request id of months ago can meet that.
+                raise NoSuch("execution", document["_id"]) from None
+            return first, False
+        return document, True
+
+    async def refuse_another_retry(self, retry: Mapping[str, Any]) -> None:
+        """Raise FailedPrecondition when another retry of the same execution has not ended; not for one that is there.
+
+        Two that come at the same instant both pass: only the same request id makes them one.
+        """
+        chosen = executions.retries_filter(retry["retry_of"], retry["_id"])
+        found = {row["_id"]: row["state"] async for row in self._executions.find(chosen, {"state": 1})}
+        if found and retry["_id"] not in found:
+            other, state = next(iter(found.items()))
+            raise FailedPrecondition(
+                f"the execution '{retry['retry_of']}' is retried already, by '{other}', which is {state}; wait for"
+                " it to end, or cancel it",
+                reason=Reason.RETRY_IN_PROGRESS,
+                facts={"execution_id": str(other)},
+            )
+
+    async def read(self, execution_id: str) -> StoredExecution:
+        """Return an execution. Raises NoSuch when there is none."""
+        return executions.to_execution(await self.document(execution_id))
+
+    async def document(self, execution_id: str) -> Mapping[str, Any]:
+        """Return an execution's document. Raises as read does."""
+        if not execution_id:
+            raise InvalidInput([Violation("execution_id", "an execution_id is required")])
+        document = await self._executions.find_one({"_id": execution_id, **_SHOWN}, executions.NOT_SHOWN)
+        if document is None:
+            raise NoSuch("execution", execution_id)
+        return document
+
+    async def page(
+        self, listing: Listing, after: Position | None, size: int, convert: Callable[[Mapping[str, Any]], M]
+    ) -> tuple[list[M], Position | None]:
+        """Return a page of a list, and the position to go on from, if there is more."""
+        return await read_page(self._executions, listing, after, size, convert, hidden=executions.NOT_SHOWN)
+
+    async def newest(self, uid: str) -> StoredExecution | None:
+        """Return a job's run with the newest nominal time."""
+        chosen = executions.runs_filter(uid)
+        document = await self._executions.find_one(chosen, executions.NOT_SHOWN, sort=executions.NEWEST_FIRST)
+        return None if document is None else executions.to_execution(document)
+
+    async def counts(self, uid: str, since: datetime) -> dict[str, int]:
+        """Return how many of a job's runs, and of the occurrences it skipped, are in which state."""
+        async with await self._executions.aggregate(executions.counts_pipeline(uid, since)) as found:
+            return {group["_id"]: group["count"] async for group in found}
+
+    async def end_open(self, job: StoredJob, by: str, reason: str, *, running: bool) -> int:
+        """Cancel a deleted job's executions; those that run only if `running`, else they are tried no more.
+
+        job: as it is since it was deleted; what runs after it is undeleted is spared.
+        """
+        last = job.epoch + job.waiting_changes - 1
+        move = executions.end_open(job.uid, by, reason, running=running, epoch=last, until=job.deleted_at)
+        return (await self._executions.update_many(move.filter, move.update)).modified_count
+
+    def dead_letters(self, uid: str | None, after: Position | None, limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Return the documents of dead letters from a position on, those of one job or all."""
+        chosen = dead_letters.list_filter(uid, after)
+        return self._executions.find(chosen, sort=dead_letters.NEWEST_FIRST, limit=limit)
+
+    async def end_letter(self, execution_id: str, ending: Ending) -> bool:
+        """Take an execution from the dead letters; return whether it was there."""
+        move = dead_letters.end(execution_id, ending)
+        return (await self._executions.update_one(move.filter, move.update)).matched_count > 0
+
+    async def cancel(self, execution_id: str, by: str, reason: str) -> StoredExecution:
+        """End an execution, or have its worker end it; one that was cancelled before stays as it is.
+
+        Raises NoSuch; FailedPrecondition when it has ended otherwise, or was never to run.
+        """
+        move = executions.cancel(execution_id, by, reason)
+        after = await self._executions.find_one_and_update(
+            move.filter, move.update, return_document=ReturnDocument.AFTER
+        )
+        if after is not None:
+            return executions.to_execution(after)
+        found = await self.read(execution_id)
+        if found.state is State.CANCELLED:
+            return found
+        if found.state in DECISIONS_NOT_TO_RUN:
+            raise FailedPrecondition(
+                f"'{execution_id}' is a decision not to run ({found.state}); it can't be cancelled",
+                reason=Reason.EXECUTION_IS_DECISION,
+            )
+        raise FailedPrecondition(
+            f"the execution '{execution_id}' has ended: it is {found.state}; it can't be cancelled",
+            reason=Reason.EXECUTION_ENDED,
+            facts={"state": found.state.value},
+        )

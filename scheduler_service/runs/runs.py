@@ -1,0 +1,116 @@
+"""Runs that somebody asks for: by hand, or once more."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ulid import ULID
+
+from scheduler_service.transport.caller import current
+from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.refusals import NoSuch
+from shared.domain.errors import FailedPrecondition, Reason, Violation
+from shared.domain.execution import State
+from shared.domain.job import unknown_queue
+from shared.store import executions as rows
+from shared.store.dead_letters import Ending, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from scheduler_service.jobs.definitions import Definitions
+    from scheduler_service.jobs.jobs import Jobs
+    from scheduler_service.runs.executions import Executions
+
+RETRYABLE: Final = frozenset({State.FAILED.value, State.CANCELLED.value})
+"""What an execution may have ended as that is run once more."""
+
+
+class Dispatch(Protocol):
+    """What sends the messages of executions that were just inserted; see shared.messaging.dispatcher."""
+
+    def submit(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Take rows over; never blocks, and may lose them: the relay finds them."""
+
+
+class Runs:
+    """Starts them. All raise PyMongoError when the store can't be reached."""
+
+    def __init__(self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch) -> None:
+        self._jobs = jobs
+        self._executions = executions
+        self._definitions = definitions
+        self._dispatcher = dispatcher
+
+    def queue_violations(self, queue: str) -> list[Violation]:
+        """Return what is wrong with the name of a queue; an empty one is left to a default."""
+        queues = self._definitions.defaults.queues
+        return [unknown_queue("queue", queue[:80], queues)] if queue and queue not in queues else []
+
+    async def start(self, document: dict[str, Any]) -> Mapping[str, Any]:
+        """Store a run, and send its message; of a repeated request, return the first."""
+        stored, is_new = await self._executions.insert_manual(document)
+        if is_new:
+            self._dispatcher.submit([stored])
+        return stored
+
+    async def retry(
+        self, execution_id: str, request_id: str, queue: str, *, from_start: bool = False
+    ) -> Mapping[str, Any]:
+        """Run an execution that failed or was cancelled once more; return the document of the new one.
+
+        queue: empty for that of the execution. from_start: of one that has parts, run those too that have succeeded.
+        Raises NoSuch, FailedPrecondition, InvalidInput.
+        """
+        ended = await self._executions.document(execution_id)
+        if (schema := ended.get("schema", 1)) > rows.SCHEMA:
+            raise FailedPrecondition(
+                f"the execution '{execution_id}' was stored by a newer release (schema {schema}; this server knows"
+                f" {rows.SCHEMA}): ask a server of that release",
+                reason=Reason.STORED_BY_NEWER_RELEASE,
+            )
+        if ended["state"] not in RETRYABLE:
+            raise FailedPrecondition(
+                f"the execution '{execution_id}' is {ended['state']}; only what has failed or was cancelled can"
+                " be retried",
+                reason=Reason.EXECUTION_NOT_RETRYABLE,
+                facts={"state": ended["state"]},
+            )
+        if "part" in ended:
+            raise FailedPrecondition(
+                f"the execution '{execution_id}' is a part of '{ended['parent']}': retry that, which runs again what"
+                " has not succeeded",
+                reason=Reason.EXECUTION_IS_PART,
+                facts={"parent_execution_id": ended["parent"]},
+            )
+        now = await self._now(ended)
+        queue = queue or ended["queue"]
+        refuse(self.queue_violations(queue))
+        caller = current.get()
+        token = request_token(f"{ended['_id']} {request_id}") if request_id else str(ULID())
+        document = rows.retry_document(
+            ended, token, queue, caller.trace_id, now, caller.by, reuse="flow" in ended and not from_start
+        )
+        await self._executions.refuse_another_retry(document)
+        stored = await self.start(document)
+        if ended.get("letter"):
+            # Last, so that a crash in between leaves a letter that was retried, and not one that is lost.
+            await self._executions.end_letter(execution_id, Ending(Outcome.RETRIED, caller.by, retry=stored["_id"]))
+        return stored
+
+    async def _now(self, ended: Mapping[str, Any]) -> datetime:
+        """Return the database's time; raise FailedPrecondition when the job of a row, if it has one, is deleted."""
+        if not ended["job_id"]:
+            return await self._jobs.now()
+        try:
+            return (await self._jobs.read(ended["job_id"])).now
+        except NoSuch as gone:
+            said = f"the execution '{ended['_id']}' can't be retried: {gone}"
+            raise FailedPrecondition(said, reason=Reason.JOB_DELETED) from None
+
+
+def request_token(request_id: str) -> str:
+    """Return the token that a request id stands for. It is longer than a ULID: the two never meet."""
+    return sha256(request_id.encode()).hexdigest()[:32]

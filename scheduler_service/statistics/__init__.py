@@ -1,0 +1,1 @@
+"""Numbers, queues, and who is alive."""
