@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import ReturnDocument
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from scheduler_service.jobs.jobs import read_job
 from scheduler_service.transport.caller import current
@@ -51,9 +51,8 @@ class Backfills:
 
         Raises InvalidInput, ResourceExhausted.
         """
-        if is_repeated() and (there := await self._backfills.find_one({"_id": token()})) is not None:
-            await self._jobs.zone_rules.load([there])
-            return store.to_backfill(there)
+        if is_repeated() and (there := await self._made_before()) is not None:
+            return there
         found = await self._jobs.read(job_id)
         backfill = _new(found, asked)
         if await self._backfills.count_documents(store.active_filter(backfill.job_uid)) >= MOST_ACTIVE:
@@ -61,8 +60,22 @@ class Backfills:
                 f"the job '{job_id}' has {MOST_ACTIVE} backfills that have not ended; a job can have no more at a time"
             )
         if not only_check:
-            await self._backfills.insert_one(store.new_document(backfill, jobs.partition_of(backfill.job_uid)))
+            try:
+                await self._backfills.insert_one(store.new_document(backfill, jobs.partition_of(backfill.job_uid)))
+            except DuplicateKeyError:
+                # Another server took this for dead, and has gone on with the call.
+                if (there := await self._made_before()) is None:
+                    raise
+                return there
         return backfill
+
+    async def _made_before(self) -> StoredBackfill | None:
+        """Return what the call in progress, or another that it goes on with, has stored."""
+        there = await self._backfills.find_one({"_id": token()})
+        if there is None:
+            return None
+        await self._jobs.zone_rules.load([there])
+        return store.to_backfill(there)
 
     async def read(self, backfill_id: str) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Return a backfill, and how many of its executions are in which state."""

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import pytest
 
 from beat.backfill import Backfills
+from scheduler_service.planning.backfill_requests import Asked
+from scheduler_service.planning.backfills import Backfills as Planned
 from scheduler_service.runs.cleanup import Cleanup
+from scheduler_service.runs.executions import Executions
+from scheduler_service.runs.runs import Runs
+from scheduler_service.transport import requests
+from scheduler_service.transport.caller import Caller, current
+from shared.domain.backfill import Existing
 from shared.domain.execution import State
+from shared.domain.policies import Overlap
 from shared.proto import planning_service_pb2 as planning
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import jobs
@@ -454,3 +462,17 @@ def test_its_jobs_partition_says_which_beat_works_on_it(database: Db) -> None:
     document = late_job("hourly", NOW, 60)
     assert document["partition"] == jobs.partition_of(document["uid"])
     assert not beat(database).run_once()
+
+
+async def test_a_server_that_was_taken_for_dead_finds_what_another_has_made_of_its_call(server: Running, database: Db):
+    runs = Runs(server.jobs, Executions(server.database), server.definitions, server.sent)
+    backfills = Planned(server.database, server.jobs, runs)
+    current.set(Caller("client", "", "client"))
+    asked = Asked(ago(3), ago(1), Existing.SKIP, Overlap.ALLOW, 1, "")
+    mark = requests._current.set(requests.Request("01hzzzzzzzzzzzzzzzzzzzzzzz", again=False))
+    try:
+        first, second = [await backfills.create("hourly", asked, only_check=False) for _ in range(2)]
+    finally:
+        requests._current.reset(mark)
+    assert second.backfill_id == first.backfill_id
+    assert database.backfills.count_documents({}) == 1
