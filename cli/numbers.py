@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.text import Text
 
 from cli.arguments import FromOption, JobOption, LimitOption, QueueOption, TargetOption, ToOption
 from cli.output import View, plain, span, time, time_of
@@ -127,13 +128,20 @@ def _does(process: Process) -> Cell:
             return ""
 
 
+def _heard_of(process: Process) -> Cell:
+    heard = time(process.heard_at)
+    if not process.HasField("silent_for"):
+        return heard
+    return Text.assemble(f"{heard} ", (f"(silent for {process.silent_for.seconds} s)", "yellow"))
+
+
 WORKERS: Final = View[Process](
     name=lambda process: process.name,
     columns={
         "process": lambda process: plain(process.name),
         "kind": lambda process: Process.Kind.Name(process.kind).removeprefix("KIND_").lower(),
         "started": lambda process: time(process.started_at),
-        "heard of": lambda process: time(process.heard_at),
+        "heard of": _heard_of,
         "version": lambda process: plain(process.version),
         "busy": _does,
         "queues": lambda process: plain(", ".join(process.queues)),

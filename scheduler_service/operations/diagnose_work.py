@@ -30,6 +30,7 @@ OVERDUE: Final = timedelta(seconds=60)
 UNSENT: Final = timedelta(minutes=5)
 """How long an execution's message may be due: the relay waits up to a minute with some."""
 MOST_COUNTED: Final = 10_000
+MOST_NAMED: Final = 5
 _ALL: Final = range(jobs.PARTITIONS)
 _STORE: Final = "mongodb.reachable"
 _ASK_AGAIN: Final = "see mongodb.reachable, and ask again"
@@ -83,6 +84,10 @@ class _Processes:
         if lonely := [queue for queue in self._queues if queue not in consumed]:
             said = f"workers that are alive: {len(alive)}; queues that none of them consumes: {', '.join(lonely)}"
             return warning(said, f"start one: python -m worker -Q {','.join(lonely)}")
+        if silent := [worker for worker in alive if worker.silent_for is not None]:
+            names = ", ".join(worker.about.name for worker in silent[:MOST_NAMED])
+            said = f"workers not heard of for more than {processes.MISSED_AFTER.seconds} s: {len(silent)}, as {names}"
+            return warning(said, "look whether they are frozen, or cut off from MongoDB, and restart them if so")
         slots = sum(worker.about.concurrency for worker in alive)
         return well(f"alive: {len(alive)}; executions that they run at a time: {slots}")
 
@@ -102,12 +107,15 @@ class _Processes:
                 who[said].append(process.about.name)
         if len(who) == 1:
             return well(f"all have the {what} {ours}")
-        said = "; ".join(f"{version}: {', '.join(sorted(names)[:5])}" for version, names in sorted(who.items()))
+        said = "; ".join(
+            f"{version}: {', '.join(sorted(names)[:MOST_NAMED])}" for version, names in sorted(who.items())
+        )
         return warning(f"processes have different {what}: {said}", remedy)
 
     async def _alive(self, within: float) -> list[processes.Process]:
         with pymongo.timeout(within):
-            return [processes.to_process(each) async for each in self._processes.find(processes.ALIVE)]
+            async with await self._processes.aggregate(processes.alive_pipeline()) as found:
+                return [processes.to_process(each) async for each in found]
 
 
 def work_checks(database: AsyncDatabase[dict[str, Any]]) -> list[Check]:

@@ -39,7 +39,8 @@ async def live_processes(database: AsyncDatabase[dict[str, Any]], *, with_runnin
     Also a worker that only its leases tell of, such as one of an older release. Without what they run, how many
     attempts each has is told all the same.
     """
-    found = [processes.to_process(entry) async for entry in database[processes.COLLECTION].find(processes.ALIVE)]
+    async with await database[processes.COLLECTION].aggregate(processes.alive_pipeline()) as entries:
+        found = [processes.to_process(entry) async for entry in entries]
     rows = database[executions.COLLECTION].find(live.RUNNING, live.RUNNING_FIELDS, limit=live.MOST_READ)
     return arrange(found, [live.to_attempt(row) async for row in rows], MOST_SHOWN_IN_ALL if with_running else 0)
 

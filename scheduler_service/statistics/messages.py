@@ -36,6 +36,7 @@ def process_message(live: Live) -> pb.ListWorkersResponse.Process:
         running_total=live.total,
         partitions=about.partitions,
         tzdata_version=about.tzdata_version,
+        silent_for=None if live.process.silent_for is None else duration(live.process.silent_for),
     )
 
 

@@ -143,7 +143,7 @@ class ListWorkersResponse(_message.Message):
         attempt: int
         def __init__(self, execution_id: _Optional[str] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., target_method: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
     class Process(_message.Message):
-        __slots__ = ("name", "kind", "started_at", "heard_at", "version", "queues", "pool", "concurrency", "running", "running_total", "partitions", "tzdata_version")
+        __slots__ = ("name", "kind", "started_at", "heard_at", "version", "queues", "pool", "concurrency", "running", "running_total", "partitions", "tzdata_version", "silent_for")
         class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
             __slots__ = ()
             KIND_UNSPECIFIED: _ClassVar[ListWorkersResponse.Process.Kind]
@@ -166,6 +166,7 @@ class ListWorkersResponse(_message.Message):
         RUNNING_TOTAL_FIELD_NUMBER: _ClassVar[int]
         PARTITIONS_FIELD_NUMBER: _ClassVar[int]
         TZDATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+        SILENT_FOR_FIELD_NUMBER: _ClassVar[int]
         name: str
         kind: ListWorkersResponse.Process.Kind
         started_at: _timestamp_pb2.Timestamp
@@ -178,7 +179,8 @@ class ListWorkersResponse(_message.Message):
         running_total: int
         partitions: int
         tzdata_version: str
-        def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[ListWorkersResponse.Process.Kind, str]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heard_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[str] = ..., queues: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., concurrency: _Optional[int] = ..., running: _Optional[_Iterable[_Union[ListWorkersResponse.Running, _Mapping]]] = ..., running_total: _Optional[int] = ..., partitions: _Optional[int] = ..., tzdata_version: _Optional[str] = ...) -> None: ...
+        silent_for: _duration_pb2.Duration
+        def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[ListWorkersResponse.Process.Kind, str]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heard_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[str] = ..., queues: _Optional[_Iterable[str]] = ..., pool: _Optional[str] = ..., concurrency: _Optional[int] = ..., running: _Optional[_Iterable[_Union[ListWorkersResponse.Running, _Mapping]]] = ..., running_total: _Optional[int] = ..., partitions: _Optional[int] = ..., tzdata_version: _Optional[str] = ..., silent_for: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
     PROCESSES_FIELD_NUMBER: _ClassVar[int]
     processes: _containers.RepeatedCompositeFieldContainer[ListWorkersResponse.Process]
     def __init__(self, processes: _Optional[_Iterable[_Union[ListWorkersResponse.Process, _Mapping]]] = ...) -> None: ...

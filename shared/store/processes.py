@@ -23,6 +23,8 @@ PRESENCE: Final = "presence"
 
 HEARD_EVERY: Final = timedelta(seconds=10)
 """How often a process says that it lives."""
+MISSED_AFTER: Final = 2 * HEARD_EVERY
+"""After so long without a word it is told that a process is silent: it may be frozen, or cut off."""
 SILENT_AFTER: Final = timedelta(seconds=30)
 """After so long without a word a process is not shown as alive, and the time without it is an absence."""
 KEPT: Final = timedelta(hours=1)
@@ -64,11 +66,15 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that is alive: what it says of itself, since when it runs and when it was last heard of."""
+    """A process that is alive: what it says of itself, since when it runs and when it was last heard of.
+
+    silent_for: how long ago that was, as `alive_pipeline` read it, where it should have been heard of twice since.
+    """
 
     about: About
     started_at: datetime
     heard_at: datetime
+    silent_for: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,11 @@ ALIVE: Final = {"$expr": {"$gte": ["$heard_at", from_now(-SILENT_AFTER)]}}
 """Finds the processes that are alive. The collection holds those of an hour."""
 
 
+def alive_pipeline() -> list[dict[str, Any]]:
+    """Read the processes that are alive, each with the database's time as `read_at`."""
+    return [{"$match": ALIVE}, {"$set": {"read_at": NOW}}]
+
+
 def to_process(document: Mapping[str, Any]) -> Process:
     """Read an entry."""
     about = About(
@@ -152,7 +163,9 @@ def to_process(document: Mapping[str, Any]) -> Process:
         concurrency=document["concurrency"],
         partitions=document["partitions"],
     )
-    return Process(about, document["started_at"], document["heard_at"])
+    heard_at: datetime = document["heard_at"]
+    silence = document.get("read_at", heard_at) - heard_at
+    return Process(about, document["started_at"], heard_at, silence if silence > MISSED_AFTER else None)
 
 
 def absences(document: Mapping[str, Any] | None, now: datetime) -> Sequence[Absence]:

@@ -20,6 +20,7 @@ from shared.metrics import serve
 from shared.proto import admin_service_pb2 as pb
 from shared.settings import Settings
 from shared.store import processes
+from shared.store.pipeline import from_now
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_server_harness import refusal, serving
 from tests.unit.test_docs import DOCS, code, table
@@ -124,6 +125,16 @@ async def test_what_is_away_is_a_finding_and_what_rests_on_it_is_not_looked_at(d
     assert checks["beat.alive"].result == FAILED
     assert checks["workers.alive"].result == FAILED
     assert "secret" not in str(checks)
+
+
+async def test_a_worker_that_has_fallen_silent_is_named(database_url: str) -> None:
+    async with serving(database_url) as server:
+        await say_alive(server)
+        heard = from_now(-processes.MISSED_AFTER - timedelta(seconds=1))
+        await server.database[processes.COLLECTION].update_one({"_id": "w@here"}, [{"$set": {"heard_at": heard}}])
+        workers = (await asked(server, 1))["workers.alive"]
+    assert workers.result == WARNING
+    assert workers.detail == "workers not heard of for more than 20 s: 1, as w@here"
 
 
 async def test_indexes_that_are_missing_or_other_ones_are_named(database_url: str) -> None:

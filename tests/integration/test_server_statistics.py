@@ -17,8 +17,9 @@ from shared.heartbeat import Heartbeat
 from shared.messaging.queues import load_queues
 from shared.proto import statistics_service_pb2 as pb
 from shared.settings import Settings
-from shared.store import executions
+from shared.store import executions, processes
 from shared.store.live import Attempt
+from shared.store.pipeline import from_now
 from shared.store.processes import About, Kind
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_rollup import ended, now, roll_up
@@ -187,6 +188,18 @@ async def test_workers_are_told_with_what_each_runs(database: Db, database_url: 
     assert [each.execution_id for each in worker.running] == ["runs-1", "runs-2"]
     assert (silent.running_total, silent.running[0].execution_id) == (1, "runs-3")
     assert [(len(process.running), process.running_total) for process in short] == [(0, 0), (0, 2), (0, 1)]
+
+
+async def test_a_worker_that_has_missed_two_of_its_words_is_told_as_silent(database: Db, database_url: str) -> None:
+    for name in ("frozen@here", "well@here"):
+        Heartbeat(database, lambda name=name: About(name=name, kind=Kind.WORKER)).run_once()  # type: ignore[misc]
+    silence = processes.MISSED_AFTER + timedelta(seconds=1)
+    async with serving(database_url) as running:
+        heard = {"$set": {"heard_at": from_now(-silence)}}
+        database[processes.COLLECTION].update_one({"_id": "frozen@here"}, [heard])
+        frozen, well = (await running.statistics.ListWorkers(pb.ListWorkersRequest())).processes
+    assert frozen.silent_for.ToTimedelta() >= silence
+    assert not well.HasField("silent_for")
 
 
 def test_of_what_is_running_no_more_is_shown_than_a_message_holds() -> None:

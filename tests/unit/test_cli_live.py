@@ -1,4 +1,4 @@
-"""`schedctl watch`: what its table shows where the terminal is narrow."""
+"""`schedctl watch` and `schedctl workers`: what their tables show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 from rich.console import Console
 
 from cli.live import _table
+from cli.numbers import WORKERS
 from shared.proto import scheduler_service_pb2 as pb
+from shared.proto import statistics_service_pb2 as statistics_pb
 
 
 @pytest.mark.parametrize("width", [200, 130, 110])
@@ -37,3 +39,12 @@ def test_a_narrow_terminal_shortens_ids_and_reasons_and_nothing_that_tells_how_i
         "the sh"[: width // 55],
     ):
         assert told in line
+
+
+def test_a_worker_that_is_silent_is_shown_with_how_long_it_has_been() -> None:
+    process = statistics_pb.ListWorkersResponse.Process(name="worker@a:1")
+    process.heard_at.FromJsonString("2026-11-25T07:00:00Z")
+    heard_of = WORKERS.columns["heard of"]
+    assert str(heard_of(process)) == "2026-11-25T07:00:00Z"
+    process.silent_for.FromJsonString("22.400s")
+    assert str(heard_of(process)) == "2026-11-25T07:00:00Z (silent for 22 s)"
