@@ -71,8 +71,8 @@ def _facts(found: pb.ExplainOccurrenceResponse) -> Iterator[tuple[str, Cell]]:
     yield "verdict", state(pb.ExplainOccurrenceResponse.Verdict.Name(found.verdict))
     yield "local time", plain(found.local_time)
     for fact in found.facts:
-        since = f" (since {time(fact.since)})" if fact.HasField("since") else ""
-        yield plain(fact.kind), plain(fact.detail) + since
+        times = [f"{name} {at}" for name in ("since", "until") if (at := time_of(fact, name))]
+        yield plain(fact.kind), plain(fact.detail) + (f" ({', '.join(times)})" if times else "")
     yield "execution", plain(found.execution.execution_id)
     for heading, fire in (("before it", found.previous), ("after it", found.next)):
         if fire.HasField("time"):

@@ -25,11 +25,11 @@ from shared.proto import planning_service_pb2 as pb
 from shared.store import evidence, executions, jobs, processes, retention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pymongo.asynchronous.database import AsyncDatabase
 
-    from shared.domain.explanation import Job, Record
+    from shared.domain.explanation import Absence, Job, Record
     from shared.domain.remarks import NameDays
     from shared.domain.schedule import Schedule
 
@@ -119,13 +119,12 @@ class Explain:
             era = era_at(job, question.instant)
         uid, instant = job.uid, question.instant
         row = None if era is None else await self._row(uid, era.number, instant)
-        queue = (row or {}).get("queue", "")
-        others, removed_through, (no_beat, no_worker), instead, before = await asyncio.gather(
+        paused = era is not None and era.spec.mode is not Mode.ACTIVE
+        others, removed_through, instead, (before, no_beat, no_worker) = await asyncio.gather(
             self._others(job, instant, row),
             self._removed(row),
-            self._absences(queue, now),
             self._instead(row),
-            self._before(row, paused=era is not None and era.spec.mode is not Mode.ACTIVE),
+            self._delays(row, now, paused=paused),
         )
         known = Known(
             now=now,
@@ -195,15 +194,23 @@ class Explain:
             return None
         return retention.removed_through(await self._retention.find_one(retention.EXECUTIONS_FILTER))
 
-    async def _absences(self, queue: str, now: datetime) -> tuple[Any, Any]:
-        """Return when no beat was alive, and no worker of a queue; None for a queue that never had any."""
-        role = processes.role_of_queue(queue)
-        found = self._presence.find({"_id": {"$in": [processes.BEATS, role]}})
-        documents = {document["_id"]: document async for document in found}
-        beats, workers = (
-            evidence.to_absences(processes.absences(documents.get(name), now)) for name in (processes.BEATS, role)
-        )
-        return beats, workers if role in documents else None
+    async def _delays(
+        self, row: Mapping[str, Any] | None, now: datetime, *, paused: bool
+    ) -> tuple[tuple[Record, ...], tuple[Absence, ...], dict[str, tuple[Absence, ...]]]:
+        """Return what was before a row, when no beat was alive, and when no worker of any of their queues was."""
+        before = await self._before(row, paused=paused)
+        queues = {(row or {}).get("queue", ""), *(record.queue for record in before)} - {""}
+        return before, *await self._absences(queues, now)
+
+    async def _absences(
+        self, queues: Iterable[str], now: datetime
+    ) -> tuple[tuple[Absence, ...], dict[str, tuple[Absence, ...]]]:
+        """Return when no beat was alive, and no worker of each queue; without the queues that never had any."""
+        roles = {processes.role_of_queue(queue): queue for queue in queues}
+        found = self._presence.find({"_id": {"$in": [processes.BEATS, *roles]}})
+        absences = {each["_id"]: evidence.to_absences(processes.absences(each, now)) async for each in found}
+        beats = absences.pop(processes.BEATS, ())
+        return beats, {roles[role]: known for role, known in absences.items()}
 
     async def _instead(self, row: Mapping[str, Any] | None) -> Record | None:
         """Return the execution after a coalesced row, which did its work."""

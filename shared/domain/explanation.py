@@ -6,7 +6,7 @@ docs/explain.md lists all verdicts and kinds of facts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
@@ -20,7 +20,7 @@ from shared.domain.remarks import excluded_at, fire_of, missing_time, names, nam
 from shared.domain.schedule import CronSchedule, IntervalSchedule, OnceSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from shared.domain.execution import Failure
     from shared.domain.overrides import Override
@@ -206,8 +206,8 @@ class Known:
 
     row: the decision on the occurrence. instead: the execution that did the work of a coalesced one. before: what the
     schedule fired before it, the latest first. others: further executions for the same nominal time. no_beat: when no
-    beat was alive, in order; no_worker: when no worker of the row's queue was, None when none ever was.
-    removed_through: see shared.store.retention.
+    beat was alive, in order; no_worker: when no worker of a queue was, of the queues of the row and of what was before,
+    without those that never had any. removed_through: see shared.store.retention.
     """
 
     now: datetime
@@ -218,7 +218,7 @@ class Known:
     before: tuple[Record, ...] = ()
     others: tuple[Record, ...] = ()
     no_beat: tuple[Absence, ...] = ()
-    no_worker: tuple[Absence, ...] | None = ()
+    no_worker: Mapping[str, tuple[Absence, ...]] = field(default_factory=dict)
     removed_through: datetime | None = None
     name_days: NameDays = no_names
 
@@ -289,18 +289,48 @@ class _Explaining:
     def explanation(self) -> Explanation:
         verdict, sentence = self._decide()
         self._tell_surroundings(verdict)
-        at, schedule = self._at, self._schedule
-        previous = schedule.last_between(at - LOOKS_BACK, at - _MOMENT) if at.year > LOOKS_BACK.days // 365 else None
-        following = schedule.next_after(at)
-        uid = self._job.uid
         return Explanation(
             verdict,
             sentence[0].upper() + sentence[1:],
             tuple(self._facts),
-            fire_of(schedule, at, None).local,
-            None if previous is None else fire_of(schedule, previous, None, uid, self._known.name_days),
-            None if following is None else fire_of(schedule, following, None, uid, self._known.name_days),
+            fire_of(self._schedule, self._at, None).local,
+            self._previous(),
+            self._next(),
         )
+
+    def _previous(self) -> Fire | None:
+        """Return the last time before, by whichever schedule was in force at it; None where none is known."""
+        for era, until in reversed(self._stretches()):
+            through = self._at - _MOMENT if until is None else min(until, self._at - _MOMENT)
+            if era.began >= through:
+                continue
+            after = era.began if through - era.began < LOOKS_BACK else through - LOOKS_BACK
+            if (found := era.spec.schedule.last_between(after, through)) is not None:
+                return self._fire(era, found)
+        return None
+
+    def _next(self) -> Fire | None:
+        """Return the first time after, by whichever schedule is in force at it; None where none is known."""
+        for era, until in self._stretches():
+            if until is not None and until <= self._at:
+                continue
+            found = era.spec.schedule.next_after(max(self._at, era.began))
+            if found is not None and (until is None or found <= until):
+                return self._fire(era, found)
+        return None
+
+    def _stretches(self) -> list[tuple[Era, datetime | None]]:
+        """Return the eras that have occurrences, each with the last instant that is its own; None while it lasts."""
+        stretches: list[tuple[Era, datetime | None]] = []
+        for era, following in zip(self._job.eras, (*self._job.eras[1:], None), strict=True):
+            # Of those that were read not all that followed may have been: then it is not known how long one lasted.
+            ends = era.number >= self._job.epoch if following is None else following.number == era.number + 1
+            if ends and era.spec.mode is not Mode.DELETED:
+                stretches.append((era, None if following is None else following.began))
+        return stretches
+
+    def _fire(self, era: Era, instant: datetime) -> Fire:
+        return fire_of(era.spec.schedule, instant, None, self._job.uid, self._known.name_days)
 
     def _decide(self) -> tuple[Verdict, str]:
         era, row = self._era, self._known.row
@@ -445,12 +475,12 @@ class _Explaining:
                 by=before.by, execution_id=row.execution_id,
             )  # fmt: skip
         self._tell_late(row)
-        for before, after in pairwise(row.steps):
-            if before.state is State.QUEUED and after.state is State.RUNNING and after.at - before.at > LATE:
-                waited = span_text(after.at - before.at)
-                said = f"its message waited {waited} in the queue {row.queue}, until {after.by} took it"
-                self._add(Kind.IN_QUEUE, said, before.at, after.at, execution_id=row.execution_id)
-                self._tell_no_worker(row.queue, before.at, after.at)
+        for since, taken in _in_queue(row):
+            if taken is not None and taken.state is State.RUNNING and taken.at - since > LATE:
+                waited = span_text(taken.at - since)
+                said = f"its message waited {waited} in the queue {row.queue}, until {taken.by} took it"
+                self._add(Kind.IN_QUEUE, said, since, taken.at, execution_id=row.execution_id)
+                self._tell_no_worker(row.queue, since, taken.at)
 
     def _tell_late(self, row: Record) -> None:
         late = row.decided_at - self._at
@@ -472,11 +502,11 @@ class _Explaining:
 
     def _tell_no_worker(self, queue: str, since: datetime, until: datetime) -> str:
         """Add when no worker served a queue between two instants; return what is so still, as a clause."""
-        if self._known.no_worker is None:
+        if (absences := self._known.no_worker.get(queue)) is None:
             self._add(Kind.NO_WORKER, f"no worker that serves the queue {queue} is known", None)
             return ", and no worker that serves it is known"
         clause = ""
-        for absence in _within(self._known.no_worker, since, until):
+        for absence in _within(absences, since, until):
             said = f"no worker that serves the queue {queue} was alive {self._stretch(absence)}"
             self._add(Kind.NO_WORKER, said, absence.since, absence.until)
             shown = self._shown(absence.since)
@@ -519,8 +549,9 @@ class _Explaining:
             self._add(Kind.OVERLAP, row.reason, row.decided_at)
             return ""
         first = found[0]
+        waited, *_ = [self._tell_its_wait(one, at) for one in found[:MOST_OF_A_KIND]]
         if first.started_at is None:
-            return f": that of {self._shown(first.nominal_time)} had not ended"
+            return f": that of {self._shown(first.nominal_time)} {waited or 'had not ended'}"
         started = self._shown(first.started_at)
         if first.started_at > at:  # it waited then; or it ran, and what is known is when it was tried once more
             said = (
@@ -530,6 +561,24 @@ class _Explaining:
             )
             return f": that of {self._shown(first.nominal_time)} {said}"
         return f": that of {self._shown(first.nominal_time)} was going since {started}"
+
+    def _tell_its_wait(self, one: Record, at: datetime) -> str:
+        """Add when what was in the way at an instant waited in its queue; return the wait of then, as a clause."""
+        clause, of = "", f"the message of the execution of {self._shown(one.nominal_time)}"
+        for since, after in _in_queue(one)[-MOST_OF_A_KIND:]:
+            until = self._known.now if after is None else after.at
+            if since >= at or until - since <= LATE:
+                continue
+            if after is None:
+                said = f"{of} waits in the queue {one.queue}"
+            else:
+                taken = f", until {after.by} took it" if after.state is State.RUNNING else ""
+                said = f"{of} waited {span_text(until - since)} in the queue {one.queue}{taken}"
+            self._add(Kind.IN_QUEUE, said, since, None if after is None else until, execution_id=one.execution_id)
+            nobody = self._tell_no_worker(one.queue, since, until)
+            if until > at:
+                clause = f"was in the queue {one.queue} since {self._shown(since)}{nobody}"
+        return clause
 
     # Decisions not to run:
 
@@ -568,8 +617,15 @@ class _Explaining:
             self._add(Kind.UNRECORDED, said, None)
             return Verdict.UNKNOWN, f"What became of {self._subject} is not known: {said}."
         when = self._shown(job.created_at)
-        self._add(Kind.NOT_CREATED, f"created by {job.created_by} at {when}", job.created_at, by=job.created_by)
-        return Verdict.NOT_ACTIVE, f"{self._subject} did not run, as the job was created only at {when}."
+        created = Fact(Kind.NOT_CREATED, f"created by {job.created_by} at {when}", job.created_at, by=job.created_by)
+        # Where a bound alone leaves it out, that the job was not there yet says more.
+        always = replace(self._schedule, start_time=None, end_time=None)
+        if self._named() or (not self._known.question.missing and names(always, self._at)):
+            self._facts.append(created)
+            return Verdict.NOT_ACTIVE, f"{self._subject} did not run, as the job was created only at {when}."
+        verdict, sentence = self._no_occurrence()
+        self._facts.append(created)
+        return verdict, f"{sentence.removesuffix('.')}; nor was there the job then, which was created only at {when}."
 
     def _deleted(self, era: Era) -> tuple[Verdict, str]:
         reason = "" if era.reason == "deleted" else _because(era.reason)
@@ -737,7 +793,10 @@ class _Explaining:
         by: str = "",
         execution_id: str = "",
     ) -> None:
-        self._facts.append(Fact(kind, detail, since, until, by, execution_id))
+        fact = Fact(kind, detail, since, until, by, execution_id)
+        # Several executions may have waited while no worker was alive: that is said once.
+        if fact not in self._facts:
+            self._facts.append(fact)
 
     @property
     def _when(self) -> str:
@@ -801,6 +860,12 @@ def _same_terms(one: Schedule, other: Schedule) -> bool:
         return schedule.type, schedule.terms, own, schedule.timezone, schedule.start_time, schedule.end_time, days
 
     return terms(one) == terms(other)
+
+
+def _in_queue(row: Record) -> list[tuple[datetime, Step | None]]:
+    """Return when an execution's message came to its queue, and the step after that; None while it waits there."""
+    following = [*row.steps[1:], None]
+    return [(step.at, after) for step, after in zip(row.steps, following, strict=False) if step.state is State.QUEUED]
 
 
 def _within(absences: Iterable[Absence], since: datetime, until: datetime) -> list[Absence]:

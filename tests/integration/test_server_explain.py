@@ -98,6 +98,32 @@ async def test_the_execution_in_the_way_of_a_skipped_occurrence_is_named(server:
     assert [(fact.kind, fact.execution_id) for fact in said.facts] == [("OVERLAP", earlier)]
 
 
+async def test_what_was_in_the_way_is_told_with_its_wait_for_a_worker(server: Running) -> None:
+    job = await a_job(server)
+    yesterday, day = NOON - timedelta(days=1), f"{NOON - timedelta(days=1):%Y-%m-%d}"
+    queue = f"queue {job['queue']}"
+    silent = {"_id": queue, "heard_at": yesterday - timedelta(minutes=2), "absences": []}
+    await server.database.presence.insert_one(silent)
+    steps = [
+        {"state": state, "at": yesterday + timedelta(seconds=second), "by": "beat@here:1", "reason": ""}
+        for second, state in enumerate(("PENDING", "QUEUED"))
+    ]
+    waits = {"state": "QUEUED", "transitions": steps}
+    earlier = await a_row(server, job, Row(State.PENDING, yesterday, yesterday), yesterday, **waits)
+    reason = f"the execution {earlier} is still in flight"
+    await a_row(server, job, Row(State.SKIPPED, NOON, NOON, 1, reason), NOON)
+    said = await explain(server, NOON)
+    assert said.sentence.endswith(
+        f"that of {day} 12:00 was in the {queue} since {day} 12:00:01, and no worker that serves it has been alive"
+        f" since about {day} 11:58."
+    )
+    assert [(fact.kind, fact.execution_id) for fact in said.facts] == [
+        ("OVERLAP", earlier),
+        ("IN_QUEUE", earlier),
+        ("NO_WORKER", ""),
+    ]
+
+
 async def test_who_paused_a_job_and_until_when_is_told(server: Running) -> None:
     await a_job(server)
     metadata = [("x-actor", "alice")]
@@ -140,6 +166,31 @@ async def test_a_changed_schedule_is_told_with_who_changed_it(server: Running) -
     changed = next(fact for fact in said.facts if fact.kind == "SCHEDULE_CHANGED")
     assert changed.by == "carol"
     assert "was `0 12 * * *` (UTC) then, and is `0 9 * * *` (UTC) now; carol changed it at" in changed.detail
+
+
+async def test_after_a_change_the_time_after_is_that_of_the_schedule_that_came(server: Running) -> None:
+    await a_job(server)
+    job = jobs_pb.ScheduledJob(schedule_config=cron(hour="9", minute="0"))
+    await server.stub.UpdateScheduledJob(jobs_pb.UpdateScheduledJobRequest(job_id="mine", job=job))
+    ahead = NOON + timedelta(days=5)
+    said = await explain(server, NOON + timedelta(days=1))
+    assert said.previous.time.ToDatetime(UTC) == NOON
+    last = (await explain(server, ahead)).previous.time.ToDatetime(UTC)
+    assert last == ahead - timedelta(hours=3)
+    # Of the days of the change, neither schedule's times that the other had replaced are told.
+    times, instant = [], NOON
+    while instant < ahead - timedelta(days=1):
+        instant = (await explain(server, instant)).next.time.ToDatetime(UTC)
+        times.append(instant)
+        assert (await explain(server, instant)).verdict != Verdict.VERDICT_NO_OCCURRENCE
+    assert {time.hour for time in times} == {12, 9}
+
+
+async def test_before_its_creation_a_time_that_the_schedule_does_not_name_is_no_occurrence(server: Running) -> None:
+    await a_job(server)
+    said = await explain(server, NOON - timedelta(days=30, hours=1))
+    assert (said.verdict, kinds(said)) == (Verdict.VERDICT_NO_OCCURRENCE, ["NOT_NAMED", "NOT_CREATED"])
+    assert "does not name that time; nor was there the job then, which was created only at" in said.sentence
 
 
 async def test_wall_clock_times_that_do_not_exist_or_come_twice_are_told(server: Running) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from shared.domain.schedule import Schedule
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 NEW_YORK = "America/New_York"
 
@@ -87,7 +88,7 @@ def waiting(**changes: Any) -> Record:
 def known(record: Record | None = None, *, of: Job | None = None, instant: datetime = ORIGIN, **changes: Any) -> Known:
     whose = of or job()
     schedule = next((each for each in reversed(whose.eras) if each.began < instant), whose.eras[0]).spec.schedule
-    usual = Known(at(60), whose, ask_instant(instant, schedule), record)
+    usual = Known(at(60), whose, ask_instant(instant, schedule), record, no_worker={"scraping": ()})
     return replace(usual, **changes)
 
 
@@ -95,6 +96,17 @@ def kinds(said: Explanation) -> list[Kind]:
     return [fact.kind for fact in said.facts]
 
 
+QUEUED = row(
+    State.QUEUED, execution_id="uid.0.w", nominal_time=at(-60), decided_at=at(-60), due_at=at(-60),
+    attempt=0, worker="", started_at=None, finished_at=None,
+    steps=(Step(State.PENDING, at(-60), "beat", "due"), Step(State.QUEUED, at(-59), "beat", "confirmed")),
+)  # fmt: skip
+"""An execution of a minute before that waits in its queue."""
+TAKEN = replace(
+    QUEUED, state=State.SUCCEEDED, attempt=1, worker="worker@a:1", started_at=at(30), finished_at=at(31),
+    steps=(*QUEUED.steps, Step(State.RUNNING, at(30), "worker@a:1", ""), Step(State.SUCCEEDED, at(31), "", "")),
+)  # fmt: skip
+"""The same, when a worker has taken it at last."""
 FAILURE = Failure("UNAVAILABLE", "no route to host", retryable=True)
 WHEN = "2026-03-02 12:00"
 THE = f"The occurrence of {WHEN} (UTC)"
@@ -168,12 +180,12 @@ THE = f"The occurrence of {WHEN} (UTC)"
         (
             known(row(State.QUEUED, attempt=0, started_at=None, finished_at=None,
                       steps=(Step(State.PENDING, ORIGIN, "beat", "due"), Step(State.QUEUED, at(2), "beat", ""))),
-                  no_worker=(Absence(at(-300), None),)), Verdict.WAITING,
+                  no_worker={"scraping": (Absence(at(-300), None),)}), Verdict.WAITING,
             f"{THE} waits in the queue scraping since 2026-03-02 12:00:02, and no worker that serves it has been alive"
             " since about 2026-03-02 11:55.", [Kind.NO_WORKER, Kind.IN_QUEUE],
         ),
         (
-            known(waiting(), no_worker=None), Verdict.WAITING,
+            known(waiting(), no_worker={}), Verdict.WAITING,
             f"{THE} waits to be sent to the queue scraping since {WHEN}, and no worker that serves it is known.",
             [Kind.NO_WORKER, Kind.IN_QUEUE],
         ),
@@ -209,6 +221,29 @@ THE = f"The occurrence of {WHEN} (UTC)"
             Verdict.SKIPPED,
             f"{THE} was skipped, as an earlier execution of the job had not ended: that of 2026-03-02 11:59 was going"
             " since 2026-03-02 11:59:01.", [Kind.OVERLAP],
+        ),
+        (
+            # It waited for a worker, of which none was alive.
+            known(row(State.SKIPPED, reason="the execution uid.0.w is still in flight"), before=(QUEUED,),
+                  no_worker={"scraping": (Absence(at(-100), None),)}),
+            Verdict.SKIPPED,
+            f"{THE} was skipped, as an earlier execution of the job had not ended: that of 2026-03-02 11:59 was in the"
+            " queue scraping since 2026-03-02 11:59:01, and no worker that serves it has been alive since about"
+            " 2026-03-02 11:58:20.", [Kind.OVERLAP, Kind.IN_QUEUE, Kind.NO_WORKER],
+        ),
+        (
+            known(row(State.SKIPPED, reason="the execution uid.0.w is still in flight"), before=(TAKEN,),
+                  no_worker={"scraping": (Absence(at(-100), at(25)),)}),
+            Verdict.SKIPPED,
+            f"{THE} was skipped, as an earlier execution of the job had not ended: that of 2026-03-02 11:59 waited to"
+            " be started until 2026-03-02 12:00:30.", [Kind.OVERLAP, Kind.IN_QUEUE, Kind.NO_WORKER],
+        ),
+        (
+            # A worker was there: that it was busy, or frozen, is not known.
+            known(row(State.SKIPPED, reason="the execution uid.0.w is still in flight"), before=(QUEUED,)),
+            Verdict.SKIPPED,
+            f"{THE} was skipped, as an earlier execution of the job had not ended: that of 2026-03-02 11:59 was in the"
+            " queue scraping since 2026-03-02 11:59:01.", [Kind.OVERLAP, Kind.IN_QUEUE],
         ),
         (
             # What was in the way is gone by now: what the decision said is all that is known.
@@ -251,6 +286,18 @@ THE = f"The occurrence of {WHEN} (UTC)"
             known(instant=CREATED - DAY), Verdict.NOT_ACTIVE,
             "The occurrence of 2026-02-19 12:00 (UTC) did not run, as the job was created only at 2026-02-20 12:00.",
             [Kind.NOT_CREATED],
+        ),
+        (
+            known(of=job(era(cron("0 12 * * *", start_time=CREATED))), instant=CREATED - DAY), Verdict.NOT_ACTIVE,
+            "The occurrence of 2026-02-19 12:00 (UTC) did not run, as the job was created only at 2026-02-20 12:00.",
+            [Kind.NOT_CREATED],
+        ),
+        (
+            # There is no such occurrence, and there was no such job.
+            known(instant=CREATED - HOUR), Verdict.NO_OCCURRENCE,
+            "The job did not fire at 2026-02-20 11:00 (UTC), as the schedule, `0 12 * * *` (UTC), does not name that"
+            " time; nor was there the job then, which was created only at 2026-02-20 12:00.",
+            [Kind.NOT_NAMED, Kind.NOT_CREATED],
         ),
         (
             known(row(State.SKIPPED, reason="the job was paused"), of=job(
@@ -347,6 +394,37 @@ def test_the_attempts_before_are_told_the_latest_few() -> None:
     assert waited == ["its message waited 20 s in the queue scraping, until worker@a:1 took it"]
 
 
+def test_what_was_in_the_way_is_told_with_how_long_it_waited_in_its_queue() -> None:
+    skipped = row(State.SKIPPED, reason="the execution uid.0.w is still in flight")
+    absent = {"scraping": (Absence(at(-100), at(25)),)}
+    of = "the message of the execution of 2026-03-02 11:59"
+
+    def told(*before: Record) -> list[tuple[Kind, str, datetime | None, datetime | None, str]]:
+        facts = explain(known(skipped, before=before, no_worker=absent)).facts
+        return [
+            (each.kind, each.detail, each.since, each.until, each.execution_id)
+            for each in facts
+            if each.kind is not Kind.OVERLAP
+        ]
+
+    nobody = "no worker that serves the queue scraping was alive from about 2026-03-02 11:58:20 to 2026-03-02 12:00:25"
+    none = (Kind.NO_WORKER, nobody, at(-100), at(25), "")
+    took = f"{of} waited 1 min 29 s in the queue scraping, until worker@a:1 took it"
+    assert told(TAKEN) == [(Kind.IN_QUEUE, took, at(-59), at(30), "uid.0.w"), none]
+    waits = (Kind.IN_QUEUE, f"{of} waits in the queue scraping", at(-59), None, "uid.0.w")
+    assert told(QUEUED) == [waits, none]
+    # Two waited while nobody was there: that is said once.
+    assert [each[0] for each in told(replace(TAKEN, execution_id="uid.0.v"), QUEUED)].count(Kind.NO_WORKER) == 1
+    stopped = (*QUEUED.steps, Step(State.CANCELLED, at(40), "bob", "stop"))
+    ended = told(replace(QUEUED, state=State.CANCELLED, finished_at=at(40), steps=stopped))
+    assert ended[0] == (
+        Kind.IN_QUEUE, f"{of} waited 1 min 39 s in the queue scraping", at(-59), at(40), "uid.0.w"
+    )  # fmt: skip
+    # What waited only since is no reason.
+    later = Step(State.RUNNING, at(-58), "worker@a:1", ""), Step(State.QUEUED, at(1), "relay", "once more")
+    assert told(replace(QUEUED, started_at=at(-58), steps=(*QUEUED.steps, *later))) == []
+
+
 def test_who_paused_a_job_is_not_claimed_when_that_lies_further_back_than_was_read() -> None:
     paused = era(NOON, 30, at(-3600), Mode.PAUSED, "carol", "updated")
     said = explain(known(of=job(paused, state=JobState.PAUSED), instant=ORIGIN + DAY))
@@ -371,8 +449,42 @@ def test_the_schedule_in_force_then_answers_not_the_present_one() -> None:
     changed = said.facts[-1]
     assert (changed.kind, changed.by, changed.since) == (Kind.SCHEDULE_CHANGED, "dora", at(3600))
     assert "was `0 12 * * *` (UTC) then, and is `0 9 * * *` (UTC) now" in changed.detail
+
+
+@pytest.mark.parametrize(
+    ("instant", "before", "after"),
+    [
+        # Noon until the day after's, and nine o'clock since then.
+        (ORIGIN, ORIGIN - DAY, ORIGIN + DAY),
+        (ORIGIN + DAY, ORIGIN, ORIGIN + 2 * DAY - 3 * HOUR),
+        (ORIGIN + DAY + MINUTE, ORIGIN + DAY, ORIGIN + 2 * DAY - 3 * HOUR),
+        (ORIGIN + 2 * DAY - 3 * HOUR, ORIGIN + DAY, ORIGIN + 3 * DAY - 3 * HOUR),
+        # Nothing is before its creation, and nothing after its deletion.
+        (CREATED - DAY, None, CREATED + DAY),
+        (CREATED + DAY, None, CREATED + 2 * DAY),
+        (ORIGIN + 4 * DAY - 3 * HOUR, ORIGIN + 3 * DAY - 3 * HOUR, None),
+        (ORIGIN + 9 * DAY, ORIGIN + 4 * DAY - 3 * HOUR, None),
+    ],
+)
+def test_the_times_around_it_are_those_of_the_schedules_that_were_in_force_at_them(
+    instant: datetime, before: datetime | None, after: datetime | None
+) -> None:
+    nine = cron("0 9 * * *")
+    its = job(
+        era(),
+        era(nine, 1, ORIGIN + DAY + MINUTE),
+        era(nine, 2, ORIGIN + 4 * DAY, Mode.DELETED),
+    )
+    said = explain(known(of=its, instant=instant, now=ORIGIN + 10 * DAY))
+    assert [fire and fire.time for fire in (said.previous, said.next)] == [before, after]
+
+
+def test_a_time_after_it_is_not_claimed_of_a_schedule_of_which_it_is_not_known_how_long_it_lasted() -> None:
+    said = explain(known(of=job(era(), era(NOON, 1, at(60)), epoch=30), instant=ORIGIN))
+    assert (said.previous is not None, said.next) == (True, None)
+    said = explain(known(of=job(era(), era(NOON, 30, ORIGIN + 9 * DAY)), instant=ORIGIN))
     assert said.next is not None
-    assert said.next.time == ORIGIN + DAY
+    assert said.next.time == ORIGIN + 10 * DAY
 
 
 def test_an_occurrence_that_was_moved_is_told_at_both_of_its_times() -> None:
