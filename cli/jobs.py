@@ -36,7 +36,7 @@ from cli.form import ask_for
 from cli.output import View, labels, plain, sentences, shortened, span, state, time
 from cli.schedules import in_words, schedule_of, show_preview
 from cli.session import Session, command, fail, group, on_terminal
-from scheduler_client import to_dict
+from scheduler_client import DeadlineExceeded, to_dict
 from scheduler_client.calls.jobs import create as create_call
 from shared.proto import scheduler_service_pb2 as pb
 
@@ -80,14 +80,14 @@ def list_(
 ) -> None:
     """Show jobs, the newest first."""
     jobs = session.scheduler.jobs(filter_, order_by=order_by, show_deleted=deleted, page_size=min(limit + 1, PAGE))
-    session.out.each(islice(jobs, limit), JOBS)
+    session.out.each(islice(jobs, limit), JOBS, none="no jobs")
     if next(jobs, None) is not None:
         typer.echo(f"and more: --limit shows more than {limit}", err=True)
 
 
 @command(app)
 def get(session: Session, job_id: JobArgument) -> None:
-    """Show a job, when it fires next, and how it went in the last days."""
+    """Show a job, its next fires, and how it went of late."""
     if not session.out.for_people:
         session.out.raw(session.scheduler.get_job(job_id), job_id)
         return
@@ -227,7 +227,10 @@ def pause(
     reason: ReasonOption = "",
     yes: YesOption = False,
 ) -> None:
-    """Stop firing jobs until they are resumed: those named, or, after asking, all that fit a filter."""
+    """Stop firing jobs until they are resumed.
+
+    Those named, or, after asking, all that fit a filter.
+    """
     if filter_:
         _all_that_fit(session, session.scheduler.pause_jobs, "Pause", job_ids, filter_, reason, yes=yes)
         return
@@ -244,7 +247,10 @@ def resume(
     reason: ReasonOption = "",
     yes: YesOption = False,
 ) -> None:
-    """Fire paused jobs again, from now on: those named, or, after asking, all that fit a filter."""
+    """Fire paused jobs again, from now on.
+
+    Those named, or, after asking, all that fit a filter.
+    """
     if filter_:
         _all_that_fit(session, session.scheduler.resume_jobs, "Resume", job_ids, filter_, reason, yes=yes)
         return
@@ -300,7 +306,7 @@ def watch(
     initial: Annotated[bool, typer.Option("--initial", help="Begin with the jobs there are.")] = False,
     resume: Annotated[str, typer.Option("--resume", metavar="TOKEN", help="Go on after a resume_token.")] = "",
 ) -> None:
-    """Print jobs as they are created, changed and deleted, a line each, until Ctrl-C."""
+    """Print jobs as they change, until Ctrl-C. A line each, also for those created and deleted."""
     told = session.scheduler.watch_jobs(job_id=job_id, labels=labels_of(label), initial=initial, resume_token=resume)
     for message in told:
         job = message.job
@@ -349,11 +355,22 @@ def run(
     timeout: WaitOption = None,
 ) -> None:
     """Run a job once, now, whatever its schedule and state."""
-    execution = session.scheduler.run(job_id, queue=queue, request_id=request_id)
+    try:
+        execution = session.scheduler.run(job_id, queue=queue, request_id=request_id)
+    except DeadlineExceeded:
+        fail(perhaps_started(job_id, request_id), Exit.TIMEOUT)
     if wait or timeout is not None:
         follow_to_the_end(session, execution.execution_id, timeout)
         return
     session.out.done(execution, execution.execution_id, f"{plain(execution.execution_id)} is on its way")
+
+
+def perhaps_started(job_id: str, request_id: str) -> str:
+    """Return what to do when nobody knows whether a run was started."""
+    look = f"`schedctl jobs history {plain(job_id)}` shows whether it was started"
+    if not request_id:
+        return f"the server did not answer in time; {look}"
+    return f"the server did not answer in time; {look}, and the same --request-id again runs nothing twice"
 
 
 @command(app)
@@ -371,7 +388,7 @@ def history(
         include_decisions=decisions,
         page_size=min(limit, PAGE),
     )
-    session.out.each(islice(found, limit), EXECUTIONS)
+    session.out.each(islice(found, limit), EXECUTIONS, none="no executions")
 
 
 @command(app, "next")

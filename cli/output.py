@@ -65,8 +65,11 @@ class Output:
         if self.for_people:
             self.console.print(text)
 
-    def each(self, things: Iterable[M], view: View[M]) -> int:
-        """Print things one under the other; return how many there were."""
+    def each(self, things: Iterable[M], view: View[M], *, none: str = "") -> int:
+        """Print things one under the other; return how many there were.
+
+        none: what people are told, on standard error, where there are none: an empty screen could be a fault.
+        """
         if not self.for_people:
             count = 0
             for count, thing in enumerate(things, start=1):  # noqa: B007 - the last is returned
@@ -83,6 +86,8 @@ class Output:
         if rows:
             # As wide as it is, also on a narrow terminal: an id in two parts cannot be copied.
             _print(stdout(width=WIDEST), table)
+        elif none:
+            stderr().print(none)
         return len(rows)
 
     def one(self, thing: M, name: str, facts: Iterable[tuple[str, Cell]]) -> None:
@@ -219,6 +224,11 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
     """Return a text that others wrote on one line of a table."""
     safe = plain(text)
     return safe if len(safe) <= longest else f"{safe[: longest - 3]}..."
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something, as `1 job` or `1,204 jobs`."""
+    return f"{number:,} {what if number == 1 else f'{what}s'}"
 
 
 def labels(values: Any) -> str:

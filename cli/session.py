@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import getpass
 import inspect
+import re
 import socket
 import sys
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from cli.contexts import Config, ConfigError, load
 from cli.exits import Exit, exit_of
@@ -24,6 +26,9 @@ F = TypeVar("F", bound="Callable[..., None]")
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds that a server may take to accept the connection."""
 
+OutputOption: TypeAlias = Annotated[Format, typer.Option("--output", "-o", help="How results are printed.")]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="The same as -o json.")]
+
 _SHARED: Final[dict[str, tuple[Any, Any]]] = {
     "server": (
         Annotated[
@@ -33,9 +38,17 @@ _SHARED: Final[dict[str, tuple[Any, Any]]] = {
         None,
     ),
     "context": (Annotated[str | None, typer.Option(help="The context whose server is used.", metavar="NAME")], None),
-    "output": (Annotated[Format, typer.Option("--output", "-o", help="How results are printed.")], Format.TABLE),
-    "as_json": (Annotated[bool, typer.Option("--json", help="The same as -o json.")], False),
+    "output": (OutputOption, Format.TABLE),
+    "as_json": (JsonOption, False),
 }
+
+
+class Command(TyperCommand):
+    """A command whose usage names what has to be given as our pages do: JOB_ID, not {JOB_ID}."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line after the command's name."""
+        return [re.sub(r"^\{(.+)\}", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
 
 
 class Session:
@@ -121,7 +134,7 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[F], F]:
         run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
         del run.__wrapped__  # its signature would be read instead
-        group.command(name)(run)
+        group.command(name, cls=Command)(run)
         return function
 
     return add
