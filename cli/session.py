@@ -19,7 +19,7 @@ from cli.output import Format, Output, plain
 from scheduler_client import SchedulerClient, SchedulerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 F = TypeVar("F", bound="Callable[..., None]")
 
@@ -56,6 +56,8 @@ class Session:
 
     def __init__(self, server: str | None, context: str | None, out: Output) -> None:
         self.out = out
+        self.options: Mapping[str, str] = {}
+        """What the server calls by a field's name, and was given as an option: violations are told of the option."""
         self._given = (server, context)
         self._client: SchedulerClient | None = None
 
@@ -127,7 +129,7 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[F], F]:
             try:
                 function(session, **values)
             except SchedulerError as error:
-                _end(error)
+                _end(error, session.options)
             finally:
                 session.close()
 
@@ -158,8 +160,9 @@ def fail(sentence: str, code: Exit = Exit.FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _end(error: SchedulerError) -> NoReturn:
-    violations = [f"{plain(each.field)}: {plain(each.description)}".removeprefix(": ") for each in error.violations]
+def _end(error: SchedulerError, options: Mapping[str, str]) -> NoReturn:
+    named = [(options.get(each.field.partition("[")[0], each.field), each.description) for each in error.violations]
+    violations = [f"{plain(name)}: {plain(said)}".removeprefix(": ") for name, said in named]
     fail("\n".join(violations) or f"{error.code.name}: {plain(error.message)}", exit_of(error))
 
 
