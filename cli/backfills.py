@@ -11,7 +11,7 @@ import typer
 
 from cli.arguments import JobArgument, JobOption, LimitOption, ReasonOption, ValidateOption, YesOption
 from cli.exits import Exit
-from cli.output import View, plain, state, stderr, time, time_of
+from cli.output import View, counted, plain, state, stderr, time, time_of
 from cli.session import Session, command, group
 from cli.times import instant
 from shared.proto import planning_service_pb2 as pb
@@ -88,9 +88,9 @@ def create(
         if validate_only:
             session.out.one(checked, "", _facts(checked))
             return
-        session.confirm(f"Run {checked.total:,} nominal times of {plain(job_id)}?", yes=yes)
+        session.confirm(f"Run {counted(checked.total, 'nominal time')} of {plain(job_id)}?", yes=yes)
     made = ask(job_id, start, end, **wanted)  # type: ignore[arg-type]
-    said = f"the backfill {plain(made.backfill_id)} runs {made.total:,} nominal times"
+    said = f"the backfill {plain(made.backfill_id)} runs {counted(made.total, 'nominal time')}"
     session.out.done(made, made.backfill_id, said)
 
 

@@ -23,7 +23,7 @@ from cli.arguments import (
 )
 from cli.completion import execution_ids
 from cli.exits import Exit
-from cli.output import View, plain, shortened, span, state, time, time_of
+from cli.output import View, counted, plain, shortened, span, state, time, time_of
 from cli.progress import waiting
 from cli.session import Session, alone, command, fail, group
 from scheduler_client import DeadlineExceeded, to_dict
@@ -165,7 +165,7 @@ def cancel(
     session: Session, execution_ids: ExecutionsArgument, reason: ReasonOption = "", yes: YesOption = False
 ) -> None:
     """Stop executions for good, also those that run."""
-    named = plain(execution_ids[0]) if len(execution_ids) == 1 else f"{len(execution_ids)} executions"
+    named = plain(execution_ids[0]) if len(execution_ids) == 1 else counted(len(execution_ids), "execution")
     session.confirm(f"Cancel {named}?", yes=yes)
     for execution_id in execution_ids:
         execution = session.scheduler.cancel(execution_id, reason=reason)

@@ -33,8 +33,8 @@ from cli.editing import edited
 from cli.executions import EXECUTIONS, follow_to_the_end
 from cli.exits import Exit
 from cli.form import ask_for
-from cli.output import View, labels, plain, sentences, shortened, span, state, time
-from cli.schedules import in_words, schedule_of, show_preview
+from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time
+from cli.schedules import OPTIONS, in_words, schedule_of, show_preview
 from cli.session import Session, command, fail, group, on_terminal
 from scheduler_client import DeadlineExceeded, to_dict
 from scheduler_client.calls.jobs import create as create_call
@@ -66,7 +66,7 @@ JOBS: Final = View[pb.ScheduledJob](
 def target(job: pb.ScheduledJob) -> str:
     """Return what a job calls."""
     if job.HasField("workflow"):
-        return f"workflow of {len(job.workflow.steps)} steps"
+        return f"workflow of {counted(len(job.workflow.steps), 'step')}"
     return f"{job.target_service} {job.target_method}"
 
 
@@ -103,7 +103,9 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
     yield "state", state(pb.ScheduledJob.State.Name(job.state))
     yield "because", plain(job.status_message)
     yield "schedule", in_words(job.schedule_config)
-    yield "fires next", "\n".join(time(at) for at in found.next_fire_times)
+    zone = job.schedule_config.timezone
+    yield "fires next", "\n".join(by_the_clock(at, zone) for at in found.next_fire_times)
+    yield "skipped or moved", "\n".join(_changed(change, zone) for change in found.occurrence_changes)
     yield "target", plain(target(job))
     yield "parameters", plain(json.dumps(to_dict(job.parameters), ensure_ascii=False))
     yield "drift", sentences(job.drift)
@@ -120,6 +122,14 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
         yield "", plain(last.error.message)
     counts = ", ".join(f"{number:,} {plain(name)}" for name, number in sorted(found.counts.items()))
     yield f"last {found.window.ToTimedelta().days} days", counts
+
+
+def _changed(change: pb.OccurrenceChange, zone: str) -> str:
+    """Return what becomes of an occurrence that was skipped or moved, by whom and why."""
+    new = f"runs at {by_the_clock(change.new_time, zone)}" if change.HasField("new_time") else "is left out"
+    asked = f", by {plain(change.by)}" if change.by else ""
+    because = f": {plain(change.reason)}" if change.reason else ""
+    return f"{by_the_clock(change.nominal_time, zone)} {new}{asked}{because}"
 
 
 def _type(name: str) -> str:
@@ -184,10 +194,15 @@ def create(
         ask_for(session, request)
     request.job_type = request.job_type or pb.CUSTOM
     request.validate_only = validate_only
+    if schedule is not None:
+        session.options = OPTIONS
     made = session.scheduler.call(create_call(request))
     session.warn(made.warnings)
+    if validate_only and not request.job_id:
+        made.job.ClearField("job_id")  # made for this answer; it will be another
+    named = f"the job {plain(made.job.job_id)}" if made.job.job_id else "the job"
     said = "would be accepted" if validate_only else "is created"
-    session.out.done(made.job, made.job_id, f"the job {plain(made.job_id)} {said}")
+    session.out.done(made.job, made.job.job_id, f"{named} {said}")
 
 
 def _create_all(session: Session, requests: list[pb.CreateScheduledJobRequest], *, validate_only: bool) -> None:
@@ -278,7 +293,7 @@ def _all_that_fit(
         fail("name the jobs, or give --filter; not both")
     if not yes:
         matched = ask(filter=filter_, validate_only=True).matched
-        session.confirm(f"{what} {matched:,} jobs?", yes=False)
+        session.confirm(f"{what} {counted(matched, 'job')}?", yes=False)
     found = ask(filter=filter_, reason=reason)
     _show_results(session, found.results)
     session.out.tell(f"{found.matched:,} fit, {found.changed:,} changed, {found.refused:,} refused")
