@@ -34,7 +34,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "export": ("cli.declared:export", "Write jobs to a file that apply takes."),
     },
     "Operating": {
-        "targets": ("cli.targets:app", "List, describe, register and test the services that jobs call."),
+        "targets": ("cli.targets:app", "List, get, register and test the services that jobs call."),
         "stats": ("cli.numbers:stats", "Show counts, success, lateness and durations."),
         "queues": ("cli.numbers:queues", "Show what waits, and who takes it."),
         "workers": ("cli.numbers:workers", "Show the live processes, and what each worker runs."),

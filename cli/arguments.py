@@ -15,10 +15,10 @@ JobArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="JOB_ID", help="The job.", autocompletion=job_ids, show_default=False)
 ]
 JobsArgument: TypeAlias = Annotated[
-    list[str], typer.Argument(metavar="JOB_ID...", help="The jobs.", autocompletion=job_ids, show_default=False)
+    list[str], typer.Argument(metavar="JOB_ID", help="The jobs.", autocompletion=job_ids, show_default=False)
 ]
 SomeJobsArgument: TypeAlias = Annotated[
-    list[str] | None, typer.Argument(metavar="JOB_ID...", help="The jobs.", autocompletion=job_ids, show_default=False)
+    list[str] | None, typer.Argument(metavar="JOB_ID", help="The jobs.", autocompletion=job_ids, show_default=False)
 ]
 JobOption: TypeAlias = Annotated[str, typer.Option("--job", help="Only this job.", autocompletion=job_ids)]
 ExecutionArgument: TypeAlias = Annotated[
@@ -27,7 +27,7 @@ ExecutionArgument: TypeAlias = Annotated[
 ]
 ExecutionsArgument: TypeAlias = Annotated[
     list[str],
-    typer.Argument(metavar="EXECUTION_ID...", help="The executions.", autocompletion=execution_ids, show_default=False),
+    typer.Argument(metavar="EXECUTION_ID", help="The executions.", autocompletion=execution_ids, show_default=False),
 ]
 TargetArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="TARGET", help="The target.", autocompletion=target_names, show_default=False)
@@ -38,6 +38,9 @@ TargetOption: TypeAlias = Annotated[
 QueueOption: TypeAlias = Annotated[str, typer.Option("--queue", help="Only this queue.")]
 ReasonOption: TypeAlias = Annotated[str, typer.Option("--reason", help="For those who ask later.")]
 YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
+NothingAskedOption: TypeAlias = Annotated[
+    bool, typer.Option("--yes", "-y", help="Taken as by the other commands; nothing is asked here.")
+]
 LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
 ValidateOption: TypeAlias = Annotated[
     bool, typer.Option("--validate-only", help="Only check whether it would be accepted.")

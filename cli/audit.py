@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cli.arguments import FromOption
 from cli.completion import job_ids
 from cli.exits import Exit
-from cli.output import json_line, plain, time
+from cli.output import counted, json_line, plain, time
 from cli.session import Session, alone, fail
 from cli.times import instant
 from shared.proto import admin_service_pb2 as pb
@@ -102,8 +102,9 @@ def _show(finding: pb.AuditFinding, tell: Callable[[str], None]) -> None:
 
 def _sum_up(summary: pb.AuditSummary, tell: Callable[[str], None]) -> None:
     tell(
-        f"{summary.jobs:,} jobs, {summary.epochs:,} schedules in force; {summary.rows:,} rows decide"
-        f" {summary.occurrences:,} occurrences, {summary.executions:,} of the rows are executions"
+        f"{counted(summary.jobs, 'job')}, {counted(summary.epochs, 'schedule')} in force;"
+        f" {counted(summary.rows, 'row')} {'decides' if summary.rows == 1 else 'decide'}"
+        f" {counted(summary.occurrences, 'occurrence')}, {summary.executions:,} of the rows are executions"
     )
     begins = f"after {time(summary.view_begins)}" if summary.HasField("view_begins") else "from the first job on"
     tell(f"the view: {begins}, through {time(summary.view_ends)}")

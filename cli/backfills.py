@@ -11,7 +11,7 @@ import typer
 
 from cli.arguments import JobArgument, JobOption, LimitOption, ReasonOption, ValidateOption, YesOption
 from cli.exits import Exit
-from cli.output import View, plain, state, stderr, time, time_of
+from cli.output import View, counted, plain, state, stderr, time, time_of
 from cli.session import Session, command, group
 from cli.times import instant
 from shared.proto import planning_service_pb2 as pb
@@ -76,7 +76,7 @@ def create(
     validate_only: ValidateOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Run a job for the nominal times of a range of time; says how many there are, and asks first."""
+    """Run a job for past nominal times. Says how many there are in the range, and asks first."""
     name = f"EXISTING_{existing.upper()}"
     if name not in pb.Backfill.Existing.keys():  # noqa: SIM118 - no dict
         raise typer.BadParameter(f"{existing!r} is not one of skip, rerun_failed, rerun", param_hint="--existing")
@@ -88,16 +88,16 @@ def create(
         if validate_only:
             session.out.one(checked, "", _facts(checked))
             return
-        session.confirm(f"Run {checked.total:,} nominal times of {plain(job_id)}?", yes=yes)
+        session.confirm(f"Run {counted(checked.total, 'nominal time')} of {plain(job_id)}?", yes=yes)
     made = ask(job_id, start, end, **wanted)  # type: ignore[arg-type]
-    said = f"the backfill {plain(made.backfill_id)} runs {made.total:,} nominal times"
+    said = f"the backfill {plain(made.backfill_id)} runs {counted(made.total, 'nominal time')}"
     session.out.done(made, made.backfill_id, said)
 
 
 @command(app, "list")
 def list_(session: Session, job_id: JobOption = "", limit: LimitOption = 50) -> None:
     """Show backfills, the newest first."""
-    session.out.each(islice(session.scheduler.backfills(job_id=job_id), limit), BACKFILLS)
+    session.out.each(islice(session.scheduler.backfills(job_id=job_id), limit), BACKFILLS, none="no backfills")
 
 
 @command(app)
@@ -137,7 +137,7 @@ def cancel(
 
 @command(app)
 def wait(session: Session, backfill_id: BackfillArgument) -> None:
-    """Wait until a backfill has ended; ends with 1 unless all its executions succeeded."""
+    """Wait until a backfill has ended. Ends with 1 unless all its executions succeeded."""
     from rich.progress import Progress  # noqa: PLC0415 - for this alone
 
     console = stderr()

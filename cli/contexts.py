@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 SERVER_VARIABLE: Final = "SCHEDCTL_SERVER"
 DEFAULT_SERVER: Final = "localhost:50054"
+
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_LAST_PORT: Final = 65_535
+
+
+def is_name(text: str) -> bool:
+    """Return whether a context can be called so: one word that no shell and no YAML reads as something else."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_address(text: str) -> bool:
+    """Return whether it is HOST:PORT, as localhost:50054 or [::1]:50054; a scheme belongs to no address."""
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and 1 <= int(found[1]) <= _LAST_PORT
 
 
 class ConfigError(Exception):

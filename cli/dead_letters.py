@@ -10,9 +10,10 @@ import typer
 from cli.arguments import LimitOption, YesOption
 from cli.completion import job_ids
 from cli.exits import Exit
-from cli.output import Format, View, as_json, json_line, plain, shortened, time
+from cli.output import Format, View, as_json, counted, json_line, plain, shortened, time
 from cli.progress import waiting
 from cli.session import Session, command, fail, group
+from scheduler_client import NotFound
 from shared.proto.scheduler_service_pb2 import Execution
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def list_(session: Session, job_id: JobOption = "", limit: LimitOption = 100) ->
     letters = session.scheduler.dead_letters(job_id=job_id, page_size=min(limit + 1, PAGE))
     shown = islice(letters, limit)
     if not _as_json(session):
-        session.out.each(shown, LETTERS)
+        session.out.each(shown, LETTERS, none="no dead letters")
         if next(letters, None) is not None:
             session.out.tell(f"and more: --limit shows more than {limit}")
         return
@@ -70,7 +71,7 @@ def retry(
     yes: YesOption = False,
 ) -> None:
     """Run dead letters once more, each as a new execution."""
-    named, refused = _check(execution_ids or [], job_id, all_=all_), 0
+    named, refused = _check(execution_ids or [], job_id, all_=all_), _Refused()
     for ids in _chosen(session, named, all_, job_id, "Retry" if not yes else ""):
         response = session.scheduler.retry_dead_letters(ids, queue=queue)
         for each in response.retries:
@@ -79,8 +80,8 @@ def retry(
                 if _as_json(session)
                 else f"{plain(each.execution_id)} runs again as {plain(each.retry_execution_id)}"
             )
-        refused += _tell_refusals(session, response.refusals)
-    _end(refused)
+        refused.tell(session, response.refusals, done=len(response.retries))
+    refused.end(session)
 
 
 @command(app)
@@ -93,14 +94,14 @@ def discard(
     yes: YesOption = False,
 ) -> None:
     """Give dead letters up; their executions stay as they are, FAILED."""
-    named, refused = _check(execution_ids or [], job_id, all_=all_), 0
+    named, refused = _check(execution_ids or [], job_id, all_=all_), _Refused()
     for ids in _chosen(session, named, all_, job_id, "Discard" if not yes else ""):
         response = session.scheduler.discard_dead_letters(ids, reason=reason)
         for execution_id in response.execution_ids:
             done = as_json({"discarded": {"execution_id": execution_id}})
             session.out.console.print(done if _as_json(session) else f"{plain(execution_id)} is discarded")
-        refused += _tell_refusals(session, response.refusals)
-    _end(refused)
+        refused.tell(session, response.refusals, done=len(response.execution_ids))
+    refused.end(session)
 
 
 def _as_json(session: Session) -> bool:
@@ -127,21 +128,40 @@ def _chosen(session: Session, named: list[str], all_: bool, job_id: str, ask: st
             typer.echo("there are no dead letters", err=True)
         elif ask:
             whose = f" of the job {plain(job_id)}" if job_id else ""
-            session.confirm(f"{ask} {len(ids):,} dead letters{whose}?", yes=False)
+            session.confirm(f"{ask} {counted(len(ids), 'dead letter')}{whose}?", yes=False)
     for start in range(0, len(ids), PAGE):
         yield ids[start : start + PAGE]
 
 
-def _tell_refusals(session: Session, refusals: Sequence[pb.DeadLetterRefusal]) -> int:
-    """Say what could not be done; return how much that is."""
-    for refusal in refusals:
-        if _as_json(session):
-            session.out.console.print(json_line("refusal", refusal))
-        else:
-            typer.echo(f"{plain(refusal.execution_id)}: {plain(refusal.message)}", err=True)
-    return len(refusals)
+class _Refused:
+    """What could not be done, and how the command ends for it."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._done = 0
+
+    def tell(self, session: Session, refusals: Sequence[pb.DeadLetterRefusal], *, done: int) -> None:
+        """Say what could not be done of one call. done: of how many letters it was."""
+        for refusal in refusals:
+            if _as_json(session):
+                session.out.console.print(json_line("refusal", refusal))
+            else:
+                typer.echo(f"{plain(refusal.execution_id)}: {plain(refusal.message)}", err=True)
+        self._ids += (refusal.execution_id for refusal in refusals)
+        self._done += done
+
+    def end(self, session: Session) -> None:
+        """End the command: with 3 when none of what was named exists, with 2 when another was refused."""
+        if not self._ids:
+            return
+        # Refusals are for people; what there is the server can be asked.
+        unknown = not self._done and not any(_exists(session, execution_id) for execution_id in self._ids)
+        raise typer.Exit(Exit.NOT_FOUND if unknown else Exit.FAILED)
 
 
-def _end(refused: int) -> None:
-    if refused:
-        raise typer.Exit(Exit.FAILED)
+def _exists(session: Session, execution_id: str) -> bool:
+    try:
+        session.scheduler.get_execution(execution_id)
+    except NotFound:
+        return False
+    return True

@@ -12,7 +12,7 @@ from rich.text import Text
 from cli.arguments import FilterOption, YesOption
 from cli.documents import read_file
 from cli.exits import Exit
-from cli.output import View, as_yaml, plain
+from cli.output import View, as_yaml, counted, plain
 from cli.session import Session, alone, fail
 from shared.proto import scheduler_service_pb2 as pb
 
@@ -69,7 +69,7 @@ def apply(
         if deleted:
             for change in deleted:
                 typer.echo(f"- {plain(change.job_id)}", err=True)
-            these = "1 job that is" if len(deleted) == 1 else f"{len(deleted):,} jobs that are"
+            these = f"{counted(len(deleted), 'job')} that {'is' if len(deleted) == 1 else 'are'}"
             session.confirm(f"Delete {these} not in {plain(str(file))}?", yes=yes)
     changes = scheduler.import_jobs(text, prune=prune, prune_filter=prune_filter)
     _show(session, changes, done=True)
@@ -95,6 +95,8 @@ def export(
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         fail(f"{plain(str(file))} can't be written: {error.strerror}")
+    number = len((yaml.safe_load(text) or {}).get("jobs") or ())
+    typer.echo(f"{counted(number, 'job')} written to {plain(str(file))}", err=True)
 
 
 def _joined(documents: Sequence[str]) -> str:

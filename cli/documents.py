@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
-from cli.output import as_yaml, plain
+from cli.output import as_yaml, plain, with_ints
 from cli.session import fail
 from shared.proto import scheduler_service_pb2 as pb
 
@@ -47,7 +47,7 @@ def read_file(path: Path) -> str:
 
 def write_job(job: pb.ScheduledJob) -> str:
     """Return what a client says of a job, in the order of the API."""
-    values = MessageToDict(job, preserving_proto_field_name=True)
+    values = with_ints(MessageToDict(job, preserving_proto_field_name=True))
     return as_yaml({name: values[name] for name in FIELDS if name in values})
 
 

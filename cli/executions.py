@@ -15,6 +15,7 @@ from cli.arguments import (
     JobOption,
     LabelsOption,
     LimitOption,
+    NothingAskedOption,
     ReasonOption,
     WaitOption,
     YesOption,
@@ -22,10 +23,10 @@ from cli.arguments import (
 )
 from cli.completion import execution_ids
 from cli.exits import Exit
-from cli.output import View, plain, shortened, span, state, time, time_of
+from cli.output import View, counted, plain, shortened, span, state, time, time_of
 from cli.progress import waiting
-from cli.session import Session, alone, command, group
-from scheduler_client import to_dict
+from cli.session import Session, alone, command, fail, group
+from scheduler_client import DeadlineExceeded, to_dict
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def list_(
         parent_execution_id=parts_of,
         page_size=min(limit + 1, PAGE),
     )
-    session.out.each(islice(found, limit), EXECUTIONS)
+    session.out.each(islice(found, limit), EXECUTIONS, none="no executions")
     if next(found, None) is not None:
         typer.echo(f"and more: --limit shows more than {limit}", err=True)
 
@@ -164,7 +165,7 @@ def cancel(
     session: Session, execution_ids: ExecutionsArgument, reason: ReasonOption = "", yes: YesOption = False
 ) -> None:
     """Stop executions for good, also those that run."""
-    named = plain(execution_ids[0]) if len(execution_ids) == 1 else f"{len(execution_ids)} executions"
+    named = plain(execution_ids[0]) if len(execution_ids) == 1 else counted(len(execution_ids), "execution")
     session.confirm(f"Cancel {named}?", yes=yes)
     for execution_id in execution_ids:
         execution = session.scheduler.cancel(execution_id, reason=reason)
@@ -179,8 +180,9 @@ def retry(
     execution_ids: ExecutionsArgument,
     queue: Annotated[str, typer.Option(help="The queue, instead of that of each.")] = "",
     from_start: Annotated[bool, typer.Option("--from-start", help="Also the parts that succeeded.")] = False,
+    _yes: NothingAskedOption = False,
 ) -> None:
-    """Run what failed or was cancelled once more, each as a new execution."""
+    """Run again what failed or was cancelled. Each runs as a new execution."""
     for execution_id in execution_ids:
         execution = session.scheduler.retry(execution_id, queue=queue, from_start=from_start)
         said = f"{plain(execution_id)} runs again as {plain(execution.execution_id)}"
@@ -199,7 +201,7 @@ def watch(
     parts: Annotated[bool, typer.Option("--parts", help="Also the parts of fan-outs and workflows.")] = False,
     resume: Annotated[str, typer.Option("--resume", metavar="TOKEN", help="Go on after a resume_token.")] = "",
 ) -> None:
-    """Print each step of executions as it happens, a line each; of one, until it has ended."""
+    """Print each step of executions as it happens. A line each; of one execution, until it has ended."""
     told = session.scheduler.watch_executions(
         execution_id=execution_id,
         job_id=job_id,
@@ -220,15 +222,19 @@ def watch(
 
 @command(app)
 def wait(session: Session, execution_id: ExecutionArgument, timeout: WaitOption = None) -> None:
-    """Wait until an execution has ended; ends with 1 unless it succeeded, with 6 when the time is over."""
+    """Wait until an execution has ended. Ends with 1 unless it succeeded, with 6 when the time is over."""
     follow_to_the_end(session, execution_id, timeout)
 
 
 def follow_to_the_end(session: Session, execution_id: str, timeout: timedelta | None) -> None:
     """Wait for an execution, print it, and end the command as it ended."""
     seconds = None if timeout is None else timeout.total_seconds()
-    with waiting(f"waiting for {plain(execution_id)}"):
-        execution = session.scheduler.wait(execution_id, timeout=seconds)
+    try:
+        with waiting(f"waiting for {plain(execution_id)}"):
+            execution = session.scheduler.wait(execution_id, timeout=seconds)
+    except DeadlineExceeded:
+        name = plain(execution_id)
+        fail(f"{name} goes on; `schedctl executions wait {name}` waits on", Exit.TIMEOUT)
     show_execution(session, execution)
     if state_of(execution) != "SUCCEEDED":
         raise typer.Exit(Exit.FOUND)
@@ -238,4 +244,4 @@ def follow_to_the_end(session: Session, execution_id: str, timeout: timedelta | 
 def active(session: Session, job_id: JobOption = "", limit: LimitOption = 100) -> None:
     """Show what runs, and what waits to."""
     found = session.scheduler.executions(job_id=job_id, states=ACTIVE, page_size=min(limit, PAGE))
-    session.out.each(islice(found, limit), EXECUTIONS)
+    session.out.each(islice(found, limit), EXECUTIONS, none="nothing runs or waits")

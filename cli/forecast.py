@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
 from cli.arguments import FromOption, QueueOption, TargetOption
-from cli.output import View, plain, time
+from cli.output import View, counted, plain, time
 from cli.session import Session, alone
 from cli.times import span
 from scheduler_client import to_datetime
 from shared.proto import planning_service_pb2 as pb
 
+MINUTE: Final = timedelta(minutes=1)
 WIDTH: Final = 50
 ROWS: Final = 36
 """About as many as a terminal shows."""
@@ -40,22 +41,27 @@ def forecast(
     target: TargetOption = "",
 ) -> None:
     """Draw how much all active jobs will fire over the coming hours, and name the peaks."""
+    if bucket is not None and (bucket < MINUTE or bucket % MINUTE):
+        raise typer.BadParameter("a row is whole minutes wide, at least one, as 10m", param_hint="--bucket")
     width = bucket or _fitting(length)
-    found = session.scheduler.forecast(start=start, span=length, bucket=width, queue=queue, target=target)
+    session.options = {"span": "--span", "bucket": "--bucket", "from_time": "--from"}
+    ask = session.scheduler.forecast
     if not session.out.for_people:
+        found = ask(start=start, span=length, bucket=width, queue=queue, target=target)
         session.out.each(found.buckets, BUCKETS)
         return
-    most = max((each.fires for each in found.buckets), default=0)
-    for each in found.buckets:
-        at = to_datetime(each.time).astimezone()
-        ends = each.time.seconds + width.total_seconds()
-        high = any(each.time.seconds <= peak.time.seconds < ends for peak in found.peaks)
+    # By the minute, since rows begin at whole multiples of their width, and now is seldom one.
+    found = ask(start=start, span=length, bucket=MINUTE, queue=queue, target=target)
+    rows = by_row({to_datetime(each.time).astimezone(): each.fires for each in found.buckets}, width)
+    high = by_row({to_datetime(peak.time).astimezone(): 1 for peak in found.peaks}, width)
+    most = max(rows.values(), default=0)
+    for at, fires in rows.items():
         line = Text(f"{at:%a %H:%M} ")
-        line.append(bar(each.fires, most, WIDTH), "red" if high else "cyan")
-        line.append(f" {each.fires:,}")
+        line.append(bar(fires, most, WIDTH), "red" if at in high else "cyan")
+        line.append(f" {fires:,}")
         session.out.tell(line)
-    total = sum(each.fires for each in found.buckets)
-    session.out.tell(f"{total:,} fires of {found.jobs:,} jobs; computed at {time(found.computed_at)}")
+    total = counted(sum(rows.values()), "fire")
+    session.out.tell(f"{total} of {counted(found.jobs, 'job')}; computed at {time(found.computed_at)}")
     for peak in found.peaks:
         jobs = plain(", ".join(peak.job_ids))
         session.out.tell(f"a peak at {time(peak.time)}: {peak.fires:,} a minute, over {found.peak_limit:,}: {jobs}")
@@ -65,6 +71,16 @@ def _fitting(length: timedelta) -> timedelta:
     """Return a width that gives about as many rows as a terminal shows."""
     minutes = length / timedelta(minutes=1) / ROWS
     return timedelta(minutes=next((each for each in (1, 2, 5, 10, 15, 30, 60) if each >= minutes), 120))
+
+
+def by_row(fires: dict[datetime, int], width: timedelta) -> dict[datetime, int]:
+    """Return fires by minute summed up in rows that begin at whole multiples of their width, by the minutes' clock."""
+    rows: dict[datetime, int] = {}
+    for at, number in fires.items():
+        since = at.replace(tzinfo=None) - datetime.min  # noqa: DTZ901 - a distance on the wall clock
+        begins = at - since % width
+        rows[begins] = rows.get(begins, 0) + number
+    return rows
 
 
 def bar(value: int, most: int, width: int) -> str:

@@ -33,10 +33,10 @@ from cli.editing import edited
 from cli.executions import EXECUTIONS, follow_to_the_end
 from cli.exits import Exit
 from cli.form import ask_for
-from cli.output import View, labels, plain, sentences, shortened, span, state, time
-from cli.schedules import in_words, schedule_of, show_preview
+from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time
+from cli.schedules import OPTIONS, in_words, schedule_of, show_preview
 from cli.session import Session, command, fail, group, on_terminal
-from scheduler_client import to_dict
+from scheduler_client import DeadlineExceeded, to_dict
 from scheduler_client.calls.jobs import create as create_call
 from shared.proto import scheduler_service_pb2 as pb
 
@@ -66,7 +66,7 @@ JOBS: Final = View[pb.ScheduledJob](
 def target(job: pb.ScheduledJob) -> str:
     """Return what a job calls."""
     if job.HasField("workflow"):
-        return f"workflow of {len(job.workflow.steps)} steps"
+        return f"workflow of {counted(len(job.workflow.steps), 'step')}"
     return f"{job.target_service} {job.target_method}"
 
 
@@ -80,14 +80,14 @@ def list_(
 ) -> None:
     """Show jobs, the newest first."""
     jobs = session.scheduler.jobs(filter_, order_by=order_by, show_deleted=deleted, page_size=min(limit + 1, PAGE))
-    session.out.each(islice(jobs, limit), JOBS)
+    session.out.each(islice(jobs, limit), JOBS, none="no jobs")
     if next(jobs, None) is not None:
         typer.echo(f"and more: --limit shows more than {limit}", err=True)
 
 
 @command(app)
 def get(session: Session, job_id: JobArgument) -> None:
-    """Show a job, when it fires next, and how it went in the last days."""
+    """Show a job, its next fires, and how it went of late."""
     if not session.out.for_people:
         session.out.raw(session.scheduler.get_job(job_id), job_id)
         return
@@ -103,7 +103,9 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
     yield "state", state(pb.ScheduledJob.State.Name(job.state))
     yield "because", plain(job.status_message)
     yield "schedule", in_words(job.schedule_config)
-    yield "fires next", "\n".join(time(at) for at in found.next_fire_times)
+    zone = job.schedule_config.timezone
+    yield "fires next", "\n".join(by_the_clock(at, zone) for at in found.next_fire_times)
+    yield "skipped or moved", "\n".join(_changed(change, zone) for change in found.occurrence_changes)
     yield "target", plain(target(job))
     yield "parameters", plain(json.dumps(to_dict(job.parameters), ensure_ascii=False))
     yield "drift", sentences(job.drift)
@@ -120,6 +122,14 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
         yield "", plain(last.error.message)
     counts = ", ".join(f"{number:,} {plain(name)}" for name, number in sorted(found.counts.items()))
     yield f"last {found.window.ToTimedelta().days} days", counts
+
+
+def _changed(change: pb.OccurrenceChange, zone: str) -> str:
+    """Return what becomes of an occurrence that was skipped or moved, by whom and why."""
+    new = f"runs at {by_the_clock(change.new_time, zone)}" if change.HasField("new_time") else "is left out"
+    asked = f", by {plain(change.by)}" if change.by else ""
+    because = f": {plain(change.reason)}" if change.reason else ""
+    return f"{by_the_clock(change.nominal_time, zone)} {new}{asked}{because}"
 
 
 def _type(name: str) -> str:
@@ -184,10 +194,15 @@ def create(
         ask_for(session, request)
     request.job_type = request.job_type or pb.CUSTOM
     request.validate_only = validate_only
+    if schedule is not None:
+        session.options = OPTIONS
     made = session.scheduler.call(create_call(request))
     session.warn(made.warnings)
+    if validate_only and not request.job_id:
+        made.job.ClearField("job_id")  # made for this answer; it will be another
+    named = f"the job {plain(made.job.job_id)}" if made.job.job_id else "the job"
     said = "would be accepted" if validate_only else "is created"
-    session.out.done(made.job, made.job_id, f"the job {plain(made.job_id)} {said}")
+    session.out.done(made.job, made.job.job_id, f"{named} {said}")
 
 
 def _create_all(session: Session, requests: list[pb.CreateScheduledJobRequest], *, validate_only: bool) -> None:
@@ -227,7 +242,10 @@ def pause(
     reason: ReasonOption = "",
     yes: YesOption = False,
 ) -> None:
-    """Stop firing jobs until they are resumed: those named, or, after asking, all that fit a filter."""
+    """Stop firing jobs until they are resumed.
+
+    Those named, or, after asking, all that fit a filter.
+    """
     if filter_:
         _all_that_fit(session, session.scheduler.pause_jobs, "Pause", job_ids, filter_, reason, yes=yes)
         return
@@ -244,7 +262,10 @@ def resume(
     reason: ReasonOption = "",
     yes: YesOption = False,
 ) -> None:
-    """Fire paused jobs again, from now on: those named, or, after asking, all that fit a filter."""
+    """Fire paused jobs again, from now on.
+
+    Those named, or, after asking, all that fit a filter.
+    """
     if filter_:
         _all_that_fit(session, session.scheduler.resume_jobs, "Resume", job_ids, filter_, reason, yes=yes)
         return
@@ -272,7 +293,7 @@ def _all_that_fit(
         fail("name the jobs, or give --filter; not both")
     if not yes:
         matched = ask(filter=filter_, validate_only=True).matched
-        session.confirm(f"{what} {matched:,} jobs?", yes=False)
+        session.confirm(f"{what} {counted(matched, 'job')}?", yes=False)
     found = ask(filter=filter_, reason=reason)
     _show_results(session, found.results)
     session.out.tell(f"{found.matched:,} fit, {found.changed:,} changed, {found.refused:,} refused")
@@ -300,7 +321,7 @@ def watch(
     initial: Annotated[bool, typer.Option("--initial", help="Begin with the jobs there are.")] = False,
     resume: Annotated[str, typer.Option("--resume", metavar="TOKEN", help="Go on after a resume_token.")] = "",
 ) -> None:
-    """Print jobs as they are created, changed and deleted, a line each, until Ctrl-C."""
+    """Print jobs as they change, until Ctrl-C. A line each, also for those created and deleted."""
     told = session.scheduler.watch_jobs(job_id=job_id, labels=labels_of(label), initial=initial, resume_token=resume)
     for message in told:
         job = message.job
@@ -349,11 +370,22 @@ def run(
     timeout: WaitOption = None,
 ) -> None:
     """Run a job once, now, whatever its schedule and state."""
-    execution = session.scheduler.run(job_id, queue=queue, request_id=request_id)
+    try:
+        execution = session.scheduler.run(job_id, queue=queue, request_id=request_id)
+    except DeadlineExceeded:
+        fail(perhaps_started(job_id, request_id), Exit.TIMEOUT)
     if wait or timeout is not None:
         follow_to_the_end(session, execution.execution_id, timeout)
         return
     session.out.done(execution, execution.execution_id, f"{plain(execution.execution_id)} is on its way")
+
+
+def perhaps_started(job_id: str, request_id: str) -> str:
+    """Return what to do when nobody knows whether a run was started."""
+    look = f"`schedctl jobs history {plain(job_id)}` shows whether it was started"
+    if not request_id:
+        return f"the server did not answer in time; {look}"
+    return f"the server did not answer in time; {look}, and the same --request-id again runs nothing twice"
 
 
 @command(app)
@@ -371,7 +403,7 @@ def history(
         include_decisions=decisions,
         page_size=min(limit, PAGE),
     )
-    session.out.each(islice(found, limit), EXECUTIONS)
+    session.out.each(islice(found, limit), EXECUTIONS, none="no executions")
 
 
 @command(app, "next")

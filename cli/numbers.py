@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from cli.arguments import FromOption, JobOption, LimitOption, QueueOption, TargetOption, ToOption
-from cli.output import View, plain, span, time, time_of
+from cli.output import View, counted, plain, span, time, time_of
 from cli.session import Session, alone
 from cli.times import span as read_span
 from shared.proto import statistics_service_pb2 as pb
@@ -121,7 +121,7 @@ def queues(session: Session) -> None:
 def _does(process: Process) -> Cell:
     match process.kind:
         case Process.KIND_BEAT:
-            return f"{process.partitions} partitions"
+            return counted(process.partitions, "partition")
         case Process.KIND_WORKER:
             return f"{process.running_total} of {process.concurrency} ({plain(process.pool)})"
         case _:

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from cli.arguments import JobArgument, ReasonOption, TimeArgument, ValidateOption, YesOption
-from cli.output import plain, state, time, time_of
+from cli.arguments import JobArgument, NothingAskedOption, ReasonOption, TimeArgument, ValidateOption, YesOption
+from cli.output import clock, plain, state, time, time_of
 from cli.session import Session, alone, command, group
 from cli.times import instant
 from shared.proto import planning_service_pb2 as pb
@@ -30,13 +30,16 @@ _DATE: Final = len("2026-11-25")
 
 @alone
 def explain(session: Session, job_id: JobArgument, when: TimeArgument) -> None:
-    """Say what became of an occurrence, and why, with the facts behind it."""
+    """Say what became of an occurrence, and why, with the facts behind it.
+
+    -o name prints the id of its execution, and nothing when it has none.
+    """
     if local := _by_the_clock(session, job_id, when):
         found = session.scheduler.explain(job_id, local_time=local)
     else:
         found = session.scheduler.explain(job_id, _with_offset(when))
     if not session.out.for_people:
-        session.out.raw(found, found.execution.execution_id or job_id)
+        session.out.raw(found, found.execution.execution_id)
         return
     session.out.tell(plain(found.sentence))
     session.out.one(found, job_id, _facts(found))
@@ -69,14 +72,20 @@ def _instant(session: Session, job_id: str, when: str) -> datetime:
 
 def _facts(found: pb.ExplainOccurrenceResponse) -> Iterator[tuple[str, Cell]]:
     yield "verdict", state(pb.ExplainOccurrenceResponse.Verdict.Name(found.verdict))
-    yield "local time", plain(found.local_time)
+    yield "local time", clock(found.local_time)
     for fact in found.facts:
         times = [f"{name} {at}" for name in ("since", "until") if (at := time_of(fact, name))]
         yield plain(fact.kind), plain(fact.detail) + (f" ({', '.join(times)})" if times else "")
     yield "execution", plain(found.execution.execution_id)
     for heading, fire in (("before it", found.previous), ("after it", found.next)):
         if fire.HasField("time"):
-            yield heading, f"{time(fire.time)} ({plain(fire.local_time)})"
+            yield heading, _both(fire)
+
+
+def _both(fire: pb.FireTime) -> str:
+    """Return when an occurrence is, in UTC, and by the job's clock where that is another."""
+    local = clock(fire.local_time)
+    return time(fire.time) if local.endswith("Z") else f"{time(fire.time)} ({local})"
 
 
 @command(app)
@@ -90,8 +99,9 @@ def skip(
 ) -> None:
     """Leave out one occurrence that is still to come."""
     nominal = _instant(session, job_id, when)
-    if not validate_only:
-        session.confirm(f"Skip the occurrence of {plain(job_id)} at {nominal.isoformat()}?", yes=yes)
+    if not (validate_only or yes):  # nobody shall say yes to what is refused then
+        session.scheduler.skip_occurrence(job_id, nominal, reason=reason, validate_only=True)
+        session.confirm(f"Skip the occurrence of {plain(job_id)} at {clock(nominal.isoformat())}?", yes=False)
     change = session.scheduler.skip_occurrence(job_id, nominal, reason=reason, validate_only=validate_only)
     _told(session, change, "would be left out" if validate_only else "is left out")
 
@@ -106,6 +116,7 @@ def move(
     ],
     reason: ReasonOption = "",
     validate_only: ValidateOption = False,
+    _yes: NothingAskedOption = False,
 ) -> None:
     """Run one occurrence that is still to come at another time."""
     nominal, new = _instant(session, job_id, when), _instant(session, job_id, to)
@@ -114,7 +125,7 @@ def move(
 
 
 @command(app)
-def restore(session: Session, job_id: JobArgument, when: TimeArgument) -> None:
+def restore(session: Session, job_id: JobArgument, when: TimeArgument, _yes: NothingAskedOption = False) -> None:
     """Take back a skip or a move."""
     change = session.scheduler.restore_occurrence(job_id, _instant(session, job_id, when))
     _told(session, change, "goes as the schedule says again")

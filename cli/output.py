@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
@@ -24,6 +25,8 @@ M = TypeVar("M", bound="Message")
 
 WIDEST: Final = 1_000
 LONGEST_TEXT: Final = 80
+EXACT: Final = 2**53
+"""Up to it a float is the whole number that was written."""
 
 Cell: TypeAlias = "str | Text"
 
@@ -65,8 +68,11 @@ class Output:
         if self.for_people:
             self.console.print(text)
 
-    def each(self, things: Iterable[M], view: View[M]) -> int:
-        """Print things one under the other; return how many there were."""
+    def each(self, things: Iterable[M], view: View[M], *, none: str = "") -> int:
+        """Print things one under the other; return how many there were.
+
+        none: what people are told, on standard error, where there are none: an empty screen could be a fault.
+        """
         if not self.for_people:
             count = 0
             for count, thing in enumerate(things, start=1):  # noqa: B007 - the last is returned
@@ -83,6 +89,8 @@ class Output:
         if rows:
             # As wide as it is, also on a narrow terminal: an id in two parts cannot be copied.
             _print(stdout(width=WIDEST), table)
+        elif none:
+            stderr().print(none)
         return len(rows)
 
     def one(self, thing: M, name: str, facts: Iterable[tuple[str, Cell]]) -> None:
@@ -116,14 +124,16 @@ class Output:
             self.raw(thing, name)
 
     def raw(self, thing: Message, name: str) -> None:
-        """Print a thing for programs."""
+        """Print a thing for programs. name: empty for what has none, of which -o name then prints nothing."""
         match self.format:
             case Format.NAME:
-                self.console.print(plain(name))
+                if name:
+                    self.console.print(plain(name))
             case Format.YAML:
                 if self._begun:
                     self.console.print("---")
-                self.console.print(as_yaml(MessageToDict(thing, preserving_proto_field_name=True)).rstrip())
+                values = MessageToDict(thing, preserving_proto_field_name=True)
+                self.console.print(as_yaml(with_ints(values)).rstrip())
             case _:
                 self.console.print(as_json(_values(thing)))
         self._begun = True
@@ -153,7 +163,22 @@ def json_line(name: str, message: Message) -> str:
 
 
 def _values(message: Message) -> dict[str, Any]:
-    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    found: dict[str, Any] = with_ints(
+        MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    )
+    return found
+
+
+def with_ints(value: Any) -> Any:
+    """Return values with whole numbers as such: a Struct knows no ints, but 50 is what somebody wrote."""
+    match value:
+        case dict():
+            return {key: with_ints(each) for key, each in value.items()}
+        case list():
+            return [with_ints(each) for each in value]
+        case float() if value.is_integer() and abs(value) <= EXACT:
+            return int(value)
+    return value
 
 
 def as_json(values: Any) -> str:
@@ -178,6 +203,21 @@ def time(timestamp: Timestamp) -> str:
     instant = timestamp.ToDatetime(UTC)
     fraction = f".{instant.microsecond // 1000:03}" if instant.microsecond >= 1000 else ""  # noqa: PLR2004
     return f"{instant:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
+
+def by_the_clock(timestamp: Timestamp, zone: str) -> str:
+    """Return an instant in UTC, and by the clock of a zone, if that is another and known here."""
+    instant = timestamp.ToDatetime(UTC)
+    try:
+        local = clock(instant.astimezone(ZoneInfo(zone or "UTC")).isoformat(timespec="seconds"))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return time(timestamp)
+    return time(timestamp) if local.endswith("Z") else f"{time(timestamp)} ({local})"
+
+
+def clock(local_time: str) -> str:
+    """Return a time with an offset in the one way in which UTC is written: with a Z."""
+    return f"{local_time.removesuffix('+00:00')}Z" if local_time.endswith("+00:00") else plain(local_time)
 
 
 def time_of(message: Message, name: str) -> str:
@@ -219,6 +259,11 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
     """Return a text that others wrote on one line of a table."""
     safe = plain(text)
     return safe if len(safe) <= longest else f"{safe[: longest - 3]}..."
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of something, as `1 job` or `1,204 jobs`."""
+    return f"{number:,} {what if number == 1 else f'{what}s'}"
 
 
 def labels(values: Any) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from cli.arguments import AtOption, CronOption, EveryOption, FromOption, ZoneOption
 from cli.completion import job_ids
-from cli.output import View, plain, time, time_of
+from cli.output import View, clock, plain, time, time_of
 from cli.session import Session, alone, fail
 from scheduler_client import cron, every, once
 from shared.proto.planning_service_pb2 import FireTime
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FIRES: Final = View[FireTime](
     name=lambda fire: time(fire.time),
     columns={
-        "local time": lambda fire: plain(fire.local_time),
+        "local time": lambda fire: clock(fire.local_time),
         "UTC": lambda fire: time(fire.time),
         "due": lambda fire: time_of(fire, "due_time"),
         "remarks": lambda fire: plain("; ".join(fire.remarks)),
@@ -31,6 +31,15 @@ FIRES: Final = View[FireTime](
 )
 
 _COLOURS: Final = {"+": "green", "-": "red", " ": ""}
+
+OPTIONS: Final = {
+    "schedule_config.config.expression": "--cron",
+    "schedule_config.expressions": "--cron",
+    "schedule_config.timezone": "--tz",
+    "schedule_config.config.every": "--every",
+    "schedule_config.config.at": "--at",
+}
+"""Where a schedule is given by options: what its fields are called there."""
 
 OptionalJob = Annotated[
     str, typer.Argument(metavar="JOB_ID", help="A job, instead of a schedule.", autocompletion=job_ids)
@@ -88,6 +97,7 @@ def preview(
     schedule = schedule_of(expressions, zone, interval, at)
     if schedule is None and not job_id:
         fail("name a job, or give a schedule by --cron, --every or --at")
+    session.options = OPTIONS
     found = session.scheduler.preview(schedule, job_id=job_id, count=count, start=start)
     if session.out.for_people and schedule is not None and job_id:
         session.warn(found.warnings)
@@ -105,7 +115,10 @@ def _show_difference(session: Session, found: PreviewScheduleResponse) -> None:
     lines = [(fire, "+" if fire.time.ToNanoseconds() in added else " ") for fire in found.fires]
     lines += [(fire, "-") for fire in found.removed]
     for fire, sign in sorted(lines, key=lambda line: line[0].time.ToNanoseconds()):
-        session.out.tell(Text(f"{sign} {plain(fire.local_time)}  {time(fire.time)}", _COLOURS[sign]))
+        local = clock(fire.local_time)
+        session.out.tell(
+            Text(f"{sign} {local}" + ("" if local.endswith("Z") else f"  {time(fire.time)}"), _COLOURS[sign])
+        )
 
 
 def show_preview(session: Session, found: PreviewScheduleResponse) -> None:
@@ -131,5 +144,6 @@ def describe(
     schedule = schedule_of(expressions, zone, interval, at)
     if schedule is None and not job_id:
         fail("name a job, or give a schedule by --cron, --every or --at")
+    session.options = OPTIONS
     description = session.scheduler.describe(schedule, job_id=job_id)
     session.out.value("description", description)

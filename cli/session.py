@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import getpass
 import inspect
+import re
 import socket
 import sys
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from cli.contexts import Config, ConfigError, load
 from cli.exits import Exit, exit_of
@@ -17,12 +19,15 @@ from cli.output import Format, Output, plain
 from scheduler_client import SchedulerClient, SchedulerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 F = TypeVar("F", bound="Callable[..., None]")
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds that a server may take to accept the connection."""
+
+OutputOption: TypeAlias = Annotated[Format, typer.Option("--output", "-o", help="How results are printed.")]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="The same as -o json.")]
 
 _SHARED: Final[dict[str, tuple[Any, Any]]] = {
     "server": (
@@ -33,9 +38,17 @@ _SHARED: Final[dict[str, tuple[Any, Any]]] = {
         None,
     ),
     "context": (Annotated[str | None, typer.Option(help="The context whose server is used.", metavar="NAME")], None),
-    "output": (Annotated[Format, typer.Option("--output", "-o", help="How results are printed.")], Format.TABLE),
-    "as_json": (Annotated[bool, typer.Option("--json", help="The same as -o json.")], False),
+    "output": (OutputOption, Format.TABLE),
+    "as_json": (JsonOption, False),
 }
+
+
+class Command(TyperCommand):
+    """A command whose usage names what has to be given as our pages do: JOB_ID, not {JOB_ID}."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line after the command's name."""
+        return [re.sub(r"^\{(.+)\}", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
 
 
 class Session:
@@ -43,6 +56,8 @@ class Session:
 
     def __init__(self, server: str | None, context: str | None, out: Output) -> None:
         self.out = out
+        self.options: Mapping[str, str] = {}
+        """What the server calls by a field's name, and was given as an option: violations are told of the option."""
         self._given = (server, context)
         self._client: SchedulerClient | None = None
 
@@ -114,14 +129,14 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[F], F]:
             try:
                 function(session, **values)
             except SchedulerError as error:
-                _end(error)
+                _end(error, session.options)
             finally:
                 session.close()
 
         run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
         del run.__wrapped__  # its signature would be read instead
-        group.command(name)(run)
+        group.command(name, cls=Command)(run)
         return function
 
     return add
@@ -145,8 +160,9 @@ def fail(sentence: str, code: Exit = Exit.FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _end(error: SchedulerError) -> NoReturn:
-    violations = [f"{plain(each.field)}: {plain(each.description)}".removeprefix(": ") for each in error.violations]
+def _end(error: SchedulerError, options: Mapping[str, str]) -> NoReturn:
+    named = [(options.get(each.field.partition("[")[0], each.field), each.description) for each in error.violations]
+    violations = [f"{plain(name)}: {plain(said)}".removeprefix(": ") for name, said in named]
     fail("\n".join(violations) or f"{error.code.name}: {plain(error.message)}", exit_of(error))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cli.output import Cell
 
-app = group("List, describe, register and test the services that jobs call.")
+app = group("List, get, register and test the services that jobs call.")
 
 TARGETS: Final = View[pb.Target](
     name=lambda target: target.name,
@@ -37,7 +37,7 @@ TARGETS: Final = View[pb.Target](
 @command(app, "list")
 def list_(session: Session) -> None:
     """Show the targets."""
-    session.out.each(session.scheduler.targets(), TARGETS)
+    session.out.each(session.scheduler.targets(), TARGETS, none="no targets")
 
 
 @command(app)
@@ -112,7 +112,7 @@ def test(  # no test: it is called so
     name: TargetArgument,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that it may take.")] = 5.0,  # noqa: PT028
 ) -> None:
-    """Ask a target for its health, and check all jobs that use it; ends with 1 when something is wrong."""
+    """Ask a target for its health, and check its jobs. Ends with 1 when something is wrong."""
     found = session.scheduler.test_target(name, timeout=timeout)
     session.out.one(found, name, _test_facts(found))
     if found.status != pb.TestTargetResponse.STATUS_SERVING or found.misfits_total:

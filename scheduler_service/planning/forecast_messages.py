@@ -35,6 +35,16 @@ class Question:
     target: str
 
 
+def _why_not(span: timedelta, bucket: timedelta) -> str:
+    """Return what is wrong with a span, if anything is."""
+    said = f"{span.total_seconds():,.10g} s"
+    if span > LONGEST_SPAN:
+        return f"{said} is longer than {LONGEST_SPAN // timedelta(hours=1)} hours, as far as a forecast looks"
+    if span < bucket:
+        return f"{said} is shorter than a bucket, {bucket.total_seconds():g} s"
+    return f"{said} is not a whole number of buckets, each {bucket.total_seconds():g} s" if span % bucket else ""
+
+
 def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
     """Return what a request asks at `now` (the database's time). Raises InvalidInput with all that is wrong."""
     found: list[Violation] = []
@@ -50,9 +60,8 @@ def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
         bucket = None
     span = to_span("span", request.span, found) if request.HasField("span") else None
     if request.HasField("span") and span is not None and bucket is not None:
-        if not bucket <= span <= LONGEST_SPAN or span % bucket:
-            said = f"{span.total_seconds():g} s is not a whole number of buckets, at most 48 hours"
-            found.append(Violation("span", said))
+        if why_not := _why_not(span, bucket):
+            found.append(Violation("span", why_not))
         elif start is not None and start + span > now + LONGEST_SPAN:
             found.append(Violation("span", "ends more than 48 hours from now"))
     for name in ("queue", "target_service"):

@@ -32,16 +32,17 @@ async def server(database: Database[dict[str, Any]], database_url: str) -> Async
 
 async def test_an_occurrence_is_skipped_moved_and_restored(server: Running) -> None:
     told = await schedctl(server, "occurrences", "skip", "prices", SOON, "--reason", "sale", typed="n\n")
-    assert (told.code, "Skip the occurrence of prices at " in told.err) == (2, True)
+    assert (told.code, f"Skip the occurrence of prices at {SOON}?" in told.err) == (2, True)
     told = await schedctl(server, "occurrences", "skip", "prices", SOON, "--reason", "sale", "--yes")
     assert (told.code, told.out) == (0, f"the occurrence at {SOON} is left out\n")
     told = await schedctl(server, "occurrences", "restore", "prices", SOON)
     assert told.out == f"the occurrence at {SOON} goes as the schedule says again\n"
     later = SOON.replace("T10:", "T12:")
-    told = await schedctl(server, "occurrences", "move", "prices", SOON, later, "-o", "json")
+    told = await schedctl(server, "occurrences", "move", "prices", SOON, later, "--yes", "-o", "json")
     assert (told.code, told.json[0]["new_time"]) == (0, later)
-    told = await schedctl(server, "occurrences", "skip", "prices", SOON.replace("T10:", "T11:"), "--yes")
-    assert told.code == 3, "the schedule does not name it"
+    for answered in (["--yes"], []):
+        told = await schedctl(server, "occurrences", "skip", "prices", SOON.replace("T10:", "T11:"), *answered)
+        assert (told.code, "[y/N]" in told.err) == (3, False), "the schedule does not name it"
 
 
 async def test_a_backfill_says_how_many_there_are_and_asks_first(server: Running) -> None:

@@ -91,7 +91,8 @@ async def test_a_file_with_a_mistake_changes_nothing(server: Running, tmp_path: 
 async def test_what_is_exported_can_be_applied(server: Running, tmp_path: Path) -> None:
     await schedctl(server, "apply", "-f", written(tmp_path, job("one"), job("two", labels={})))
     file = tmp_path / "exported.yaml"
-    assert (await schedctl(server, "export", "-f", str(file))).code == 0
+    told = await schedctl(server, "export", "-f", str(file))
+    assert (told.code, told.out, told.err) == (0, "", f"2 jobs written to {file}\n")
     assert [each["job_id"] for each in yaml.safe_load(file.read_text())["jobs"]] == ["one", "two"]
     assert (await schedctl(server, "diff", "-f", str(file))).code == 0
     told = await schedctl(server, "export", "--filter", 'labels.team = "pricing"')

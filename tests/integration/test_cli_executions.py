@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from cli.jobs import perhaps_started
 from tests.builders import fired, job_document
 from tests.integration.test_cli_harness import quiet_server, schedctl
 
@@ -89,6 +90,27 @@ async def test_what_others_wrote_steers_no_terminal(server: Running, database: D
     assert found["error"]["message"] == EVIL
     found = yaml.safe_load((await schedctl(server, "executions", "get", name, "-o", "yaml")).out)
     assert found["error"]["message"] == EVIL
+
+
+async def test_where_there_is_nothing_it_is_said_to_people_alone(server: Running) -> None:
+    for command, said in (
+        (["active"], "nothing runs or waits"),
+        (["executions", "list"], "no executions"),
+        (["dead-letters", "list"], "no dead letters"),
+        (["backfills", "list"], "no backfills"),
+        (["jobs", "list"], "no jobs"),
+    ):
+        told = await schedctl(server, *command)
+        assert (told.code, told.out, told.err) == (0, "", f"{said}\n")
+        told = await schedctl(server, *command, "-o", "json")
+        assert (told.code, told.out, told.err) == (0, "", "")
+
+
+def test_whoever_does_not_know_whether_a_run_was_started_is_told_how_to_see() -> None:
+    assert perhaps_started("prices", "") == (
+        "the server did not answer in time; `schedctl jobs history prices` shows whether it was started"
+    )
+    assert perhaps_started("prices", "first").endswith(", and the same --request-id again runs nothing twice")
 
 
 async def test_cancelling_asks_first_and_retrying_does_not(server: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -53,6 +54,34 @@ async def test_a_job_is_created_by_options_shown_paused_resumed_and_deleted(serv
     gone = await schedctl(server, "jobs", "get", "prices")
     assert (gone.code, gone.out) == (3, "")
     assert "NOT_FOUND" in gone.err
+
+
+async def test_a_job_tells_its_fires_by_its_own_clock_and_what_does_not_go_as_it_says(server: Running) -> None:
+    zone = ("--cron", "0 8 * * *", "--tz", "Asia/Tokyo")
+    assert (await schedctl(server, "jobs", "create", "prices", *PRICES, *zone)).code == 0
+    fires = (await schedctl(server, "jobs", "next", "prices", "-n", "2", "-o", "name")).lines
+    await schedctl(server, "occurrences", "skip", "prices", fires[0], "--reason", "sale", "--yes")
+    later = fires[1].replace("T23:", "T22:")
+    await schedctl(server, "occurrences", "move", "prices", fires[1], later, "--yes")
+    facts = (await schedctl(server, "jobs", "get", "prices")).out
+    assert re.search(rf"{later} \(\S+T07:00:00\+09:00\)\n", facts)
+    assert re.search(rf"{fires[0]} \(\S+T08:00:00\+09:00\) is left out, by \S+: sale\n", facts)
+    assert re.search(rf"{fires[1]} \(\S+\) runs at {later} \(\S+T07:00:00\+09:00\), by ", facts)
+
+
+async def test_whole_numbers_are_told_as_such(server: Running) -> None:
+    document = '{"competitor_ids": ["amazon"], "max_products": 50}'
+    made = await schedctl(server, "jobs", "create", "prices", *PRICES, "--parameters", document, "--every", "1h")
+    assert made.code == 0, made.err
+    assert "max_products: 50\n" in (await schedctl(server, "jobs", "get", "prices", "-o", "yaml")).out
+    assert re.search('"max_products": 50[,}]', (await schedctl(server, "jobs", "get", "prices", "--json")).out)
+
+
+async def test_a_job_that_is_only_checked_has_the_id_it_was_given_or_none(server: Running) -> None:
+    check = ("jobs", "create", *PRICES, "--every", "1h", "--validate-only")
+    assert (await schedctl(server, *check)).out == "the job would be accepted\n"
+    assert (await schedctl(server, *check, "-o", "name")).out == ""
+    assert (await schedctl(server, *check, "prices")).out == "the job prices would be accepted\n"
 
 
 async def test_programs_get_json_yaml_or_names(server: Running) -> None:
@@ -109,7 +138,10 @@ async def test_a_type_is_taken_in_either_case(server: Running) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("jobs", "create", "x", *PRICES, "--cron", "0 25 * * *"), 4, "schedule_config.config.expression: "),
+        (("jobs", "create", "x", *PRICES, "--cron", "0 25 * * *"), 4, "--cron: "),
+        (("jobs", "create", "x", *PRICES, "--cron", "0 8 * * *", "--cron", "0 25 * * *"), 4, "--cron: "),
+        (("jobs", "create", "x", *PRICES, "--cron", "0 8 * * *", "--tz", "Mars"), 4, "--tz: "),
+        (("preview", "--every", "soon"), 4, "--every: "),
         (("jobs", "create", "x", "--cron", "@daily", "--every", "1h"), 2, "--cron and --every say different"),
         (("jobs", "create", "x", *PRICES, "--every", "1h", "--tz", "UTC"), 2, "--tz goes with --cron"),
         (("jobs", "create", "x", "--parameters", "{"), 2, "--parameters: it is not JSON"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli.forecast import bar
+from cli.forecast import bar, by_row
 from tests.integration.test_cli_harness import quiet_server, schedctl
 
 if TYPE_CHECKING:
@@ -72,12 +74,27 @@ async def test_the_load_to_come_is_drawn(server: Running) -> None:
     told = await schedctl(server, "forecast", "--span", "1h", "--bucket", "10m")
     assert told.code == 0
     *rows, total = told.lines
-    assert len(rows) == 6
-    assert all("█" in row for row in rows)
-    assert "of 1 jobs" in total
+    assert len(rows) in (6, 7), "the first row may have begun before now"
+    assert all(re.match(r"\w{3} \d\d:\d0 [█▏▎▍▌▋▊▉]", row) for row in rows)
+    assert "of 1 job;" in total
     found = (await schedctl(server, "forecast", "--span", "1h", "--bucket", "30m", "--json")).json
     assert len(found) == 2
-    assert (await schedctl(server, "forecast", "--span", "90d")).code == 4
+    for span, said in (
+        ("90d", "--span: 7,776,000 s is longer than 48 hours, as far as a forecast looks\n"),
+        ("0s", "--span: 0 s is shorter than a bucket, 60 s\n"),
+        ("90s", "--span: 90 s is not a whole number of buckets, each 60 s\n"),
+    ):
+        told = await schedctl(server, "forecast", "--span", span)
+        assert (told.code, told.err) == (4, said)
+    told = await schedctl(server, "forecast", "--bucket", "90s")
+    assert (told.code, "a row is whole minutes wide" in told.err) == (2, True)
+
+
+def test_a_row_begins_at_a_whole_multiple_of_its_width() -> None:
+    zone = timezone(timedelta(hours=5, minutes=30))
+    minutes = [datetime(2026, 11, 25, 8, 57, tzinfo=zone) + timedelta(minutes=number) for number in range(14)]
+    rows = by_row(dict.fromkeys(minutes, 1), timedelta(minutes=10))
+    assert {f"{at:%H:%M}": fires for at, fires in rows.items()} == {"08:50": 3, "09:00": 10, "09:10": 1}
 
 
 def test_a_bar_is_as_long_as_its_value_and_shows_what_is_not_nothing() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from dev.server import HOST, free_port
 from tests.integration.test_cli_harness import Told, quiet_server, schedctl
@@ -140,8 +141,61 @@ async def test_contexts_name_servers(server: Running, tmp_path: Path) -> None:
     assert (await ask("context", "delete", "away")).code == 0
     missing = await ask("jobs", "list", "--context", "away")
     assert (missing.code, "there is no context 'away'" in missing.err) == (2, True)
-    assert (await ask("context", "use", "away")).code == 2
+    for command in ("use", "delete"):
+        assert (await ask("context", command, "away")).code == 3
     assert oct((tmp_path / "schedctl" / "config.yaml").stat().st_mode)[-3:] == "600"
+
+
+async def test_contexts_are_listed_for_programs_too(tmp_path: Path) -> None:
+    home = {"XDG_CONFIG_HOME": str(tmp_path), "SCHEDCTL_SERVER": ""}
+    none = await schedctl("", "context", "list", environment=home)
+    assert (none.code, none.out, "no contexts" in none.err) == (0, "", True)
+    for name, server in (("b", "b.example:1"), ("a", "[::1]:50054")):
+        await schedctl("", "context", "set", name, "--server", server, environment=home)
+    assert (await schedctl("", "context", "list", "-o", "name", environment=home)).lines == ["a", "b"]
+    listed = [
+        {"name": "a", "server": "[::1]:50054", "current": False},
+        {"name": "b", "server": "b.example:1", "current": True},
+    ]
+    assert (await schedctl("", "context", "list", "--json", environment=home)).json == listed
+    told = await schedctl("", "context", "list", "-o", "yaml", environment=home)
+    assert list(yaml.safe_load_all(told.out)) == listed
+
+
+async def test_what_is_done_to_a_context_is_said_and_what_goes_before_it(tmp_path: Path) -> None:
+    home = {"XDG_CONFIG_HOME": str(tmp_path), "SCHEDCTL_SERVER": ""}
+    told = await schedctl("", "context", "set", "test", "--server", "localhost:1", environment=home)
+    assert (told.out, told.err.splitlines()) == (
+        "",
+        ["the context test is localhost:1", "the current context is test, localhost:1"],
+    )
+    told = await schedctl("", "context", "use", "test", environment=home | {"SCHEDCTL_SERVER": "other:2"})
+    assert told.err.splitlines()[1] == ("warning: SCHEDCTL_SERVER is set, and goes before it: commands ask other:2")
+    told = await schedctl("", "context", "delete", "test", environment=home)
+    assert told.err == "the context test is removed\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "server", "said"),
+    [
+        ("a", "http://localhost:50054", "without a scheme"),
+        ("a", "localhost", "HOST:PORT"),
+        ("a", "localhost:0", "HOST:PORT"),
+        ("a", "localhost:65536", "HOST:PORT"),
+        ("a", "", "HOST:PORT"),
+        ("a", "::1:50054", "HOST:PORT"),
+        ("", "localhost:1", "is not a name"),
+        ("a b", "localhost:1", "is not a name"),
+        ("*", "localhost:1", "is not a name"),
+    ],
+)
+async def test_a_context_that_could_not_be_used_is_not_stored(
+    tmp_path: Path, name: str, server: str, said: str
+) -> None:
+    home = {"XDG_CONFIG_HOME": str(tmp_path)}
+    told = await schedctl("", "context", "set", name, "--server", server, environment=home)
+    assert (told.code, said in told.err) == (2, True)
+    assert (await schedctl("", "context", "list", "-o", "name", environment=home)).out == ""
 
 
 @pytest.mark.parametrize("text", ["[", "contexts: [1]", "contexts: {a: {}}", "- a", "\x00"])

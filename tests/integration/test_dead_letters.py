@@ -399,6 +399,15 @@ class TestCommand:
         said = await schedctl("dead-letters", "retry", "--json", dead, server=server.address)
         assert (said.code, json.loads(said.out)["refusal"]["execution_id"]) == (2, dead)
 
+    @pytest.mark.parametrize("what", ["retry", "discard"])
+    async def test_what_there_is_not_ends_it_with_3(self, server: Running, database: Db, what: str) -> None:
+        (dead,) = failed(database)
+        said = await schedctl("dead-letters", what, "nothing", "nobody", server=server.address)
+        assert (said.code, len(said.err.splitlines())) == (3, 2)
+        assert (await schedctl("dead-letters", "discard", dead, server=server.address)).code == 0
+        said = await schedctl("dead-letters", what, "nothing", dead, server=server.address)
+        assert said.code == 2, "one of them exists, and is no dead letter any more"
+
     async def test_all_of_a_job_is_done_only_when_it_is_confirmed(self, server: Running, database: Db) -> None:
         mine, others = failed(database, 3), failed(database, 1, "job-2")
         arguments = ("dead-letters", "discard", "--all", "--job", "job-1")

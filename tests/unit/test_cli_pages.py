@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
@@ -18,6 +18,9 @@ from scheduler_client import SchedulerError
 from scheduler_client.methods import Methods
 from shared.release import release
 from tests.unit.test_docs import DOCS, PAGES, ROOT, code, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCHEDCTL = re.compile(r"^(?:\$ )?(?:schedctl|\.venv/bin/python -m cli) +(.+)$", re.MULTILINE)
 
@@ -77,6 +80,24 @@ def test_whatever_the_client_can_ask_some_command_asks() -> None:
     for name in vars(Methods):
         if not name.startswith("_"):
             assert by_request.get(name, f"scheduler.{name}") in source, name
+
+
+def helps(command: Any, path: str = "schedctl") -> Iterator[tuple[str, str]]:
+    """Return each command's path and help, those of groups included, as they are on 80 columns."""
+    context = command.make_context(path, [], resilient_parsing=True)
+    yield path, command.get_help(context)
+    if isinstance(command, TyperGroup):
+        for name in command.list_commands(context):
+            yield from helps(command.get_command(context, name), f"{path} {name}")
+
+
+def test_no_help_is_cut_short_and_no_usage_has_braces() -> None:
+    found = dict(helps(typer.main.get_command(app)))
+    assert len(found) > 40
+    for path, help_ in found.items():
+        assert not re.search(r"[a-z,]\.\.\.$", help_, re.MULTILINE), path
+        assert "{" not in help_.splitlines()[0], path
+    assert found["schedctl executions retry"].startswith("Usage: schedctl executions retry [OPTIONS] EXECUTION_ID...")
 
 
 def test_it_tells_its_release() -> None:
