@@ -61,10 +61,10 @@ class Method:
     response: type[Message]
     streams: bool
 
-    async def call(self, channel: grpc.aio.Channel, request: Message | bytes) -> str:
-        """Return the name of the status that a call ends with; a stream's, of its first moment."""
+    async def call(self, channel: grpc.aio.Channel, request: Message | bytes, moment: float = STREAM_DEADLINE) -> str:
+        """Return the name of the status that a call ends with; of what waits, that of its first moment, in seconds."""
         raw = request if isinstance(request, bytes) else request.SerializeToString()
-        deadline = STREAM_DEADLINE if self.name in WAITS else DEADLINE
+        deadline = moment if self.name in WAITS else DEADLINE
         try:
             if self.streams:
                 stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(self.path)
@@ -167,7 +167,8 @@ async def test_every_field_of_every_request_is_checked(conformance: Conformance)
     accepted, at_fault, tried = [], [], 0
     for name, method in conformance.methods.items():
         for path, request in beyond_limits(conformance.example(name), OUTPUT_ONLY):
-            code = await method.call(conformance.running.channel, request)
+            # Time enough for a refusal also on a busy machine: a stream that is cut off counts as accepted.
+            code = await method.call(conformance.running.channel, request, DEADLINE)
             tried += 1
             if code in OUR_FAULT:
                 at_fault.append(f"{name}: {path}: {code}")
