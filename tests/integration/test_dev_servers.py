@@ -99,7 +99,8 @@ def message_in(broker: Server, queue: str) -> str | None:
 def put(broker: Server, queue: str, body: str) -> None:
     with channel_of(broker) as channel:
         channel.queue_declare(queue, durable=True, auto_delete=False)
-        channel.basic_publish(amqp.Message(body, delivery_mode=2), routing_key=queue)
+        # Confirmed: until then it may only be in the broker's memory, and a kill would take it.
+        channel.basic_publish_confirm(amqp.Message(body, delivery_mode=2), routing_key=queue)
 
 
 def test_two_sets_of_servers_side_by_side_never_meet(two: tuple[Servers, Servers]) -> None:
