@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["grpcurl"]  # a fixture
 
 PAGES = (
-    "doctor", "executions", "explain", "filters", "forecast", "import-export", "jobs", "occurrences", "policies", "requests",
-    "schedules", "statistics", "targets",
+    "doctor", "executions", "explain", "filters", "forecast", "import-export", "jobs", "occurrences", "policies",
+    "requests", "schedules", "statistics", "targets",
 )  # fmt: skip
 """Each stands by itself. A block `sh` has to go well, one of `console` to be refused with the words that follow it."""
 
