@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from shared.domain.filters import Filter, Order
 
-MOST_EXAMINED: Final = 5_000
+MOST_EXAMINED: Final = 3_000
 """Entries of an index, and documents if they fit as far as that index tells. Some tens of milliseconds."""
 
 Position: TypeAlias = tuple[datetime | str, str]
