@@ -5,10 +5,10 @@ BIN := .venv/bin
 PACKAGES := beat benchmarks cli dev examples importers scheduler_client scheduler_service shared tests worker
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos fuzz mutants lint proto lock up down clean
+.PHONY: help run test chaos fuzz mutants bench bench-quick lint proto lock up down clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/installed ## run the whole system here, on servers found or started privately
 	@$(BIN)/python -m dev.run
@@ -24,6 +24,12 @@ fuzz: .venv/installed ## send 100,000 random requests to every method of the API
 
 mutants: .venv/installed ## remove each line that protects an invariant, and see a test fail; ARGS="cancel" chooses
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+bench: .venv/installed ## measure it beside its peers and its limits, and write benchmarks/RESULTS.md; ARGS="firing" chooses
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: .venv/installed ## measure ratios in minutes, and fail when one is a third worse than the committed one
+	@$(BIN)/python -m benchmarks --quick --gate $(ARGS)
 
 lint: .venv/installed ## style, types, direction of imports, protos, stubs, compose file
 	$(BIN)/ruff check
