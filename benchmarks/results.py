@@ -22,10 +22,10 @@ LIBRARIES: Final = ("celery", "grpcio", "pymongo", "amqp", "uvloop")
 
 
 INTRODUCTION: Final = """\
-Written by `make bench`, the quick ones by `python -m benchmarks --quick`; do not edit. Each figure is a median of rounds \
-in which the two sides took turns, the ratio the median of the rounds' ratios, the spread the lowest and the highest \
-round. What each benchmark does is said at the top of its module; [docs/performance.md](../docs/performance.md) tells \
-what was changed and why."""
+Written by `make bench`, the quick ones by `python -m benchmarks --quick`; do not edit. Each figure is a median of \
+rounds in which the two sides took turns, the ratio the median of the rounds' ratios, the spread the lowest and the \
+highest round. What each benchmark does is said at the top of its module; \
+[docs/performance.md](../docs/performance.md) tells what was changed and why."""
 
 
 class Size(Enum):
