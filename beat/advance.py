@@ -133,7 +133,9 @@ class Advance:
         self._do(parts.expanded(whole, begin + len(items)))
 
     def _give_slots(self, parent_id: str, slots: int) -> None:
-        first = self._executions.find(parts.open_filter(parent_id), parts.SLOT_FIELDS).sort(parts.BY_NUMBER)
+        first = self._executions.find(parts.open_filter(parent_id), parts.SLOT_FIELDS, hint="parent").sort(
+            parts.BY_NUMBER
+        )
         rows = [row for row in first.limit(slots) if "held" in row]
         if rows:
             self._do(parts.give_slots([row["_id"] for row in rows]))

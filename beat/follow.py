@@ -57,7 +57,7 @@ class Follow:
         """Look at what has ended that something may follow; return whether there was any."""
         self._set_aside = {one: until for one, until in self._set_aside.items() if monotonic() < until}
         chosen = store.followed_filter(self._partitions.held, but=self._set_aside)
-        found = list(self._executions.find(chosen, store.FOLLOWED_FIELDS).limit(BATCH))
+        found = list(self._executions.find(chosen, store.FOLLOWED_FIELDS, hint="follow").limit(BATCH))
         made = []
         for row in found:
             try:

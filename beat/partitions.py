@@ -16,7 +16,7 @@ from pymongo import UpdateOne
 from shared import metrics
 from shared.log import get_logger
 from shared.store.jobs import PARTITIONS
-from shared.store.partitions import BEAT_COLLECTION, ENDED, PARTITION_COLLECTION
+from shared.store.partitions import BEAT_COLLECTION, BY_ID, ENDED, PARTITION_COLLECTION
 from shared.store.pipeline import NOW, from_now, literal, milliseconds
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ class Partitions:
         asked_at = monotonic()
         renewed = [{"$set": {"expires_at": from_now(self._lease), "length": milliseconds(self._lease)}}]
         self._beats.update_one({"_id": self._name}, renewed, upsert=True)
-        self._beats.delete_many({"$expr": ENDED})
+        self._beats.delete_many({"$expr": ENDED}, hint=BY_ID)
         # Also what has expired: whoever is the holder still is the last one who took it.
         self._partitions.update_many({"holder": self._name}, renewed)
         held = {row["_id"] for row in self._partitions.find({"holder": self._name})}
-        alive = self._beats.count_documents({})
+        alive = self._beats.count_documents({}, hint=BY_ID)
         share = math.ceil(PARTITIONS / max(1, alive))
         if len(held) > share:
             held -= self._release(sample(sorted(held), len(held) - share))
@@ -77,7 +77,7 @@ class Partitions:
 
     def _take(self, most: int) -> set[int]:
         free: dict[str, Any] = {"$expr": {"$or": [{"$lte": ["$expires_at", None]}, ENDED]}}
-        found = [row["_id"] for row in self._partitions.find(free, {"_id": 1})]
+        found = [row["_id"] for row in self._partitions.find(free, {"_id": 1}, hint=BY_ID)]
         taken = set()
         for number in sample(found, min(most, len(found))):
             result = self._partitions.update_one(

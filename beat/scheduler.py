@@ -87,7 +87,7 @@ class DatabaseScheduler(Scheduler):
         logs.configure("celery-beat", settings.log_level, settings.log_format)
         name = f"beat@{socket.gethostname()}:{os.getpid()}"
         returns = StoreReturns()
-        self._database = connect(settings.mongodb_url, event_listeners=[returns])
+        self._database = connect(settings.mongodb_url, appname="grpc-scheduler beat", event_listeners=[returns])
         partitions = Partitions(self._database, name, timedelta(seconds=settings.partition_lease))
         queues = load_queues(settings.config_dir, settings.extra_queues)
         publisher = Publisher(self.app, queues)

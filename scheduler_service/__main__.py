@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 log = logs.get_logger()
 
+STORE_NAME: Final = "grpc-scheduler server"
+"""How MongoDB's logs and profiler name this process."""
+
 STORE_PATIENCE: Final[dict[str, Any]] = {
     "serverSelectionTimeoutMS": 2_000,
     "connectTimeoutMS": 2_000,
@@ -63,9 +66,9 @@ async def serve() -> None:
     except InvalidInput as refused:
         stop(str(refused))
 
-    database = connect_async(settings.mongodb_url, **STORE_PATIENCE)
+    database = connect_async(settings.mongodb_url, appname=STORE_NAME, **STORE_PATIENCE)
     publisher = Publisher(celery_app, queues)
-    blocking_database = connect(settings.mongodb_url)
+    blocking_database = connect(settings.mongodb_url, appname=STORE_NAME)
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     assembly = Assembly(

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 log = get_logger()
 
 OTHER_METRICS_PORTS: Final = 50
+STORE_NAME: Final = "grpc-scheduler worker"
+"""How MongoDB's logs and profiler name this process."""
 
 try:
     _targets = load_targets(settings)
@@ -81,7 +83,7 @@ def runner(worker: str) -> Runner:
 
 def _build(worker: str) -> Runner:
     lease = timedelta(seconds=settings.execution_lease)
-    database = connect(settings.mongodb_url)
+    database = connect(settings.mongodb_url, appname=STORE_NAME)
     ledger = Ledger(database, worker, lease, _stopping)
     keeper = Keeper(ledger, lease, _stopping, ProgressEvents(celery_app, worker).send)
     keeper.start()
@@ -103,7 +105,12 @@ def orphans(worker: str) -> Orphans:
     if worker not in _orphans:
         lease = timedelta(seconds=settings.execution_lease)
         _orphans[worker] = Orphans(
-            lambda: connect(settings.mongodb_url), worker, lease, _stopping, _results, settings.retryable_codes
+            lambda: connect(settings.mongodb_url, appname=STORE_NAME),
+            worker,
+            lease,
+            _stopping,
+            _results,
+            settings.retryable_codes,
         )
     return _orphans[worker]
 
@@ -210,7 +217,7 @@ def _say_alive(sender: Any, **_: object) -> None:
             concurrency=_size(sender.pool),
         )
 
-    heartbeat = Heartbeat(connect(settings.mongodb_url), about)
+    heartbeat = Heartbeat(connect(settings.mongodb_url, appname=STORE_NAME), about)
     heartbeat.start()
     signals.worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
 

@@ -61,7 +61,10 @@ class _Processes:
 
     async def beats(self, within: float) -> Finding:
         with pymongo.timeout(within):
-            names = [beat["_id"] async for beat in self._beats.find(partitions.alive_filter(), {"_id": 1})]
+            names = [
+                beat["_id"]
+                async for beat in self._beats.find(partitions.alive_filter(), {"_id": 1}, hint=partitions.BY_ID)
+            ]
         if not names:
             return failed("no beat is alive, so nothing fires", "start one: python -m beat")
         return well(f"alive: {', '.join(sorted(names))}")

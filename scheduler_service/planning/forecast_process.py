@@ -24,7 +24,7 @@ def main() -> None:
     os.nice(NICENESS)
     settings = load_settings()
     logs.configure("scheduler-service-forecast", settings.log_level, settings.log_format)
-    database = connect(settings.mongodb_url)
+    database = connect(settings.mongodb_url, appname="grpc-scheduler forecast")
     load = read_load(database)
     database.client.close()
     json.dump(load.to_json(), sys.stdout, separators=(",", ":"))

@@ -39,8 +39,16 @@ class TargetUse:
     async def named(self) -> set[str]:
         """Return the targets that any job names, also deleted ones."""
         own = await self._jobs.distinct("target_service")
-        of_flows = await self._jobs.distinct(jobs.FLOW_TARGETS, jobs.IS_FLOW)
-        return {*own, *of_flows} - {""}
+        return {*own, *await self._named_by_flows()} - {""}
+
+    async def _named_by_flows(self) -> set[str]:
+        """Go from name to name: flows may be many, and `distinct` reads each where an index holds lists."""
+        found: set[str] = set()
+        last = ""
+        while flow := await self._jobs.find_one(jobs.flow_behind(last), {jobs.FLOW_TARGETS: 1}, hint="flow_targets"):
+            last = min(name for name in flow["flow"]["targets"] if name > last)
+            found.add(last)
+        return found
 
     async def batches(self, target: str) -> AsyncIterator[list[dict[str, Any]]]:
         """Return all of them in batches, with CALL_FIELDS."""

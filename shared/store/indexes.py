@@ -6,11 +6,28 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from shared.store import backfills, canvas, executions, jobs, listing, processes, rate_limits, requests, rollups, tail
+from shared.store import (
+    backfills,
+    canvas,
+    executions,
+    jobs,
+    listing,
+    partitions,
+    processes,
+    rate_limits,
+    requests,
+    rollups,
+    tail,
+)
 
 
 def _where(**conditions: Any) -> dict[str, Any]:
     return {"partialFilterExpression": conditions}
+
+
+def _newer(schema: int) -> str:
+    """Return the name of the index of what has a newer schema: each release has one of its own, with nothing in it."""
+    return f"newer_than_{schema}"
 
 
 _NEWEST: Final = (("created_at", DESCENDING), ("_id", DESCENDING))
@@ -24,6 +41,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             name="wake_time",
             **_where(wake_at={"$type": "date"}),
         ),
+        # beat: what only a newer one can plan
+        IndexModel([("schema", ASCENDING)], name=_newer(jobs.SCHEMA), **_where(schema={"$gt": jobs.SCHEMA})),
         # ids of executions are made from it, so two jobs may never share one
         IndexModel([("uid", ASCENDING)], name="uid", unique=True),
         # consequences: what is done and is to be deleted
@@ -192,6 +211,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
     ],
     # what was handed out long ago
     rate_limits.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    # beat: what this one holds
+    partitions.PARTITION_COLLECTION: [IndexModel([("holder", ASCENDING)], name="holder")],
     # request ids: those of more than a day ago
     requests.COLLECTION: [
         IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(requests.KEPT.total_seconds())),
@@ -200,7 +221,11 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("at", ASCENDING)], name="at", expireAfterSeconds=int(canvas.KEPT.total_seconds())),
     ],
     # processes that did not say that they end; roles that nobody has had for long
-    processes.COLLECTION: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
+    processes.COLLECTION: [
+        IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0),
+        # which ones are alive
+        IndexModel([("heard_at", ASCENDING)], name="heard"),
+    ],
     processes.PRESENCE: [IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0)],
     rollups.COLLECTION: [
         # statistics of all jobs together; rollup: an hour's minutes, a day's hours
@@ -219,6 +244,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
     ],
 }
 
-OBSOLETE: Final[dict[str, list[str]]] = {jobs.COLLECTION: ["wake"], executions.COLLECTION: ["finished"]}
+OBSOLETE: Final[dict[str, list[str]]] = {
+    jobs.COLLECTION: ["wake", *map(_newer, range(jobs.SCHEMA))],
+    executions.COLLECTION: ["finished"],
+}
 """Indexes of earlier releases, by name, whose question another one answers now. Dropped when that is there; a process
 of an earlier release that starts later makes them again, which costs space only."""

@@ -447,9 +447,9 @@ def edit(
             # Failures of before do not count towards pausing what somebody has just looked after.
             fields["failures_since"] = NOW
     if state is JobState.DELETED:
-        fields[DRIFT] = None
-    if UNCHECKED not in fields:
-        # While a job is deleted, nobody looks whether it fits its targets.
+        # While a job is deleted, nobody looks whether it fits its targets; when it is restored, somebody does.
+        fields |= {DRIFT: None, UNCHECKED: "$$REMOVE"}
+    elif UNCHECKED not in fields:
         was_deleted = {"$eq": ["$state", JobState.DELETED.value]}
         fields[UNCHECKED] = {"$cond": [was_deleted, True, f"${UNCHECKED}"]}
     if change is not None or state is JobState.ACTIVE:
@@ -539,7 +539,12 @@ def uses_filter(target: str) -> dict[str, Any]:
 
 def unlisted_flows_filter() -> dict[str, Any]:
     """Find the flows of before their targets were kept."""
-    return {**up_to(SCHEMA), **IS_FLOW, FLOW_TARGETS: None}
+    return {**up_to(SCHEMA), **IS_FLOW, FLOW_TARGETS: {"$exists": False}}
+
+
+def flow_behind(target: str) -> dict[str, Any]:
+    """Find the flows that name a target behind this one; the first by the index names the next one."""
+    return {**IS_FLOW, FLOW_TARGETS: {"$gt": target}}
 
 
 def unlisted_flow_filter(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from shared.store.pipeline import has_ended
 PARTITION_COLLECTION: Final = "partitions"
 BEAT_COLLECTION: Final = "beats"
 
+BY_ID: Final = "_id_"
+"""The index to go by where every row is asked: no index answers what ENDED asks, and there are few rows."""
+
 ENDED: Final = has_ended("expires_at", "length")
 """The leases, of partitions or beats, that are over."""
 

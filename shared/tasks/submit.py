@@ -54,7 +54,7 @@ class Submitter:
         self._default_queue = queues.by_type[JobType.CUSTOM]
         self._by = f"{socket.gethostname()}:{os.getpid()}"
         # Nothing is connected to before it is used.
-        self._database = connect(settings.mongodb_url, **_PATIENCE)
+        self._database = connect(settings.mongodb_url, appname="grpc-scheduler tasks", **_PATIENCE)
         self._executions = self._database[executions.COLLECTION]
         publisher = Publisher(app, queues)
         self._dispatcher = Dispatcher(Sender(self._database, publisher, self._by), publisher)

@@ -15,6 +15,7 @@ import pytest
 from dev.run import ROOT
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto import scheduler_service_pb2_grpc as pb_grpc
+from tests.acceptance.profiler import PROCESSES, Profiler, dear
 from tests.acceptance.recorder import Recorder
 from tests.acceptance.system import System
 from tests.builders import own_vhost
@@ -59,12 +60,18 @@ def running(
             "FLOWER_UNAUTHENTICATED_API": "true",
         },
     )
+    profiler = Profiler(servers.mongodb.url)
+    profiler.start()
     try:
         system.start()
         yield system
         # Whatever the tests did, kills included, each occurrence of each of their jobs was decided once.
         code, findings, _ = audit(system)
         assert (code, findings) == (0, [])
+        # And no process has asked the store for anything that no index answers.
+        noted = profiler.stop()
+        assert {operation["appName"] for operation in noted} == PROCESSES
+        assert dear(noted) == []
     finally:
         system.stop()
 
