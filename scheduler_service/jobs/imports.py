@@ -230,17 +230,19 @@ class Imports:
         action, job_id = job.change.action, job.request.job_id
         if action == Change.ACTION_NONE:
             return
+        pauses = job.pauses
         try:
-            become_part(f"{job_id} define")
+            # Each step has a mark of its own: a call that goes on with one that broke off has fewer of them to take.
             if action == Change.ACTION_CREATE:
+                become_part(f"{job_id} create")
                 await self._calls.CreateScheduledJob(job.request, context)
-            pauses = job.pauses
             if action == Change.ACTION_UNDELETE:
+                become_part(f"{job_id} undelete")
                 request = pb.UndeleteScheduledJobRequest(job_id=job_id, reason=_REASON)
                 back = (await self._calls.UndeleteScheduledJob(request, context)).job
                 pauses = back.state == (pb.ScheduledJob.STATE_ACTIVE if job.paused else pb.ScheduledJob.STATE_PAUSED)
-                become_part(f"{job_id} update")
             if job.differs:
+                become_part(f"{job_id} update")
                 await self._calls.UpdateScheduledJob(_update(job.request), context)
             if pauses:
                 become_part(f"{job_id} pause")
