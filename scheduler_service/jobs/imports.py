@@ -17,7 +17,8 @@ from scheduler_service.jobs.drafts import MUTABLE, changed_draft, new_draft
 from scheduler_service.jobs.entries import FIELDS, PAUSED, flattened, read_paused, read_request, write_entry
 from scheduler_service.jobs.listing import read_question
 from scheduler_service.transport.convert import job_message
-from scheduler_service.transport.pages import read_token, refuse, write_token
+from scheduler_service.transport.fields import refuse
+from scheduler_service.transport.pages import read_token, write_token
 from scheduler_service.transport.refusals import shortened
 from scheduler_service.transport.requests import become_part
 from shared.domain.errors import FailedPrecondition, InvalidInput, NotFound, SchedulerError, Violation
@@ -276,8 +277,7 @@ class Imports:
         kept = [job for job in page if not job.managed_by and job.state != pb.ScheduledJob.STATE_DELETED]
         defaults = self._definitions.defaults
         text = await asyncio.to_thread(lambda: write_document([write_entry(job, defaults) for job in kept]))
-        token = "" if last is None else write_token(name, last)
-        return pb.ExportScheduledJobsResponse(yaml=text, jobs=len(kept), next_page_token=token)
+        return pb.ExportScheduledJobsResponse(yaml=text, jobs=len(kept), next_page_token=write_token(name, last))
 
 
 def _deletion(job_id: str) -> Change:

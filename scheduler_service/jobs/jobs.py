@@ -13,6 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from scheduler_service.jobs.listing import read_page
 from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.transport.convert import job_message
+from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.pages import MOST_BYTES
 from scheduler_service.transport.refusals import Conflict, LimitReached, NoSuch, NotDeleted, Taken, shown
 from scheduler_service.transport.requests import is_repeated, token
@@ -174,8 +175,7 @@ class Jobs:
 
     async def read(self, job_id: str, *, show_deleted: bool = False) -> Found:
         """Return a job. Raises NoSuch when there is none, or it is deleted, which it then says, unless show_deleted."""
-        if not job_id:
-            raise InvalidInput([Violation("job_id", "a job_id is required")])
+        refuse(required("job_id", job_id))
         pipeline = [{"$match": {"_id": job_id}}, {"$set": {"read_at": NOW}}]
         async with await self._jobs.aggregate(pipeline) as found:
             async for document in found:

@@ -9,7 +9,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from scheduler_service.jobs.jobs import read_job
 from scheduler_service.transport.caller import current
-from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.fields import refuse
 from scheduler_service.transport.refusals import NoSuch
 from scheduler_service.transport.requests import is_repeated, token
 from shared.domain.backfill import MOST_ACTIVE, MOST_TIMES, BackfillState, times_in

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.planning.fires import fire_message, year_violations
 from scheduler_service.transport.convert import execution_message, timestamp, to_instant
-from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
 from shared.domain.clock import second_of
 from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
@@ -52,9 +52,7 @@ class Asked:
 
 def read_question(request: pb.ExplainOccurrenceRequest) -> Asked:
     """Return what a request asks for. Raises InvalidInput with all that is wrong."""
-    found: list[Violation] = []
-    if not request.job_id:
-        found.append(Violation("job_id", "a job_id is required"))
+    found = required("job_id", request.job_id)
     if request.HasField("nominal_time") == bool(request.local_time):
         given = "both are given" if request.local_time else "neither is given"
         said = f"{given}; expected nominal_time, or local_time, as 2026-11-25T08:00 in the job's time zone"

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from scheduler_service.transport.convert import timestamp, to_instant, to_span
-from scheduler_service.transport.pages import MOST_BYTES, refuse
+from scheduler_service.transport.fields import name_violations, refuse
+from scheduler_service.transport.pages import MOST_BYTES
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.load import MINUTE
 from shared.domain.rollup import floor
-from shared.domain.text import excerpt
 from shared.proto import planning_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 LONGEST_SPAN: Final = timedelta(hours=48)
 DEFAULT_SPAN: Final = timedelta(hours=6)
 MOST_PEAKS: Final = 20
-LONGEST_NAME: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,7 @@ def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
             found.append(Violation("span", why_not))
         elif start is not None and start + span > now + LONGEST_SPAN:
             found.append(Violation("span", "ends more than 48 hours from now"))
-    for name in ("queue", "target_service"):
-        given = getattr(request, name)
-        if len(given) > LONGEST_NAME:
-            said = f"'{excerpt(given)}' is longer than any name (at most {LONGEST_NAME} characters)"
-            found.append(Violation(name, said))
+    found += name_violations(request, "queue", "target_service")
     refuse(found)
     start, bucket = start or now, bucket or MINUTE  # for the types: what was refused does not get here
     if span is None:

@@ -11,7 +11,8 @@ from scheduler_service.planning.explain import read_question
 from scheduler_service.planning.forecast_messages import load_message, load_question
 from scheduler_service.planning.occurrence_requests import read_move, read_occurrence
 from scheduler_service.transport.convert import change_message
-from scheduler_service.transport.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.transport.fields import refuse
+from scheduler_service.transport.pages import page_size, read_token, take_page, write_token
 from shared.proto import planning_service_pb2 as pb
 from shared.proto.planning_service_pb2_grpc import PlanningServiceServicer
 
@@ -111,8 +112,7 @@ class PlanningService(PlanningServiceServicer):
         documents = self._backfills.newest_first(request.job_id, after, size + 1)
         backfills, last = await take_page(documents, size, list_entry, lambda d: (d["created_at"], d["_id"]))
         await self._backfills.count_states(backfills)
-        token = "" if last is None else write_token(listing, last)
-        return pb.ListBackfillsResponse(backfills=backfills, next_page_token=token)
+        return pb.ListBackfillsResponse(backfills=backfills, next_page_token=write_token(listing, last))
 
     async def PauseBackfill(self, request: pb.PauseBackfillRequest, context: Any) -> pb.PauseBackfillResponse:
         """Start nothing further of a backfill."""

@@ -20,8 +20,7 @@ from scheduler_service.planning.occurrences import to_come, void_warnings
 from scheduler_service.runs.runs import Runs, request_token
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.convert import change_message, duration, execution_message, job_message, timestamps
-from scheduler_service.transport.pages import refuse
-from scheduler_service.transport.reasons import reason_violations
+from scheduler_service.transport.fields import reason_violations, refuse, required
 from scheduler_service.transport.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.watching.watching import seconds_to_wait
 from shared.domain.errors import InvalidInput, Violation
@@ -148,7 +147,7 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.PauseScheduledJobRequest, context: Any
     ) -> pb.PauseScheduledJobResponse:
         """Stop firing a job."""
-        _check_reason(request)
+        _check(request)
         job = await self._jobs.pause(request.job_id, current.get().by, request.reason, **_precautions(request))
         return pb.PauseScheduledJobResponse(job=job_message(job))
 
@@ -156,7 +155,7 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.ResumeScheduledJobRequest, context: Any
     ) -> pb.ResumeScheduledJobResponse:
         """Fire a job again."""
-        _check_reason(request)
+        _check(request)
         job = await self._jobs.resume(request.job_id, current.get().by, request.reason, **_precautions(request))
         return pb.ResumeScheduledJobResponse(job=job_message(job))
 
@@ -164,7 +163,7 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.DeleteScheduledJobRequest, context: Any
     ) -> pb.DeleteScheduledJobResponse:
         """Delete a job, and cancel its executions that have not started; those that run too, when asked."""
-        _check_reason(request)
+        _check(request)
         by = current.get().by
         job = await self._jobs.delete(
             request.job_id, by, request.reason, cancel_running=request.cancel_running, **_precautions(request)
@@ -187,7 +186,7 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.UndeleteScheduledJobRequest, context: Any
     ) -> pb.UndeleteScheduledJobResponse:
         """Take back a deletion."""
-        _check_reason(request)
+        _check(request)
         by = current.get().by
         job = await self._jobs.undelete(request.job_id, by, request.reason, validate_only=request.validate_only)
         return pb.UndeleteScheduledJobResponse(job=job_message(job))
@@ -195,9 +194,11 @@ class SchedulerService(SchedulerServiceServicer):
     async def ExecuteJobNow(self, request: pb.ExecuteJobRequest, context: Any) -> pb.ExecuteJobResponse:
         """Run a job once, now."""
         queue = request.queue or MANUAL
-        found = [*self._runs.queue_violations(queue), *request_id_violations(request.request_id)]
-        if not request.job_id:
-            found.append(Violation("job_id", "a job_id is required"))
+        found = [
+            *self._runs.queue_violations(queue),
+            *request_id_violations(request.request_id),
+            *required("job_id", request.job_id),
+        ]
         seconds = seconds_to_wait(request, found)
         refuse(found)
         job = await self._jobs.read(request.job_id)
@@ -214,10 +215,13 @@ class SchedulerService(SchedulerServiceServicer):
 
     async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
         """Run what has failed, or was cancelled, once more."""
-        found = [*self._runs.queue_violations(request.queue), *request_id_violations(request.request_id)]
-        if not request.execution_id:
-            found.append(Violation("execution_id", "an execution_id is required"))
-        refuse(found)
+        refuse(
+            [
+                *self._runs.queue_violations(request.queue),
+                *request_id_violations(request.request_id),
+                *required("execution_id", request.execution_id),
+            ]
+        )
         stored = await self._runs.retry(
             request.execution_id, request.request_id, request.queue, from_start=request.from_start
         )
@@ -331,7 +335,7 @@ def _precautions(
     return {"etag": request.etag, "validate_only": request.validate_only}
 
 
-def _check_reason(
+def _check(
     request: (
         pb.PauseScheduledJobRequest
         | pb.ResumeScheduledJobRequest
@@ -339,8 +343,7 @@ def _check_reason(
         | pb.UndeleteScheduledJobRequest
     ),
 ) -> None:
-    found = [] if request.job_id else [Violation("job_id", "a job_id is required")]
-    refuse([*found, *reason_violations(request.reason)])
+    refuse([*required("job_id", request.job_id), *reason_violations(request.reason)])
 
 
 def _in_job(refused: InvalidInput) -> list[Violation]:
