@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo import ReturnDocument, UpdateOne
@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shared.domain.rollup import KEPT, Level, Progress, after, floor, next_step
 from shared.domain.tally import Tally
 from shared.store import executions, rollups
+from shared.store.mongo import database_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -81,14 +82,12 @@ class Rollup:
         if taken is not None or self._progress.find_one(rollups.PROGRESS_FILTER) is not None:
             return taken
         first = self._executions.find_one({"finished_at": {"$type": "date"}}, {"finished_at": 1}, sort=_BY_END)
-        began = Progress.beginning(first["finished_at"] if first is not None else self._now())
+        began = Progress.beginning(
+            first["finished_at"] if first is not None else database_time(self._progress.database)
+        )
         with suppress(DuplicateKeyError):  # another beat has just begun
             self._progress.insert_one(rollups.begin(began))
         return self._progress.find_one_and_update(chosen, update, return_document=ReturnDocument.AFTER)
-
-    def _now(self) -> datetime:
-        local: datetime = self._progress.database.command("hello")["localTime"]
-        return local.replace(tzinfo=UTC)
 
     def _roll_up(self, step: Step, turn: int) -> datetime:
         """Make the roll-ups of a step, or the first of them, as far as a turn goes; return through which instant."""

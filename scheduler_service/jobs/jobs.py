@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo import ReturnDocument
@@ -24,6 +24,7 @@ from shared.domain.schedule import OnceSchedule
 from shared.domain.text import excerpt
 from shared.domain.zones import UnknownRules
 from shared.store import jobs
+from shared.store.mongo import as_utc
 from shared.store.pipeline import NOW, literal
 
 if TYPE_CHECKING:
@@ -113,9 +114,7 @@ class Jobs:
 
     async def now(self) -> datetime:
         """Return the database's time, UTC."""
-        hello = await self._database.command("hello")
-        local: datetime = hello["localTime"]
-        return local.replace(tzinfo=UTC)
+        return as_utc((await self._database.command("hello"))["localTime"])
 
     async def create(
         self,

@@ -16,6 +16,7 @@ from scheduler_service.operations.diagnose import Check, failed, warning, well
 from scheduler_service.targets.probes import Status, target_probe
 from shared.messaging.queues import DEAD_LETTER
 from shared.store.indexes import INDEXES
+from shared.store.mongo import as_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -116,10 +117,10 @@ class _MongoDB:
 
     async def clock(self, within: float) -> Finding:
         asked = datetime.now(UTC)
-        local: datetime = (await self._command("hello", within))["localTime"]
+        now = as_utc((await self._command("hello", within))["localTime"])
         answered = datetime.now(UTC)
         # Somewhere in between the server has looked at its clock.
-        ahead = local.replace(tzinfo=UTC) - asked - (answered - asked) / 2
+        ahead = now - asked - (answered - asked) / 2
         seconds = ahead.total_seconds()
         said = f"the database's clock is {abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'} this server's"
         if abs(ahead) > CLOCK_LIMIT + (answered - asked) / 2:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from shared.domain.errors import InvalidInput
@@ -18,6 +18,7 @@ from shared.domain.rollup import floor
 from shared.domain.schedule import IntervalSchedule, Schedule, from_document
 from shared.domain.zones import UnknownRules
 from shared.store import jobs, zone_rules
+from shared.store.mongo import database_time
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
@@ -199,8 +200,7 @@ def read_load(database: Database[dict[str, Any]]) -> Load:
 
     A job that can't be read is counted as that, and beat parks it when it comes to it.
     """
-    now: datetime = database.command("hello")["localTime"]
-    reckoning = Reckoning(now.replace(tzinfo=UTC))
+    reckoning = Reckoning(database_time(database))
     kept = database[zone_rules.COLLECTION]
     for document in database[jobs.COLLECTION].find(jobs.sleeping_filter(range(jobs.PARTITIONS)), FIELDS):
         if document["state"] != JobState.ACTIVE.value:

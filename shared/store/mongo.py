@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pymongo.lock
@@ -13,6 +14,7 @@ from pymongo.uri_parser import parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
+    from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
@@ -65,6 +67,16 @@ def connect_async(url: str, **options: Any) -> AsyncDatabase[dict[str, Any]]:
     """Return the database that the URL names, for use in a running event loop."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, **_options(url, options))
     return client[_database(url)]
+
+
+def database_time(database: Database[dict[str, Any]]) -> datetime:
+    """Return the database's time. Raises PyMongoError."""
+    return as_utc(database.command("hello")["localTime"])
+
+
+def as_utc(instant: datetime) -> datetime:
+    """Return an instant of a command's answer, which does not say that it is UTC's: Python would take it for local."""
+    return instant.replace(tzinfo=UTC)
 
 
 def _options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
