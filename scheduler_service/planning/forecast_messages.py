@@ -75,7 +75,8 @@ def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
 def load_message(load: Load, question: Question, limit: int) -> pb.ForecastLoadResponse:
     """Return what was asked for. Raises InvalidInput when that is more than a message holds."""
     response = pb.ForecastLoadResponse(jobs=load.jobs, computed_at=timestamp(load.computed_at), peak_limit=limit)
-    first = (question.start - load.start) // MINUTE
+    # A minute that has passed while the load was computed is not to come, and nothing is known of it.
+    first = max(0, (question.start - load.start) // MINUTE)
     width = question.bucket // MINUTE
     chosen = {
         (queue, target): counts
@@ -85,8 +86,8 @@ def load_message(load: Load, question: Question, limit: int) -> pb.ForecastLoadR
     room = MOST_BYTES
     for number in range(question.buckets):
         begins = first + number * width
-        bucket = _bucket(chosen, max(0, begins), max(0, begins + width))
-        bucket.time.CopyFrom(timestamp(question.start + number * question.bucket) or bucket.time)
+        bucket = _bucket(chosen, begins, begins + width)
+        bucket.time.CopyFrom(timestamp(load.start + begins * MINUTE) or bucket.time)
         room -= bucket.ByteSize() + 8
         if room < 0:
             said = (
@@ -95,7 +96,7 @@ def load_message(load: Load, question: Question, limit: int) -> pb.ForecastLoadR
             raise InvalidInput([Violation("bucket", said)])
         response.buckets.append(bucket)
     if limit:
-        response.peaks.extend(_peaks(load, chosen, max(0, first), max(0, first + question.buckets * width), limit))
+        response.peaks.extend(_peaks(load, chosen, first, first + question.buckets * width, limit))
     return response
 
 
