@@ -46,7 +46,7 @@ MOST_DIFFERENCES: Final = 100
 MOST_DIFFERENCES_IN_ALL: Final = 5_000
 LONGEST_VALUE: Final = 200
 LARGEST_PAGE: Final = 2 * 1024 * 1024
-"""Bytes of YAML of one page of an export."""
+"""Bytes of the jobs of one page of an export, as messages; their YAML is about as long."""
 JOBS_IN_PAGE: Final = 200
 
 _REASON: Final = "imported"

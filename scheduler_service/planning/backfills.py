@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from scheduler_service.jobs.jobs import read_job
 from scheduler_service.transport.caller import current
-from scheduler_service.transport.fields import refuse
 from scheduler_service.transport.refusals import NoSuch
 from scheduler_service.transport.requests import is_repeated, token
 from shared.domain.backfill import MOST_ACTIVE, MOST_TIMES, BackfillState, times_in
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from scheduler_service.jobs.jobs import Found, Jobs
     from scheduler_service.planning.backfill_requests import Asked
-    from scheduler_service.runs.runs import Runs
     from shared.domain.backfill import Window
     from shared.proto import planning_service_pb2 as pb
     from shared.store.backfills import StoredBackfill
@@ -39,8 +36,7 @@ _DUPLICATE_KEY: Final = 11000
 class Backfills:
     """All raise PyMongoError when the store can't be reached, and NoSuch for what there is not."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], jobs_: Jobs, runs: Runs) -> None:
-        self.queue_violations = runs.queue_violations
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], jobs_: Jobs) -> None:
         self._backfills = database[store.COLLECTION]
         self._executions = database[executions.COLLECTION]
         self._jobs = jobs_
@@ -175,12 +171,10 @@ class Backfills:
 
 def _new(found: Found, asked: Asked) -> StoredBackfill:
     """Return the backfill that was asked for, of a job as it was read. Raises InvalidInput."""
-    job = read_job(found.document)
-    wrong: list[Violation] = []
+    job = found.job
     if asked.ends > found.now:
         said = f"{rfc3339(asked.ends)} is in the future (it is {rfc3339(found.now)}): a backfill is of what has passed"
-        wrong.append(Violation("to_time", said))
-    refuse(wrong)
+        raise InvalidInput([Violation("to_time", said)])
     schedule = job.definition.schedule
     total = times_in(schedule, asked.begins, asked.ends)
     span = f"from {rfc3339(asked.begins)} to {rfc3339(asked.ends)}"

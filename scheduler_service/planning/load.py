@@ -45,7 +45,6 @@ class Load:
     computed_at: datetime
     start: datetime
     jobs: int = 0
-    unreadable: int = 0
     fires: dict[Where, list[int]] = field(default_factory=dict)
     examples: dict[int, list[tuple[str, str, str]]] = field(default_factory=dict)
     """Some jobs that fire in a minute: each one's queue, target and id."""
@@ -65,7 +64,6 @@ class Load:
             "computed_at": self.computed_at.isoformat(),
             "start": self.start.isoformat(),
             "jobs": self.jobs,
-            "unreadable": self.unreadable,
             "fires": [[*where, counts] for where, counts in self.fires.items()],
             "examples": list(self.examples.items()),
         }
@@ -77,7 +75,6 @@ def from_json(said: Mapping[str, Any]) -> Load:
         computed_at=datetime.fromisoformat(said["computed_at"]),
         start=datetime.fromisoformat(said["start"]),
         jobs=said["jobs"],
-        unreadable=said["unreadable"],
         fires={(queue, target): counts for queue, target, counts in said["fires"]},
         examples={minute: [(q, t, job_id) for q, t, job_id in examples] for minute, examples in said["examples"]},
     )
@@ -198,7 +195,7 @@ FIELDS: Final = dict.fromkeys(("schedule", "queue", "target_service", "uid", "st
 def read_load(database: Database[dict[str, Any]]) -> Load:
     """Return the load of all active jobs. Takes seconds to minutes with a million. Raises PyMongoError.
 
-    A job that can't be read is counted as that, and beat parks it when it comes to it.
+    A job that can't be read adds nothing; beat parks it when it comes to it.
     """
     reckoning = Reckoning(database_time(database))
     kept = database[zone_rules.COLLECTION]
@@ -211,5 +208,5 @@ def read_load(database: Database[dict[str, Any]]) -> Load:
         try:
             reckoning.add(document)
         except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError):
-            reckoning.load.unreadable += 1
+            continue
     return reckoning.finish()

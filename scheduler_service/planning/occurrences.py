@@ -16,7 +16,8 @@ from scheduler_service.transport.caller import current
 from shared.domain.errors import FailedPrecondition, InvalidInput, NotFound, Reason, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
 from shared.domain.job import JobState
-from shared.domain.overrides import MOST_OVERRIDES, Override, names
+from shared.domain.occurrences import names
+from shared.domain.overrides import MOST_OVERRIDES, Override
 from shared.store.jobs import Queued
 
 if TYPE_CHECKING:

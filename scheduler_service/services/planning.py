@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scheduler_service.planning.forecast import Forecast
     from scheduler_service.planning.occurrences import OccurrenceChanges
     from scheduler_service.planning.preview import Schedules
+    from scheduler_service.runs.runs import Runs
     from shared.domain.errors import Violation
 
 
@@ -37,6 +38,7 @@ class PlanningService(PlanningServiceServicer):
         explain: Explain,
         occurrences: OccurrenceChanges,
         backfills: Backfills,
+        runs: Runs,
     ) -> None:
         self._jobs = jobs
         self._forecast = forecast
@@ -44,6 +46,7 @@ class PlanningService(PlanningServiceServicer):
         self._explain = explain
         self._occurrences = occurrences
         self._backfills = backfills
+        self._runs = runs
 
     async def PreviewSchedule(self, request: pb.PreviewScheduleRequest, context: Any) -> pb.PreviewScheduleResponse:
         """Return the next fires of a schedule."""
@@ -93,7 +96,7 @@ class PlanningService(PlanningServiceServicer):
 
     async def CreateBackfill(self, request: pb.CreateBackfillRequest, context: Any) -> pb.CreateBackfillResponse:
         """Have past nominal times of a job run."""
-        asked = read_asked(request, self._backfills.queue_violations(request.queue))
+        asked = read_asked(request, self._runs.queue_violations(request.queue))
         backfill = await self._backfills.create(request.job_id, asked, only_check=request.validate_only)
         return pb.CreateBackfillResponse(backfill=backfill_message(backfill, {}))
 

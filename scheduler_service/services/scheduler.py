@@ -17,7 +17,7 @@ from scheduler_service.jobs.flow_drafts import FLOWS
 from scheduler_service.jobs.imports import Imports
 from scheduler_service.jobs.listing import list_executions, list_jobs
 from scheduler_service.planning.occurrences import to_come, void_warnings
-from scheduler_service.runs.runs import Runs, request_token
+from scheduler_service.runs.runs import request_token
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.convert import change_message, duration, execution_message, job_message, timestamps
 from scheduler_service.transport.fields import reason_violations, refuse, required
@@ -25,7 +25,7 @@ from scheduler_service.transport.requests import is_repeated, request_id_violati
 from scheduler_service.watching.watching import seconds_to_wait
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobState
-from shared.domain.overrides import upcoming as upcoming_runs
+from shared.domain.occurrences import upcoming
 from shared.log import get_logger
 from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from scheduler_service.jobs.jobs import Jobs
     from scheduler_service.planning.forecast import Forecast
     from scheduler_service.runs.executions import Executions
-    from scheduler_service.runs.runs import Dispatch
+    from scheduler_service.runs.runs import Runs
     from scheduler_service.watching.watching import Watching
     from shared.domain.job import JobDefinition
     from shared.domain.overrides import Override
@@ -64,16 +64,16 @@ class SchedulerService(SchedulerServiceServicer):
         jobs: Jobs,
         executions: Executions,
         definitions: Definitions,
-        dispatcher: Dispatch,
+        runs: Runs,
         forecast: Forecast,
         watching: Watching,
     ) -> None:
-        self._forecast = forecast
         self._jobs = jobs
-        self._watching = watching
         self._executions = executions
         self._definitions = definitions
-        self._runs = Runs(jobs, executions, definitions, dispatcher)
+        self._runs = runs
+        self._forecast = forecast
+        self._watching = watching
         self._imports = Imports(jobs, definitions, self)
 
     async def CreateScheduledJob(
@@ -117,16 +117,14 @@ class SchedulerService(SchedulerServiceServicer):
         """Change the fields that the mask names, or those that are set."""
         found: list[Violation] = []
         paths = changed_paths(request, found)
-        overridden: list[Override] = []
         with_target = bool(paths & {"target_service", "target_method", "parameters", *FLOWS})
-
         before: Schedule | None = None
+        overridden: list[Override] = []
 
         async def redefine(job: StoredJob, now: datetime) -> JobDefinition:
-            nonlocal before
-            before = job.definition.schedule
+            nonlocal before, overridden
+            before, overridden = job.definition.schedule, to_come(job.overrides, now)
             inside = list(found)
-            overridden[:] = to_come(job.overrides, now)
             defaults = self._definitions.defaults
             draft = await asyncio.to_thread(changed_draft, job.definition, request.job, paths, defaults, now, inside)
             return await self._definitions.define(draft, now, inside, with_target=with_target)
@@ -235,14 +233,14 @@ class SchedulerService(SchedulerServiceServicer):
         last, counts = await asyncio.gather(
             self._executions.newest(job.uid), self._executions.counts(job.uid, found.now - COUNTS_WINDOW)
         )
-        upcoming: list[datetime] = []
+        times: list[datetime] = []
         if job.state is JobState.ACTIVE:
             most = job.definition.schedule.max_runs
-            left = NEXT_FIRE_TIMES if most is None else min(NEXT_FIRE_TIMES, most - job.fired)
-            upcoming = upcoming_runs(job.spec.runs, found.now, left)
+            left = NEXT_FIRE_TIMES if most is None else min(NEXT_FIRE_TIMES, max(0, most - job.fired))
+            times = upcoming(job.spec.runs, found.now, left)
         return pb.GetJobStatusResponse(
-            job=job_message(job, upcoming),
-            next_fire_times=timestamps(upcoming),
+            job=job_message(job, times),
+            next_fire_times=timestamps(times),
             last_execution=None if last is None else execution_message(last),
             counts=counts,
             window=duration(COUNTS_WINDOW),
@@ -292,10 +290,6 @@ class SchedulerService(SchedulerServiceServicer):
     ) -> pb.ExportScheduledJobsResponse:
         """Return a page of jobs as a document."""
         return await self._imports.export(request)
-
-    async def stop(self) -> None:
-        """End all that watches or waits; else each would make the stop as long as its grace."""
-        await self._watching.stop()
 
     def WatchJobs(self, request: pb.WatchJobsRequest, context: Any) -> AsyncIterator[pb.WatchJobsResponse]:
         """Tell of jobs as they change."""

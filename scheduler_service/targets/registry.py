@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.targets.contracts import observe
 from scheduler_service.targets.use import TargetUse
-from scheduler_service.transport.refusals import Conflict, NoSuch
+from scheduler_service.transport.refusals import Conflict, NoSuch, shown
 from scheduler_service.transport.requests import is_repeated
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, SchedulerError, Violation
 from shared.domain.job import LONGEST_DESCRIPTION, TASK
@@ -70,7 +70,6 @@ class Listed:
     target: Target
     source: Source
     registration: store.Registration | None = None
-    contract_read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +332,7 @@ def _same(known: store.Registration, target: Target, description: str) -> bool:
 
 def _refuse_changed(known: store.Registration, etag: str) -> None:
     if etag and etag != known.etag:
-        when = known.updated_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+        when = shown(known.updated_at)
         raise Conflict(
             f"the target '{known.name}' was changed by {known.updated_by} at {when}, and has the etag '{known.etag}'"
             " now; read it again",

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 from shared.domain.clock import instant_of, instants_of, repeated_at, second_of, time_text, wall_text
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, WORKER_LOST, State, Trigger
 from shared.domain.job import JobState
+from shared.domain.occurrences import names
 from shared.domain.plan import FOUND_LATE, Mode
-from shared.domain.remarks import excluded_at, fire_of, missing_time, names, names_wall, no_names, zone_of
+from shared.domain.remarks import excluded_at, fire_of, missing_time, names_wall, no_names, zone_of
 from shared.domain.schedule import CronSchedule, IntervalSchedule, OnceSchedule
 
 if TYPE_CHECKING:

@@ -9,30 +9,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
+
+from shared.domain.occurrences import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shared.domain.occurrences import Occurrences
     from shared.domain.schedule import Schedule
 
 MOST_OVERRIDES: Final = 100
 """Of one job, that are still to come: each plan of the job looks at all of them."""
 
 _INSTANT: Final = timedelta(microseconds=1)
-
-
-class Occurrences(Protocol):
-    """What a planner asks of a schedule; see shared.domain.schedule for what each promises."""
-
-    def next_after(self, instant: datetime) -> datetime | None:
-        """Return the first instant strictly after one."""
-
-    def last_between(self, after: datetime, through: datetime) -> datetime | None:
-        """Return the last instant in (after, through], or None."""
-
-    def count_between(self, after: datetime, through: datetime) -> int:
-        """Return how many instants lie in (after, through]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +60,6 @@ class Override:
 
     def _said(self, what: str) -> str:
         return f"{what} by {self.by}: {self.reason}" if self.reason else f"{what} by {self.by}"
-
-
-def names(schedule: Occurrences, instant: datetime) -> bool:
-    """Return whether an instant is one of a schedule's."""
-    return schedule.next_after(instant - _INSTANT) == instant
 
 
 def standing(overrides: Iterable[Override], schedule: Schedule, reached: datetime) -> tuple[Override, ...]:
@@ -162,16 +147,6 @@ class Running:
         """Return how many instants lie in (after, through]."""
         left_out = sum(after < each <= through for each in self._every.left_out)
         return self._every.count_between(after, through) - left_out
-
-
-def upcoming(occurrences: Occurrences, after: datetime, most: int) -> list[datetime]:
-    """Return the next instants after one, at most so many."""
-    found: list[datetime] = []
-    following = occurrences.next_after(after)
-    while following is not None and len(found) < most:
-        found.append(following)
-        following = occurrences.next_after(following)
-    return found
 
 
 def _given(instant: datetime | None) -> list[datetime]:

@@ -21,7 +21,8 @@ from shared.domain.policies import Misfire, Overlap
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from shared.domain.overrides import Occurrences, Override
+    from shared.domain.occurrences import Occurrences
+    from shared.domain.overrides import Override
     from shared.domain.policies import Policies
     from shared.domain.schedule import Schedule
 

@@ -132,15 +132,6 @@ class _Schedule(ABC):
         digest = blake2b(f"{key}:{nominal.astimezone(UTC).isoformat()}".encode(), digest_size=8).digest()
         return nominal + int.from_bytes(digest) % room * _MILLISECOND
 
-    def upcoming(self, after: datetime, n: int) -> list[datetime]:
-        """Return the first n occurrences after an instant, or as many as there are."""
-        found: list[datetime] = []
-        following = self.next_after(after)
-        while following is not None and len(found) < n:
-            found.append(following)
-            following = self.next_after(following)
-        return found
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronSchedule(_Schedule):
