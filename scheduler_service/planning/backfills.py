@@ -42,8 +42,8 @@ class Backfills:
         self._jobs = jobs_
         self._jobs_collection = database[jobs.COLLECTION]
 
-    async def create(self, job_id: str, asked: Asked, *, only_check: bool) -> StoredBackfill:
-        """Store a backfill of a job's present schedule; with only_check, return what it would be.
+    async def create(self, job_id: str, asked: Asked, *, validate_only: bool) -> StoredBackfill:
+        """Store a backfill of a job's present schedule; with validate_only, return what it would be.
 
         Raises InvalidInput, ResourceExhausted.
         """
@@ -55,7 +55,7 @@ class Backfills:
             raise ResourceExhausted(
                 f"the job '{job_id}' has {MOST_ACTIVE} backfills that have not ended; a job can have no more at a time"
             )
-        if not only_check:
+        if not validate_only:
             try:
                 await self._backfills.insert_one(store.new_document(backfill, jobs.partition_of(backfill.job_uid)))
             except DuplicateKeyError:

@@ -36,13 +36,13 @@ _SECOND: Final = timedelta(seconds=1)
 class OccurrenceChanges:
     """All raise FailedPrecondition, NotFound, InvalidInput, ResourceExhausted, and PyMongoError.
 
-    Each takes only_check, with which nothing is stored.
+    Each takes validate_only, with which nothing is stored.
     """
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
 
-    async def skip(self, job_id: str, nominal: datetime, reason: str, *, only_check: bool = False) -> Override:
+    async def skip(self, job_id: str, nominal: datetime, reason: str, *, validate_only: bool = False) -> Override:
         """Leave an occurrence out."""
 
         def decide(found: Found) -> Decided:
@@ -52,10 +52,10 @@ class OccurrenceChanges:
             override = Override(nominal, None, current.get().by, reason, found.now)
             return _queue(found, before, override)
 
-        return await self._change(job_id, decide, _done(nominal, None, reason), only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, None, reason), validate_only=validate_only)
 
     async def move(
-        self, job_id: str, nominal: datetime, new_time: datetime, reason: str, *, only_check: bool = False
+        self, job_id: str, nominal: datetime, new_time: datetime, reason: str, *, validate_only: bool = False
     ) -> Override:
         """Have an occurrence run at another time."""
 
@@ -70,9 +70,9 @@ class OccurrenceChanges:
             override = Override(nominal, new_time, current.get().by, reason, found.now)
             return _queue(found, before, override)
 
-        return await self._change(job_id, decide, _done(nominal, new_time, reason), only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, new_time, reason), validate_only=validate_only)
 
-    async def restore(self, job_id: str, nominal: datetime, reason: str, *, only_check: bool = False) -> Override:
+    async def restore(self, job_id: str, nominal: datetime, reason: str, *, validate_only: bool = False) -> Override:
         """Let an occurrence go as its schedule says; return what was taken back."""
 
         def decide(found: Found) -> Decided:
@@ -86,12 +86,12 @@ class OccurrenceChanges:
             said = _because(f"the occurrence {rfc3339(nominal)} was restored", reason)
             return Decided(Queued(found.job.definition.schedule, by, said, restored=nominal), before, before.first)
 
-        return await self._change(job_id, decide, _done(nominal, None, reason), only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, None, reason), validate_only=validate_only)
 
     async def _change(
-        self, job_id: str, decide: DecideOccurrence, done: Callable[[StoredJob], Override], *, only_check: bool
+        self, job_id: str, decide: DecideOccurrence, done: Callable[[StoredJob], Override], *, validate_only: bool
     ) -> Override:
-        if only_check:
+        if validate_only:
             return decide(await self._jobs.read(job_id)).override
         return await self._jobs.change_occurrence(job_id, current.get().by, decide, done)
 

@@ -72,7 +72,7 @@ class PlanningService(PlanningServiceServicer):
         """Leave an occurrence out."""
         nominal = read_occurrence(request)
         override = await self._occurrences.skip(
-            request.job_id, nominal, request.reason, only_check=request.validate_only
+            request.job_id, nominal, request.reason, validate_only=request.validate_only
         )
         return pb.SkipOccurrenceResponse(change=change_message(override))
 
@@ -80,7 +80,7 @@ class PlanningService(PlanningServiceServicer):
         """Have an occurrence run at another time."""
         nominal, new_time = read_move(request)
         override = await self._occurrences.move(
-            request.job_id, nominal, new_time, request.reason, only_check=request.validate_only
+            request.job_id, nominal, new_time, request.reason, validate_only=request.validate_only
         )
         return pb.MoveOccurrenceResponse(change=change_message(override))
 
@@ -90,14 +90,14 @@ class PlanningService(PlanningServiceServicer):
         """Let an occurrence go as its schedule says."""
         nominal = read_occurrence(request)
         override = await self._occurrences.restore(
-            request.job_id, nominal, request.reason, only_check=request.validate_only
+            request.job_id, nominal, request.reason, validate_only=request.validate_only
         )
         return pb.RestoreOccurrenceResponse(change=change_message(override))
 
     async def CreateBackfill(self, request: pb.CreateBackfillRequest, context: Any) -> pb.CreateBackfillResponse:
         """Have past nominal times of a job run."""
         asked = read_asked(request, self._runs.queue_violations(request.queue))
-        backfill = await self._backfills.create(request.job_id, asked, only_check=request.validate_only)
+        backfill = await self._backfills.create(request.job_id, asked, validate_only=request.validate_only)
         return pb.CreateBackfillResponse(backfill=backfill_message(backfill, {}))
 
     async def GetBackfill(self, request: pb.GetBackfillRequest, context: Any) -> pb.GetBackfillResponse:

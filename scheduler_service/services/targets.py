@@ -40,7 +40,7 @@ class TargetService(TargetServiceServicer):
     async def RegisterTarget(self, request: pb.RegisterTargetRequest, context: Any) -> pb.RegisterTargetResponse:
         """Add a target, or change one that was registered."""
         wanted = Wanted(request.name, request.address, tuple(request.services), request.description, request.etag)
-        listed, warnings = await self._registry.register(wanted, current.get().by, only_check=request.validate_only)
+        listed, warnings = await self._registry.register(wanted, current.get().by, validate_only=request.validate_only)
         message = target_message(listed)
         if listed.registration is None:
             message.description = request.description
@@ -50,7 +50,9 @@ class TargetService(TargetServiceServicer):
 
     async def UnregisterTarget(self, request: pb.UnregisterTargetRequest, context: Any) -> pb.UnregisterTargetResponse:
         """Remove a registered target."""
-        await self._registry.unregister(request.name, request.etag, current.get().by, only_check=request.validate_only)
+        await self._registry.unregister(
+            request.name, request.etag, current.get().by, validate_only=request.validate_only
+        )
         return pb.UnregisterTargetResponse()
 
     async def ListTargets(self, request: pb.ListTargetsRequest, context: Any) -> pb.ListTargetsResponse:

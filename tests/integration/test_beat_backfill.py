@@ -354,7 +354,7 @@ class TestRequests:
         assert "172,800 times" in (await refusal(server.planning.CreateBackfill(request))).message
         assert not database.backfills.count_documents({})
 
-    async def test_only_checking_counts_and_stores_nothing(self, server: Running, database: Db) -> None:
+    async def test_validate_onlying_counts_and_stores_nothing(self, server: Running, database: Db) -> None:
         assert (await create(server, ago(5), ago(0), validate_only=True)).total == 5
         assert not database.backfills.count_documents({})
 
@@ -468,7 +468,7 @@ async def test_a_server_that_was_taken_for_dead_finds_what_another_has_made_of_i
     asked = Asked(ago(3), ago(1), Existing.SKIP, Overlap.ALLOW, 1, "")
     mark = requests._current.set(requests.Request("01hzzzzzzzzzzzzzzzzzzzzzzz", again=False))
     try:
-        first, second = [await backfills.create("hourly", asked, only_check=False) for _ in range(2)]
+        first, second = [await backfills.create("hourly", asked, validate_only=False) for _ in range(2)]
     finally:
         requests._current.reset(mark)
     assert second.backfill_id == first.backfill_id
