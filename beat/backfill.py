@@ -16,6 +16,7 @@ from shared import metrics
 from shared.domain.backfill import BackfillState, Existing, next_window, times_after
 from shared.domain.execution import State
 from shared.domain.job import JobState
+from shared.domain.text import because
 from shared.log import get_logger
 from shared.store import backfills as store
 from shared.store import executions, jobs
@@ -172,7 +173,7 @@ class Backfills:
         """Cancel what a backfill that has ended still has in flight, until nothing is."""
         if not in_flight:
             return self._settle(backfill, backfill.state)
-        reason = f"the backfill was cancelled{': ' if backfill.status_message else ''}{backfill.status_message}"
+        reason = because("the backfill was cancelled", backfill.status_message)
         move = store.stop_open(backfill.backfill_id, self._by, reason, running=backfill.cancel_running)
         self._executions.update_many(move.filter, move.update)
         return False

@@ -15,6 +15,7 @@ from shared import metrics
 from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.execution import State
 from shared.domain.job import LARGEST_PARAMETERS
+from shared.domain.text import because
 from shared.log import get_logger
 from shared.store import canvas as store
 from shared.store import executions
@@ -124,7 +125,7 @@ class Follow:
             result, said = _result(member)
             if member["state"] != State.SUCCEEDED:
                 error = member.get("error", {}).get("message", "")
-                said = f"{member['_id']}, a task of its header, is {member['state']}{': ' if error else ''}{error}"
+                said = because(f"{member['_id']}, a task of its header, is {member['state']}", error)
             broken = broken or said
             results.append(result)
         if last is not None:

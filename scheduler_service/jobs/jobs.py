@@ -15,8 +15,9 @@ from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.transport.convert import job_message
 from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.pages import MOST_BYTES
-from scheduler_service.transport.refusals import Conflict, LimitReached, NoSuch, NotDeleted, Taken, shown
+from scheduler_service.transport.refusals import Conflict, LimitReached, NoSuch, NotDeleted, Taken
 from scheduler_service.transport.requests import is_repeated, token
+from shared.domain.clock import to_the_millisecond, utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
 from shared.domain.job import JobState
 from shared.domain.plan import Mode, Spec
@@ -471,12 +472,12 @@ def _outdated(found: Found, etag: str) -> Conflict:
     """Say who changed what since a job had an etag, as far as its document remembers."""
     job = found.job
     edits = jobs.edits_since(found.document, etag)
-    facts = {"etag": job.etag, "updated_by": job.updated_by, "updated_at": shown(job.updated_at)}
+    facts = {"etag": job.etag, "updated_by": job.updated_by, "updated_at": utc_text(job.updated_at)}
     names = dict.fromkeys(name for edit in edits for name in edit.what)
     if names:
         facts["changed_fields"] = ",".join(names)
     told = [
-        f"{edit.by or 'somebody'} changed {', '.join(edit.what) or 'it'} at {shown(edit.at)}" for edit in edits[-3:]
+        f"{edit.by or 'somebody'} changed {', '.join(edit.what) or 'it'} at {utc_text(edit.at)}" for edit in edits[-3:]
     ]
     if len(edits) > len(told):
         told.insert(0, f"{len(edits) - len(told)} earlier changes")
@@ -498,7 +499,7 @@ def _ahead(once: OnceSchedule, found: Found, tries: int) -> OnceSchedule:
     if once.at > through:
         return once
     at = through + HEADSTART * tries
-    ahead = replace(once, at=at.replace(microsecond=at.microsecond // 1000 * 1000))
+    ahead = replace(once, at=to_the_millisecond(at))
     if ahead.next_after(through) is None:
         raise InvalidInput([Violation("schedule_config.end_time", "has passed, so it can't fire any more")])
     return ahead

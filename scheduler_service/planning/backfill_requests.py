@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from scheduler_service.transport.convert import timestamp, to_instant
 from scheduler_service.transport.fields import reason_violations, refuse, required
 from shared.domain.backfill import MOST_PARALLEL, Existing
+from shared.domain.clock import to_the_millisecond
 from shared.domain.errors import Violation
 from shared.domain.policies import Overlap
 from shared.proto import planning_service_pb2 as pb
@@ -117,5 +118,4 @@ def _instant(request: pb.CreateBackfillRequest, field: str, found: list[Violatio
     if instant is not None and instant < _EARLIEST:
         found.append(Violation(field, "is before 1970"))
         return None
-    # As the store keeps it.
-    return instant and instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+    return instant and to_the_millisecond(instant)

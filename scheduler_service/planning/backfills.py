@@ -13,6 +13,7 @@ from scheduler_service.transport.requests import is_repeated, token
 from shared.domain.backfill import MOST_ACTIVE, MOST_TIMES, BackfillState, times_in
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
+from shared.domain.text import because
 from shared.store import backfills as store
 from shared.store import executions, jobs
 from shared.store.jobs import new_uid
@@ -104,7 +105,7 @@ class Backfills:
 
     async def pause(self, backfill_id: str, reason: str) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Start nothing further. Raises FailedPrecondition for one that has ended."""
-        message = f"paused by {current.get().by}{': ' if reason else ''}{reason}"
+        message = because(f"paused by {current.get().by}", reason)
         return await self._change(store.pause(backfill_id, message, token()), backfill_id, BackfillState.PAUSED)
 
     async def resume(self, backfill_id: str) -> tuple[StoredBackfill, Mapping[str, int]]:
@@ -118,13 +119,13 @@ class Backfills:
         it there, and starts none of it. Raises FailedPrecondition for one that is completed.
         """
         by = current.get().by
-        message = f"cancelled by {by}{': ' if reason else ''}{reason}"
+        message = because(f"cancelled by {by}", reason)
         cancelled, _ = await self._change(
             store.cancel(backfill_id, message, running=running), backfill_id, BackfillState.CANCELLED
         )
         if cancelled.window is not None:
             await self._insert(cancelled, cancelled.window)
-        said = f"the backfill was cancelled{': ' if reason else ''}{reason}"
+        said = because("the backfill was cancelled", reason)
         move = store.stop_open(backfill_id, by, said, running=running)
         await self._executions.update_many(move.filter, move.update)
         return await self._with_states(cancelled)

@@ -13,7 +13,7 @@ from scheduler_service.planning.fires import fire_message, year_violations
 from scheduler_service.transport.convert import execution_message, timestamp, to_instant
 from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
-from shared.domain.clock import second_of
+from shared.domain.clock import second_of, to_the_millisecond
 from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.explanation import Explanation, Known, Question, ask_instant, ask_wall, era_at, explain
@@ -67,7 +67,7 @@ def read_question(request: pb.ExplainOccurrenceRequest) -> Asked:
     refuse(found)
     if instant is None:
         raise AssertionError  # refused before
-    near = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+    near = to_the_millisecond(instant)
     if local:
         return Asked(request.job_id, near, lambda schedule: ask_wall(second_of(near), schedule))
     return Asked(request.job_id, near, lambda schedule: ask_instant(near, schedule))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from scheduler_service.transport.convert import timestamp, to_instant, to_span
 from scheduler_service.transport.fields import name_violations, refuse
 from scheduler_service.transport.pages import MOST_BYTES
+from shared.domain.clock import utc_text
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.load import MINUTE
 from shared.domain.rollup import floor
@@ -49,7 +50,7 @@ def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
     found: list[Violation] = []
     start = to_instant("from_time", request.from_time, found) if request.HasField("from_time") else now
     if start is not None and not now - MINUTE <= start <= now + LONGEST_SPAN:
-        said = f"{start:%Y-%m-%dT%H:%M:%SZ} is not within the {LONGEST_SPAN // timedelta(hours=1)} hours from now on"
+        said = f"{utc_text(start)} is not within the {LONGEST_SPAN // timedelta(hours=1)} hours from now on"
         found.append(Violation("from_time", said))
         start = None
     bucket = to_span("bucket", request.bucket, found) if request.HasField("bucket") else MINUTE

@@ -18,6 +18,7 @@ from shared.domain.execution import rfc3339
 from shared.domain.job import JobState
 from shared.domain.occurrences import names
 from shared.domain.overrides import MOST_OVERRIDES, Override
+from shared.domain.text import because
 from shared.store.jobs import Queued
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class OccurrenceChanges:
                     " nor moved"
                 )
             by = current.get().by
-            said = _because(f"the occurrence {rfc3339(nominal)} was restored", reason)
+            said = because(f"the occurrence {rfc3339(nominal)} was restored", reason)
             return Decided(Queued(found.job.definition.schedule, by, said, restored=nominal), before, before.first)
 
         return await self._change(job_id, decide, _done(nominal, None, reason), validate_only=validate_only)
@@ -200,7 +201,3 @@ def _queue(found: Found, before: Override | None, override: Override) -> Decided
     first = override.first if before is None else min(override.first, before.first)
     said = f"the occurrence {rfc3339(override.nominal)} was {override.left_out}"
     return Decided(Queued(job.definition.schedule, override.by, said, override=override), override, first)
-
-
-def _because(what: str, reason: str) -> str:
-    return f"{what}: {reason}" if reason else what

@@ -26,6 +26,7 @@ from scheduler_service.watching.watching import seconds_to_wait
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobState
 from shared.domain.occurrences import upcoming
+from shared.domain.text import because
 from shared.log import get_logger
 from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
@@ -168,7 +169,7 @@ class SchedulerService(SchedulerServiceServicer):
         )
         if request.validate_only or job.deleted_at is None:  # undeleted since, when this repeats the deletion
             return pb.DeleteScheduledJobResponse(job=job_message(job))
-        reason = f"the job was deleted{': ' if request.reason else ''}{request.reason}"
+        reason = because("the job was deleted", request.reason)
         try:
             await self._executions.end_open(job, by, reason, running=request.cancel_running)
         except PyMongoError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from scheduler_service.statistics.tallies import GroupBy, Question
 from scheduler_service.transport.convert import to_instant, to_span
 from scheduler_service.transport.fields import name_violations, refuse
+from shared.domain.clock import utc_text
 from shared.domain.errors import Violation
 from shared.domain.rollup import DAY, KEPT, Level, floor
 from shared.proto import statistics_service_pb2 as pb
@@ -42,9 +43,7 @@ def question(request: pb.GetStatisticsRequest, now: datetime) -> Question:
     start = to_instant("from_time", request.from_time, found) if request.HasField("from_time") else end - DEFAULT_SPAN
     window = _window(request, found)
     if start is not None and start >= end:
-        found.append(
-            Violation("from_time", f"{start:%Y-%m-%dT%H:%M:%SZ} is not before to_time, {end:%Y-%m-%dT%H:%M:%SZ}")
-        )
+        found.append(Violation("from_time", f"{utc_text(start)} is not before to_time, {utc_text(end)}"))
     if not 0 <= request.limit <= MOST_GROUPS:
         found.append(Violation("limit", f"{request.limit} is not 1 to {MOST_GROUPS:,}, or 0 for {DEFAULT_GROUPS}"))
     found += name_violations(request, "job_id", "queue", "target_service")

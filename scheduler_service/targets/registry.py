@@ -16,8 +16,9 @@ from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.targets.contracts import observe
 from scheduler_service.targets.use import TargetUse
-from scheduler_service.transport.refusals import Conflict, NoSuch, shown
+from scheduler_service.transport.refusals import Conflict, NoSuch
 from scheduler_service.transport.requests import is_repeated
+from shared.domain.clock import utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, SchedulerError, Violation
 from shared.domain.job import LONGEST_DESCRIPTION, TASK
 from shared.domain.text import excerpt, unprintable
@@ -332,7 +333,7 @@ def _same(known: store.Registration, target: Target, description: str) -> bool:
 
 def _refuse_changed(known: store.Registration, etag: str) -> None:
     if etag and etag != known.etag:
-        when = shown(known.updated_at)
+        when = utc_text(known.updated_at)
         raise Conflict(
             f"the target '{known.name}' was changed by {known.updated_by} at {when}, and has the etag '{known.etag}'"
             " now; read it again",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.transport.refusals import TooFarBack
 from scheduler_service.transport.tokens import from_milliseconds, read_parts, to_milliseconds, write_parts
+from shared.domain.clock import utc_text
 from shared.domain.errors import Violation
 from shared.store import tail
 
@@ -81,12 +82,12 @@ def check_age(told: Told, now: datetime, longest: timedelta | None = LONGEST_BAC
     if longest is not None and told.since < now - longest:
         hours = longest.total_seconds() / 3600
         raise TooFarBack(
-            f"the resume_token is from {told.since:%Y-%m-%dT%H:%M:%SZ}, and only the last {hours:g} h can be told; list"
+            f"the resume_token is from {utc_text(told.since)}, and only the last {hours:g} h can be told; list"
             " what there is, and watch without a token"
         )
     if told.through > now + AHEAD:
         raise TooFarBack(
-            f"the resume_token is from {told.through:%Y-%m-%dT%H:%M:%SZ}, which the database's clock has not"
+            f"the resume_token is from {utc_text(told.through)}, which the database's clock has not"
             " reached: it was set back; list what there is, and watch without a token"
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from shared.domain.clock import utc_text
 from shared.domain.occurrences import names
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ class Override:
     @property
     def left_out(self) -> str:
         """Why its nominal time does not run, for people."""
-        return self._said("skipped" if self.moved_to is None else f"moved to {_shown(self.moved_to)}")
+        return self._said("skipped" if self.moved_to is None else f"moved to {utc_text(self.moved_to)}")
 
     @property
     def moved_here(self) -> str:
         """Why something runs at its new time, for people."""
-        return self._said(f"moved from {_shown(self.nominal)}")
+        return self._said(f"moved from {utc_text(self.nominal)}")
 
     def _said(self, what: str) -> str:
         return f"{what} by {self.by}: {self.reason}" if self.reason else f"{what} by {self.by}"
@@ -151,7 +152,3 @@ class Running:
 
 def _given(instant: datetime | None) -> list[datetime]:
     return [] if instant is None else [instant]
-
-
-def _shown(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from shared.domain.clock import utc_text
 from shared.domain.occurrences import names, walk
 from shared.domain.remarks import fire_of, no_names
 from shared.domain.schedule import OnceSchedule
@@ -98,7 +99,7 @@ def _end(schedule: Schedule, *, limited: bool, all_seen: bool) -> str:
     if isinstance(schedule, OnceSchedule):
         return "the schedule is a single instant"
     if schedule.end_time is not None:
-        return f"end_time: nothing fires after {schedule.end_time:%Y-%m-%dT%H:%M:%SZ}"
+        return f"end_time: nothing fires after {utc_text(schedule.end_time)}"
     return "no further time comes before the year 10000"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.domain.clock import utc_text
 from shared.domain.execution import (
     DECISIONS_NOT_TO_RUN,
     OPEN,
@@ -26,6 +27,7 @@ from shared.domain.execution import (
 )
 from shared.domain.plan import Row
 from shared.domain.policies import WorkerLost
+from shared.domain.text import because
 from shared.domain.zones import tzdata_version
 from shared.store.flows import to_flow
 from shared.store.pipeline import NOW, from_now, has_ended, is_past, literal, milliseconds, up_to
@@ -386,7 +388,7 @@ def asked_to_cancel(row: Mapping[str, Any]) -> str | None:
     asked = row.get("cancel", {})
     if not asked.get("call"):
         return None
-    return f"cancelled by {asked['by']}{': ' if asked['reason'] else ''}{asked['reason']}"
+    return because(f"cancelled by {asked['by']}", asked["reason"])
 
 
 def confirm(execution_id: str, nonces: Sequence[str], lease: timedelta) -> Move:
@@ -680,7 +682,7 @@ def unsent_filter(partitions: Iterable[int]) -> dict[str, Any]:
 
 def cancel_previous(row: Mapping[str, Any], by: str) -> Move:
     """Cancel all of a job's schedule that a held row, whose policy is CANCEL_PREVIOUS, is to replace."""
-    reason = f"the occurrence {row['nominal_time']:%Y-%m-%dT%H:%M:%SZ} takes its place (CANCEL_PREVIOUS)"
+    reason = f"the occurrence {utc_text(row['nominal_time'])} takes its place (CANCEL_PREVIOUS)"
     return cancel_earlier(row["job_uid"], row["nominal_time"], by, reason)
 
 
