@@ -19,7 +19,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shared.domain.rollup import KEPT, Level, Progress, after, floor, next_step
 from shared.domain.tally import Tally
 from shared.store import executions, rollups
-from shared.store.mongo import database_time
+from shared.store.mongo import already_there, database_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +35,6 @@ LEASE: Final = timedelta(seconds=60)
 BATCH: Final = 500
 TURN: Final = 20_000
 """About how much is added up in one turn: some seconds' work, much less than the lease."""
-_DUPLICATE_KEY: Final = 11_000
 
 _PARTS: Final = {Level.HOUR: Level.MINUTE, Level.DAY: Level.HOUR}
 """What the roll-ups of a level are made of."""
@@ -124,11 +123,7 @@ class Rollup:
         try:
             self._rollups.bulk_write(writes, ordered=False)
         except BulkWriteError as error:
-            details = error.details or {}
-            failed = details.get("writeErrors", [])
-            # A later turn has made these: what it has seen is no less.
-            if details.get("writeConcernErrors") or any(each["code"] != _DUPLICATE_KEY for each in failed):
-                raise
+            already_there(error)  # a later turn has made these: what it has seen is no less
 
     def _forget(self, now: datetime, progress: Progress) -> None:
         """Remove what is kept no longer; never what the next level was not made of yet."""

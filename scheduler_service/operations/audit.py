@@ -142,9 +142,7 @@ class Audit:
 
     def _with_rules(self, entries: list[Document]) -> list[Document]:
         """Make known the zone rules that these schedules were made under, which they are computed by."""
-        if unknown := zone_rules.unknown_rules(entries):
-            for kept in self._zone_rules.find(zone_rules.of_fingerprints(unknown)):
-                zone_rules.register(kept)
+        zone_rules.load(self._zone_rules, entries)
         return entries
 
     def _judge(
@@ -255,6 +253,6 @@ class _Present:
 def _entry(document: Mapping[str, Any]) -> Entry:
     number, began, fired = document["epoch"], document["began"], document.get("fired", 0)
     try:
-        return Entry(number, began, jobs.history_spec(document), fired=fired)
+        return Entry(number, began, jobs.to_spec(document), fired=fired)
     except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError) as error:
         return Entry(number, began, None, f"{type(error).__name__}: {error}", fired)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -17,6 +17,7 @@ from shared.domain.text import because
 from shared.store import backfills as store
 from shared.store import executions, jobs
 from shared.store.jobs import new_uid
+from shared.store.mongo import already_there
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from shared.store.backfills import StoredBackfill
     from shared.store.executions import Move
     from shared.store.listing import Position
-
-_DUPLICATE_KEY: Final = 11000
 
 
 class Backfills:
@@ -140,10 +139,7 @@ class Backfills:
         try:
             await self._executions.insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            if error.details["writeConcernErrors"] or any(
-                failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]
-            ):
-                raise
+            already_there(error)
 
     async def _change(
         self, move: Move, backfill_id: str, state: BackfillState

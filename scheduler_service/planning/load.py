@@ -202,9 +202,7 @@ def read_load(database: Database[dict[str, Any]]) -> Load:
     for document in database[jobs.COLLECTION].find(jobs.sleeping_filter(range(jobs.PARTITIONS)), FIELDS):
         if document["state"] != JobState.ACTIVE.value:
             continue
-        if unknown := zone_rules.unknown_rules([document]):
-            for rules in kept.find(zone_rules.of_fingerprints(unknown)):
-                zone_rules.register(rules)
+        zone_rules.load(kept, [document])
         try:
             reckoning.add(document)
         except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError):

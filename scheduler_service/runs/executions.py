@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from shared.store.jobs import StoredJob
     from shared.store.listing import Listing, Position
 
-_SHOWN = {"state": {"$ne": State.CLOSED.value}}
-"""Runs, parts, and decisions not to run; a row that closes a chain is nobody's business."""
-
 
 class Executions:
     """The executions in the store. All raise PyMongoError when it can't be reached."""
@@ -73,7 +70,7 @@ class Executions:
     async def document(self, execution_id: str) -> Mapping[str, Any]:
         """Return an execution's document. Raises as read does."""
         refuse(required("execution_id", execution_id))
-        document = await self._executions.find_one({"_id": execution_id, **_SHOWN}, executions.NOT_SHOWN)
+        document = await self._executions.find_one({"_id": execution_id, **executions.SHOWN}, executions.NOT_SHOWN)
         if document is None:
             raise NoSuch("execution", execution_id)
         return document

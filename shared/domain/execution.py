@@ -56,6 +56,9 @@ TERMINAL: Final = frozenset(SUCCESSORS) - OPEN
 
 DECISIONS_NOT_TO_RUN: Final = frozenset({State.SKIPPED, State.COALESCED})
 
+SHOWN_STATES: Final = tuple(state for state in State if state is not State.CLOSED)
+"""What readers are shown, of rows: runs, parts, decisions not to run; one that closes a chain is nobody's business."""
+
 
 def predecessors(state: State) -> frozenset[State]:
     """Return the states that may become the given one: what a compare-and-set into it must ask for."""

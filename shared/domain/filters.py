@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from shared.domain.clock import to_the_millisecond
 from shared.domain.errors import InvalidInput, Violation
-from shared.domain.execution import State, Trigger
+from shared.domain.execution import SHOWN_STATES, Trigger
 from shared.domain.job import JobState, JobType
 from shared.domain.text import closest, excerpt
 
@@ -87,7 +87,7 @@ JOB_FIELDS: Final[Fields] = {
 }
 
 EXECUTION_FIELDS: Final[Fields] = {
-    "state": Field(Kind.CHOICE, tuple(state for state in State if state is not State.CLOSED), "STATE_"),
+    "state": Field(Kind.CHOICE, SHOWN_STATES, "STATE_"),
     "trigger": Field(Kind.CHOICE, tuple(Trigger), "TRIGGER_"),
     "job_id": Field(Kind.TEXT),
     "queue": Field(Kind.TEXT),

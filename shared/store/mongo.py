@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pymongo.lock
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
 from pymongo.uri_parser import parse_uri
 
 if TYPE_CHECKING:
@@ -87,6 +87,21 @@ def _options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _database(url: str) -> str:
     return parse_uri(url, validate=False)["database"] or DEFAULT_DATABASE
+
+
+_DUPLICATE_KEY: Final = 11_000
+
+
+def already_there(error: BulkWriteError) -> list[Mapping[str, Any]]:
+    """Return the failures of a bulk write of which each is a taken id; raise the error if there was any other.
+
+    One of them is that the write is not known to be durable: nothing may follow from it yet.
+    """
+    details: Mapping[str, Any] = error.details or {}
+    failures: list[Mapping[str, Any]] = details.get("writeErrors", [])
+    if details.get("writeConcernErrors") or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
+        raise error
+    return failures
 
 
 _ILLEGAL_OPERATION: Final = 20

@@ -621,7 +621,7 @@ def each_occurrence_is_decided_once_and_none_is_passed(
     assert [epoch["epoch"] for epoch in epochs] == list(range(job["epoch"] + 1))
     ends = [epoch["began"] for epoch in epochs[1:]] + [job["covered"]]
     for followed, end in zip(epochs, ends, strict=True):
-        schedule, number = jobs.history_spec(followed).occurrences, followed["epoch"]
+        schedule, number = jobs.to_spec(followed).occurrences, followed["epoch"]
         expected = [] if followed["mode"] == Mode.DELETED else list(occurrences(schedule, followed["began"], end))
         decided = sorted(
             each
