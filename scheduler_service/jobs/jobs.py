@@ -26,7 +26,7 @@ from shared.domain.text import excerpt
 from shared.domain.zones import UnknownRules
 from shared.store import jobs
 from shared.store.mongo import as_utc
-from shared.store.pipeline import NOW, literal
+from shared.store.pipeline import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,10 +44,6 @@ MOST_TRIES: Final = 10
 HEADSTART: Final = timedelta(milliseconds=100)
 """How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
 
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_CUTOFF: Final = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
-"""What shared.store.jobs.edit takes for the cutoff."""
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -56,6 +52,11 @@ class Found:
     job: jobs.StoredJob
     document: Mapping[str, Any]
     now: datetime
+
+    @property
+    def through(self) -> datetime:
+        """The instant through which all is decided, or will be as it was before a change that is made now."""
+        return jobs.decided_through(self.document, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,7 @@ class Jobs:
             if changed and isinstance(definition.schedule, OnceSchedule):
                 once = _ahead(definition.schedule, found, tries)
                 definition = replace(definition, schedule=once)
-                condition = {"$expr": {"$gt": [literal(once.at), _CUTOFF]}}
+                condition = jobs.comes_after_cutoff(once.at)
             parked = job.state is JobState.ERROR
             state = JobState.ACTIVE if parked or (changed and job.state is JobState.COMPLETED) else job.state
             return _Edit(
@@ -318,7 +319,7 @@ class Jobs:
             decided = decide(found)
             if decided.change is None:
                 return None
-            condition = {"$expr": {"$gt": [literal(decided.first), _CUTOFF]}}
+            condition = jobs.comes_after_cutoff(decided.first)
             job = found.job
             return _Edit(job.state, job.status_message, change=decided.change, condition=condition, edited=False)
 
@@ -495,7 +496,7 @@ def _ahead(once: OnceSchedule, found: Found, tries: int) -> OnceSchedule:
 
     What the client wrote stays in its terms. The moment grows with the tries, for a store that is slow.
     """
-    through = max(found.now, found.document["covered"], *(change["cutoff"] for change in found.document["changes"]))
+    through = found.through
     if once.at > through:
         return once
     at = through + HEADSTART * tries

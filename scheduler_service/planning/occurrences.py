@@ -64,7 +64,7 @@ class OccurrenceChanges:
             before = _concerned(found, nominal)
             if before is not None and before.moved_to == new_time:
                 return Decided(None, before, before.first)
-            if new_time <= _through(found):
+            if new_time <= found.through:
                 said = f"{rfc3339(new_time)} has passed; it is {rfc3339(found.now)}; give a time to come"
                 raise InvalidInput([Violation("new_time", said)])
             _refuse_taken(found, nominal, new_time)
@@ -135,14 +135,6 @@ def _done(nominal: datetime, moved_to: datetime | None, reason: str) -> Callable
     return answer
 
 
-def _through(found: Found) -> datetime:
-    """Return the instant through which all is decided, or will be as it was before this change."""
-    through: datetime = max(
-        found.now, found.document["covered"], *(change["cutoff"] for change in found.document["changes"])
-    )
-    return through
-
-
 def _concerned(found: Found, nominal: datetime) -> Override | None:
     """Return how an occurrence is overridden so far. Raises when it is none, or comes too late to be changed."""
     job = found.job
@@ -156,13 +148,13 @@ def _concerned(found: Found, nominal: datetime) -> Override | None:
         said = f"{shown} is too far ahead (at most {FURTHEST.days} days from now, {rfc3339(found.now)})"
         raise InvalidInput([Violation("nominal_time", said)])
     before = next((each for each in job.overrides if each.nominal == nominal), None)
-    if nominal <= _through(found):
+    if nominal <= found.through:
         raise FailedPrecondition(
             f"the occurrence {shown} of the job '{job_id}' is due or decided already; ExplainOccurrence says what"
             " became of it",
             reason=Reason.OCCURRENCE_DECIDED,
         )
-    if before is not None and before.first <= _through(found):
+    if before is not None and before.first <= found.through:
         raise FailedPrecondition(
             f"the occurrence {shown} of the job '{job_id}' was {before.left_out}, which has run, or is due: it stands",
             reason=Reason.OCCURRENCE_DECIDED,

@@ -379,6 +379,22 @@ def edit_filter(job_id: str, revision: int | None) -> dict[str, Any]:
     return {**up_to(SCHEMA), "_id": job_id, "revision": revision}
 
 
+_CUTOFF: Final = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
+"""Of a change that is queued now: the database's time, but never before what is already decided or queued. Whatever the
+clocks say, an instant belongs to one epoch."""
+
+
+def decided_through(document: Mapping[str, Any], now: datetime) -> datetime:
+    """Return the cutoff of a change that is queued at `now` (the database's time)."""
+    through: datetime = max(now, document["covered"], *(change["cutoff"] for change in document["changes"]))
+    return through
+
+
+def comes_after_cutoff(instant: datetime) -> dict[str, Any]:
+    """Find a job if an instant lies behind the cutoff of a change that is queued in the same write."""
+    return {"$expr": {"$gt": [literal(instant), _CUTOFF]}}
+
+
 @dataclass(frozen=True, slots=True)
 class Queued:
     """A change that an edit queues for a beat; see shared.domain.plan.Change."""
@@ -410,8 +426,7 @@ def edit(
     what: the names of the fields that it changes. request: the token of the request that it is the effect of.
     undelete_for: of a deletion, how long it can be taken back; None for one that can't be.
 
-    The change's cutoff is the database's time, but never before what is already decided or queued: whatever the
-    clocks say, an instant belongs to one epoch.
+    The change's cutoff is as _CUTOFF says.
     """
     fields: dict[str, Any] = {name: literal(value) for name, value in set_fields.items()}
     fields |= {
@@ -447,8 +462,7 @@ def edit(
                 **({} if change.restored is None else {"restored": change.restored}),
             }
         )
-        cutoff = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
-        fields["changes"] = {"$concatArrays": ["$changes", [{"$mergeObjects": [queued, {"cutoff": cutoff}]}]]}
+        fields["changes"] = {"$concatArrays": ["$changes", [{"$mergeObjects": [queued, {"cutoff": _CUTOFF}]}]]}
         if edited:
             # Failures of before do not count towards pausing what somebody has just looked after.
             fields["failures_since"] = NOW
