@@ -24,7 +24,7 @@ from scheduler_service.services.planning import PlanningService
 from scheduler_service.services.scheduler import SchedulerService
 from scheduler_service.services.statistics import StatisticsService
 from scheduler_service.services.targets import TargetService
-from scheduler_service.statistics.depths import Depths, ask_rabbitmq
+from scheduler_service.statistics.depths import Depths
 from scheduler_service.statistics.tallies import Tallies
 from scheduler_service.targets.drift import Drift
 from scheduler_service.targets.registry import TargetRegistry
@@ -81,7 +81,7 @@ class Assembly:
         runs = Runs(self.jobs, executions, parts.definitions, parts.dispatcher)
         drift = Drift(database, targets, tasks)
         registry = TargetRegistry(database, targets, self.registrations, drift, settings.target_hosts)
-        depths = Depths(database, parts.queues.names, ask_rabbitmq(settings.celery_broker_url))
+        depths = Depths(database, parts.queues.names, settings.celery_broker_url)
         servicers = Servicers(
             scheduler=SchedulerService(self.jobs, executions, parts.definitions, runs, self.forecast, self.watching),
             maintenance=MaintenanceService(
