@@ -15,8 +15,9 @@ from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
 from shared.domain.clock import second_of, to_the_millisecond
 from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
+from shared.domain.evidence import Known, ask_instant, ask_wall, era_at, schedule_at
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
-from shared.domain.explanation import Explanation, Known, Question, ask_instant, ask_wall, era_at, explain
+from shared.domain.explanation import explain
 from shared.domain.plan import Mode
 from shared.domain.remarks import no_names
 from shared.domain.text import excerpt, writable
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from pymongo.asynchronous.database import AsyncDatabase
 
-    from shared.domain.explanation import Absence, Job, Record
+    from shared.domain.evidence import Absence, Job, Question, Record
+    from shared.domain.explanation import Explanation
     from shared.domain.remarks import NameDays
     from shared.domain.schedule import Schedule
 
@@ -110,9 +112,10 @@ class Explain:
         document = await self._job(asked.job_id)
         now: datetime = document["read_at"]
         job = await self._standing(document, asked.near)
-        question = asked.find(_schedule_at(job, asked.near))
+        near = schedule_at(job, asked.near)
+        question = asked.find(near)
         era = era_at(job, question.instant)
-        if era is not None and era.spec.schedule != _schedule_at(job, asked.near):
+        if era is not None and era.spec.schedule != near:
             question = asked.find(era.spec.schedule)
             era = era_at(job, question.instant)
         uid, instant = job.uid, question.instant
@@ -206,7 +209,7 @@ class Explain:
         """Return when no beat was alive, and no worker of each queue; without the queues that never had any."""
         roles = {processes.role_of_queue(queue): queue for queue in queues}
         found = self._presence.find({"_id": {"$in": [processes.BEATS, *roles]}})
-        absences = {each["_id"]: evidence.to_absences(processes.absences(each, now)) async for each in found}
+        absences = {each["_id"]: processes.absences(each, now) async for each in found}
         beats = absences.pop(processes.BEATS, ())
         return beats, {roles[role]: known for role, known in absences.items()}
 
@@ -229,11 +232,6 @@ class Explain:
             found[named["_id"]] = named
         records = [evidence.to_record(each) for each in found.values() if each.get("run")]
         return tuple(sorted(records, key=lambda record: record.nominal_time, reverse=True))
-
-
-def _schedule_at(job: Job, instant: datetime) -> Schedule:
-    era = era_at(job, instant) or next(iter(job.eras), None)
-    return job.schedule if era is None else era.spec.schedule
 
 
 def _message(explanation: Explanation, row: Mapping[str, Any] | None) -> pb.ExplainOccurrenceResponse:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.domain.evidence import Era, Job, Record, Step, Stop
 from shared.domain.execution import Failure, State, Trigger, row_id
-from shared.domain.explanation import Absence, Era, Job, Record, Step, Stop
 from shared.domain.job import JobState
 from shared.domain.schedule import from_document
 from shared.store import jobs
@@ -17,8 +17,6 @@ from shared.store.submitted import EXPIRED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
-
-    from shared.store import processes
 
 NEIGHBOURS: Final = 20
 """Epochs before and after the one in question that are read: who paused the job, who changed its schedule since."""
@@ -157,8 +155,3 @@ def to_record(row: Mapping[str, Any]) -> Record:
         expired=state is State.CANCELLED and bool(steps) and steps[-1].reason.startswith(EXPIRED),
         steps=steps,
     )
-
-
-def to_absences(absences: Iterable[processes.Absence]) -> tuple[Absence, ...]:
-    """Read when nobody had a role."""
-    return tuple(Absence(each.since, each.until) for each in absences)
