@@ -19,11 +19,12 @@ from shared.store import executions, parts
 from shared.store.flows import to_flow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pymongo.database import Database
 
     from beat.partitions import Partitions
+    from beat.relay import HandOver
     from shared.domain.flow import Ending, Next, Step, Workflow
 
 log = get_logger()
@@ -45,7 +46,7 @@ class Advance:
         self,
         database: Database[dict[str, Any]],
         partitions: Partitions,
-        hand_over: Callable[[Iterable[Mapping[str, Any]]], None],
+        hand_over: HandOver,
         by: str,
     ) -> None:
         self._executions = database[executions.COLLECTION]

@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import contextmanager
 from datetime import timedelta
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import PyMongoError
 
+from beat.aside import Aside
 from beat.insert import insert_missing
 from beat.zone_rules import ZoneRules
 from shared import metrics
 from shared.domain.backfill import BackfillState, Existing, next_window, times_after
 from shared.domain.execution import State
 from shared.domain.job import JobState
+from shared.domain.text import because
 from shared.log import get_logger
 from shared.store import backfills as store
 from shared.store import executions, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pymongo.database import Database
 
     from beat.partitions import Partitions
+    from beat.relay import HandOver
     from shared.domain.backfill import Window
     from shared.store.backfills import StoredBackfill
 
@@ -42,8 +44,6 @@ _OF_A_JOB: Final = {**jobs.PLANNING_FIELDS, "now": "$$NOW"}
 _STILL_DECIDED: Final = frozenset({JobState.ACTIVE.value, JobState.ERROR.value})
 """States of a job whose occurrences behind what is covered are decided some day: of a parked one, when it is resumed.
 Of any other job they are while edits wait, as everything before a pause is."""
-_SET_ASIDE: Final = 60.0
-"""Seconds after which a backfill is looked at again that can't be gone on with."""
 
 
 class Backfills:
@@ -56,7 +56,7 @@ class Backfills:
         self,
         database: Database[dict[str, Any]],
         partitions: Partitions,
-        hand_over: Callable[[Iterable[Mapping[str, Any]]], None],
+        hand_over: HandOver,
         by: str,
     ) -> None:
         self._backfills = database[store.COLLECTION]
@@ -67,7 +67,7 @@ class Backfills:
         self._hand_over = hand_over
         self._by = by
         self._after = ""
-        self._set_aside_until: dict[str, float] = {}
+        self._aside = Aside()
 
     def run_once(self) -> bool:
         """Take a step with each of a batch of backfills; return whether one had any to take. Raises PyMongoError.
@@ -78,8 +78,8 @@ class Backfills:
             self._backfills.find(store.due_filter(self._partitions.held, self._after)).sort("_id", 1).limit(BATCH)
         )
         self._after = found[-1]["_id"] if len(found) == BATCH else ""
-        self._set_aside_until = {name: end for name, end in self._set_aside_until.items() if end > monotonic()}
-        found = [document for document in found if document["_id"] not in self._set_aside_until]
+        aside = self._aside.ids()
+        found = [document for document in found if document["_id"] not in aside]
         if not found:
             return False
         self._zone_rules.load(found)
@@ -172,7 +172,7 @@ class Backfills:
         """Cancel what a backfill that has ended still has in flight, until nothing is."""
         if not in_flight:
             return self._settle(backfill, backfill.state)
-        reason = f"the backfill was cancelled{': ' if backfill.status_message else ''}{backfill.status_message}"
+        reason = because("the backfill was cancelled", backfill.status_message)
         move = store.stop_open(backfill.backfill_id, self._by, reason, running=backfill.cancel_running)
         self._executions.update_many(move.filter, move.update)
         return False
@@ -204,7 +204,7 @@ class Backfills:
         except PyMongoError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not stop the rest
-            self._set_aside_until[backfill_id] = monotonic() + _SET_ASIDE
+            self._aside.put(backfill_id)
             log.warning(
                 "a backfill is left as it is", action="backfill_failed", backfill_id=backfill_id, error=repr(error)
             )

@@ -20,6 +20,7 @@ from shared.domain.plan import Mode, Spec
 from shared.domain.schedule import from_document
 from shared.log import get_logger
 from shared.store import jobs
+from shared.store.mongo import database_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -156,7 +157,7 @@ class Configured:
         return job
 
     def _create(self, entry: Entry) -> bool:
-        now = self._now()
+        now = database_time(self._database)
         definition = define(entry.draft, self._defaults, now)
         uid = jobs.new_uid()
         document = jobs.new_document(definition, uid, now, BY) | jobs.managed(BY, entry.fingerprint)
@@ -176,7 +177,7 @@ class Configured:
         """Give a job its entry's definition; one that was deleted lives again, in the next epoch of its chain."""
         present = from_document(job["schedule"])
         schedule = _kept(present, entry.draft.schedule)
-        definition = define(replace(entry.draft, schedule=schedule), self._defaults, self._now())
+        definition = define(replace(entry.draft, schedule=schedule), self._defaults, database_time(self._database))
         before = JobState(job["state"])
         changed = definition.schedule != present
         revived = before is JobState.DELETED
@@ -225,11 +226,6 @@ class Configured:
             ),
         )
         return bool(result.modified_count)
-
-    def _now(self) -> datetime:
-        """Return the database's time, UTC."""
-        now: datetime = self._database.command("hello")["localTime"]
-        return now.replace(tzinfo=UTC)
 
 
 def report_left(database: Database[dict[str, Any]]) -> None:

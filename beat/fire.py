@@ -24,12 +24,13 @@ from shared.log import get_logger
 from shared.store import executions, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pymongo.client_session import ClientSession
     from pymongo.database import Database
 
     from beat.partitions import Partitions
+    from beat.relay import HandOver
 
 log = get_logger()
 
@@ -77,7 +78,7 @@ class Fire:
         self,
         database: Database[dict[str, Any]],
         partitions: Partitions,
-        hand_over: Callable[[Iterable[Mapping[str, Any]]], None],
+        hand_over: HandOver,
         by: str,
     ) -> None:
         self._client = database.client

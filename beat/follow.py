@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.canvas import maybe_signature
 from celery.exceptions import NotRegistered
 from pymongo.errors import PyMongoError
 
+from beat.aside import Aside
 from beat.copies import break_off
 from shared import metrics
 from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.execution import State
 from shared.domain.job import LARGEST_PARAMETERS
+from shared.domain.text import because
 from shared.log import get_logger
 from shared.store import canvas as store
 from shared.store import executions
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 log = get_logger()
 
 BATCH: Final = 100
-PAUSE: Final = 60.0
-"""Seconds until what could not be followed is tried again."""
 _WITH_ERROR: Final = 3
 """Parameters of an error callback that is told of the request, the exception and its traceback, as Celery has it."""
 
@@ -50,13 +49,11 @@ class Follow:
         self._partitions = partitions
         self._app = app
         self._results = results
-        self._set_aside: dict[str, float] = {}
-        """What could not be followed, by its id, and until when it is left alone, by the monotonic clock."""
+        self._aside = Aside()
 
     def run_once(self) -> bool:
         """Look at what has ended that something may follow; return whether there was any."""
-        self._set_aside = {one: until for one, until in self._set_aside.items() if monotonic() < until}
-        chosen = store.followed_filter(self._partitions.held, but=self._set_aside)
+        chosen = store.followed_filter(self._partitions.held, but=self._aside.ids())
         found = list(self._executions.find(chosen, store.FOLLOWED_FIELDS, hint="follow").limit(BATCH))
         made = []
         for row in found:
@@ -67,7 +64,7 @@ class Follow:
             except Exception:  # whatever is wrong with one, the others go on; and it keeps its mark
                 metrics.BEAT_ADVANCE_FAILURES.inc()
                 log.exception("what follows a call cannot be made", action="follow_failed", execution_id=row["_id"])
-                self._set_aside[row["_id"]] = monotonic() + PAUSE
+                self._aside.put(row["_id"])
             else:
                 made.append(row["_id"])
         if made:
@@ -124,7 +121,7 @@ class Follow:
             result, said = _result(member)
             if member["state"] != State.SUCCEEDED:
                 error = member.get("error", {}).get("message", "")
-                said = f"{member['_id']}, a task of its header, is {member['state']}{': ' if error else ''}{error}"
+                said = because(f"{member['_id']}, a task of its header, is {member['state']}", error)
             broken = broken or said
             results.append(result)
         if last is not None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pymongo import InsertOne
 from pymongo.errors import BulkWriteError
+
+from shared.store.mongo import already_there
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pymongo.collection import Collection
-
-_DUPLICATE_KEY: Final = 11000
 
 
 def insert_missing(executions: Collection[dict[str, Any]], documents: Sequence[dict[str, Any]]) -> set[str]:
@@ -20,9 +20,5 @@ def insert_missing(executions: Collection[dict[str, Any]], documents: Sequence[d
     try:
         executions.bulk_write([InsertOne(document) for document in documents], ordered=False)
     except BulkWriteError as error:
-        failures = error.details["writeErrors"]
-        # A row without its write concern may be undone by a failover: nothing may follow from it yet.
-        if error.details["writeConcernErrors"] or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
-            raise
-        return {failure["op"]["_id"] for failure in failures}
+        return {failure["op"]["_id"] for failure in already_there(error)}
     return set()

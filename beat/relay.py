@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from threading import Event, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo.errors import PyMongoError
 
@@ -22,7 +22,7 @@ from shared.store import executions
 from shared.store.jobs import PARTITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pymongo.database import Database
 
@@ -46,6 +46,9 @@ DEFICIT_INTERVAL: Final = 15.0
 DEAD_LETTER_BATCH: Final = 100
 
 _ALL: Final = frozenset(range(PARTITIONS))
+
+HandOver: TypeAlias = "Callable[[Iterable[Mapping[str, Any]]], None]"
+"""Takes rows over that were just inserted; see Relay.hand_over."""
 
 
 class Relay(Thread):

@@ -15,6 +15,7 @@ from shared import metrics
 from shared.domain.execution import WORKER_LOST, Failure
 from shared.log import get_logger
 from shared.store import executions
+from shared.store.mongo import database_time
 from shared.store.pipeline import SMALL_STEP
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class StoreClock:
     def read(self, database: Database[dict[str, Any]]) -> None:
         """Read it and compare it with the last reading. Raises PyMongoError."""
         before = monotonic()
-        now = database.command("hello")["localTime"].timestamp()
+        now = database_time(database).timestamp()
         after = monotonic()
         least, most = now - after, now - before
         if self._offset is not None:

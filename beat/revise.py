@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +12,7 @@ from shared.domain.job import JobState
 from shared.domain.schedule import from_document, to_document
 from shared.log import get_logger
 from shared.store import jobs
+from shared.store.mongo import database_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,8 +48,7 @@ class Revise:
 
     def now(self) -> datetime:
         """Return the database's time, UTC."""
-        now: datetime = self._database.command("hello")["localTime"]
-        return now.replace(tzinfo=UTC)
+        return database_time(self._database)
 
     def batch(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo import ReturnDocument, UpdateOne
@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shared.domain.rollup import KEPT, Level, Progress, after, floor, next_step
 from shared.domain.tally import Tally
 from shared.store import executions, rollups
+from shared.store.mongo import already_there, database_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +35,6 @@ LEASE: Final = timedelta(seconds=60)
 BATCH: Final = 500
 TURN: Final = 20_000
 """About how much is added up in one turn: some seconds' work, much less than the lease."""
-_DUPLICATE_KEY: Final = 11_000
 
 _PARTS: Final = {Level.HOUR: Level.MINUTE, Level.DAY: Level.HOUR}
 """What the roll-ups of a level are made of."""
@@ -81,14 +81,12 @@ class Rollup:
         if taken is not None or self._progress.find_one(rollups.PROGRESS_FILTER) is not None:
             return taken
         first = self._executions.find_one({"finished_at": {"$type": "date"}}, {"finished_at": 1}, sort=_BY_END)
-        began = Progress.beginning(first["finished_at"] if first is not None else self._now())
+        began = Progress.beginning(
+            first["finished_at"] if first is not None else database_time(self._progress.database)
+        )
         with suppress(DuplicateKeyError):  # another beat has just begun
             self._progress.insert_one(rollups.begin(began))
         return self._progress.find_one_and_update(chosen, update, return_document=ReturnDocument.AFTER)
-
-    def _now(self) -> datetime:
-        local: datetime = self._progress.database.command("hello")["localTime"]
-        return local.replace(tzinfo=UTC)
 
     def _roll_up(self, step: Step, turn: int) -> datetime:
         """Make the roll-ups of a step, or the first of them, as far as a turn goes; return through which instant."""
@@ -125,11 +123,7 @@ class Rollup:
         try:
             self._rollups.bulk_write(writes, ordered=False)
         except BulkWriteError as error:
-            details = error.details or {}
-            failed = details.get("writeErrors", [])
-            # A later turn has made these: what it has seen is no less.
-            if details.get("writeConcernErrors") or any(each["code"] != _DUPLICATE_KEY for each in failed):
-                raise
+            already_there(error)  # a later turn has made these: what it has seen is no less
 
     def _forget(self, now: datetime, progress: Progress) -> None:
         """Remove what is kept no longer; never what the next level was not made of yet."""

@@ -34,7 +34,4 @@ class ZoneRules:
 
     def load(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Make known what the schedules in documents of jobs follow, as far as it is kept."""
-        unknown = zone_rules.unknown_rules(documents)
-        if unknown:
-            for document in self._kept.find(zone_rules.of_fingerprints(unknown)):
-                zone_rules.register(document)
+        zone_rules.load(self._kept, documents)

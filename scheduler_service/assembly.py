@@ -24,7 +24,7 @@ from scheduler_service.services.planning import PlanningService
 from scheduler_service.services.scheduler import SchedulerService
 from scheduler_service.services.statistics import StatisticsService
 from scheduler_service.services.targets import TargetService
-from scheduler_service.statistics.depths import Depths, ask_rabbitmq
+from scheduler_service.statistics.depths import Depths
 from scheduler_service.statistics.tallies import Tallies
 from scheduler_service.targets.drift import Drift
 from scheduler_service.targets.registry import TargetRegistry
@@ -81,11 +81,9 @@ class Assembly:
         runs = Runs(self.jobs, executions, parts.definitions, parts.dispatcher)
         drift = Drift(database, targets, tasks)
         registry = TargetRegistry(database, targets, self.registrations, drift, settings.target_hosts)
-        depths = Depths(database, parts.queues.names, ask_rabbitmq(settings.celery_broker_url))
+        depths = Depths(database, parts.queues.names, settings.celery_broker_url)
         servicers = Servicers(
-            scheduler=SchedulerService(
-                self.jobs, executions, parts.definitions, parts.dispatcher, self.forecast, self.watching
-            ),
+            scheduler=SchedulerService(self.jobs, executions, parts.definitions, runs, self.forecast, self.watching),
             maintenance=MaintenanceService(
                 self.jobs, cleanup or Cleanup(database), parts.probes, drift, settings.retention_days
             ),
@@ -95,7 +93,8 @@ class Assembly:
                 Schedules(self.jobs, calendars.resolve, calendars.names_on),
                 Explain(database, calendars.names_on),
                 OccurrenceChanges(self.jobs),
-                Backfills(database, self.jobs, runs),
+                Backfills(database, self.jobs),
+                runs,
             ),
             targets=TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks),
             statistics=StatisticsService(database, self.jobs, Tallies(blocking_database), depths),
@@ -107,7 +106,7 @@ class Assembly:
                 lambda: all_checks(settings, database, parts.queues.names, targets),
             ),
         )
-        self.server = Server(servicers, database, Limits(settings))
+        self.server = Server(servicers, self.watching, database, Limits(settings))
 
     async def stop(self, grace: float) -> None:
         """Stop the server, giving calls in progress grace seconds, and all that works beside it."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from scheduler_service.services.statistics import StatisticsService
     from scheduler_service.services.targets import TargetService
     from scheduler_service.transport.limits import Limits
+    from scheduler_service.watching.watching import Watching
 
 log = get_logger()
 
@@ -79,10 +80,12 @@ class Servicers:
 class Server:
     """Serves from start() to stop(). The port can be had by it alone."""
 
-    def __init__(self, servicers: Servicers, database: AsyncDatabase[dict[str, Any]], limits: Limits) -> None:
+    def __init__(
+        self, servicers: Servicers, watching: Watching, database: AsyncDatabase[dict[str, Any]], limits: Limits
+    ) -> None:
         self.health = Health(database, SERVICES)
         self.port = 0
-        self._scheduler = servicers.scheduler
+        self._watching = watching
         self._calls = Calls(limits)
         self._requests = Requests(database)
         # With grpc's default a second server would silently share the port, and get half of the calls.
@@ -146,7 +149,8 @@ class Server:
             # Bounded: a cancellation can get lost in a library's own handling of timeouts.
             await asyncio.wait(self._background, timeout=CANCELLED_WAIT)
         await self.health.stop()
-        await self._scheduler.stop()
+        # Else each that watches or waits would make the stop as long as its grace.
+        await self._watching.stop()
         await self._server.stop(grace)  # once: a second call in the meantime makes grpcio crash
         await self._calls.finished(CANCELLED_WAIT)
         await self._requests.finished(CANCELLED_WAIT)

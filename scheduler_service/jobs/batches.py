@@ -6,8 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.jobs.listing import read_question
-from scheduler_service.transport.pages import refuse
-from scheduler_service.transport.reasons import reason_violations
+from scheduler_service.transport.fields import reason_violations, refuse
 from scheduler_service.transport.refusals import code_of, shortened
 from scheduler_service.transport.requests import become_part
 from shared.domain.errors import SchedulerError, Violation

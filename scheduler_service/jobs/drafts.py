@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from scheduler_service.jobs.flow_drafts import FLOWS, read_flow
 from scheduler_service.jobs.policy_drafts import read_choice, read_retry
 from scheduler_service.transport.convert import to_instant, to_mapping, to_span
+from shared.domain.clock import to_the_millisecond
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.exclusions import ExclusionTerms, OnExcluded
 from shared.domain.flow import FanOut
@@ -155,7 +156,7 @@ def _as_kept(terms: ScheduleTerms) -> ScheduleTerms:
 
 
 def _cut(instant: datetime | None) -> datetime | None:
-    return instant and instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+    return instant and to_the_millisecond(instant)
 
 
 def _read(message: Fields, paths: Iterable[str], defaults: JobDefaults, found: list[Violation]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from scheduler_service.jobs.drafts import MUTABLE, changed_draft, new_draft
 from scheduler_service.jobs.entries import FIELDS, PAUSED, flattened, read_paused, read_request, write_entry
 from scheduler_service.jobs.listing import read_question
 from scheduler_service.transport.convert import job_message
-from scheduler_service.transport.pages import read_token, refuse, write_token
+from scheduler_service.transport.fields import refuse
+from scheduler_service.transport.pages import read_token, write_token
 from scheduler_service.transport.refusals import shortened
 from scheduler_service.transport.requests import become_part
 from shared.domain.errors import FailedPrecondition, InvalidInput, NotFound, SchedulerError, Violation
@@ -45,7 +46,7 @@ MOST_DIFFERENCES: Final = 100
 MOST_DIFFERENCES_IN_ALL: Final = 5_000
 LONGEST_VALUE: Final = 200
 LARGEST_PAGE: Final = 2 * 1024 * 1024
-"""Bytes of YAML of one page of an export."""
+"""Bytes of the jobs of one page of an export, as messages; their YAML is about as long."""
 JOBS_IN_PAGE: Final = 200
 
 _REASON: Final = "imported"
@@ -230,17 +231,19 @@ class Imports:
         action, job_id = job.change.action, job.request.job_id
         if action == Change.ACTION_NONE:
             return
+        pauses = job.pauses
         try:
-            become_part(f"{job_id} define")
+            # Each step has a mark of its own: a call that goes on with one that broke off has fewer of them to take.
             if action == Change.ACTION_CREATE:
+                become_part(f"{job_id} create")
                 await self._calls.CreateScheduledJob(job.request, context)
-            pauses = job.pauses
             if action == Change.ACTION_UNDELETE:
+                become_part(f"{job_id} undelete")
                 request = pb.UndeleteScheduledJobRequest(job_id=job_id, reason=_REASON)
                 back = (await self._calls.UndeleteScheduledJob(request, context)).job
                 pauses = back.state == (pb.ScheduledJob.STATE_ACTIVE if job.paused else pb.ScheduledJob.STATE_PAUSED)
-                become_part(f"{job_id} update")
             if job.differs:
+                become_part(f"{job_id} update")
                 await self._calls.UpdateScheduledJob(_update(job.request), context)
             if pauses:
                 become_part(f"{job_id} pause")
@@ -274,8 +277,7 @@ class Imports:
         kept = [job for job in page if not job.managed_by and job.state != pb.ScheduledJob.STATE_DELETED]
         defaults = self._definitions.defaults
         text = await asyncio.to_thread(lambda: write_document([write_entry(job, defaults) for job in kept]))
-        token = "" if last is None else write_token(name, last)
-        return pb.ExportScheduledJobsResponse(yaml=text, jobs=len(kept), next_page_token=token)
+        return pb.ExportScheduledJobsResponse(yaml=text, jobs=len(kept), next_page_token=write_token(name, last))
 
 
 def _deletion(job_id: str) -> Change:

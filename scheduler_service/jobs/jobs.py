@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo import ReturnDocument
@@ -13,9 +13,11 @@ from pymongo.errors import DuplicateKeyError
 from scheduler_service.jobs.listing import read_page
 from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.transport.convert import job_message
+from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.pages import MOST_BYTES
-from scheduler_service.transport.refusals import Conflict, LimitReached, NoSuch, NotDeleted, Taken, shown
+from scheduler_service.transport.refusals import Conflict, LimitReached, NoSuch, NotDeleted, Taken
 from scheduler_service.transport.requests import is_repeated, token
+from shared.domain.clock import to_the_millisecond, utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
 from shared.domain.job import JobState
 from shared.domain.plan import Mode, Spec
@@ -23,7 +25,8 @@ from shared.domain.schedule import OnceSchedule
 from shared.domain.text import excerpt
 from shared.domain.zones import UnknownRules
 from shared.store import jobs
-from shared.store.pipeline import NOW, literal
+from shared.store.mongo import as_utc
+from shared.store.pipeline import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,10 +44,6 @@ MOST_TRIES: Final = 10
 HEADSTART: Final = timedelta(milliseconds=100)
 """How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
 
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_CUTOFF: Final = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
-"""What shared.store.jobs.edit takes for the cutoff."""
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -53,6 +52,11 @@ class Found:
     job: jobs.StoredJob
     document: Mapping[str, Any]
     now: datetime
+
+    @property
+    def through(self) -> datetime:
+        """The instant through which all is decided, or will be as it was before a change that is made now."""
+        return jobs.decided_through(self.document, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,7 @@ class Jobs:
 
     async def now(self) -> datetime:
         """Return the database's time, UTC."""
-        hello = await self._database.command("hello")
-        local: datetime = hello["localTime"]
-        return local.replace(tzinfo=UTC)
+        return as_utc((await self._database.command("hello"))["localTime"])
 
     async def create(
         self,
@@ -174,8 +176,7 @@ class Jobs:
 
     async def read(self, job_id: str, *, show_deleted: bool = False) -> Found:
         """Return a job. Raises NoSuch when there is none, or it is deleted, which it then says, unless show_deleted."""
-        if not job_id:
-            raise InvalidInput([Violation("job_id", "a job_id is required")])
+        refuse(required("job_id", job_id))
         pipeline = [{"$match": {"_id": job_id}}, {"$set": {"read_at": NOW}}]
         async with await self._jobs.aggregate(pipeline) as found:
             async for document in found:
@@ -237,7 +238,7 @@ class Jobs:
             if changed and isinstance(definition.schedule, OnceSchedule):
                 once = _ahead(definition.schedule, found, tries)
                 definition = replace(definition, schedule=once)
-                condition = {"$expr": {"$gt": [literal(once.at), _CUTOFF]}}
+                condition = jobs.comes_after_cutoff(once.at)
             parked = job.state is JobState.ERROR
             state = JobState.ACTIVE if parked or (changed and job.state is JobState.COMPLETED) else job.state
             return _Edit(
@@ -318,7 +319,7 @@ class Jobs:
             decided = decide(found)
             if decided.change is None:
                 return None
-            condition = {"$expr": {"$gt": [literal(decided.first), _CUTOFF]}}
+            condition = jobs.comes_after_cutoff(decided.first)
             job = found.job
             return _Edit(job.state, job.status_message, change=decided.change, condition=condition, edited=False)
 
@@ -472,12 +473,12 @@ def _outdated(found: Found, etag: str) -> Conflict:
     """Say who changed what since a job had an etag, as far as its document remembers."""
     job = found.job
     edits = jobs.edits_since(found.document, etag)
-    facts = {"etag": job.etag, "updated_by": job.updated_by, "updated_at": shown(job.updated_at)}
+    facts = {"etag": job.etag, "updated_by": job.updated_by, "updated_at": utc_text(job.updated_at)}
     names = dict.fromkeys(name for edit in edits for name in edit.what)
     if names:
         facts["changed_fields"] = ",".join(names)
     told = [
-        f"{edit.by or 'somebody'} changed {', '.join(edit.what) or 'it'} at {shown(edit.at)}" for edit in edits[-3:]
+        f"{edit.by or 'somebody'} changed {', '.join(edit.what) or 'it'} at {utc_text(edit.at)}" for edit in edits[-3:]
     ]
     if len(edits) > len(told):
         told.insert(0, f"{len(edits) - len(told)} earlier changes")
@@ -495,11 +496,11 @@ def _ahead(once: OnceSchedule, found: Found, tries: int) -> OnceSchedule:
 
     What the client wrote stays in its terms. The moment grows with the tries, for a store that is slow.
     """
-    through = max(found.now, found.document["covered"], *(change["cutoff"] for change in found.document["changes"]))
+    through = found.through
     if once.at > through:
         return once
     at = through + HEADSTART * tries
-    ahead = replace(once, at=at.replace(microsecond=at.microsecond // 1000 * 1000))
+    ahead = replace(once, at=to_the_millisecond(at))
     if ahead.next_after(through) is None:
         raise InvalidInput([Violation("schedule_config.end_time", "has passed, so it can't fire any more")])
     return ahead

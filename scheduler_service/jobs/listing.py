@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pymongo.errors import OperationFailure
 
 from scheduler_service.transport.convert import execution_message
-from scheduler_service.transport.pages import MOST_BYTES, page_size, read_token, refuse, take_page, write_token
+from scheduler_service.transport.fields import refuse
+from scheduler_service.transport.pages import MOST_BYTES, page_size, read_token, take_page, write_token
 from shared.domain.errors import InvalidInput, Unavailable, Violation
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.filters import (
@@ -60,7 +61,7 @@ async def list_jobs(request: pb.ListScheduledJobsRequest, jobs: Jobs) -> pb.List
     refuse(found)
     listing = job_listing(chosen, order, show_deleted=request.show_deleted)
     page, last = await jobs.page(listing, after, size)
-    return pb.ListScheduledJobsResponse(jobs=page, next_page_token=_token(name, last))
+    return pb.ListScheduledJobsResponse(jobs=page, next_page_token=write_token(name, last))
 
 
 async def list_executions(
@@ -93,7 +94,7 @@ async def list_executions(
     page, last = await executions.page(
         listing, after, size, lambda document: execution_message(rows.to_execution(document))
     )
-    return pb.ListExecutionsResponse(executions=page, next_page_token=_token(name, last))
+    return pb.ListExecutionsResponse(executions=page, next_page_token=write_token(name, last))
 
 
 def read_question(
@@ -135,10 +136,6 @@ def _states(numbers: Sequence[int], found: list[Violation]) -> tuple[str, ...]:
             said = f"{number} is not the number of a state ({', '.join(names.values())})"
             found.append(Violation(f"states[{index}]", said))
     return tuple(sorted({State(names[number]) for number in numbers if number in names}))
-
-
-def _token(name: str, last: Position | None) -> str:
-    return "" if last is None else write_token(name, last)
 
 
 async def read_page(

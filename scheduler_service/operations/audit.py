@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.transport.refusals import NoSuch
@@ -15,6 +15,7 @@ from shared.domain.plan import Mode
 from shared.domain.zones import UnknownRules
 from shared.store import audit as store
 from shared.store import executions, jobs, retention, zone_rules
+from shared.store.mongo import database_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,7 +83,7 @@ class Audit:
             if job is None:
                 raise NoSuch("job", question.job_id)
             self._uid = job["uid"]
-        self.now = self._clock()
+        self.now = database_time(self._database)
         self.removed_through = self._removed_through()
         begins = self.removed_through
         if question.since is not None:
@@ -111,7 +112,7 @@ class Audit:
         """
         after, before = ("", None) if self._uid is None else store.of_job(self._uid)
         while True:
-            read_at = self._clock()
+            read_at = database_time(self._database)
             entries = self._entries(after, before)
             by_job: dict[str, list[Document]] = {}
             for entry in entries:
@@ -141,9 +142,7 @@ class Audit:
 
     def _with_rules(self, entries: list[Document]) -> list[Document]:
         """Make known the zone rules that these schedules were made under, which they are computed by."""
-        if unknown := zone_rules.unknown_rules(entries):
-            for kept in self._zone_rules.find(zone_rules.of_fingerprints(unknown)):
-                zone_rules.register(kept)
+        zone_rules.load(self._zone_rules, entries)
         return entries
 
     def _judge(
@@ -239,10 +238,6 @@ class Audit:
     def _removed_through(self) -> datetime | None:
         return retention.removed_through(self._database[retention.COLLECTION].find_one(retention.EXECUTIONS_FILTER))
 
-    def _clock(self) -> datetime:
-        local: datetime = self._database.command("hello")["localTime"]
-        return local.replace(tzinfo=UTC)
-
 
 @dataclass(slots=True)
 class _Present:
@@ -258,6 +253,6 @@ class _Present:
 def _entry(document: Mapping[str, Any]) -> Entry:
     number, began, fired = document["epoch"], document["began"], document.get("fired", 0)
     try:
-        return Entry(number, began, jobs.history_spec(document), fired=fired)
+        return Entry(number, began, jobs.to_spec(document), fired=fired)
     except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError) as error:
         return Entry(number, began, None, f"{type(error).__name__}: {error}", fired)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pymongo
 import redis.asyncio
-from amqp.exceptions import NotFound
-from kombu import Connection
 
 from scheduler_service.operations.diagnose import Check, failed, warning, well
+from scheduler_service.statistics.broker import ask_depths, connection
 from scheduler_service.targets.probes import Status, target_probe
 from shared.messaging.queues import DEAD_LETTER
 from shared.store.indexes import INDEXES
+from shared.store.mongo import as_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
     from scheduler_service.operations.diagnose import Finding
+    from scheduler_service.statistics.broker import Depth
     from shared.targets import Targets
 
 OLDEST_MONGODB: Final = (5, 0)
@@ -116,10 +116,10 @@ class _MongoDB:
 
     async def clock(self, within: float) -> Finding:
         asked = datetime.now(UTC)
-        local: datetime = (await self._command("hello", within))["localTime"]
+        now = as_utc((await self._command("hello", within))["localTime"])
         answered = datetime.now(UTC)
         # Somewhere in between the server has looked at its clock.
-        ahead = local.replace(tzinfo=UTC) - asked - (answered - asked) / 2
+        ahead = now - asked - (answered - asked) / 2
         seconds = ahead.total_seconds()
         said = f"the database's clock is {abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'} this server's"
         if abs(ahead) > CLOCK_LIMIT + (answered - asked) / 2:
@@ -138,12 +138,6 @@ def _shape(index: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 # RabbitMQ:
-
-
-@dataclass(frozen=True, slots=True)
-class _Queue:
-    messages: int
-    consumers: int
 
 
 def rabbitmq_checks(url: str, queues: Iterable[str]) -> list[Check]:
@@ -169,14 +163,14 @@ class _RabbitMQ:
         return well(f"{product} {version} takes our user and virtual host")
 
     async def declared(self, within: float) -> Finding:
-        found = await asyncio.to_thread(self._ask, within)
+        found = await self._depths(within)
         if absent := [name for name, queue in found.items() if queue is None]:
             said = f"queues are not declared: {', '.join(absent)}"
             return warning(said, "start a beat or a worker, which declare them when they connect")
         return well(f"all {len(found)} queues are declared")
 
     async def consumed(self, within: float) -> Finding:
-        found = {name: queue for name, queue in (await asyncio.to_thread(self._ask, within)).items() if queue}
+        found = {name: queue for name, queue in (await self._depths(within)).items() if queue}
         found.pop(DEAD_LETTER, None)  # for people and their tools
         idle = [name for name, queue in found.items() if queue.consumers == 0]
         waiting = {name: found[name].messages for name in idle if found[name].messages}
@@ -188,29 +182,13 @@ class _RabbitMQ:
             return warning(f"no worker consumes the queues {', '.join(idle)}", remedy)
         return well(f"consumers: {', '.join(f'{name} {queue.consumers}' for name, queue in found.items())}")
 
-    def _connect(self, within: float) -> Connection:
-        options = {"read_timeout": within, "write_timeout": within}
-        return Connection(self._url, connect_timeout=within, transport_options=options)
-
     def _properties(self, within: float) -> dict[str, Any]:
-        with self._connect(within) as connection:
-            connection.connect()
-            return dict(connection.connection.server_properties)
+        with connection(self._url, within) as broker:
+            broker.connect()
+            return dict(broker.connection.server_properties)
 
-    def _ask(self, within: float) -> dict[str, _Queue | None]:
-        """Declare each queue passively, which asks for it; one that is not there costs its channel."""
-        found: dict[str, _Queue | None] = {}
-        with self._connect(within) as connection:
-            for name in (*self._queues, DEAD_LETTER):
-                channel: Any = connection.channel()
-                try:
-                    said = channel.queue_declare(queue=name, passive=True)
-                except NotFound:
-                    found[name] = None
-                else:
-                    found[name] = _Queue(said.message_count, said.consumer_count)
-                    channel.close()
-        return found
+    async def _depths(self, within: float) -> dict[str, Depth | None]:
+        return await asyncio.to_thread(ask_depths, self._url, [*self._queues, DEAD_LETTER], within)
 
 
 # Redis:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.transport.convert import timestamp, to_instant
-from scheduler_service.transport.pages import refuse
-from scheduler_service.transport.reasons import reason_violations
+from scheduler_service.transport.fields import reason_violations, refuse, required
 from shared.domain.backfill import MOST_PARALLEL, Existing
+from shared.domain.clock import to_the_millisecond
 from shared.domain.errors import Violation
 from shared.domain.policies import Overlap
 from shared.proto import planning_service_pb2 as pb
@@ -49,9 +49,7 @@ class Asked:
 
 def read_asked(request: pb.CreateBackfillRequest, queues: list[Violation]) -> Asked:
     """Return what a request asks for. queues: what is wrong with its queue. Raises InvalidInput."""
-    found: list[Violation] = []
-    if not request.job_id:
-        found.append(Violation("job_id", "a job_id is required"))
+    found = required("job_id", request.job_id)
     begins = _instant(request, "from_time", found)
     ends = _instant(request, "to_time", found)
     if begins is not None and ends is not None and ends <= begins:
@@ -76,7 +74,7 @@ def check_backfill_id(
     request: pb.GetBackfillRequest | pb.PauseBackfillRequest | pb.ResumeBackfillRequest | pb.CancelBackfillRequest,
 ) -> None:
     """Raise InvalidInput unless a request names a backfill, and gives a reason that can be kept, if it gives one."""
-    found = [] if request.backfill_id else [Violation("backfill_id", "a backfill_id is required")]
+    found = required("backfill_id", request.backfill_id)
     if isinstance(request, pb.PauseBackfillRequest | pb.CancelBackfillRequest):
         found += reason_violations(request.reason)
     refuse(found)
@@ -120,5 +118,4 @@ def _instant(request: pb.CreateBackfillRequest, field: str, found: list[Violatio
     if instant is not None and instant < _EARLIEST:
         found.append(Violation(field, "is before 1970"))
         return None
-    # As the store keeps it.
-    return instant and instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+    return instant and to_the_millisecond(instant)

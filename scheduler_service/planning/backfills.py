@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from scheduler_service.jobs.jobs import read_job
 from scheduler_service.transport.caller import current
-from scheduler_service.transport.pages import refuse
 from scheduler_service.transport.refusals import NoSuch
 from scheduler_service.transport.requests import is_repeated, token
 from shared.domain.backfill import MOST_ACTIVE, MOST_TIMES, BackfillState, times_in
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
+from shared.domain.text import because
 from shared.store import backfills as store
 from shared.store import executions, jobs
 from shared.store.jobs import new_uid
+from shared.store.mongo import already_there
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,28 +26,24 @@ if TYPE_CHECKING:
 
     from scheduler_service.jobs.jobs import Found, Jobs
     from scheduler_service.planning.backfill_requests import Asked
-    from scheduler_service.runs.runs import Runs
     from shared.domain.backfill import Window
     from shared.proto import planning_service_pb2 as pb
     from shared.store.backfills import StoredBackfill
     from shared.store.executions import Move
     from shared.store.listing import Position
 
-_DUPLICATE_KEY: Final = 11000
-
 
 class Backfills:
     """All raise PyMongoError when the store can't be reached, and NoSuch for what there is not."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], jobs_: Jobs, runs: Runs) -> None:
-        self.queue_violations = runs.queue_violations
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], jobs_: Jobs) -> None:
         self._backfills = database[store.COLLECTION]
         self._executions = database[executions.COLLECTION]
         self._jobs = jobs_
         self._jobs_collection = database[jobs.COLLECTION]
 
-    async def create(self, job_id: str, asked: Asked, *, only_check: bool) -> StoredBackfill:
-        """Store a backfill of a job's present schedule; with only_check, return what it would be.
+    async def create(self, job_id: str, asked: Asked, *, validate_only: bool) -> StoredBackfill:
+        """Store a backfill of a job's present schedule; with validate_only, return what it would be.
 
         Raises InvalidInput, ResourceExhausted.
         """
@@ -59,7 +55,7 @@ class Backfills:
             raise ResourceExhausted(
                 f"the job '{job_id}' has {MOST_ACTIVE} backfills that have not ended; a job can have no more at a time"
             )
-        if not only_check:
+        if not validate_only:
             try:
                 await self._backfills.insert_one(store.new_document(backfill, jobs.partition_of(backfill.job_uid)))
             except DuplicateKeyError:
@@ -108,7 +104,7 @@ class Backfills:
 
     async def pause(self, backfill_id: str, reason: str) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Start nothing further. Raises FailedPrecondition for one that has ended."""
-        message = f"paused by {current.get().by}{': ' if reason else ''}{reason}"
+        message = because(f"paused by {current.get().by}", reason)
         return await self._change(store.pause(backfill_id, message, token()), backfill_id, BackfillState.PAUSED)
 
     async def resume(self, backfill_id: str) -> tuple[StoredBackfill, Mapping[str, int]]:
@@ -122,13 +118,13 @@ class Backfills:
         it there, and starts none of it. Raises FailedPrecondition for one that is completed.
         """
         by = current.get().by
-        message = f"cancelled by {by}{': ' if reason else ''}{reason}"
+        message = because(f"cancelled by {by}", reason)
         cancelled, _ = await self._change(
             store.cancel(backfill_id, message, running=running), backfill_id, BackfillState.CANCELLED
         )
         if cancelled.window is not None:
             await self._insert(cancelled, cancelled.window)
-        said = f"the backfill was cancelled{': ' if reason else ''}{reason}"
+        said = because("the backfill was cancelled", reason)
         move = store.stop_open(backfill_id, by, said, running=running)
         await self._executions.update_many(move.filter, move.update)
         return await self._with_states(cancelled)
@@ -143,10 +139,7 @@ class Backfills:
         try:
             await self._executions.insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            if error.details["writeConcernErrors"] or any(
-                failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]
-            ):
-                raise
+            already_there(error)
 
     async def _change(
         self, move: Move, backfill_id: str, state: BackfillState
@@ -175,12 +168,10 @@ class Backfills:
 
 def _new(found: Found, asked: Asked) -> StoredBackfill:
     """Return the backfill that was asked for, of a job as it was read. Raises InvalidInput."""
-    job = read_job(found.document)
-    wrong: list[Violation] = []
+    job = found.job
     if asked.ends > found.now:
         said = f"{rfc3339(asked.ends)} is in the future (it is {rfc3339(found.now)}): a backfill is of what has passed"
-        wrong.append(Violation("to_time", said))
-    refuse(wrong)
+        raise InvalidInput([Violation("to_time", said)])
     schedule = job.definition.schedule
     total = times_in(schedule, asked.begins, asked.ends)
     span = f"from {rfc3339(asked.begins)} to {rfc3339(asked.ends)}"

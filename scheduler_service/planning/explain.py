@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.planning.fires import fire_message, year_violations
 from scheduler_service.transport.convert import execution_message, timestamp, to_instant
-from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
-from shared.domain.clock import second_of
+from shared.domain.clock import second_of, to_the_millisecond
 from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
+from shared.domain.evidence import Known, ask_instant, ask_wall, era_at, schedule_at
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
-from shared.domain.explanation import Explanation, Known, Question, ask_instant, ask_wall, era_at, explain
+from shared.domain.explanation import explain
 from shared.domain.plan import Mode
 from shared.domain.remarks import no_names
 from shared.domain.text import excerpt, writable
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from pymongo.asynchronous.database import AsyncDatabase
 
-    from shared.domain.explanation import Absence, Job, Record
+    from shared.domain.evidence import Absence, Job, Question, Record
+    from shared.domain.explanation import Explanation
     from shared.domain.remarks import NameDays
     from shared.domain.schedule import Schedule
 
@@ -52,9 +54,7 @@ class Asked:
 
 def read_question(request: pb.ExplainOccurrenceRequest) -> Asked:
     """Return what a request asks for. Raises InvalidInput with all that is wrong."""
-    found: list[Violation] = []
-    if not request.job_id:
-        found.append(Violation("job_id", "a job_id is required"))
+    found = required("job_id", request.job_id)
     if request.HasField("nominal_time") == bool(request.local_time):
         given = "both are given" if request.local_time else "neither is given"
         said = f"{given}; expected nominal_time, or local_time, as 2026-11-25T08:00 in the job's time zone"
@@ -69,7 +69,7 @@ def read_question(request: pb.ExplainOccurrenceRequest) -> Asked:
     refuse(found)
     if instant is None:
         raise AssertionError  # refused before
-    near = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+    near = to_the_millisecond(instant)
     if local:
         return Asked(request.job_id, near, lambda schedule: ask_wall(second_of(near), schedule))
     return Asked(request.job_id, near, lambda schedule: ask_instant(near, schedule))
@@ -112,9 +112,10 @@ class Explain:
         document = await self._job(asked.job_id)
         now: datetime = document["read_at"]
         job = await self._standing(document, asked.near)
-        question = asked.find(_schedule_at(job, asked.near))
+        near = schedule_at(job, asked.near)
+        question = asked.find(near)
         era = era_at(job, question.instant)
-        if era is not None and era.spec.schedule != _schedule_at(job, asked.near):
+        if era is not None and era.spec.schedule != near:
             question = asked.find(era.spec.schedule)
             era = era_at(job, question.instant)
         uid, instant = job.uid, question.instant
@@ -208,7 +209,7 @@ class Explain:
         """Return when no beat was alive, and no worker of each queue; without the queues that never had any."""
         roles = {processes.role_of_queue(queue): queue for queue in queues}
         found = self._presence.find({"_id": {"$in": [processes.BEATS, *roles]}})
-        absences = {each["_id"]: evidence.to_absences(processes.absences(each, now)) async for each in found}
+        absences = {each["_id"]: processes.absences(each, now) async for each in found}
         beats = absences.pop(processes.BEATS, ())
         return beats, {roles[role]: known for role, known in absences.items()}
 
@@ -231,11 +232,6 @@ class Explain:
             found[named["_id"]] = named
         records = [evidence.to_record(each) for each in found.values() if each.get("run")]
         return tuple(sorted(records, key=lambda record: record.nominal_time, reverse=True))
-
-
-def _schedule_at(job: Job, instant: datetime) -> Schedule:
-    era = era_at(job, instant) or next(iter(job.eras), None)
-    return job.schedule if era is None else era.spec.schedule
 
 
 def _message(explanation: Explanation, row: Mapping[str, Any] | None) -> pb.ExplainOccurrenceResponse:

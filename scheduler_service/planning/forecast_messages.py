@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from scheduler_service.transport.convert import timestamp, to_instant, to_span
-from scheduler_service.transport.pages import MOST_BYTES, refuse
+from scheduler_service.transport.fields import name_violations, refuse
+from scheduler_service.transport.pages import MOST_BYTES
+from shared.domain.clock import utc_text
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.load import MINUTE
 from shared.domain.rollup import floor
-from shared.domain.text import excerpt
 from shared.proto import planning_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 LONGEST_SPAN: Final = timedelta(hours=48)
 DEFAULT_SPAN: Final = timedelta(hours=6)
 MOST_PEAKS: Final = 20
-LONGEST_NAME: Final = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
     found: list[Violation] = []
     start = to_instant("from_time", request.from_time, found) if request.HasField("from_time") else now
     if start is not None and not now - MINUTE <= start <= now + LONGEST_SPAN:
-        said = f"{start:%Y-%m-%dT%H:%M:%SZ} is not within the {LONGEST_SPAN // timedelta(hours=1)} hours from now on"
+        said = f"{utc_text(start)} is not within the {LONGEST_SPAN // timedelta(hours=1)} hours from now on"
         found.append(Violation("from_time", said))
         start = None
     bucket = to_span("bucket", request.bucket, found) if request.HasField("bucket") else MINUTE
@@ -64,11 +64,7 @@ def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
             found.append(Violation("span", why_not))
         elif start is not None and start + span > now + LONGEST_SPAN:
             found.append(Violation("span", "ends more than 48 hours from now"))
-    for name in ("queue", "target_service"):
-        given = getattr(request, name)
-        if len(given) > LONGEST_NAME:
-            said = f"'{excerpt(given)}' is longer than any name (at most {LONGEST_NAME} characters)"
-            found.append(Violation(name, said))
+    found += name_violations(request, "queue", "target_service")
     refuse(found)
     start, bucket = start or now, bucket or MINUTE  # for the types: what was refused does not get here
     if span is None:
@@ -80,7 +76,8 @@ def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
 def load_message(load: Load, question: Question, limit: int) -> pb.ForecastLoadResponse:
     """Return what was asked for. Raises InvalidInput when that is more than a message holds."""
     response = pb.ForecastLoadResponse(jobs=load.jobs, computed_at=timestamp(load.computed_at), peak_limit=limit)
-    first = (question.start - load.start) // MINUTE
+    # A minute that has passed while the load was computed is not to come, and nothing is known of it.
+    first = max(0, (question.start - load.start) // MINUTE)
     width = question.bucket // MINUTE
     chosen = {
         (queue, target): counts
@@ -90,8 +87,8 @@ def load_message(load: Load, question: Question, limit: int) -> pb.ForecastLoadR
     room = MOST_BYTES
     for number in range(question.buckets):
         begins = first + number * width
-        bucket = _bucket(chosen, max(0, begins), max(0, begins + width))
-        bucket.time.CopyFrom(timestamp(question.start + number * question.bucket) or bucket.time)
+        bucket = _bucket(chosen, begins, begins + width)
+        bucket.time.CopyFrom(timestamp(load.start + begins * MINUTE) or bucket.time)
         room -= bucket.ByteSize() + 8
         if room < 0:
             said = (
@@ -100,7 +97,7 @@ def load_message(load: Load, question: Question, limit: int) -> pb.ForecastLoadR
             raise InvalidInput([Violation("bucket", said)])
         response.buckets.append(bucket)
     if limit:
-        response.peaks.extend(_peaks(load, chosen, max(0, first), max(0, first + question.buckets * width), limit))
+        response.peaks.extend(_peaks(load, chosen, first, first + question.buckets * width, limit))
     return response
 
 

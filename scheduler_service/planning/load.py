@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from shared.domain.errors import InvalidInput
@@ -18,6 +18,7 @@ from shared.domain.rollup import floor
 from shared.domain.schedule import IntervalSchedule, Schedule, from_document
 from shared.domain.zones import UnknownRules
 from shared.store import jobs, zone_rules
+from shared.store.mongo import database_time
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
@@ -44,7 +45,6 @@ class Load:
     computed_at: datetime
     start: datetime
     jobs: int = 0
-    unreadable: int = 0
     fires: dict[Where, list[int]] = field(default_factory=dict)
     examples: dict[int, list[tuple[str, str, str]]] = field(default_factory=dict)
     """Some jobs that fire in a minute: each one's queue, target and id."""
@@ -64,7 +64,6 @@ class Load:
             "computed_at": self.computed_at.isoformat(),
             "start": self.start.isoformat(),
             "jobs": self.jobs,
-            "unreadable": self.unreadable,
             "fires": [[*where, counts] for where, counts in self.fires.items()],
             "examples": list(self.examples.items()),
         }
@@ -76,7 +75,6 @@ def from_json(said: Mapping[str, Any]) -> Load:
         computed_at=datetime.fromisoformat(said["computed_at"]),
         start=datetime.fromisoformat(said["start"]),
         jobs=said["jobs"],
-        unreadable=said["unreadable"],
         fires={(queue, target): counts for queue, target, counts in said["fires"]},
         examples={minute: [(q, t, job_id) for q, t, job_id in examples] for minute, examples in said["examples"]},
     )
@@ -197,19 +195,16 @@ FIELDS: Final = dict.fromkeys(("schedule", "queue", "target_service", "uid", "st
 def read_load(database: Database[dict[str, Any]]) -> Load:
     """Return the load of all active jobs. Takes seconds to minutes with a million. Raises PyMongoError.
 
-    A job that can't be read is counted as that, and beat parks it when it comes to it.
+    A job that can't be read adds nothing; beat parks it when it comes to it.
     """
-    now: datetime = database.command("hello")["localTime"]
-    reckoning = Reckoning(now.replace(tzinfo=UTC))
+    reckoning = Reckoning(database_time(database))
     kept = database[zone_rules.COLLECTION]
     for document in database[jobs.COLLECTION].find(jobs.sleeping_filter(range(jobs.PARTITIONS)), FIELDS):
         if document["state"] != JobState.ACTIVE.value:
             continue
-        if unknown := zone_rules.unknown_rules([document]):
-            for rules in kept.find(zone_rules.of_fingerprints(unknown)):
-                zone_rules.register(rules)
+        zone_rules.load(kept, [document])
         try:
             reckoning.add(document)
         except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError):
-            reckoning.load.unreadable += 1
+            continue
     return reckoning.finish()

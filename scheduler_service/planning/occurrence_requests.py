@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from scheduler_service.planning.occurrences import move_violations
 from scheduler_service.transport.convert import to_instant
-from scheduler_service.transport.pages import refuse
-from scheduler_service.transport.reasons import reason_violations
+from scheduler_service.transport.fields import reason_violations, refuse, required
 from shared.domain.errors import InvalidInput, Violation
 from shared.proto import planning_service_pb2 as pb
 
@@ -38,9 +37,7 @@ def read_move(request: pb.MoveOccurrenceRequest) -> tuple[datetime, datetime]:
 
 
 def _nominal(request: Request, found: list[Violation]) -> datetime | None:
-    if not request.job_id:
-        found.append(Violation("job_id", "a job_id is required"))
-    found += reason_violations(request.reason)
+    found += [*required("job_id", request.job_id), *reason_violations(request.reason)]
     if not request.HasField("nominal_time"):
         found.append(Violation("nominal_time", "the nominal_time of the occurrence is required"))
         return None

@@ -16,7 +16,9 @@ from scheduler_service.transport.caller import current
 from shared.domain.errors import FailedPrecondition, InvalidInput, NotFound, Reason, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
 from shared.domain.job import JobState
-from shared.domain.overrides import MOST_OVERRIDES, Override, names
+from shared.domain.occurrences import names
+from shared.domain.overrides import MOST_OVERRIDES, Override
+from shared.domain.text import because
 from shared.store.jobs import Queued
 
 if TYPE_CHECKING:
@@ -35,13 +37,13 @@ _SECOND: Final = timedelta(seconds=1)
 class OccurrenceChanges:
     """All raise FailedPrecondition, NotFound, InvalidInput, ResourceExhausted, and PyMongoError.
 
-    Each takes only_check, with which nothing is stored.
+    Each takes validate_only, with which nothing is stored.
     """
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
 
-    async def skip(self, job_id: str, nominal: datetime, reason: str, *, only_check: bool = False) -> Override:
+    async def skip(self, job_id: str, nominal: datetime, reason: str, *, validate_only: bool = False) -> Override:
         """Leave an occurrence out."""
 
         def decide(found: Found) -> Decided:
@@ -51,10 +53,10 @@ class OccurrenceChanges:
             override = Override(nominal, None, current.get().by, reason, found.now)
             return _queue(found, before, override)
 
-        return await self._change(job_id, decide, _done(nominal, None, reason), only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, None, reason), validate_only=validate_only)
 
     async def move(
-        self, job_id: str, nominal: datetime, new_time: datetime, reason: str, *, only_check: bool = False
+        self, job_id: str, nominal: datetime, new_time: datetime, reason: str, *, validate_only: bool = False
     ) -> Override:
         """Have an occurrence run at another time."""
 
@@ -62,16 +64,16 @@ class OccurrenceChanges:
             before = _concerned(found, nominal)
             if before is not None and before.moved_to == new_time:
                 return Decided(None, before, before.first)
-            if new_time <= _through(found):
+            if new_time <= found.through:
                 said = f"{rfc3339(new_time)} has passed; it is {rfc3339(found.now)}; give a time to come"
                 raise InvalidInput([Violation("new_time", said)])
             _refuse_taken(found, nominal, new_time)
             override = Override(nominal, new_time, current.get().by, reason, found.now)
             return _queue(found, before, override)
 
-        return await self._change(job_id, decide, _done(nominal, new_time, reason), only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, new_time, reason), validate_only=validate_only)
 
-    async def restore(self, job_id: str, nominal: datetime, reason: str, *, only_check: bool = False) -> Override:
+    async def restore(self, job_id: str, nominal: datetime, reason: str, *, validate_only: bool = False) -> Override:
         """Let an occurrence go as its schedule says; return what was taken back."""
 
         def decide(found: Found) -> Decided:
@@ -82,15 +84,15 @@ class OccurrenceChanges:
                     " nor moved"
                 )
             by = current.get().by
-            said = _because(f"the occurrence {rfc3339(nominal)} was restored", reason)
+            said = because(f"the occurrence {rfc3339(nominal)} was restored", reason)
             return Decided(Queued(found.job.definition.schedule, by, said, restored=nominal), before, before.first)
 
-        return await self._change(job_id, decide, _done(nominal, None, reason), only_check=only_check)
+        return await self._change(job_id, decide, _done(nominal, None, reason), validate_only=validate_only)
 
     async def _change(
-        self, job_id: str, decide: DecideOccurrence, done: Callable[[StoredJob], Override], *, only_check: bool
+        self, job_id: str, decide: DecideOccurrence, done: Callable[[StoredJob], Override], *, validate_only: bool
     ) -> Override:
-        if only_check:
+        if validate_only:
             return decide(await self._jobs.read(job_id)).override
         return await self._jobs.change_occurrence(job_id, current.get().by, decide, done)
 
@@ -133,14 +135,6 @@ def _done(nominal: datetime, moved_to: datetime | None, reason: str) -> Callable
     return answer
 
 
-def _through(found: Found) -> datetime:
-    """Return the instant through which all is decided, or will be as it was before this change."""
-    through: datetime = max(
-        found.now, found.document["covered"], *(change["cutoff"] for change in found.document["changes"])
-    )
-    return through
-
-
 def _concerned(found: Found, nominal: datetime) -> Override | None:
     """Return how an occurrence is overridden so far. Raises when it is none, or comes too late to be changed."""
     job = found.job
@@ -154,13 +148,13 @@ def _concerned(found: Found, nominal: datetime) -> Override | None:
         said = f"{shown} is too far ahead (at most {FURTHEST.days} days from now, {rfc3339(found.now)})"
         raise InvalidInput([Violation("nominal_time", said)])
     before = next((each for each in job.overrides if each.nominal == nominal), None)
-    if nominal <= _through(found):
+    if nominal <= found.through:
         raise FailedPrecondition(
             f"the occurrence {shown} of the job '{job_id}' is due or decided already; ExplainOccurrence says what"
             " became of it",
             reason=Reason.OCCURRENCE_DECIDED,
         )
-    if before is not None and before.first <= _through(found):
+    if before is not None and before.first <= found.through:
         raise FailedPrecondition(
             f"the occurrence {shown} of the job '{job_id}' was {before.left_out}, which has run, or is due: it stands",
             reason=Reason.OCCURRENCE_DECIDED,
@@ -199,7 +193,3 @@ def _queue(found: Found, before: Override | None, override: Override) -> Decided
     first = override.first if before is None else min(override.first, before.first)
     said = f"the occurrence {rfc3339(override.nominal)} was {override.left_out}"
     return Decided(Queued(job.definition.schedule, override.by, said, override=override), override, first)
-
-
-def _because(what: str, reason: str) -> str:
-    return f"{what}: {reason}" if reason else what

@@ -12,7 +12,7 @@ from scheduler_service.jobs.drafts import changed_schedule, read_terms
 from scheduler_service.planning.fires import fire_message, year_violations
 from scheduler_service.planning.wording import describe
 from scheduler_service.transport.convert import to_instant
-from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.fields import refuse
 from shared.domain.cron import uses_hash
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobState

@@ -8,8 +8,9 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.jobs.listing import M, read_page
+from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
-from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, Violation
+from shared.domain.errors import FailedPrecondition, Reason
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.store import dead_letters, executions
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from shared.store.executions import StoredExecution
     from shared.store.jobs import StoredJob
     from shared.store.listing import Listing, Position
-
-_SHOWN = {"state": {"$ne": State.CLOSED.value}}
-"""Runs, parts, and decisions not to run; a row that closes a chain is nobody's business."""
 
 
 class Executions:
@@ -71,9 +69,8 @@ class Executions:
 
     async def document(self, execution_id: str) -> Mapping[str, Any]:
         """Return an execution's document. Raises as read does."""
-        if not execution_id:
-            raise InvalidInput([Violation("execution_id", "an execution_id is required")])
-        document = await self._executions.find_one({"_id": execution_id, **_SHOWN}, executions.NOT_SHOWN)
+        refuse(required("execution_id", execution_id))
+        document = await self._executions.find_one({"_id": execution_id, **executions.SHOWN}, executions.NOT_SHOWN)
         if document is None:
             raise NoSuch("execution", execution_id)
         return document

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ulid import ULID
 
 from scheduler_service.transport.caller import current
-from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.fields import refuse
 from scheduler_service.transport.refusals import NoSuch
 from shared.domain.errors import FailedPrecondition, Reason, Violation
 from shared.domain.execution import State

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.operations.audit import Audit, Question
 from scheduler_service.operations.diagnose import Result, diagnose
-from scheduler_service.services.targets import DEFAULT_TIMEOUT, to_timeout
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.convert import duration, execution_message, timestamp, to_instant, to_span
-from scheduler_service.transport.pages import page_size, read_token, refuse, take_page, write_token
-from scheduler_service.transport.reasons import reason_violations
+from scheduler_service.transport.fields import read_timeout, reason_violations, refuse
+from scheduler_service.transport.pages import page_size, read_token, take_page, write_token
 from scheduler_service.transport.refusals import shortened
 from shared.domain.errors import FailedPrecondition, Reason, SchedulerError, Violation
 from shared.log import get_logger
@@ -88,8 +87,7 @@ class AdminService(AdminServiceServicer):
             lambda document: execution_message(rows.to_execution(document)),
             lambda document: (document["finished_at"], document["_id"]),
         )
-        token = "" if last is None else write_token(listing, last)
-        return pb.ListDeadLettersResponse(executions=executions, next_page_token=token)
+        return pb.ListDeadLettersResponse(executions=executions, next_page_token=write_token(listing, last))
 
     async def RetryDeadLetters(self, request: pb.RetryDeadLettersRequest, context: Any) -> pb.RetryDeadLettersResponse:
         """Run dead letters once more."""
@@ -122,10 +120,8 @@ class AdminService(AdminServiceServicer):
 
     async def Diagnose(self, request: pb.DiagnoseRequest, context: Any) -> pb.DiagnoseResponse:
         """Check all that the scheduler rests on."""
-        found: list[Violation] = []
-        timeout = to_timeout(request.timeout, found) if request.HasField("timeout") else DEFAULT_TIMEOUT
-        refuse(found)
-        checked = await diagnose(self._checks(), timeout.total_seconds())
+        seconds = read_timeout(request)
+        checked = await diagnose(self._checks(), seconds)
         return pb.DiagnoseResponse(
             checks=[
                 pb.DiagnoseResponse.Check(

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import PyMongoError
 
-from scheduler_service.services.targets import DEFAULT_TIMEOUT, to_timeout
 from scheduler_service.targets.probes import Status, look
 from scheduler_service.transport.convert import duration, timestamp
-from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.fields import read_timeout, refuse
 from scheduler_service.transport.refusals import shortened
 from shared.domain.errors import Violation
 from shared.log import get_logger
@@ -57,10 +56,7 @@ class MaintenanceService(MaintenanceServiceServicer):
         self, request: pb.HealthCheckServicesRequest, context: Any
     ) -> pb.HealthCheckServicesResponse:
         """Ask all at the same time, so that the slowest decides how long it takes."""
-        found: list[Violation] = []
-        timeout = to_timeout(request.timeout, found) if request.HasField("timeout") else DEFAULT_TIMEOUT
-        refuse(found)
-        seconds = timeout.total_seconds()
+        seconds = read_timeout(request)
         all_found = await asyncio.gather(*(look(name, probe, seconds) for name, probe in self._probes().items()))
         unreachable = {health.name for health in all_found if health.status is Status.UNREACHABLE}
         services = [

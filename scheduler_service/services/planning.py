@@ -11,7 +11,8 @@ from scheduler_service.planning.explain import read_question
 from scheduler_service.planning.forecast_messages import load_message, load_question
 from scheduler_service.planning.occurrence_requests import read_move, read_occurrence
 from scheduler_service.transport.convert import change_message
-from scheduler_service.transport.pages import page_size, read_token, refuse, take_page, write_token
+from scheduler_service.transport.fields import refuse
+from scheduler_service.transport.pages import page_size, read_token, take_page, write_token
 from shared.proto import planning_service_pb2 as pb
 from shared.proto.planning_service_pb2_grpc import PlanningServiceServicer
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from scheduler_service.planning.forecast import Forecast
     from scheduler_service.planning.occurrences import OccurrenceChanges
     from scheduler_service.planning.preview import Schedules
+    from scheduler_service.runs.runs import Runs
     from shared.domain.errors import Violation
 
 
@@ -36,6 +38,7 @@ class PlanningService(PlanningServiceServicer):
         explain: Explain,
         occurrences: OccurrenceChanges,
         backfills: Backfills,
+        runs: Runs,
     ) -> None:
         self._jobs = jobs
         self._forecast = forecast
@@ -43,6 +46,7 @@ class PlanningService(PlanningServiceServicer):
         self._explain = explain
         self._occurrences = occurrences
         self._backfills = backfills
+        self._runs = runs
 
     async def PreviewSchedule(self, request: pb.PreviewScheduleRequest, context: Any) -> pb.PreviewScheduleResponse:
         """Return the next fires of a schedule."""
@@ -68,7 +72,7 @@ class PlanningService(PlanningServiceServicer):
         """Leave an occurrence out."""
         nominal = read_occurrence(request)
         override = await self._occurrences.skip(
-            request.job_id, nominal, request.reason, only_check=request.validate_only
+            request.job_id, nominal, request.reason, validate_only=request.validate_only
         )
         return pb.SkipOccurrenceResponse(change=change_message(override))
 
@@ -76,7 +80,7 @@ class PlanningService(PlanningServiceServicer):
         """Have an occurrence run at another time."""
         nominal, new_time = read_move(request)
         override = await self._occurrences.move(
-            request.job_id, nominal, new_time, request.reason, only_check=request.validate_only
+            request.job_id, nominal, new_time, request.reason, validate_only=request.validate_only
         )
         return pb.MoveOccurrenceResponse(change=change_message(override))
 
@@ -86,14 +90,14 @@ class PlanningService(PlanningServiceServicer):
         """Let an occurrence go as its schedule says."""
         nominal = read_occurrence(request)
         override = await self._occurrences.restore(
-            request.job_id, nominal, request.reason, only_check=request.validate_only
+            request.job_id, nominal, request.reason, validate_only=request.validate_only
         )
         return pb.RestoreOccurrenceResponse(change=change_message(override))
 
     async def CreateBackfill(self, request: pb.CreateBackfillRequest, context: Any) -> pb.CreateBackfillResponse:
         """Have past nominal times of a job run."""
-        asked = read_asked(request, self._backfills.queue_violations(request.queue))
-        backfill = await self._backfills.create(request.job_id, asked, only_check=request.validate_only)
+        asked = read_asked(request, self._runs.queue_violations(request.queue))
+        backfill = await self._backfills.create(request.job_id, asked, validate_only=request.validate_only)
         return pb.CreateBackfillResponse(backfill=backfill_message(backfill, {}))
 
     async def GetBackfill(self, request: pb.GetBackfillRequest, context: Any) -> pb.GetBackfillResponse:
@@ -111,8 +115,7 @@ class PlanningService(PlanningServiceServicer):
         documents = self._backfills.newest_first(request.job_id, after, size + 1)
         backfills, last = await take_page(documents, size, list_entry, lambda d: (d["created_at"], d["_id"]))
         await self._backfills.count_states(backfills)
-        token = "" if last is None else write_token(listing, last)
-        return pb.ListBackfillsResponse(backfills=backfills, next_page_token=token)
+        return pb.ListBackfillsResponse(backfills=backfills, next_page_token=write_token(listing, last))
 
     async def PauseBackfill(self, request: pb.PauseBackfillRequest, context: Any) -> pb.PauseBackfillResponse:
         """Start nothing further of a backfill."""

@@ -17,16 +17,16 @@ from scheduler_service.jobs.flow_drafts import FLOWS
 from scheduler_service.jobs.imports import Imports
 from scheduler_service.jobs.listing import list_executions, list_jobs
 from scheduler_service.planning.occurrences import to_come, void_warnings
-from scheduler_service.runs.runs import Runs, request_token
+from scheduler_service.runs.runs import request_token
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.convert import change_message, duration, execution_message, job_message, timestamps
-from scheduler_service.transport.pages import refuse
-from scheduler_service.transport.reasons import reason_violations
+from scheduler_service.transport.fields import reason_violations, refuse, required
 from scheduler_service.transport.requests import is_repeated, request_id_violations, reused, token
 from scheduler_service.watching.watching import seconds_to_wait
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JobState
-from shared.domain.overrides import upcoming as upcoming_runs
+from shared.domain.occurrences import upcoming
+from shared.domain.text import because
 from shared.log import get_logger
 from shared.messaging.queues import MANUAL
 from shared.proto import scheduler_service_pb2 as pb
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from scheduler_service.jobs.jobs import Jobs
     from scheduler_service.planning.forecast import Forecast
     from scheduler_service.runs.executions import Executions
-    from scheduler_service.runs.runs import Dispatch
+    from scheduler_service.runs.runs import Runs
     from scheduler_service.watching.watching import Watching
     from shared.domain.job import JobDefinition
     from shared.domain.overrides import Override
@@ -65,16 +65,16 @@ class SchedulerService(SchedulerServiceServicer):
         jobs: Jobs,
         executions: Executions,
         definitions: Definitions,
-        dispatcher: Dispatch,
+        runs: Runs,
         forecast: Forecast,
         watching: Watching,
     ) -> None:
-        self._forecast = forecast
         self._jobs = jobs
-        self._watching = watching
         self._executions = executions
         self._definitions = definitions
-        self._runs = Runs(jobs, executions, definitions, dispatcher)
+        self._runs = runs
+        self._forecast = forecast
+        self._watching = watching
         self._imports = Imports(jobs, definitions, self)
 
     async def CreateScheduledJob(
@@ -118,16 +118,14 @@ class SchedulerService(SchedulerServiceServicer):
         """Change the fields that the mask names, or those that are set."""
         found: list[Violation] = []
         paths = changed_paths(request, found)
-        overridden: list[Override] = []
         with_target = bool(paths & {"target_service", "target_method", "parameters", *FLOWS})
-
         before: Schedule | None = None
+        overridden: list[Override] = []
 
         async def redefine(job: StoredJob, now: datetime) -> JobDefinition:
-            nonlocal before
-            before = job.definition.schedule
+            nonlocal before, overridden
+            before, overridden = job.definition.schedule, to_come(job.overrides, now)
             inside = list(found)
-            overridden[:] = to_come(job.overrides, now)
             defaults = self._definitions.defaults
             draft = await asyncio.to_thread(changed_draft, job.definition, request.job, paths, defaults, now, inside)
             return await self._definitions.define(draft, now, inside, with_target=with_target)
@@ -148,7 +146,7 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.PauseScheduledJobRequest, context: Any
     ) -> pb.PauseScheduledJobResponse:
         """Stop firing a job."""
-        _check_reason(request)
+        _check(request)
         job = await self._jobs.pause(request.job_id, current.get().by, request.reason, **_precautions(request))
         return pb.PauseScheduledJobResponse(job=job_message(job))
 
@@ -156,7 +154,7 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.ResumeScheduledJobRequest, context: Any
     ) -> pb.ResumeScheduledJobResponse:
         """Fire a job again."""
-        _check_reason(request)
+        _check(request)
         job = await self._jobs.resume(request.job_id, current.get().by, request.reason, **_precautions(request))
         return pb.ResumeScheduledJobResponse(job=job_message(job))
 
@@ -164,14 +162,14 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.DeleteScheduledJobRequest, context: Any
     ) -> pb.DeleteScheduledJobResponse:
         """Delete a job, and cancel its executions that have not started; those that run too, when asked."""
-        _check_reason(request)
+        _check(request)
         by = current.get().by
         job = await self._jobs.delete(
             request.job_id, by, request.reason, cancel_running=request.cancel_running, **_precautions(request)
         )
         if request.validate_only or job.deleted_at is None:  # undeleted since, when this repeats the deletion
             return pb.DeleteScheduledJobResponse(job=job_message(job))
-        reason = f"the job was deleted{': ' if request.reason else ''}{request.reason}"
+        reason = because("the job was deleted", request.reason)
         try:
             await self._executions.end_open(job, by, reason, running=request.cancel_running)
         except PyMongoError as error:
@@ -187,7 +185,7 @@ class SchedulerService(SchedulerServiceServicer):
         self, request: pb.UndeleteScheduledJobRequest, context: Any
     ) -> pb.UndeleteScheduledJobResponse:
         """Take back a deletion."""
-        _check_reason(request)
+        _check(request)
         by = current.get().by
         job = await self._jobs.undelete(request.job_id, by, request.reason, validate_only=request.validate_only)
         return pb.UndeleteScheduledJobResponse(job=job_message(job))
@@ -195,9 +193,11 @@ class SchedulerService(SchedulerServiceServicer):
     async def ExecuteJobNow(self, request: pb.ExecuteJobRequest, context: Any) -> pb.ExecuteJobResponse:
         """Run a job once, now."""
         queue = request.queue or MANUAL
-        found = [*self._runs.queue_violations(queue), *request_id_violations(request.request_id)]
-        if not request.job_id:
-            found.append(Violation("job_id", "a job_id is required"))
+        found = [
+            *self._runs.queue_violations(queue),
+            *request_id_violations(request.request_id),
+            *required("job_id", request.job_id),
+        ]
         seconds = seconds_to_wait(request, found)
         refuse(found)
         job = await self._jobs.read(request.job_id)
@@ -214,10 +214,13 @@ class SchedulerService(SchedulerServiceServicer):
 
     async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
         """Run what has failed, or was cancelled, once more."""
-        found = [*self._runs.queue_violations(request.queue), *request_id_violations(request.request_id)]
-        if not request.execution_id:
-            found.append(Violation("execution_id", "an execution_id is required"))
-        refuse(found)
+        refuse(
+            [
+                *self._runs.queue_violations(request.queue),
+                *request_id_violations(request.request_id),
+                *required("execution_id", request.execution_id),
+            ]
+        )
         stored = await self._runs.retry(
             request.execution_id, request.request_id, request.queue, from_start=request.from_start
         )
@@ -231,14 +234,14 @@ class SchedulerService(SchedulerServiceServicer):
         last, counts = await asyncio.gather(
             self._executions.newest(job.uid), self._executions.counts(job.uid, found.now - COUNTS_WINDOW)
         )
-        upcoming: list[datetime] = []
+        times: list[datetime] = []
         if job.state is JobState.ACTIVE:
             most = job.definition.schedule.max_runs
-            left = NEXT_FIRE_TIMES if most is None else min(NEXT_FIRE_TIMES, most - job.fired)
-            upcoming = upcoming_runs(job.spec.runs, found.now, left)
+            left = NEXT_FIRE_TIMES if most is None else min(NEXT_FIRE_TIMES, max(0, most - job.fired))
+            times = upcoming(job.spec.runs, found.now, left)
         return pb.GetJobStatusResponse(
-            job=job_message(job, upcoming),
-            next_fire_times=timestamps(upcoming),
+            job=job_message(job, times),
+            next_fire_times=timestamps(times),
             last_execution=None if last is None else execution_message(last),
             counts=counts,
             window=duration(COUNTS_WINDOW),
@@ -289,10 +292,6 @@ class SchedulerService(SchedulerServiceServicer):
         """Return a page of jobs as a document."""
         return await self._imports.export(request)
 
-    async def stop(self) -> None:
-        """End all that watches or waits; else each would make the stop as long as its grace."""
-        await self._watching.stop()
-
     def WatchJobs(self, request: pb.WatchJobsRequest, context: Any) -> AsyncIterator[pb.WatchJobsResponse]:
         """Tell of jobs as they change."""
         return self._watching.jobs(request)
@@ -331,7 +330,7 @@ def _precautions(
     return {"etag": request.etag, "validate_only": request.validate_only}
 
 
-def _check_reason(
+def _check(
     request: (
         pb.PauseScheduledJobRequest
         | pb.ResumeScheduledJobRequest
@@ -339,8 +338,7 @@ def _check_reason(
         | pb.UndeleteScheduledJobRequest
     ),
 ) -> None:
-    found = [] if request.job_id else [Violation("job_id", "a job_id is required")]
-    refuse([*found, *reason_violations(request.reason)])
+    refuse([*required("job_id", request.job_id), *reason_violations(request.reason)])
 
 
 def _in_job(refused: InvalidInput) -> list[Violation]:

@@ -4,33 +4,28 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.targets.registry import Source, Wanted
 from scheduler_service.targets.shapes import fitting, shapes_of_contract, shapes_of_tasks
 from scheduler_service.transport.caller import current
-from scheduler_service.transport.convert import duration, timestamp, to_span
-from scheduler_service.transport.pages import page_size, read_token, refuse, write_token
+from scheduler_service.transport.convert import duration, timestamp
+from scheduler_service.transport.fields import read_timeout, refuse
+from scheduler_service.transport.pages import page_size, read_token, write_token
 from scheduler_service.transport.refusals import LONGEST_MESSAGE, shortened
 from shared.domain.errors import FailedPrecondition, Unavailable, Violation
 from shared.proto import target_service_pb2 as pb
 from shared.proto.target_service_pb2_grpc import TargetServiceServicer
 
 if TYPE_CHECKING:
-    from google.protobuf.duration_pb2 import Duration
+    from datetime import datetime
 
     from scheduler_service.targets.registry import Listed, TargetRegistry
     from scheduler_service.targets.tests import TargetTests
     from shared.targets import Targets
     from shared.tasks.registry import Tasks
 
-DEFAULT_TIMEOUT: Final = timedelta(seconds=5)
-LONGEST_TIMEOUT: Final = timedelta(minutes=1)
-
 _LISTING: Final = "targets"
-_ANY_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Positions in lists have one; this list is ordered by name alone."""
 
 
 class TargetService(TargetServiceServicer):
@@ -45,7 +40,7 @@ class TargetService(TargetServiceServicer):
     async def RegisterTarget(self, request: pb.RegisterTargetRequest, context: Any) -> pb.RegisterTargetResponse:
         """Add a target, or change one that was registered."""
         wanted = Wanted(request.name, request.address, tuple(request.services), request.description, request.etag)
-        listed, warnings = await self._registry.register(wanted, current.get().by, only_check=request.validate_only)
+        listed, warnings = await self._registry.register(wanted, current.get().by, validate_only=request.validate_only)
         message = target_message(listed)
         if listed.registration is None:
             message.description = request.description
@@ -55,7 +50,9 @@ class TargetService(TargetServiceServicer):
 
     async def UnregisterTarget(self, request: pb.UnregisterTargetRequest, context: Any) -> pb.UnregisterTargetResponse:
         """Remove a registered target."""
-        await self._registry.unregister(request.name, request.etag, current.get().by, only_check=request.validate_only)
+        await self._registry.unregister(
+            request.name, request.etag, current.get().by, validate_only=request.validate_only
+        )
         return pb.UnregisterTargetResponse()
 
     async def ListTargets(self, request: pb.ListTargetsRequest, context: Any) -> pb.ListTargetsResponse:
@@ -68,7 +65,8 @@ class TargetService(TargetServiceServicer):
         listed = [each for each in await self._registry.all() if after is None or each.target.name > after[1]]
         targets, all_of_them = fitting(target_message(each, read_at.get(each.target.name)) for each in listed[:size])
         more = len(listed) > size or not all_of_them
-        token = write_token(_LISTING, (_ANY_TIME, targets[-1].name)) if more else ""
+        # Ordered by name alone, where other lists have a time in front.
+        token = write_token(_LISTING, ("", targets[-1].name) if more else None)
         return pb.ListTargetsResponse(targets=targets, next_page_token=token)
 
     async def DescribeTarget(self, request: pb.DescribeTargetRequest, context: Any) -> pb.DescribeTargetResponse:
@@ -89,11 +87,9 @@ class TargetService(TargetServiceServicer):
 
     async def TestTarget(self, request: pb.TestTargetRequest, context: Any) -> pb.TestTargetResponse:
         """Ask a target for its health, and check the jobs that use it."""
-        found: list[Violation] = []
-        timeout = to_timeout(request.timeout, found) if request.HasField("timeout") else DEFAULT_TIMEOUT
-        refuse(found)
+        seconds = read_timeout(request)
         listed = await self._registry.get(request.name)
-        tested = await self._tests.run(listed.target, timeout.total_seconds())
+        tested = await self._tests.run(listed.target, seconds)
         return pb.TestTargetResponse(
             status=f"STATUS_{tested.health.status}",
             latency=duration(tested.health.latency),
@@ -138,14 +134,3 @@ def target_message(listed: Listed, contract_read_at: datetime | None = None) -> 
             )
         )
     return message
-
-
-def to_timeout(given: Duration, found: list[Violation]) -> timedelta:
-    """Read how long something may take to answer."""
-    timeout = to_span("timeout", given, found)
-    if timeout is None:
-        return DEFAULT_TIMEOUT
-    if not timedelta(0) < timeout <= LONGEST_TIMEOUT:
-        said = f"{timeout.total_seconds():g} s is not a timeout (more than 0 s, at most 60 s)"
-        found.append(Violation("timeout", said))
-    return timeout

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from amqp.exceptions import NotFound
-from kombu import Connection
-
+from scheduler_service.statistics.broker import Depth, ask_depths
 from shared.messaging.queues import DEAD_LETTER
 from shared.store import executions, live
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
@@ -23,18 +21,6 @@ PATIENCE: Final = 3.0
 """Seconds that RabbitMQ gets to answer."""
 
 UNKNOWN: Final = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """What a broker says of a queue: messages that wait, and consumers."""
-
-    messages: int
-    consumers: int
-
-
-Ask: TypeAlias = "Callable[[Iterable[str]], Mapping[str, Depth]]"
-"""Asks the broker for the depths of queues. Blocks; raises what kombu raises, or OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,61 +47,31 @@ class Waiting:
         return f"{waiting:,} {noun} and no worker consumes it; start one with -Q {self.name}"
 
 
-def ask_rabbitmq(url: str) -> Ask:
-    """Return what asks the broker at an address, over a connection of its own for each question.
-
-    By passive declarations: that takes no plugin and no further port, and no right but to use the queue.
-    """
-
-    def ask(names: Iterable[str]) -> dict[str, Depth]:
-        depths: dict[str, Depth] = {}
-        options = {"read_timeout": PATIENCE, "write_timeout": PATIENCE}
-        with Connection(url, connect_timeout=PATIENCE, transport_options=options) as connection:
-            for name in names:
-                try:
-                    channel: Any
-                    with connection.channel() as channel:
-                        declared = channel.queue_declare(queue=name, passive=True)
-                except NotFound:
-                    # Nobody has connected yet that declares it.
-                    depths[name] = Depth(0, 0)
-                else:
-                    depths[name] = Depth(declared.message_count, declared.consumer_count)
-        return depths
-
-    return ask
-
-
 class Depths:
     """The queues that are configured, and that of dead letters."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], names: Iterable[str], ask: Ask) -> None:
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], names: Iterable[str], broker_url: str) -> None:
         self._executions = database[executions.COLLECTION]
         self._names = sorted({*names, DEAD_LETTER})
-        self._ask = ask
-        self._asking: asyncio.Future[Mapping[str, Depth]] | None = None
+        self._broker_url = broker_url
+        self._asking: asyncio.Future[dict[str, Depth | None]] | None = None
 
     async def read(self) -> tuple[list[Waiting], str]:
         """Return the queues, by name, and why the broker could not be asked, if so. Raises PyMongoError."""
         running = await self._running()
         known = await asyncio.gather(*map(self._queued, self._names))
+        found = [replace(queue, running=running[queue.name]) for queue in known]
         try:
-            depths, problem = await self._depths(), ""
+            depths = await self._depths()
         except Exception as error:  # noqa: BLE001 - kombu raises anything when the broker is away
             # Without the address, which has the password.
-            depths, problem = {}, f"RabbitMQ could not be asked: {type(error).__name__}"
-        found = [replace(queue, running=running[queue.name]) for queue in known]
-        return [
-            replace(queue, messages=depth.messages, consumers=depth.consumers)
-            if (depth := depths.get(queue.name))
-            else queue
-            for queue in found
-        ], problem
+            return found, f"RabbitMQ could not be asked: {type(error).__name__}"
+        return [_with_depth(queue, depths[queue.name]) for queue in found], ""
 
-    async def _depths(self) -> Mapping[str, Depth]:
+    async def _depths(self) -> dict[str, Depth | None]:
         """Ask the broker, or wait for the answer that another call waits for: while it is away each takes a thread."""
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(asyncio.to_thread(self._ask, self._names))
+            self._asking = asyncio.ensure_future(asyncio.to_thread(ask_depths, self._broker_url, self._names, PATIENCE))
         return await asyncio.shield(self._asking)
 
     async def _running(self) -> Counter[str]:
@@ -127,3 +83,9 @@ class Depths:
         count = await self._executions.count_documents(waiting, limit=live.MOST_COUNTED)
         first = await self._executions.find_one(waiting, {"queued_at": 1}, sort=live.WAITING_LONGEST)
         return Waiting(name, queued=count, oldest=first["queued_at"] if first is not None else None)
+
+
+def _with_depth(queue: Waiting, depth: Depth | None) -> Waiting:
+    """Return a queue with what the broker says of it; one that nobody has declared yet has nothing in it."""
+    known = depth or Depth(0, 0)
+    return replace(queue, messages=known.messages, consumers=known.consumers)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from scheduler_service.statistics.tallies import GroupBy, Question
 from scheduler_service.transport.convert import to_instant, to_span
-from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.fields import name_violations, refuse
+from shared.domain.clock import utc_text
 from shared.domain.errors import Violation
 from shared.domain.rollup import DAY, KEPT, Level, floor
-from shared.domain.text import excerpt
 from shared.proto import statistics_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ LONGEST: Final[Mapping[Level, timedelta]] = {
     Level.DAY: KEPT[Level.DAY],
 }
 """The longest span for each width of windows."""
-LONGEST_NAME: Final = 63
 
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LEAST: Final = timedelta(microseconds=1)
@@ -44,16 +43,10 @@ def question(request: pb.GetStatisticsRequest, now: datetime) -> Question:
     start = to_instant("from_time", request.from_time, found) if request.HasField("from_time") else end - DEFAULT_SPAN
     window = _window(request, found)
     if start is not None and start >= end:
-        found.append(
-            Violation("from_time", f"{start:%Y-%m-%dT%H:%M:%SZ} is not before to_time, {end:%Y-%m-%dT%H:%M:%SZ}")
-        )
+        found.append(Violation("from_time", f"{utc_text(start)} is not before to_time, {utc_text(end)}"))
     if not 0 <= request.limit <= MOST_GROUPS:
         found.append(Violation("limit", f"{request.limit} is not 1 to {MOST_GROUPS:,}, or 0 for {DEFAULT_GROUPS}"))
-    found += [
-        Violation(name, f"'{excerpt(given)}' is longer than any name (at most {LONGEST_NAME} characters)")
-        for name in ("job_id", "queue", "target_service")
-        if len(given := getattr(request, name)) > LONGEST_NAME
-    ]
+    found += name_violations(request, "job_id", "queue", "target_service")
     refuse(found)
     start = start or end - DEFAULT_SPAN  # for the type: what was refused does not get here
     level = window or _finest(start, end, now)

@@ -18,6 +18,7 @@ from scheduler_service.targets.contracts import observe
 from scheduler_service.targets.use import TargetUse
 from scheduler_service.transport.refusals import Conflict, NoSuch
 from scheduler_service.transport.requests import is_repeated
+from shared.domain.clock import utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, SchedulerError, Violation
 from shared.domain.job import LONGEST_DESCRIPTION, TASK
 from shared.domain.text import excerpt, unprintable
@@ -70,7 +71,6 @@ class Listed:
     target: Target
     source: Source
     registration: store.Registration | None = None
-    contract_read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class TargetRegistry:
 
     # Changing:
 
-    async def register(self, wanted: Wanted, by: str, *, only_check: bool = False) -> tuple[Listed, list[str]]:
+    async def register(self, wanted: Wanted, by: str, *, validate_only: bool = False) -> tuple[Listed, list[str]]:
         """Add a target or change a registered one; return it, with sentences on what may surprise.
 
         One that is as it is wanted stays as it is, with its etag. Raises InvalidInput with all violations,
@@ -151,12 +151,12 @@ class TargetRegistry:
         target = Target(wanted.name, address, tuple(dict.fromkeys(wanted.services)))
         warnings = asyncio.create_task(_warnings(target))
         try:
-            registration = await self._put(target, wanted, by, only_check=only_check)
+            registration = await self._put(target, wanted, by, validate_only=validate_only)
             return Listed(target, Source.REGISTERED, registration), await warnings
         finally:
             warnings.cancel()
 
-    async def unregister(self, name: str, etag: str, by: str, *, only_check: bool = False) -> None:
+    async def unregister(self, name: str, etag: str, by: str, *, validate_only: bool = False) -> None:
         """Remove a registered target. Raises InvalidInput, FailedPrecondition while jobs use it, NoSuch, Conflict."""
         if not name:
             raise InvalidInput([Violation("name", "the name of a target is required")])
@@ -169,7 +169,7 @@ class TargetRegistry:
                 raise NoSuch("target", name)
             _refuse_changed(known, etag)
             await self._refuse_used(name)
-            if only_check:
+            if validate_only:
                 return
             if (await self._list.update_one(store.at_version(registered.version), store.remove(name))).matched_count:
                 log.info("a target was unregistered", action="target_unregistered", target=name, by=by)
@@ -177,7 +177,7 @@ class TargetRegistry:
                 return
         raise _contended()
 
-    async def _put(self, target: Target, wanted: Wanted, by: str, *, only_check: bool) -> store.Registration | None:
+    async def _put(self, target: Target, wanted: Wanted, by: str, *, validate_only: bool) -> store.Registration | None:
         for _ in range(MOST_TRIES):
             registered = await self._registered()
             known = registered.targets.get(target.name)
@@ -191,7 +191,7 @@ class TargetRegistry:
                 _refuse_changed(known, wanted.etag)
             elif len(registered.targets) >= store.MOST_TARGETS:
                 raise ResourceExhausted(f"{store.MOST_TARGETS:,} targets are registered, and there is no room for more")
-            if only_check:
+            if validate_only:
                 return None
             if registered.version == "":
                 await self._make_list()
@@ -333,7 +333,7 @@ def _same(known: store.Registration, target: Target, description: str) -> bool:
 
 def _refuse_changed(known: store.Registration, etag: str) -> None:
     if etag and etag != known.etag:
-        when = known.updated_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+        when = utc_text(known.updated_at)
         raise Conflict(
             f"the target '{known.name}' was changed by {known.updated_by} at {when}, and has the etag '{known.etag}'"
             " now; read it again",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from shared.domain.errors import InvalidInput, Violation
+from scheduler_service.transport.tokens import from_milliseconds, read_parts, to_milliseconds, write_parts
+from shared.domain.errors import Violation
+from shared.settings import LARGEST_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,30 +16,28 @@ if TYPE_CHECKING:
     from shared.store.listing import Position
 
 DEFAULT_SIZE: Final = 50
-LARGEST_SIZE: Final = 1_000
 MOST_BYTES: Final = 3 * 1024 * 1024
 """Of one page: clients refuse messages over 4 MiB, so a page of large entries has fewer of them than asked for."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_DIGEST: Final = 12
 
 M = TypeVar("M", bound="Message")
 
 
 def page_size(given: int, found: list[Violation]) -> int:
     """Return how many entries a page may have; 0 means the default."""
-    if not 0 <= given <= LARGEST_SIZE:
-        found.append(Violation("page_size", f"{given} is not a size (1-{LARGEST_SIZE:,}, or 0 for {DEFAULT_SIZE})"))
+    if not 0 <= given <= LARGEST_PAGE:
+        found.append(Violation("page_size", f"{given} is not a size (1-{LARGEST_PAGE:,}, or 0 for {DEFAULT_SIZE})"))
     return given or DEFAULT_SIZE
 
 
-def write_token(listing: str, position: Position) -> str:
-    """Return the token of the page after a position. listing: the list's name and filter, in any form."""
+def write_token(listing: str, position: Position | None) -> str:
+    """Return the token of the page after a position; the empty one when there is none.
+
+    listing: the list's name and filter, in any form.
+    """
+    if position is None:
+        return ""
     value, name = position
-    key = value if isinstance(value, str) else (value - _EPOCH) // _MILLISECOND
-    text = json.dumps([key, name], separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_digest(listing, text) + text).decode().rstrip("=")
+    return write_parts(listing, [value if isinstance(value, str) else to_milliseconds(value), name])
 
 
 def read_token(listing: str, token: str, found: list[Violation]) -> Position | None:
@@ -49,23 +45,14 @@ def read_token(listing: str, token: str, found: list[Violation]) -> Position | N
     if not token:
         return None
     try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        digest, text = raw[:_DIGEST], raw[_DIGEST:]
-        if digest == _digest(listing, text):
-            key, name = json.loads(text)
-            if isinstance(name, str):
-                return key if isinstance(key, str) else _EPOCH + key * _MILLISECOND, name
-    # The digest is no secret, so what it fits may be anybody's.
+        key, name = read_parts(listing, token)
+        if isinstance(name, str):
+            return key if isinstance(key, str) else from_milliseconds(key), name
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass
     sentence = "not a token of this list; send the next_page_token of the page before, with the same filter and order"
     found.append(Violation("page_token", sentence))
     return None
-
-
-def _digest(listing: str, text: bytes) -> bytes:
-    """Return what ties a token to its list, and tells a garbled one. Not a secret: a token opens nothing."""
-    return sha256(listing.encode() + b"\0" + text).digest()[:_DIGEST]
 
 
 async def take_page(
@@ -90,9 +77,3 @@ async def take_page(
         entries.append(entry)
         last = position(document)
     return entries, None
-
-
-def refuse(found: list[Violation]) -> None:
-    """Raise InvalidInput when there are violations."""
-    if found:
-        raise InvalidInput(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -18,6 +18,7 @@ from google.rpc.error_details_pb2 import (
 )
 from google.rpc.status_pb2 import Status
 
+from shared.domain.clock import utc_text
 from shared.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -65,10 +66,10 @@ class NoSuch(NotFound):
         if deleted is None:
             super().__init__(f"there is no {kind} '{self.name}'")
             return
-        facts = {"deleted_at": shown(deleted)}
+        facts = {"deleted_at": utc_text(deleted)}
         said = f"the {kind} '{self.name}' was deleted at {facts['deleted_at']}; its id stays taken"
         if until is not None:
-            facts["purge_time"] = shown(until)
+            facts["purge_time"] = utc_text(until)
             said += f", and it can be undeleted until {facts['purge_time']}"
         super().__init__(said, reason=Reason.DELETED, facts=facts)
 
@@ -181,11 +182,6 @@ def internal_status(error_id: str) -> Status:
     """Return the status of an error that is ours: nothing but an id that is also in the log."""
     sentence = f"internal error {error_id}; the server's log has the details"
     return _status(grpc.StatusCode.INTERNAL, sentence, _info(Reason.INTERNAL, {"error_id": error_id}))
-
-
-def shown(instant: datetime) -> str:
-    """Return an instant as sentences have it: RFC 3339, UTC, in whole seconds."""
-    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def shortened(text: str, longest: int) -> str:

@@ -48,10 +48,14 @@ PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The call in progress. again: whether it goes on with one that has got no answer, and may have had its effect."""
+    """The call in progress. again: whether it goes on with one that has got no answer, and may have had its effect.
+
+    part: the token of that which this task does, of a call that has several effects.
+    """
 
     token: str
     again: bool
+    part: str = ""
 
 
 _current: ContextVar[Request | None] = ContextVar("request", default=None)
@@ -60,7 +64,7 @@ _current: ContextVar[Request | None] = ContextVar("request", default=None)
 def token() -> str:
     """Return what marks the effect of the call in progress; empty for one without a request id. As unique as a uid."""
     request = _current.get()
-    return request.token if request is not None else ""
+    return (request.part or request.token) if request is not None else ""
 
 
 def is_repeated() -> bool:
@@ -72,13 +76,13 @@ def is_repeated() -> bool:
 def become_part(mark: str) -> None:
     """Give what this task does from now on a token of its own, which is the same when the call is repeated.
 
-    For a call that has several effects. mark: what tells them apart.
+    For a call that has several effects. mark: what tells them apart, whichever of them were made before.
     """
     request = _current.get()
     if request is not None:
         time = bytes(ULID.from_str(request.token.upper()))[:6]
         own = str(ULID(time + sha256(f"{request.token}.{mark}".encode()).digest()[:10])).lower()
-        _current.set(replace(request, token=own))
+        _current.set(replace(request, part=own))
 
 
 def request_id_violations(request_id: str) -> list[Violation]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.store import tail
+from shared.store.mongo import as_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -148,5 +149,4 @@ async def database_now(collection: AsyncCollection[dict[str, Any]]) -> datetime:
     hello = await collection.database.command("hello")
     last = hello.get("lastWrite", {})
     behind = last.get("opTime") != last.get("majorityOpTime")
-    now: datetime = last["majorityWriteDate"] if behind else hello["localTime"]
-    return now.astimezone(UTC)
+    return as_utc(last["majorityWriteDate"] if behind else hello["localTime"])

@@ -34,7 +34,6 @@ MOST_BEHIND: Final = 200_000
 
 _STARTING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH: Final = 200
-_SHOWN: Final = {"state": {"$ne": State.CLOSED.value}}
 _INSTANTS: Final = {"transitions.at": 1, "born": 1, "job_uid": 1}
 
 
@@ -59,7 +58,7 @@ class Chosen:
 
     def filter(self) -> dict[str, Any]:
         """Find the rows; but for labels, which are the jobs'."""
-        found: dict[str, Any] = dict(_SHOWN)
+        found: dict[str, Any] = dict(executions.SHOWN)
         if self.execution_id:
             return found | {"_id": self.execution_id}
         if self.uid:
@@ -184,7 +183,7 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
         """Return the labels of jobs as they are now, by their uids."""
         chosen = {"uid": {"$in": list(uids)}}
         found = self._jobs.find(chosen, {"_id": 0, "uid": 1, "labels": 1})
-        return {job["uid"]: {label["key"]: label["value"] for label in job["labels"]} async for job in found}
+        return {job["uid"]: jobs.labels_of(job) async for job in found}
 
     # Watching:
 
@@ -321,7 +320,8 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
                 with self.reading(), self._waiting(execution_id, ended):
                     await self.looked(ready=False)
                     # Read after the first look, so that what ends from here on is seen by the next.
-                    row = await self._collection.find_one({"_id": execution_id, **_SHOWN}, executions.NOT_SHOWN)
+                    chosen = {"_id": execution_id, **executions.SHOWN}
+                    row = await self._collection.find_one(chosen, executions.NOT_SHOWN)
                     if row is None:
                         raise NoSuch("execution", execution_id)
                     return row if State(row["state"]) not in OPEN else await ended

@@ -51,8 +51,7 @@ class ChosenJobs:
 
     def takes(self, document: Mapping[str, Any]) -> bool:
         """Return whether a job is one of those."""
-        labels = {label["key"]: label["value"] for label in document["labels"]}
-        return self.job_id in {"", document["_id"]} and self.labels.items() <= labels.items()
+        return self.job_id in {"", document["_id"]} and self.labels.items() <= jobs.labels_of(document).items()
 
 
 _News = tuple[pb.ScheduledJob, Told]

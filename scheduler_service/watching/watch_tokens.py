@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.transport.refusals import TooFarBack
+from scheduler_service.transport.tokens import from_milliseconds, read_parts, to_milliseconds, write_parts
+from shared.domain.clock import utc_text
 from shared.domain.errors import Violation
 from shared.store import tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 LONGEST_BACK: Final = timedelta(hours=24)
 """How old a token may be: what has changed since is looked through before anything new is told."""
 AHEAD: Final = timedelta(seconds=2)
 """How far a token may lie ahead of the database's clock, which may have been set."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_DIGEST: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +54,10 @@ class Told:
 
 def write_token(watched: str, told: Told) -> str:
     """Return the token of what was told. watched: what is watched, in any form."""
-    parts: list[Any] = [_milliseconds(told.since), _milliseconds(told.through)]
+    parts: list[Any] = [to_milliseconds(told.since), to_milliseconds(told.through)]
     if told.row is not None:
-        parts += [_milliseconds(told.row[0]), told.row[1]]
-    text = json.dumps(parts, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_digest(watched, text) + text).decode().rstrip("=")
+        parts += [to_milliseconds(told.row[0]), told.row[1]]
+    return write_parts(watched, parts)
 
 
 def read_token(watched: str, token: str, found: list[Violation]) -> Told | None:
@@ -69,15 +65,12 @@ def read_token(watched: str, token: str, found: list[Violation]) -> Told | None:
     if not token:
         return None
     try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        if raw[:_DIGEST] == _digest(watched, raw[_DIGEST:]):
-            since, through, *row = json.loads(raw[_DIGEST:])
-            if not row:
-                return Told(_instant(since), _instant(through))
-            instant, name = row
-            if isinstance(name, str):
-                return Told(_instant(since), _instant(through), (_instant(instant), name))
-    # The digest is no secret, so what it fits may be anybody's.
+        since, through, *row = read_parts(watched, token)
+        if not row:
+            return Told(from_milliseconds(since), from_milliseconds(through))
+        instant, name = row
+        if isinstance(name, str):
+            return Told(from_milliseconds(since), from_milliseconds(through), (from_milliseconds(instant), name))
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass
     found.append(Violation("resume_token", "not a token of this stream; send its last one, and watch the same"))
@@ -89,12 +82,12 @@ def check_age(told: Told, now: datetime, longest: timedelta | None = LONGEST_BAC
     if longest is not None and told.since < now - longest:
         hours = longest.total_seconds() / 3600
         raise TooFarBack(
-            f"the resume_token is from {told.since:%Y-%m-%dT%H:%M:%SZ}, and only the last {hours:g} h can be told; list"
+            f"the resume_token is from {utc_text(told.since)}, and only the last {hours:g} h can be told; list"
             " what there is, and watch without a token"
         )
     if told.through > now + AHEAD:
         raise TooFarBack(
-            f"the resume_token is from {told.through:%Y-%m-%dT%H:%M:%SZ}, which the database's clock has not"
+            f"the resume_token is from {utc_text(told.through)}, which the database's clock has not"
             " reached: it was set back; list what there is, and watch without a token"
         )
 
@@ -102,15 +95,3 @@ def check_age(told: Told, now: datetime, longest: timedelta | None = LONGEST_BAC
 def watched(kind: str, labels: Mapping[str, str], **chosen: str | bool) -> str:
     """Return what is watched, as text that is the same for the same choice."""
     return kind + json.dumps({**chosen, "labels": dict(labels)}, sort_keys=True)
-
-
-def _milliseconds(instant: datetime) -> int:
-    return (instant - _EPOCH) // _MILLISECOND
-
-
-def _instant(milliseconds: int) -> datetime:
-    return _EPOCH + milliseconds * _MILLISECOND
-
-
-def _digest(watched: str, text: bytes) -> bytes:
-    return sha256(watched.encode(errors="replace") + b"\0" + text).digest()[:_DIGEST]

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.transport.convert import execution_message, to_span
-from scheduler_service.transport.pages import refuse
+from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import TookTooLong
 from scheduler_service.watching.watch import Chosen, ExecutionFeed
 from scheduler_service.watching.watch_jobs import ChosenJobs, JobFeed
@@ -87,8 +87,7 @@ class Watching:
 
     async def end_of(self, request: pb.WaitExecutionRequest) -> pb.WaitExecutionResponse:
         """Wait for the end of an execution. Raises InvalidInput, NoSuch, and TookTooLong when it does not come."""
-        if not request.execution_id:
-            refuse([Violation("execution_id", "an execution_id is required")])
+        refuse(required("execution_id", request.execution_id))
         row = await self._execution_feed.wait(request.execution_id, LONGEST_WAIT)
         if row is None:
             raise TookTooLong(f"the execution '{request.execution_id}' has not ended within an hour; it goes on")

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS, State, backfill_execution_id, row_id
-from shared.domain.overrides import names
+from shared.domain.occurrences import names
 from shared.domain.plan import Mode
 
 if TYPE_CHECKING:

@@ -10,15 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.execution import OPEN, State
+from shared.domain.occurrences import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from shared.domain.overrides import Occurrences
+    from shared.domain.occurrences import Occurrences
 
 MOST_TIMES: Final = 100_000
 """Nominal times of one backfill. Each is an execution that is kept as long as all others."""
@@ -65,12 +67,7 @@ def times_in(schedule: Occurrences, begins: datetime, ends: datetime) -> int:
 
 def times_after(schedule: Occurrences, reached: datetime, ends: datetime, most: int) -> list[datetime]:
     """Return the nominal times after one and before `ends`, in their order, at most so many."""
-    found: list[datetime] = []
-    following = schedule.next_after(reached)
-    while following is not None and following < ends and len(found) < most:
-        found.append(following)
-        following = schedule.next_after(following)
-    return found
+    return list(islice(takewhile(lambda time: time < ends, walk(schedule, reached)), most))
 
 
 def next_window(

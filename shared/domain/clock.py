@@ -117,6 +117,16 @@ def wall_time(wall: int) -> datetime:
     return _UNIX_DAY + timedelta(seconds=wall)
 
 
+def to_the_millisecond(instant: datetime) -> datetime:
+    """Return an instant as the store keeps it: what is finer is cut off."""
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+def utc_text(instant: datetime) -> str:
+    """Write an instant as sentences have it, by UTC and in whole seconds: 2026-03-08T07:00:00Z."""
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def local_text(instant: datetime, zone: Zone) -> str:
     """Write an instant as the zone's clock shows it, as 2026-11-01T01:30:00-04:00; milliseconds where there are any."""
     second = second_of(instant)

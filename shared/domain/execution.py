@@ -8,6 +8,7 @@ from enum import StrEnum
 from hashlib import md5
 from typing import TYPE_CHECKING, Final
 
+from shared.domain.clock import utc_text
 from shared.domain.policies import WorkerLost
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ OPEN: Final = frozenset(state for state, after in SUCCESSORS.items() if after)
 TERMINAL: Final = frozenset(SUCCESSORS) - OPEN
 
 DECISIONS_NOT_TO_RUN: Final = frozenset({State.SKIPPED, State.COALESCED})
+
+SHOWN_STATES: Final = tuple(state for state in State if state is not State.CLOSED)
+"""What readers are shown, of rows: runs, parts, decisions not to run; one that closes a chain is nobody's business."""
 
 
 def predecessors(state: State) -> frozenset[State]:
@@ -194,7 +198,7 @@ def after_lost_worker(
 
 def window_over(retry_until: datetime) -> str:
     """Return why an execution whose retry window has ended is not tried again."""
-    return f"not tried again, as the next occurrence is that of {retry_until:%Y-%m-%dT%H:%M:%SZ}"
+    return f"not tried again, as the next occurrence is that of {utc_text(retry_until)}"
 
 
 RESEND_FIRST: Final = timedelta(minutes=1)

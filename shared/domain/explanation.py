@@ -6,26 +6,28 @@ docs/explain.md lists all verdicts and kinds of facts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from shared.domain.clock import instant_of, instants_of, repeated_at, second_of, time_text, wall_text
+from shared.domain.clock import instant_of, repeated_at, second_of, time_text, wall_text
+from shared.domain.evidence import Step, era_at, schedule_at
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, WORKER_LOST, State, Trigger
 from shared.domain.job import JobState
+from shared.domain.occurrences import names
 from shared.domain.plan import FOUND_LATE, Mode
-from shared.domain.remarks import excluded_at, fire_of, missing_time, names, names_wall, no_names, zone_of
+from shared.domain.remarks import excluded_at, fire_of, zone_of
 from shared.domain.schedule import CronSchedule, IntervalSchedule, OnceSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from shared.domain.evidence import Absence, Era, Known, Record
     from shared.domain.execution import Failure
     from shared.domain.overrides import Override
-    from shared.domain.plan import Spec
-    from shared.domain.remarks import Fire, NameDays
+    from shared.domain.remarks import Fire
     from shared.domain.schedule import Schedule
 
 LATE: Final = timedelta(seconds=5)
@@ -34,7 +36,6 @@ LOOKS_BACK: Final = timedelta(days=366 * 10)
 """How far before an instant the occurrence before it is looked for."""
 MOST_OF_A_KIND: Final = 5
 """Facts of one kind that are told: attempts, executions in the way."""
-_SECOND: Final = timedelta(seconds=1)
 _MOMENT: Final = timedelta(milliseconds=1)
 _LONGEST_QUOTED: Final = 300
 
@@ -104,126 +105,6 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Era:
-    """A stretch of a job's life under one schedule and mode: the occurrences after `began`, until the next one began.
-
-    by, reason: who began it, and why. number: its epoch; of a change that still waits for a beat, the epoch to come.
-    """
-
-    number: int
-    spec: Spec
-    began: datetime
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """That somebody asked for the end of an execution."""
-
-    by: str
-    reason: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A transition of an execution."""
-
-    state: State
-    at: datetime
-    by: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A row of the ledger, as far as it explains anything: an execution, or a decision on occurrences not to run."""
-
-    execution_id: str
-    trigger: Trigger
-    state: State
-    nominal_time: datetime
-    last: datetime
-    reason: str
-    decided_at: datetime
-    due_at: datetime | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    attempt: int = 0
-    max_attempts: int = 0
-    queue: str = ""
-    worker: str = ""
-    error: Failure | None = None
-    held: bool = False
-    stop: Stop | None = None
-    expired: bool = False
-    steps: tuple[Step, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Absence:
-    """A time when no beat was alive, or no worker of a queue; until is None while it lasts."""
-
-    since: datetime
-    until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Where a job stands. schedule: as its clients see it; covered: through when its occurrences are decided.
-
-    epoch: the one in force. eras: those around the instant that is asked for, and the changes that wait, in order.
-    """
-
-    job_id: str
-    uid: str
-    state: JobState
-    status_message: str
-    created_at: datetime
-    created_by: str
-    schedule: Schedule
-    epoch: int
-    covered: datetime
-    eras: tuple[Era, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The instant that is asked for. missing: why the clock never showed the time that it was given as.
-
-    stands: the schedule fires at this instant for the time that is missing.
-    """
-
-    instant: datetime
-    missing: str = ""
-    stands: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """All that is known, as read at `now`, the database's time.
-
-    row: the decision on the occurrence. instead: the execution that did the work of a coalesced one. before: what the
-    schedule fired before it, the latest first. others: further executions for the same nominal time. no_beat: when no
-    beat was alive, in order; no_worker: when no worker of a queue was, of the queues of the row and of what was before,
-    without those that never had any. removed_through: see shared.store.retention.
-    """
-
-    now: datetime
-    job: Job
-    question: Question
-    row: Record | None = None
-    instead: Record | None = None
-    before: tuple[Record, ...] = ()
-    others: tuple[Record, ...] = ()
-    no_beat: tuple[Absence, ...] = ()
-    no_worker: Mapping[str, tuple[Absence, ...]] = field(default_factory=dict)
-    removed_through: datetime | None = None
-    name_days: NameDays = no_names
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """The answer: a verdict, one sentence, and the facts behind it, the most important first."""
 
@@ -233,40 +114,6 @@ class Explanation:
     local: str
     previous: Fire | None
     next: Fire | None
-
-
-def era_at(job: Job, instant: datetime) -> Era | None:
-    """Return the era that an instant belongs to; None before the job was created."""
-    return next((era for era in reversed(job.eras) if era.began < instant), None)
-
-
-def ask_instant(instant: datetime, schedule: Schedule) -> Question:
-    """Return the question for an instant; of one in whole seconds the occurrence within that second is meant."""
-    if not instant.microsecond and not names(schedule, instant):
-        following = schedule.next_after(instant)
-        if following is not None and following < instant + _SECOND:
-            return Question(following)
-    return Question(instant)
-
-
-def ask_wall(wall: int, schedule: Schedule) -> Question:
-    """Return the question for a wall-clock time of the schedule's zone, in seconds since 1970 on that clock.
-
-    Of two instants at which the clock shows it, the one that the schedule names is meant, and of two such the first.
-    Raises OverflowError beyond the years 1 to 9999.
-    """
-    where = zone_of(schedule)
-    instants = [instant_of(second) for second in instants_of(where, wall)]
-    for instant in instants:
-        question = ask_instant(instant, schedule)
-        if names(schedule, question.instant):
-            return question
-    if instants:
-        return Question(instants[0])
-    after = instant_of(where.instant(wall))
-    own = names_wall(schedule, where.wall(second_of(after)))
-    stands = names_wall(schedule, wall) and names(schedule, after) and not own
-    return Question(after, missing_time(schedule, wall), stands)
 
 
 def explain(known: Known) -> Explanation:
@@ -282,7 +129,7 @@ class _Explaining:
         self._job = known.job
         self._at = known.question.instant
         self._era = era_at(known.job, self._at)
-        self._schedule = (self._era or known.job.eras[0]).spec.schedule if known.job.eras else known.job.schedule
+        self._schedule = schedule_at(known.job, self._at)
         self._zone = zone_of(self._schedule)
         self._facts: list[Fact] = []
 
@@ -369,11 +216,10 @@ class _Explaining:
 
     def _overridden(self, override: Override) -> tuple[Verdict, str]:
         self._add(Kind.OVERRIDE, override.left_out, override.at, by=override.by)
-        did = "will not run" if self._at > self._known.now else "did not run"
         if override.moved_to is None:
-            return Verdict.SKIPPED, f"{self._subject} {did}: it was {override.left_out}."
+            return Verdict.SKIPPED, f"{self._subject} {self._did}: it was {override.left_out}."
         when, why = self._shown(override.moved_to), _because(override.reason)
-        return Verdict.SKIPPED, f"{self._subject} {did} then: it was moved to {when} by {override.by}{why}."
+        return Verdict.SKIPPED, f"{self._subject} {self._did} then: it was moved to {when} by {override.by}{why}."
 
     # Executions:
 
@@ -503,7 +349,7 @@ class _Explaining:
     def _tell_no_worker(self, queue: str, since: datetime, until: datetime) -> str:
         """Add when no worker served a queue between two instants; return what is so still, as a clause."""
         if (absences := self._known.no_worker.get(queue)) is None:
-            self._add(Kind.NO_WORKER, f"no worker that serves the queue {queue} is known", None)
+            self._add(Kind.NO_WORKER, f"no worker that serves the queue {queue} is known")
             return ", and no worker that serves it is known"
         clause = ""
         for absence in _within(absences, since, until):
@@ -537,12 +383,8 @@ class _Explaining:
             if one.decided_at <= at and (one.finished_at is None or one.finished_at > at) and one is not row
         ][::-1]
         for one in found[:MOST_OF_A_KIND]:
-            began = f"runs since {self._shown(one.started_at)}" if one.started_at else "has not been started"
-            if one.finished_at is not None:
-                began = f"{began.replace('runs since', 'ran from')} and ended at {self._shown(one.finished_at)}"
-                began = began.replace("has not been started and", "was never started and")
             self._add(
-                Kind.OVERLAP, f"the execution of {self._shown(one.nominal_time)} {began}",
+                Kind.OVERLAP, f"the execution of {self._shown(one.nominal_time)} {self._went(one)}",
                 one.started_at or one.decided_at, one.finished_at, by=one.worker, execution_id=one.execution_id,
             )  # fmt: skip
         if not found:
@@ -561,6 +403,12 @@ class _Explaining:
             )
             return f": that of {self._shown(first.nominal_time)} {said}"
         return f": that of {self._shown(first.nominal_time)} was going since {started}"
+
+    def _went(self, one: Record) -> str:
+        started, ended = self._shown(one.started_at), self._shown(one.finished_at)
+        if one.finished_at is None:
+            return f"runs since {started}" if one.started_at else "has not been started"
+        return f"{f'ran from {started}' if one.started_at else 'was never started'} and ended at {ended}"
 
     def _tell_its_wait(self, one: Record, at: datetime) -> str:
         """Add when what was in the way at an instant waited in its queue; return the wait of then, as a clause."""
@@ -614,7 +462,7 @@ class _Explaining:
         job = self._job
         if self._at > job.created_at:
             said = "the history of the job does not reach back so far"
-            self._add(Kind.UNRECORDED, said, None)
+            self._add(Kind.UNRECORDED, said)
             return Verdict.UNKNOWN, f"What became of {self._subject} is not known: {said}."
         when = self._shown(job.created_at)
         created = Fact(Kind.NOT_CREATED, f"created by {job.created_by} at {when}", job.created_at, by=job.created_by)
@@ -631,8 +479,7 @@ class _Explaining:
         reason = "" if era.reason == "deleted" else _because(era.reason)
         said = f"deleted by {era.by} at {self._shown(era.began)}{reason}"
         self._add(Kind.DELETED, said, era.began, self._ended(era, Mode.DELETED), by=era.by)
-        did = "will not run" if self._at > self._known.now else "did not run"
-        return Verdict.NOT_ACTIVE, f"{self._subject} {did}, as the job was {said}."
+        return Verdict.NOT_ACTIVE, f"{self._subject} {self._did}, as the job was {said}."
 
     def _paused(self, era: Era) -> tuple[Verdict, str]:
         began = self._first_of(era, Mode.PAUSED)
@@ -673,7 +520,7 @@ class _Explaining:
             self._add(Kind.JITTER, f"jitter puts it off to {self._shown(due)}", self._at, due)
         later = f", put off by its jitter to {self._shown(due)}" if due != self._at else ""
         if (most := self._schedule.max_runs) is not None:
-            self._add(Kind.BOUNDS, f"the job is completed after {most:,} runs, which may be before", None)
+            self._add(Kind.BOUNDS, f"the job is completed after {most:,} runs, which may be before")
             return Verdict.UPCOMING, f"{self._subject} is still to come{later}, unless max_runs ends the job before."
         return Verdict.UPCOMING, f"{self._subject} is still to come{later}."
 
@@ -684,7 +531,7 @@ class _Explaining:
             return None
         if job.state is JobState.ERROR:
             said = f"the job is set aside (ERROR){_because(job.status_message)}"
-            self._add(Kind.PARKED, said, None)
+            self._add(Kind.PARKED, said)
             return Verdict.NOT_ACTIVE, f"{self._subject} {did}, as {said}."
         if job.state is JobState.COMPLETED and self._at > job.covered:
             return self._completed(did)
@@ -693,7 +540,7 @@ class _Explaining:
     def _completed(self, did: str) -> tuple[Verdict, str]:
         most = self._schedule.max_runs
         said = f"after the {most:,} runs that max_runs allows" if most is not None else "with its last occurrence"
-        self._add(Kind.COMPLETED, f"the job was completed {said}", None)
+        self._add(Kind.COMPLETED, f"the job was completed {said}")
         return Verdict.NOT_ACTIVE, f"{self._subject} {did}, as the job was completed {said}."
 
     def _without_row(self, era: Era) -> tuple[Verdict, str]:
@@ -703,12 +550,12 @@ class _Explaining:
             removed = self._known.removed_through
             if removed is not None and self._at <= removed:
                 said = f"records of what ended before {self._shown(removed)} have been removed"
-                self._add(Kind.RETENTION, said, None, removed)
+                self._add(Kind.RETENTION, said, until=removed)
                 return Verdict.UNKNOWN, f"What became of {self._subject} is not known any more: {said}."
             if era.spec.schedule.max_runs is not None:
                 return self._completed("did not run")
             said = "the ledger has no record of it, though it should; an audit will tell more"
-            self._add(Kind.UNRECORDED, said, None)
+            self._add(Kind.UNRECORDED, said)
             return Verdict.UNKNOWN, f"What became of {self._subject} is not known: {said}."
         if (stopped := self._stopped("did not run")) is not None:
             return stopped
@@ -722,11 +569,11 @@ class _Explaining:
         missing = self._known.question.missing
         will = "does not fire" if at > self._known.now else "did not fire"
         if missing:
-            self._add(Kind.CLOCK, missing, None)
+            self._add(Kind.CLOCK, missing)
             return Verdict.NO_OCCURRENCE, f"The job {will} then, as {missing}."
         if (excluded := excluded_at(schedule, at, self._known.name_days)) is not None:
             moved = f"; it is moved to {self._shown(excluded.moved_to)}" if excluded.moved_to is not None else ""
-            self._add(Kind.EXCLUDED, f"{excluded.reason}{moved}", None)
+            self._add(Kind.EXCLUDED, f"{excluded.reason}{moved}")
             day = wall_text(self._zone.wall(second_of(at)))[:10]
             why = f"as its schedule leaves out {day} ({excluded.reason}){moved}"
             return Verdict.NO_OCCURRENCE, f"The job {will} at {self._when}, {why}."
@@ -736,7 +583,7 @@ class _Explaining:
                 pass_ = "first" if other == twice.first else "second"
                 shown = time_text(self._zone.wall(other))
                 said = f"{twice.change}: {shown} comes twice, and the schedule fires the {pass_} time only"
-                self._add(Kind.CLOCK, said, None)
+                self._add(Kind.CLOCK, said)
                 return Verdict.NO_OCCURRENCE, f"The job {will} at {self._when}, as {said}."
         unbounded = replace(schedule, start_time=None, end_time=None)
         if names(unbounded, at):
@@ -745,10 +592,10 @@ class _Explaining:
             said = (
                 f"before its start_time, {self._shown(bound)}" if early else f"after its end_time, {self._shown(bound)}"
             )
-            self._add(Kind.BOUNDS, f"it is {said}", None)
+            self._add(Kind.BOUNDS, f"it is {said}")
             return Verdict.NO_OCCURRENCE, f"The job {will} at {self._when}, which is {said}."
         said = f"the schedule, {schedule_text(schedule)}, does not name that time"
-        self._add(Kind.NOT_NAMED, said, None)
+        self._add(Kind.NOT_NAMED, said)
         return Verdict.NO_OCCURRENCE, f"The job {will} at {self._when}, as {said}."
 
     # Around it:
@@ -756,10 +603,10 @@ class _Explaining:
     def _tell_surroundings(self, verdict: Verdict) -> None:
         question = self._known.question
         if question.stands:
-            self._add(Kind.CLOCK, f"{question.missing}; the schedule fires at the first instant after that", None)
+            self._add(Kind.CLOCK, f"{question.missing}; the schedule fires at the first instant after that")
         elif not question.missing and names(self._schedule, self._at):
             for remark in fire_of(self._schedule, self._at, None, name_days=self._known.name_days).remarks:
-                self._add(Kind.CLOCK if remark.startswith("clocks") else Kind.EXCLUDED, remark, None)
+                self._add(Kind.CLOCK if remark.startswith("clocks") else Kind.EXCLUDED, remark)
         if (moved := self._moved_here()) is not None and verdict is not Verdict.UPCOMING:
             self._add(Kind.OVERRIDE, moved.moved_here, moved.at, by=moved.by)
         for other in self._known.others[:MOST_OF_A_KIND]:
@@ -781,13 +628,13 @@ class _Explaining:
                 said += f"; {later.by} changed it at {self._shown(later.began)}"
                 self._add(Kind.SCHEDULE_CHANGED, said, later.began, by=later.by)
                 return
-        self._add(Kind.SCHEDULE_CHANGED, said, None)
+        self._add(Kind.SCHEDULE_CHANGED, said)
 
     def _add(
         self,
         kind: Kind,
         detail: str,
-        since: datetime | None,
+        since: datetime | None = None,
         until: datetime | None = None,
         *,
         by: str = "",
@@ -797,6 +644,10 @@ class _Explaining:
         # Several executions may have waited while no worker was alive: that is said once.
         if fact not in self._facts:
             self._facts.append(fact)
+
+    @property
+    def _did(self) -> str:
+        return "will not run" if self._at > self._known.now else "did not run"
 
     @property
     def _when(self) -> str:

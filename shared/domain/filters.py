@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
+from shared.domain.clock import to_the_millisecond
 from shared.domain.errors import InvalidInput, Violation
-from shared.domain.execution import State, Trigger
+from shared.domain.execution import SHOWN_STATES, Trigger
 from shared.domain.job import JobState, JobType
 from shared.domain.text import closest, excerpt
 
@@ -86,7 +87,7 @@ JOB_FIELDS: Final[Fields] = {
 }
 
 EXECUTION_FIELDS: Final[Fields] = {
-    "state": Field(Kind.CHOICE, tuple(state for state in State if state is not State.CLOSED), "STATE_"),
+    "state": Field(Kind.CHOICE, SHOWN_STATES, "STATE_"),
     "trigger": Field(Kind.CHOICE, tuple(Trigger), "TRIGGER_"),
     "job_id": Field(Kind.TEXT),
     "queue": Field(Kind.TEXT),
@@ -409,7 +410,7 @@ def _instant(text: str, *, up: bool) -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(text.upper()).astimezone(UTC)
-        cut = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+        cut = to_the_millisecond(instant)
         return cut + _MILLISECOND if up and cut != instant else cut
     except (ValueError, OverflowError):
         return None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
+
+from shared.domain.occurrences import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,11 +56,7 @@ def fires_by_minute(
 
 def _first(schedule: Schedule, start: datetime, end: datetime, most: int | None) -> Iterator[datetime]:
     """Go through what a schedule fires from an instant on, and before another, up to a number of times."""
-    following = schedule.next_after(start - _TICK)
-    while following is not None and following < end and most != 0:
-        yield following
-        most = None if most is None else most - 1
-        following = schedule.next_after(following)
+    return islice(takewhile(lambda time: time < end, walk(schedule, start - _TICK)), most)
 
 
 def lattice_by_minute(period: timedelta, phase: int, start: datetime, minutes: int) -> Iterator[tuple[int, int]]:

@@ -9,30 +9,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
+
+from shared.domain.clock import utc_text
+from shared.domain.occurrences import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shared.domain.occurrences import Occurrences
     from shared.domain.schedule import Schedule
 
 MOST_OVERRIDES: Final = 100
 """Of one job, that are still to come: each plan of the job looks at all of them."""
 
 _INSTANT: Final = timedelta(microseconds=1)
-
-
-class Occurrences(Protocol):
-    """What a planner asks of a schedule; see shared.domain.schedule for what each promises."""
-
-    def next_after(self, instant: datetime) -> datetime | None:
-        """Return the first instant strictly after one."""
-
-    def last_between(self, after: datetime, through: datetime) -> datetime | None:
-        """Return the last instant in (after, through], or None."""
-
-    def count_between(self, after: datetime, through: datetime) -> int:
-        """Return how many instants lie in (after, through]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +52,15 @@ class Override:
     @property
     def left_out(self) -> str:
         """Why its nominal time does not run, for people."""
-        return self._said("skipped" if self.moved_to is None else f"moved to {_shown(self.moved_to)}")
+        return self._said("skipped" if self.moved_to is None else f"moved to {utc_text(self.moved_to)}")
 
     @property
     def moved_here(self) -> str:
         """Why something runs at its new time, for people."""
-        return self._said(f"moved from {_shown(self.nominal)}")
+        return self._said(f"moved from {utc_text(self.nominal)}")
 
     def _said(self, what: str) -> str:
         return f"{what} by {self.by}: {self.reason}" if self.reason else f"{what} by {self.by}"
-
-
-def names(schedule: Occurrences, instant: datetime) -> bool:
-    """Return whether an instant is one of a schedule's."""
-    return schedule.next_after(instant - _INSTANT) == instant
 
 
 def standing(overrides: Iterable[Override], schedule: Schedule, reached: datetime) -> tuple[Override, ...]:
@@ -164,19 +150,5 @@ class Running:
         return self._every.count_between(after, through) - left_out
 
 
-def upcoming(occurrences: Occurrences, after: datetime, most: int) -> list[datetime]:
-    """Return the next instants after one, at most so many."""
-    found: list[datetime] = []
-    following = occurrences.next_after(after)
-    while following is not None and len(found) < most:
-        found.append(following)
-        following = occurrences.next_after(following)
-    return found
-
-
 def _given(instant: datetime | None) -> list[datetime]:
     return [] if instant is None else [instant]
-
-
-def _shown(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from shared.domain.clock import utc_text
 from shared.domain.execution import State
 from shared.domain.overrides import Overridden, Running, overridden, standing
 from shared.domain.policies import Misfire, Overlap
@@ -21,7 +22,8 @@ from shared.domain.policies import Misfire, Overlap
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from shared.domain.overrides import Occurrences, Override
+    from shared.domain.occurrences import Occurrences
+    from shared.domain.overrides import Override
     from shared.domain.policies import Policies
     from shared.domain.schedule import Schedule
 
@@ -290,7 +292,7 @@ class _Deciding:
         if policies.misfire is Misfire.FIRE_LATEST:
             latest = _latest(runs, self._after, through)
             if latest > first:
-                reason = f"{FOUND_LATE}; the latest occurrence, {_shown(latest)}, stands for it"
+                reason = f"{FOUND_LATE}; the latest occurrence, {utc_text(latest)}, stands for it"
                 yield from self._gap(State.COALESCED, latest - _INSTANT, reason)
             return
         late = min(through, self._now - policies.misfire_grace - _INSTANT)
@@ -301,7 +303,7 @@ class _Deciding:
             kept = _latest(runs, self._after, late)
             for _ in range(policies.misfire_limit - 1):
                 kept = _latest(runs, self._after, kept - _INSTANT)
-            reason = f"{FOUND_LATE}; only the latest {policies.misfire_limit}, from {_shown(kept)} on, fire"
+            reason = f"{FOUND_LATE}; only the latest {policies.misfire_limit}, from {utc_text(kept)} on, fire"
             yield from self._gap(State.COALESCED, kept - _INSTANT, reason)
 
     def _overlapping(self, first: datetime) -> Iterator[Row]:
@@ -310,7 +312,7 @@ class _Deciding:
         if policies.overlap is Overlap.CANCEL_PREVIOUS:
             latest = _latest(self._runs, self._after, self._through)
             if latest > first:
-                reason = f"the occurrence {_shown(latest)} would have cancelled it at once"
+                reason = f"the occurrence {utc_text(latest)} would have cancelled it at once"
                 yield from self._gap(State.SKIPPED, latest - _INSTANT, reason)
                 return
             # However many still end or wait: they are cancelled.
@@ -377,7 +379,3 @@ def _latest(occurrences: Occurrences, after: datetime, through: datetime) -> dat
         message = f"no occurrence in ({after}, {through}], although one was found there"
         raise AssertionError(message)
     return last
-
-
-def _shown(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from shared.domain.remarks import fire_of, names, no_names
+from shared.domain.clock import utc_text
+from shared.domain.occurrences import names, walk
+from shared.domain.remarks import fire_of, no_names
 from shared.domain.schedule import OnceSchedule
 
 if TYPE_CHECKING:
@@ -74,13 +77,10 @@ def preview(
 def _times(schedule: Schedule, after: datetime, most: int) -> tuple[list[datetime], bool]:
     """Return the next occurrences, and whether those are all but for `most`: none was too far away."""
     found: list[datetime] = []
-    following = schedule.next_after(after) if most else None
-    until = None if following is None else _later(following)
-    while following is not None and until is not None and len(found) < most:
-        if following > until:
+    for time in islice(walk(schedule, after), most):
+        if found and time > _later(found[0]):
             return found, False
-        found.append(following)
-        following = schedule.next_after(following)
+        found.append(time)
     return found, True
 
 
@@ -99,7 +99,7 @@ def _end(schedule: Schedule, *, limited: bool, all_seen: bool) -> str:
     if isinstance(schedule, OnceSchedule):
         return "the schedule is a single instant"
     if schedule.end_time is not None:
-        return f"end_time: nothing fires after {schedule.end_time:%Y-%m-%dT%H:%M:%SZ}"
+        return f"end_time: nothing fires after {utc_text(schedule.end_time)}"
     return "no further time comes before the year 10000"
 
 

@@ -22,6 +22,7 @@ from shared.domain.clock import (
     wall_text,
 )
 from shared.domain.exclusions import OnExcluded
+from shared.domain.occurrences import names
 from shared.domain.schedule import CronSchedule
 from shared.domain.zones import DAY, EPOCH, zone
 
@@ -64,11 +65,6 @@ class Fire:
 def zone_of(schedule: Schedule) -> Zone:
     """Return the zone whose clock a schedule's times are shown by."""
     return zone(schedule.timezone, schedule.rules)
-
-
-def names(schedule: Schedule, instant: datetime) -> bool:
-    """Return whether an instant is an occurrence."""
-    return schedule.last_between(instant - _MOMENT, instant) == instant
 
 
 def names_wall(schedule: Schedule, wall: int) -> bool:

@@ -17,6 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 
 from shared.domain import exclusions as excluding
+from shared.domain.clock import to_the_millisecond
 from shared.domain.cron import (
     FIELDS,
     LONGEST_EXPRESSION,
@@ -131,15 +132,6 @@ class _Schedule(ABC):
             return nominal
         digest = blake2b(f"{key}:{nominal.astimezone(UTC).isoformat()}".encode(), digest_size=8).digest()
         return nominal + int.from_bytes(digest) % room * _MILLISECOND
-
-    def upcoming(self, after: datetime, n: int) -> list[datetime]:
-        """Return the first n occurrences after an instant, or as many as there are."""
-        found: list[datetime] = []
-        following = self.next_after(after)
-        while following is not None and len(found) < n:
-            found.append(following)
-            following = self.next_after(following)
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -415,7 +407,7 @@ def parse_schedule(
             common["exclusions"] = common["exclusions"] if zone_known else None
             if type == "interval":
                 base = common["start_time"] or anchor or now.replace(microsecond=0)
-                schedule = IntervalSchedule(terms=terms, anchor=_cut(base.astimezone(UTC)), **common)
+                schedule = IntervalSchedule(terms=terms, anchor=to_the_millisecond(base.astimezone(UTC)), **common)
             elif type == "once":
                 at = _parse_at(dict(terms).get("at", ""), timezone if zone_known else None, now)
                 schedule = OnceSchedule(terms=terms, at=at, **common)
@@ -440,8 +432,8 @@ def with_package_rules(schedule: Schedule) -> Schedule:
     local = isinstance(schedule, OnceSchedule) and _is_local(schedule.config["at"])
     if isinstance(schedule, OnceSchedule) and local and schedule.rules and schedule.rules != rules:
         time = datetime.fromisoformat(schedule.config["at"].strip().upper())
-        if schedule.at == _cut(_local(time, schedule.timezone, schedule.rules)):
-            schedule = replace(schedule, at=_cut(_local(time, schedule.timezone, rules)))
+        if schedule.at == to_the_millisecond(_local(time, schedule.timezone, schedule.rules)):
+            schedule = replace(schedule, at=to_the_millisecond(_local(time, schedule.timezone, rules)))
     return replace(schedule, rules=rules, tzdata=tzdata_version())
 
 
@@ -655,12 +647,12 @@ def _parse_at(text: str, timezone: str | None, now: datetime) -> datetime:
     try:
         time = datetime.fromisoformat(upper)
         if match["offset"]:
-            at = _cut(time.astimezone(UTC))
+            at = to_the_millisecond(time.astimezone(UTC))
         elif timezone == "":
             said = "has neither an offset (Z or +01:00) nor a timezone to be read in; give one of them"
             raise _refused("config.at", f"'{excerpt(text)}' {said}")
         else:
-            at = _cut(_local(time, timezone or "UTC"))
+            at = to_the_millisecond(_local(time, timezone or "UTC"))
     except (ValueError, OverflowError) as error:
         raise _refused("config.at", f"'{excerpt(text)}' is not a time: {error}") from error
     if timezone is not None and at < now - ONCE_GRACE:
@@ -773,11 +765,7 @@ def _to_milliseconds(name: str, time: datetime | None, found: list[Violation]) -
     if time.tzinfo is None:
         found.append(Violation(name, f"{time.isoformat()} has no zone; expected a time in UTC"))
         return None
-    return _cut(time.astimezone(UTC))
-
-
-def _cut(time: datetime) -> datetime:
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+    return to_the_millisecond(time.astimezone(UTC))
 
 
 def _whole_seconds(instant: datetime) -> int:

@@ -27,6 +27,11 @@ def writable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def because(what: str, reason: str) -> str:
+    """Return what was done, and why, where somebody has said that."""
+    return f"{what}: {reason}" if reason else what
+
+
 def unprintable(text: str, *, lines: bool = False) -> str:
     """Return what is wrong with a text that has characters for terminals and not for people, or nothing.
 

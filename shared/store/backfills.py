@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.backfill import BackfillState, Existing, Window
-from shared.domain.execution import OPEN, State, Trigger, backfill_execution_id
+from shared.domain.execution import OPEN, Trigger, backfill_execution_id
 from shared.domain.policies import Overlap
 from shared.domain.schedule import from_document, to_document
-from shared.store.executions import SCHEMA as ROW_SCHEMA
-from shared.store.executions import Move, pending_fields, stop
+from shared.store.executions import Move, asked_for, stop
 from shared.store.pipeline import NOW, literal, up_to
-from shared.store.tail import NEW_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -163,45 +161,47 @@ def counts_pipeline(backfill_ids: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _enter(
-    before: Iterable[BackfillState], state: BackfillState, message: str, fields: Mapping[str, Any], request: str = ""
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    chosen = {**up_to(SCHEMA), "state": {"$in": sorted(each.value for each in before)}}
-    if request:
-        # Whoever goes on with a call that has had its effect does not undo what others have done since.
-        chosen["requests"] = {"$ne": request}
-        kept = {"$concatArrays": [{"$ifNull": ["$requests", []]}, [literal(request)]]}
-        fields = {**fields, "requests": {"$slice": [kept, -MOST_KEPT_REQUESTS]}}
-    entered = {
-        "state": state.value,
-        "status_message": literal(message),
-        "revision": {"$add": ["$revision", 1]},
-        **fields,
-    }
-    return chosen, [{"$set": entered}]
-
-
 def pause(backfill_id: str, message: str, request: str = "") -> Move:
     """Start nothing further. What a window has decided already is still started, by beat.
 
     request: the token of the request that it is the effect of; one does nothing a second time.
     """
-    chosen, update = _enter({BackfillState.RUNNING}, BackfillState.PAUSED, message, {}, request)
-    return Move({"_id": backfill_id, **chosen}, update)
+    return _enter(backfill_id, {BackfillState.RUNNING}, BackfillState.PAUSED, message, {}, request)
 
 
 def resume(backfill_id: str, request: str = "") -> Move:
     """Go on. request: as of a pause."""
-    chosen, update = _enter({BackfillState.PAUSED}, BackfillState.RUNNING, "", {"active": True}, request)
-    return Move({"_id": backfill_id, **chosen}, update)
+    return _enter(backfill_id, {BackfillState.PAUSED}, BackfillState.RUNNING, "", {"active": True}, request)
 
 
 def cancel(backfill_id: str, message: str, *, running: bool) -> Move:
     """End a backfill for good. What is in flight is ended by stop_open, again and again until nothing is."""
     before = {BackfillState.RUNNING, BackfillState.PAUSED}
     fields = {"active": True, "finished_at": NOW, "cancel_running": running}
-    chosen, update = _enter(before, BackfillState.CANCELLED, message, fields)
-    return Move({"_id": backfill_id, **chosen}, update)
+    return _enter(backfill_id, before, BackfillState.CANCELLED, message, fields)
+
+
+def _enter(
+    backfill_id: str,
+    before: Iterable[BackfillState],
+    state: BackfillState,
+    message: str,
+    fields: Mapping[str, Any],
+    request: str = "",
+) -> Move:
+    chosen = {"_id": backfill_id, **up_to(SCHEMA), "state": {"$in": sorted(each.value for each in before)}}
+    entered = {
+        "state": state.value,
+        "status_message": literal(message),
+        "revision": {"$add": ["$revision", 1]},
+        **fields,
+    }
+    if request:
+        # Whoever goes on with a call that has had its effect does not undo what others have done since.
+        chosen["requests"] = {"$ne": request}
+        kept = {"$concatArrays": [{"$ifNull": ["$requests", []]}, [literal(request)]]}
+        entered["requests"] = {"$slice": [kept, -MOST_KEPT_REQUESTS]}
+    return Move(chosen, [{"$set": entered}])
 
 
 def stop_open(backfill_id: str, by: str, reason: str, *, running: bool) -> Move:
@@ -277,19 +277,9 @@ def execution_document(
 ) -> dict[str, Any]:
     """Return the row of one of a backfill's times: with all that its run needs, as the job is at `now`."""
     execution_id = backfill_execution_id(backfill.job_uid, backfill.backfill_id, nominal)
-    pending = pending_fields(job, execution_id, now, now, by, f"backfill {backfill.backfill_id}")
-    return {
-        "_id": execution_id,
-        "schema": ROW_SCHEMA,
-        "job_id": job["_id"],
-        "job_uid": job["uid"],
-        "job_name": job["name"],
+    return asked_for(job, execution_id, "", now, by, f"backfill {backfill.backfill_id}") | {
         "trigger": Trigger.BACKFILL.value,
         "backfill": backfill.backfill_id,
-        "state": State.PENDING.value,
-        **NEW_ROW,
         "nominal_time": nominal,
-        "decided_at": now,
-        **pending,
         "queue": backfill.queue,
     }

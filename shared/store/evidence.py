@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.domain.evidence import Era, Job, Record, Step, Stop
 from shared.domain.execution import Failure, State, Trigger, row_id
-from shared.domain.explanation import Absence, Era, Job, Record, Step, Stop
 from shared.domain.job import JobState
 from shared.domain.schedule import from_document
 from shared.store import jobs
+from shared.store.executions import most_attempts
 from shared.store.pipeline import NOW
 from shared.store.submitted import EXPIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
-
-    from shared.store import processes
 
 NEIGHBOURS: Final = 20
 """Epochs before and after the one in question that are read: who paused the job, who changed its schedule since."""
@@ -60,7 +59,7 @@ def to_job(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) ->
     Raises what reading a schedule raises.
     """
     eras = {
-        entry["epoch"]: Era(entry["epoch"], jobs.history_spec(entry), entry["began"], entry["by"], entry["reason"])
+        entry["epoch"]: Era(entry["epoch"], jobs.to_spec(entry), entry["began"], entry["by"], entry["reason"])
         for entry in sorted(entries, key=lambda entry: entry["epoch"])
     }
     chain = jobs.to_chain(document)
@@ -147,7 +146,7 @@ def to_record(row: Mapping[str, Any]) -> Record:
         started_at=get("started_at"),
         finished_at=get("finished_at"),
         attempt=get("attempt", 0),
-        max_attempts=get("retry", {}).get("max_attempts", 0) + get("handed_back", 0) + get("retries", 0),
+        max_attempts=most_attempts(row),
         queue=get("queue", ""),
         worker=get("worker", ""),
         error=Failure(**row["error"]) if "error" in row else None,
@@ -156,8 +155,3 @@ def to_record(row: Mapping[str, Any]) -> Record:
         expired=state is State.CANCELLED and bool(steps) and steps[-1].reason.startswith(EXPIRED),
         steps=steps,
     )
-
-
-def to_absences(absences: Iterable[processes.Absence]) -> tuple[Absence, ...]:
-    """Read when nobody had a role."""
-    return tuple(Absence(each.since, each.until) for each in absences)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.domain.clock import utc_text
 from shared.domain.execution import (
     DECISIONS_NOT_TO_RUN,
     OPEN,
@@ -26,6 +27,7 @@ from shared.domain.execution import (
 )
 from shared.domain.plan import Row
 from shared.domain.policies import WorkerLost
+from shared.domain.text import because
 from shared.domain.zones import tzdata_version
 from shared.store.flows import to_flow
 from shared.store.pipeline import NOW, from_now, has_ended, is_past, literal, milliseconds, up_to
@@ -124,7 +126,7 @@ def manual_document(
     job: Mapping[str, Any], token: str, queue: str, trace_id: str, now: datetime, by: str
 ) -> dict[str, Any]:
     """Return the document of a run by hand, asked for at `now`; token is a ULID, or made from the request id."""
-    document = _asked_for(job, manual_id(job["uid"], token), trace_id, now, by, "executed by hand")
+    document = asked_for(job, manual_id(job["uid"], token), trace_id, now, by, "executed by hand")
     document |= {"trigger": Trigger.MANUAL.value, "nominal_time": now, "queue": queue}
     return document | _parts_queue(document, job["queue"])
 
@@ -142,7 +144,7 @@ def retry_document(
     reuse: of a row that has parts, do only what has not succeeded.
     """
     job = as_job(ended)
-    document = _asked_for(job, retry_id(job["uid"], token), trace_id, now, by, f"a retry of {ended['_id']}")
+    document = asked_for(job, retry_id(job["uid"], token), trace_id, now, by, f"a retry of {ended['_id']}")
     return document | {
         "trigger": Trigger.RETRY.value,
         "retry_of": ended["_id"],
@@ -169,9 +171,10 @@ def as_job(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _asked_for(
+def asked_for(
     job: Mapping[str, Any], execution_id: str, trace_id: str, now: datetime, by: str, reason: str
 ) -> dict[str, Any]:
+    """Return the fields that every row has which somebody asked for at `now`, and no schedule. trace_id: or empty."""
     pending = pending_fields(job, execution_id, now, now, by, reason)
     return {
         "_id": execution_id,
@@ -386,7 +389,7 @@ def asked_to_cancel(row: Mapping[str, Any]) -> str | None:
     asked = row.get("cancel", {})
     if not asked.get("call"):
         return None
-    return f"cancelled by {asked['by']}{': ' if asked['reason'] else ''}{asked['reason']}"
+    return because(f"cancelled by {asked['by']}", asked["reason"])
 
 
 def confirm(execution_id: str, nonces: Sequence[str], lease: timedelta) -> Move:
@@ -414,8 +417,7 @@ def succeed(execution_id: str, nonce: str, by: str, result: str | None, *, trunc
 
 def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     """End a held attempt whose row can't be read: for good, and without a dead letter, which nobody could write."""
-    error = {"code": failure.code, "message": failure.message[:LONGEST_ERROR], "retryable": failure.retryable}
-    fields = {"error": literal(error), "finished_at": NOW}
+    fields = {"error": _error(failure), "finished_at": NOW}
     ended = enter(State.FAILED, by, "its document can't be read", fields)
     return Move(held_attempt(execution_id, nonce), [ended, *LEAVE_OPEN, COPY_OUTCOME])
 
@@ -467,14 +469,15 @@ def _taken(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any
 
 
 def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:
-    error = {
-        "code": failure.code,
-        "message": failure.message[:LONGEST_ERROR],
-        "retryable": failure.retryable,
-    }
+    error = {"error": _error(failure)}
     if after.due_at is not None:
-        return wait_again(by, after.reason, literal(after.due_at), {"error": literal(error)})
-    return failed_for_good(by, after.reason, {"error": literal(error)})
+        return wait_again(by, after.reason, literal(after.due_at), error)
+    return failed_for_good(by, after.reason, error)
+
+
+def _error(failure: Failure) -> dict[str, Any]:
+    cut = {"code": failure.code, "message": failure.message[:LONGEST_ERROR], "retryable": failure.retryable}
+    return literal(cut)
 
 
 def failed_for_good(by: str, reason: str, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -680,7 +683,7 @@ def unsent_filter(partitions: Iterable[int]) -> dict[str, Any]:
 
 def cancel_previous(row: Mapping[str, Any], by: str) -> Move:
     """Cancel all of a job's schedule that a held row, whose policy is CANCEL_PREVIOUS, is to replace."""
-    reason = f"the occurrence {row['nominal_time']:%Y-%m-%dT%H:%M:%SZ} takes its place (CANCEL_PREVIOUS)"
+    reason = f"the occurrence {utc_text(row['nominal_time'])} takes its place (CANCEL_PREVIOUS)"
     return cancel_earlier(row["job_uid"], row["nominal_time"], by, reason)
 
 
@@ -843,7 +846,7 @@ def to_execution(document: Mapping[str, Any]) -> StoredExecution:
         started_at=get("started_at"),
         finished_at=get("finished_at"),
         attempt=get("attempt", 0),
-        max_attempts=get("retry", {}).get("max_attempts", 0) + get("handed_back", 0) + get("retries", 0),
+        max_attempts=most_attempts(document),
         workers_lost=get("workers_lost", 0),
         queue=get("queue", ""),
         worker=get("worker", ""),
@@ -950,6 +953,12 @@ def tries(document: Mapping[str, Any]) -> int:
     return count
 
 
+def most_attempts(row: Mapping[str, Any]) -> int:
+    """Return how many attempts a row may have, those that its retry policy does not count included; 0: none."""
+    most: int = row.get("retry", {}).get("max_attempts", 0) + row.get("handed_back", 0) + row.get("retries", 0)
+    return most
+
+
 LOSS_FIELDS: Final = dict.fromkeys(("attempt", "handed_back", "retries", "retry", "retry_until", "policies"), 1)
 
 
@@ -1033,6 +1042,9 @@ def runs_filter(uid: str) -> dict[str, Any]:
 
 
 NEWEST_FIRST: Final = [("nominal_time", -1), ("_id", -1)]
+
+SHOWN: Final = {"state": {"$ne": State.CLOSED.value}}
+"""Finds what readers are shown; see SHOWN_STATES."""
 
 NOT_SHOWN: Final = {"items": 0, "context": 0, "canvas": 0}
 """What readers need not be sent: megabytes that a whole, or a step, keeps for what is still to be done."""

@@ -237,7 +237,7 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         timeout=timedelta(seconds=document["timeout"]),
         retry=retry_policy(document["retry"]),
         policies=to_policies(document),
-        labels={label["key"]: label["value"] for label in document["labels"]},
+        labels=labels_of(document),
         annotations={each["key"]: each["value"] for each in document.get("annotations", ())},
         flow=to_flow(document["flow"]) if document.get("flow") else None,
         expires=None if (expires := document.get("expires")) is None else timedelta(seconds=expires),
@@ -264,6 +264,11 @@ def to_job(document: Mapping[str, Any]) -> StoredJob:
         drift=tuple((document.get(DRIFT) or {}).get("problems", ())),
         overrides=_overrides_to_come(document),
     )
+
+
+def labels_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """Read a job's labels."""
+    return {label["key"]: label["value"] for label in document["labels"]}
 
 
 def deleted_at(document: Mapping[str, Any]) -> datetime | None:
@@ -321,7 +326,7 @@ def to_chain(document: Mapping[str, Any]) -> Chain:
         epoch=document["epoch"],
         covered=document["covered"],
         pointer=document["next_nominal"],
-        spec=_spec(document["installed"]),
+        spec=to_spec(document["installed"]),
         changes=tuple(map(_change, document["changes"])),
         fired=document.get("fired", 0),
     )
@@ -330,7 +335,7 @@ def to_chain(document: Mapping[str, Any]) -> Chain:
 def _change(document: Mapping[str, Any]) -> Change:
     override = document.get("override")
     return Change(
-        _spec(document),
+        to_spec(document),
         document["cutoff"],
         document["by"],
         document["reason"],
@@ -345,7 +350,7 @@ def _overrides_to_come(document: Mapping[str, Any]) -> tuple[Override, ...]:
     """Return a job's overrides as they are once all edits are in force, without what is over where the job stands."""
     if not document["changes"] and "overrides" not in document["installed"]:
         return ()
-    spec, reached = _spec(document["installed"]), document["covered"]
+    spec, reached = to_spec(document["installed"]), document["covered"]
     for change in map(_change, document["changes"]):
         reached = max(reached, change.cutoff)
         spec = change.spec_after(spec, reached)
@@ -357,7 +362,8 @@ def _spec_document(spec: Spec) -> dict[str, Any]:
     return document | ({"overrides": [asdict(each) for each in spec.overrides]} if spec.overrides else {})
 
 
-def _spec(document: Mapping[str, Any]) -> Spec:
+def to_spec(document: Mapping[str, Any]) -> Spec:
+    """Read what is in force, was by an entry of the revision history, or is to be by an edit. Raises InvalidInput."""
     overrides = tuple(Override(**each) for each in document.get("overrides", ()))
     return Spec(from_document(document["schedule"]), Mode(document["mode"]), overrides)
 
@@ -371,6 +377,22 @@ def edit_filter(job_id: str, revision: int | None) -> dict[str, Any]:
     revision is None for a document that has none, which only parking is for.
     """
     return {**up_to(SCHEMA), "_id": job_id, "revision": revision}
+
+
+_CUTOFF: Final = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
+"""Of a change that is queued now: the database's time, but never before what is already decided or queued. Whatever the
+clocks say, an instant belongs to one epoch."""
+
+
+def decided_through(document: Mapping[str, Any], now: datetime) -> datetime:
+    """Return the cutoff of a change that is queued at `now` (the database's time)."""
+    through: datetime = max(now, document["covered"], *(change["cutoff"] for change in document["changes"]))
+    return through
+
+
+def comes_after_cutoff(instant: datetime) -> dict[str, Any]:
+    """Find a job if an instant lies behind the cutoff of a change that is queued in the same write."""
+    return {"$expr": {"$gt": [literal(instant), _CUTOFF]}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,8 +426,7 @@ def edit(
     what: the names of the fields that it changes. request: the token of the request that it is the effect of.
     undelete_for: of a deletion, how long it can be taken back; None for one that can't be.
 
-    The change's cutoff is the database's time, but never before what is already decided or queued: whatever the
-    clocks say, an instant belongs to one epoch.
+    The change's cutoff is as _CUTOFF says.
     """
     fields: dict[str, Any] = {name: literal(value) for name, value in set_fields.items()}
     fields |= {
@@ -441,8 +462,7 @@ def edit(
                 **({} if change.restored is None else {"restored": change.restored}),
             }
         )
-        cutoff = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
-        fields["changes"] = {"$concatArrays": ["$changes", [{"$mergeObjects": [queued, {"cutoff": cutoff}]}]]}
+        fields["changes"] = {"$concatArrays": ["$changes", [{"$mergeObjects": [queued, {"cutoff": _CUTOFF}]}]]}
         if edited:
             # Failures of before do not count towards pausing what somebody has just looked after.
             fields["failures_since"] = NOW
@@ -495,11 +515,6 @@ def revision_document(
         "by": by,
         "reason": reason,
     }
-
-
-def history_spec(entry: Mapping[str, Any]) -> Spec:
-    """Read what an entry of the revision history says was in force; raises InvalidInput when that can't be read."""
-    return _spec(entry)
 
 
 # What a process does that manages jobs by its configuration:
@@ -646,6 +661,7 @@ def advance_filter(job_ids: list[str], revision: int, pointer: datetime | None) 
     return {"_id": {"$in": job_ids}, "revision": revision, "next_nominal": pointer}
 
 
+_COMPLETED: Final = {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
 _CHANGED: Final = {"$currentDate": {"changed": True}}
 """Tells those who watch jobs, from an update that is no pipeline. A pointer that moves on is nothing to be told of."""
 
@@ -661,7 +677,7 @@ def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
     if mode is Mode.ACTIVE:
         fields["wake_at"] = plan.pointer
         if plan.pointer is None:
-            fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
+            fields |= _COMPLETED
             return {"$set": fields, **_CHANGED}
     return {"$set": fields}
 
@@ -679,7 +695,7 @@ def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
         "wake_at": installing.reached if more_changes else installing.pointer if active else None,
     }
     if active and installing.pointer is None and not more_changes:
-        fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
+        fields |= _COMPLETED
     return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}, **_CHANGED}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from shared.domain.execution import DECISIONS_NOT_TO_RUN, OPEN, State, Trigger
+from shared.domain.execution import DECISIONS_NOT_TO_RUN, OPEN, SHOWN_STATES, State, Trigger
 from shared.domain.filters import Condition, Operator
 from shared.domain.job import JobState
 from shared.store.jobs import PARTITIONS
@@ -258,15 +258,14 @@ def _labels_query(condition: Condition) -> Query:
 # Executions:
 
 _EXECUTION_PATHS: Final = {"group_id": "group"}
-_ENDED_BADLY: Final = frozenset({State.CANCELLED.value, State.FAILED.value})
+_BAD_ENDS: Final = frozenset({State.CANCELLED.value, State.FAILED.value})
 _RARE_TRIGGERS: Final = frozenset({Trigger.BACKFILL.value, Trigger.MANUAL.value, Trigger.RETRY.value})
 
 OPEN_RUN: Final[Query] = {"run": True, "open": True}
-ENDED_BADLY: Final[Query] = {"run": True, "state": {"$in": sorted(_ENDED_BADLY)}}
+ENDED_BADLY: Final[Query] = {"run": True, "state": {"$in": sorted(_BAD_ENDS)}}
 RARELY_TRIGGERED: Final[Query] = {"run": True, "trigger": {"$in": sorted(_RARE_TRIGGERS)}}
 IN_GROUP: Final[Query] = {"group": {"$type": "string"}}
 """What the indexes hold that have only a few of many executions."""
-SHOWN: Final = tuple(state for state in State if state is not State.CLOSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +283,7 @@ class Among:
 
 def execution_listing(chosen: Filter, order: Order, among: Among) -> Listing:
     """Return the list of the executions that a filter asks for."""
-    states, triggers = _fitting(SHOWN, chosen.on("state")), _fitting(Trigger, chosen.on("trigger"))
+    states, triggers = _fitting(SHOWN_STATES, chosen.on("state")), _fitting(Trigger, chosen.on("trigger"))
     queries = {
         str(condition): _execution_query(condition)
         for condition in chosen.conditions
@@ -292,7 +291,7 @@ def execution_listing(chosen: Filter, order: Order, among: Among) -> Listing:
         # Of those that have to be equal, the uids are known.
         and not (condition.field == "job_id" and condition.operator is Operator.EQUAL and among.uids is not None)
     }
-    if len(states) < len(SHOWN):
+    if len(states) < len(SHOWN_STATES):
         queries["state"] = {"state": _one_of(states)}
     if len(triggers) < len(Trigger):
         queries["trigger"] = {"trigger": _one_of(triggers)}
@@ -324,7 +323,7 @@ def _execution_ways(chosen: Filter, asked: _Asked, states: set[str], triggers: s
     if "job" in asked.queries:
         ways.append(asked.way("job", "job", "run"))
     if asked.queries["run"] == {"run": True}:
-        if states <= _ENDED_BADLY:
+        if states <= _BAD_ENDS:
             ways.append(asked.way("ended_badly", "run", "state", only=ENDED_BADLY))
         if states <= OPEN:
             ways.append(asked.way("open_time", "run", only=OPEN_RUN))

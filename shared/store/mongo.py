@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pymongo.lock
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
 from pymongo.uri_parser import parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
+    from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
@@ -67,6 +69,16 @@ def connect_async(url: str, **options: Any) -> AsyncDatabase[dict[str, Any]]:
     return client[_database(url)]
 
 
+def database_time(database: Database[dict[str, Any]]) -> datetime:
+    """Return the database's time. Raises PyMongoError."""
+    return as_utc(database.command("hello")["localTime"])
+
+
+def as_utc(instant: datetime) -> datetime:
+    """Return an instant of a command's answer, which does not say that it is UTC's: Python would take it for local."""
+    return instant.replace(tzinfo=UTC)
+
+
 def _options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     said = {name.lower() for name in parse_uri(url, validate=False)["options"]}
     preferred = {name: value for name, value in {**_DEFAULTS, **options}.items() if name.lower() not in said}
@@ -75,6 +87,21 @@ def _options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _database(url: str) -> str:
     return parse_uri(url, validate=False)["database"] or DEFAULT_DATABASE
+
+
+_DUPLICATE_KEY: Final = 11_000
+
+
+def already_there(error: BulkWriteError) -> list[Mapping[str, Any]]:
+    """Return the failures of a bulk write of which each is a taken id; raise the error if there was any other.
+
+    One of them is that the write is not known to be durable: nothing may follow from it yet.
+    """
+    details: Mapping[str, Any] = error.details or {}
+    failures: list[Mapping[str, Any]] = details.get("writeErrors", [])
+    if details.get("writeConcernErrors") or any(failure["code"] != _DUPLICATE_KEY for failure in failures):
+        raise error
+    return failures
 
 
 _ILLEGAL_OPERATION: Final = 20

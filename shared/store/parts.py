@@ -231,9 +231,6 @@ REUSED_FIELDS: Final = dict.fromkeys(("total", "carried", "items", "reuse"), 1)
 REUSED_PART_FIELDS: Final = dict.fromkeys(("state", "number", "part_name", "part_key", "parameters", "flow.kind"), 1)
 
 
-# Lists:
-
-
 # What beat looks for:
 
 

@@ -12,10 +12,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.domain.evidence import Absence
 from shared.store.pipeline import NOW, from_now, literal, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
 COLLECTION: Final = "processes"
@@ -75,14 +76,6 @@ class Process:
     started_at: datetime
     heard_at: datetime
     silent_for: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Absence:
-    """A stretch of time in which nobody had a role. until: None while it lasts."""
-
-    since: datetime
-    until: datetime | None
 
 
 def role_of_queue(queue: str) -> str:
@@ -168,7 +161,7 @@ def to_process(document: Mapping[str, Any]) -> Process:
     return Process(about, document["started_at"], heard_at, silence if silence > MISSED_AFTER else None)
 
 
-def absences(document: Mapping[str, Any] | None, now: datetime) -> Sequence[Absence]:
+def absences(document: Mapping[str, Any] | None, now: datetime) -> tuple[Absence, ...]:
     """Return when nobody had a role, as its document in `presence` says at `now` (the database's time), in order.
 
     Its id is the role's name. None: nobody ever had it, since before there was anything to tell. Those of less than
@@ -176,6 +169,6 @@ def absences(document: Mapping[str, Any] | None, now: datetime) -> Sequence[Abse
     """
     if document is None:
         return ()
-    past = [Absence(each["since"], each["until"]) for each in document["absences"]]
+    past = tuple(Absence(each["since"], each["until"]) for each in document["absences"])
     lasts = now - document["heard_at"] > SILENT_AFTER
-    return [*past, Absence(document["heard_at"], None)] if lasts else past
+    return (*past, Absence(document["heard_at"], None)) if lasts else past

@@ -15,6 +15,8 @@ from shared.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pymongo.collection import Collection
+
 log = get_logger()
 
 COLLECTION: Final = "zone_rules"
@@ -53,6 +55,13 @@ def _schedules(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         schedule = part.get("schedule") if isinstance(part, Mapping) else None
         if isinstance(schedule, Mapping):
             yield schedule
+
+
+def load(kept: Collection[dict[str, Any]], documents: Iterable[Mapping[str, Any]]) -> None:
+    """Make known what the schedules in documents of jobs follow, as far as it is kept. Raises PyMongoError."""
+    if unknown := unknown_rules(documents):
+        for document in kept.find(of_fingerprints(unknown)):
+            register(document)
 
 
 def register(document: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from shared.messaging.dispatcher import Dispatcher, Sender
 from shared.messaging.publisher import Publisher
 from shared.store import executions
 from shared.store.canvas import GROUPS, size_of
-from shared.store.mongo import connect
+from shared.store.mongo import connect, database_time
 from shared.store.submitted import submitted_document
 from shared.tasks.execution import running
 
@@ -74,7 +74,7 @@ class Submitter:
             sentence = f"{size:,} bytes of JSON are too many (at most {LARGEST_PARAMETERS:,})"
             raise InvalidInput([Violation("parameters", sentence)])
         try:
-            now: datetime = self._database.command("hello")["localTime"]
+            now = database_time(self._database)
             document = self._document(execution_id, task, text, options, now, canvas)
             try:
                 self._executions.insert_one(document)

@@ -14,8 +14,6 @@ from beat.backfill import Backfills
 from scheduler_service.planning.backfill_requests import Asked
 from scheduler_service.planning.backfills import Backfills as Planned
 from scheduler_service.runs.cleanup import Cleanup
-from scheduler_service.runs.executions import Executions
-from scheduler_service.runs.runs import Runs
 from scheduler_service.transport import requests
 from scheduler_service.transport.caller import Caller, current
 from shared.domain.backfill import Existing
@@ -356,7 +354,7 @@ class TestRequests:
         assert "172,800 times" in (await refusal(server.planning.CreateBackfill(request))).message
         assert not database.backfills.count_documents({})
 
-    async def test_only_checking_counts_and_stores_nothing(self, server: Running, database: Db) -> None:
+    async def test_validate_onlying_counts_and_stores_nothing(self, server: Running, database: Db) -> None:
         assert (await create(server, ago(5), ago(0), validate_only=True)).total == 5
         assert not database.backfills.count_documents({})
 
@@ -465,13 +463,12 @@ def test_its_jobs_partition_says_which_beat_works_on_it(database: Db) -> None:
 
 
 async def test_a_server_that_was_taken_for_dead_finds_what_another_has_made_of_its_call(server: Running, database: Db):
-    runs = Runs(server.jobs, Executions(server.database), server.definitions, server.sent)
-    backfills = Planned(server.database, server.jobs, runs)
+    backfills = Planned(server.database, server.jobs)
     current.set(Caller("client", "", "client"))
     asked = Asked(ago(3), ago(1), Existing.SKIP, Overlap.ALLOW, 1, "")
     mark = requests._current.set(requests.Request("01hzzzzzzzzzzzzzzzzzzzzzzz", again=False))
     try:
-        first, second = [await backfills.create("hourly", asked, only_check=False) for _ in range(2)]
+        first, second = [await backfills.create("hourly", asked, validate_only=False) for _ in range(2)]
     finally:
         requests._current.reset(mark)
     assert second.backfill_id == first.backfill_id

@@ -37,7 +37,7 @@ def test_what_can_not_be_followed_keeps_its_mark_and_no_other_waiting(
     marked = [row["job_id"] for row in database.executions.find({"follow": True})]
     assert marked == ["damaged"]
     assert not follow.run_once(), "it is left alone for a while"
-    monkeypatch.setattr("beat.follow.monotonic", lambda: float("inf"))
+    monkeypatch.setattr("beat.aside.monotonic", lambda: float("inf"))
     database.executions.update_one({"job_id": "damaged"}, {"$set": {"canvas": nothing}})
     assert follow.run_once()
     assert not database.executions.count_documents({"follow": True})

@@ -100,7 +100,7 @@ async def test_what_is_exported_can_be_applied(server: Running, tmp_path: Path) 
     assert (await schedctl(server, "diff", "-f", "-", typed=told.out)).code == 0
 
 
-async def test_only_checking_stores_nothing(server: Running, tmp_path: Path) -> None:
+async def test_validate_onlying_stores_nothing(server: Running, tmp_path: Path) -> None:
     told = await schedctl(server, "jobs", "create", "-f", written(tmp_path, job("one")), "--validate-only")
     assert (told.code, told.out) == (0, "the job one would be accepted\n")
     assert (await schedctl(server, "jobs", "list")).out == ""

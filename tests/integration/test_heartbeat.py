@@ -10,13 +10,15 @@ from dev.server import free_port
 from shared.heartbeat import Heartbeat
 from shared.store import processes
 from shared.store.pipeline import NOW
-from shared.store.processes import About, Absence, Kind
+from shared.store.processes import About, Kind
 from tests.acceptance.system import wait_until
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from pymongo.database import Database
+
+    from shared.domain.evidence import Absence
 
 Db: TypeAlias = "Database[dict[str, Any]]"
 

@@ -187,6 +187,27 @@ async def test_a_repeated_request_gives_the_first_answer(server: Running) -> Non
     assert (await the_job(server)).state == PAUSED
 
 
+async def test_a_call_that_goes_on_with_one_that_broke_off_between_two_changes_of_a_job_makes_the_second_too(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await imported(server, a_document())
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
+    text = a_document(description="changed", paused=True)
+
+    async def breaks(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the process is no more")
+
+    for change in ("update", "pause"):
+        with monkeypatch.context() as patch:
+            patch.setattr(server.jobs, change, breaks)
+            assert (await refusal(imported(server, text, request_id="import-1"))).code == "INTERNAL"
+    assert {name: change.action for name, change in (await imported(server, text, request_id="import-1")).items()} == {
+        "mine": UPDATE
+    }
+    job = await the_job(server)
+    assert (job.description, job.state) == ("changed", PAUSED)
+
+
 async def test_what_was_exported_is_a_document_that_changes_nothing(server: Running) -> None:
     await server.create(job_id="plain")
     await server.create(job_id="counted", schedule_config=interval(every="90m"), labels={"team": "a", "n": "1"})

@@ -149,7 +149,7 @@ class TestWhatClientsSee:
         refused = await refusal(client.restore(times[0]))
         assert (refused.code, "neither skipped nor moved" in refused.message) == ("NOT_FOUND", True)
 
-    async def test_only_checking_stores_nothing(self, daily: tuple[Client, list[datetime]], database: Db) -> None:
+    async def test_validate_onlying_stores_nothing(self, daily: tuple[Client, list[datetime]], database: Db) -> None:
         client, times = daily
         before = job(database, "daily")
         await client.skip(times[0], validate_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from scheduler_service.watching import tail as tails
 from scheduler_service.watching.tail import SETTLED, ClockSetBack, Look, Tail
-from shared.store.mongo import connect_async
+from shared.store.mongo import connect_async, database_time
 from tests.builders import fired, job_document
 
 if TYPE_CHECKING:
@@ -57,6 +58,24 @@ async def reader(
     monkeypatch.setattr(tails, "database_now", now)
     yield made
     await collection.database.client.close()
+
+
+async def test_the_databases_time_is_the_same_by_the_clock_of_any_zone(
+    database: Database[dict[str, Any]],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collection = connect_async(database_url).executions
+    before = database_time(database)
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        now = await tails.database_now(collection)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        await collection.database.client.close()
+    assert before <= now <= database_time(database)
 
 
 async def test_what_a_look_saw_is_settled_a_second_of_looking_later(reader: Reader) -> None:

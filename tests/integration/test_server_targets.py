@@ -246,7 +246,7 @@ async def test_a_change_between_the_look_and_the_write_is_not_overwritten(server
     assert written.matched_count == 0
 
 
-async def test_only_checking_changes_nothing(server: Running) -> None:
+async def test_validate_onlying_changes_nothing(server: Running) -> None:
     checked = await register(server, "shop.example:1", description="Sells", validate_only=True)
     assert (checked.address, checked.description, checked.etag) == ("shop.example:1", "Sells", "")
     assert (await refusal(server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop")))).code == "NOT_FOUND"

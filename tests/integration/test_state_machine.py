@@ -40,6 +40,7 @@ from scheduler_service.runs.executions import Executions
 from scheduler_service.transport.caller import Caller, current
 from shared.domain.errors import FailedPrecondition, InvalidInput
 from shared.domain.execution import SUCCESSORS, TERMINAL, Failure, State, after_failure
+from shared.domain.occurrences import upcoming
 from shared.domain.plan import Mode
 from shared.domain.policies import Misfire, Overlap, WorkerLost
 from shared.messaging.dispatcher import Sender
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
 
-    from shared.domain.overrides import Occurrences
+    from shared.domain.occurrences import Occurrences
     from shared.domain.schedule import Schedule
     from shared.messaging.publisher import Outgoing, Publisher
     from shared.store.executions import Claimed
@@ -453,7 +454,7 @@ class System(RuleBasedStateMachine):
 
     @step(when=lambda self: not self.deleted and len(self.promised) < 4, pick=PICKS, to=st.sampled_from([None, -7, 7]))
     def a_client_skips_or_moves_an_occurrence(self, pick: int, to: int | None) -> None:
-        nominal = jobs.to_job(self.job()).definition.schedule.upcoming(self.now, 4)[pick]
+        nominal = upcoming(jobs.to_job(self.job()).definition.schedule, self.now, 4)[pick]
         new_time = nominal + timedelta(seconds=to) if to else None
 
         async def change() -> None:
@@ -620,7 +621,7 @@ def each_occurrence_is_decided_once_and_none_is_passed(
     assert [epoch["epoch"] for epoch in epochs] == list(range(job["epoch"] + 1))
     ends = [epoch["began"] for epoch in epochs[1:]] + [job["covered"]]
     for followed, end in zip(epochs, ends, strict=True):
-        schedule, number = jobs.history_spec(followed).occurrences, followed["epoch"]
+        schedule, number = jobs.to_spec(followed).occurrences, followed["epoch"]
         expected = [] if followed["mode"] == Mode.DELETED else list(occurrences(schedule, followed["began"], end))
         decided = sorted(
             each

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -355,6 +356,16 @@ def test_a_countdown_is_kept_in_the_ledger(office: Office):
     assert row.due_at is not None
     assert row.started_at is not None
     assert (row.due_at - row.transitions[0].at).total_seconds() == 1.5
+    assert row.started_at >= row.due_at
+
+
+def test_an_eta_is_kept_in_the_ledger(office: Office):
+    code = "from datetime import UTC, datetime, timedelta\neta = datetime.now(UTC) + timedelta(seconds=1.5)\n"
+    eta, execution_id = office.run(f"{code}print(eta.isoformat(), tasks.add.apply_async((1,), eta=eta).id)").split()
+    row = office.ended(execution_id)
+    assert row.due_at is not None
+    assert row.started_at is not None
+    assert abs((row.due_at - datetime.fromisoformat(eta)).total_seconds()) < 0.001
     assert row.started_at >= row.due_at
 
 

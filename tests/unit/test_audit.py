@@ -24,6 +24,7 @@ from shared.domain.audit import (
     within_history,
 )
 from shared.domain.execution import State, backfill_execution_id, row_id
+from shared.domain.occurrences import upcoming
 from shared.domain.overrides import Override
 from shared.domain.plan import Mode, Spec
 from shared.domain.schedule import parse_schedule
@@ -184,7 +185,7 @@ class TestOccurrences:
         weekdays = parse_schedule(
             type="cron", config={"expression": "0 8 * * MON-FRI"}, timezone="America/New_York", now=ORIGIN, hash_key=""
         )
-        times = weekdays.upcoming(ORIGIN, 300)  # over both changes of the clocks
+        times = upcoming(weekdays, ORIGIN, 300)  # over both changes of the clocks
         rows = [fire((time - ORIGIN).total_seconds()) for time in times]
         assert audited(rows, one_epoch(spec(weekdays)), due=(times[-1] - ORIGIN).total_seconds()) == []
         (found,) = audited(rows[:100] + rows[101:], one_epoch(spec(weekdays)))

@@ -25,6 +25,7 @@ from shared import metrics
 from shared.domain.errors import InvalidInput, Reason
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS
 from shared.domain.explanation import Kind, Verdict
+from shared.domain.occurrences import upcoming
 from shared.domain.schedule import parse_schedule
 from shared.expressions import kind_of, parse_template, roots
 from shared.expressions.expression import DEEPEST, MOST_CHARACTERS, MOST_STEPS
@@ -249,7 +250,7 @@ def fires_in_new_york(expression: str, month: int, day: int) -> list[str]:
     )
     midnight = datetime(2026, month, day, tzinfo=zone)
     just_before = (midnight - timedelta(microseconds=1)).astimezone(UTC)
-    fires = schedule.upcoming(just_before, 60)
+    fires = upcoming(schedule, just_before, 60)
     return [f"{at.astimezone(UTC):%H:%M}" for at in fires if at.astimezone(zone).date() == midnight.date()]
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dev.run import ROOT
+from shared.domain.occurrences import upcoming
 from shared.domain.schedule import parse_schedule
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def fires(platform: str, job_id: str) -> list[datetime]:
     """Return all fires of a day and a half, from a Saturday at noon (UTC) on."""
     config = {key: str(value) for key, value in job(platform, job_id)["schedule_config"]["config"].items()}
     schedule = parse_schedule(type="cron", config=config, timezone="UTC", now=SATURDAY, hash_key=job_id)
-    return [at for at in schedule.upcoming(SATURDAY, 1000) if at < SATURDAY + timedelta(days=1.5)]
+    return [at for at in upcoming(schedule, SATURDAY, 1000) if at < SATURDAY + timedelta(days=1.5)]
 
 
 def every(minutes: int) -> Callable[[datetime], bool]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from shared.domain import exclusions as module
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.exclusions import MOST_DAYS, WEEKDAYS, Exclusions, ExclusionTerms, OnExcluded, Resolved
+from shared.domain.occurrences import upcoming
 from shared.domain.schedule import CronSchedule, IntervalSchedule, Schedule, from_document, parse_schedule, to_document
 from shared.domain.zones import package_rules, zone
 from tests.recurrence_oracle import DAY, ZONES, Expression, fires_between, stay, zone_info
@@ -49,7 +50,7 @@ def daily(hour: int = 8, zone: str = "", *, exclusions: ExclusionTerms | None = 
 
 
 def fires(schedule: Schedule, after: str, n: int = 3) -> list[str]:
-    return [fire.isoformat().removesuffix(":00+00:00") for fire in schedule.upcoming(at(after), n)]
+    return [fire.isoformat().removesuffix(":00+00:00") for fire in upcoming(schedule, at(after), n)]
 
 
 def iterate(schedule: Schedule, begin: datetime, end: datetime) -> list[datetime]:
@@ -480,7 +481,7 @@ def test_a_schedule_with_all_of_it_is_kept_exactly_and_parsed_once() -> None:
     assert isinstance(read, CronSchedule)
     assert isinstance(again, CronSchedule)
     assert read._cron is again._cron
-    assert read.upcoming(at("2030-12-20"), 40) == schedule.upcoming(at("2030-12-20"), 40)
+    assert upcoming(read, at("2030-12-20"), 40) == upcoming(schedule, at("2030-12-20"), 40)
     for kind, config in (("interval", {"hours": "5"}), ("once", {"at": "2030-12-25T08:00:00Z"})):
         other = parse(kind, config, "Europe/Berlin", exclusions=terms, resolve=resolve)
         assert from_document(to_document(other)) == other

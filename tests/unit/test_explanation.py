@@ -9,25 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.domain.evidence import Absence, Era, Job, Known, Record, Step, Stop, ask_instant, ask_wall
 from shared.domain.exclusions import ExclusionTerms
 from shared.domain.execution import Failure, State, Trigger
-from shared.domain.explanation import (
-    Absence,
-    Era,
-    Explanation,
-    Job,
-    Kind,
-    Known,
-    Record,
-    Step,
-    Stop,
-    Verdict,
-    ask_instant,
-    ask_wall,
-    explain,
-    schedule_text,
-    span_text,
-)
+from shared.domain.explanation import Explanation, Kind, Verdict, explain, schedule_text, span_text
 from shared.domain.job import JobState
 from shared.domain.overrides import Override
 from shared.domain.plan import Chain, InFlight, Mode, Spec, plan

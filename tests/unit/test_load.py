@@ -221,6 +221,13 @@ def test_every_question_that_is_allowed_is_answered_from_the_load() -> None:
     assert {bucket.fires for bucket in buckets} == {60}
 
 
+def test_a_load_that_was_computed_when_the_minute_of_the_question_had_passed_is_told_from_its_own_on() -> None:
+    load = reckon(document("job-1", schedule(**SCHEDULES[6])))
+    buckets = load_message(load, load_question(pb.ForecastLoadRequest(), NOW - MINUTE), 0).buckets
+    assert buckets[0].time.ToDatetime(UTC) == load.start
+    assert {bucket.fires for bucket in buckets} == {60}
+
+
 def test_milliseconds_are_exact() -> None:
     instant = datetime(2026, 3, 2, 12, 0, 0, 123_000, tzinfo=UTC)
     assert datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds(instant)) == instant

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.execution import State
-from shared.domain.overrides import Overridden, Override, Running, names, upcoming
+from shared.domain.occurrences import names, upcoming
+from shared.domain.overrides import Overridden, Override, Running
 from shared.domain.plan import Chain, Change, Mode, Plan, Row, Spec, plan
 from shared.domain.policies import Misfire, Overlap, Policies
 from tests.builders import at, every, once

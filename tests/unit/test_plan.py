@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.execution import State
+from shared.domain.occurrences import upcoming
 from shared.domain.plan import MOST_ROWS, Chain, Change, InFlight, Mode, Plan, Row, Spec, must_follow, plan
 from shared.domain.policies import Misfire, Overlap, Policies
 from shared.domain.schedule import CronSchedule
@@ -336,7 +337,7 @@ def chains(draw: st.DrawFn, *, most_changes: int = 3) -> Chain:
 def occurrences(of: Spec, after: datetime, through: datetime) -> list[datetime]:
     if of.mode is Mode.DELETED:
         return []
-    return [o for o in of.schedule.upcoming(after, 4 * END) if o <= through]
+    return [o for o in upcoming(of.schedule, after, 4 * END) if o <= through]
 
 
 def decided_by(rows: Iterable[Row], of: Spec) -> list[datetime]:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from shared.domain.clock import gap_at, instants_of, local_text, repeated_at
 from shared.domain.exclusions import ExclusionTerms
+from shared.domain.occurrences import names, upcoming
 from shared.domain.overrides import Override
 from shared.domain.preview import LOOKS_AHEAD, difference, preview
-from shared.domain.remarks import excluded_at, fire_of, names
+from shared.domain.remarks import excluded_at, fire_of
 from shared.domain.schedule import parse_schedule
 from shared.domain.zones import zone
 from tests.builders import ORIGIN, at, every, once
@@ -179,8 +180,8 @@ def test_a_difference_is_what_the_two_schedules_do_not_share(
 ) -> None:
     present, wanted = cron(one, timezone), cron(other, timezone)
     changes = difference(present, wanted, after, count)
-    times = wanted.upcoming(after, count)
-    before = set(present.upcoming(after, 2 * count + 1))
+    times = upcoming(wanted, after, count)
+    before = set(upcoming(present, after, 2 * count + 1))
     assert {fire.time for fire in changes.added} == {time for time in times if not names(present, time)}
     gone = sorted(time for time in before if time <= times[-1] and not names(wanted, time))
     assert [fire.time for fire in changes.removed] == gone[:count]

@@ -15,6 +15,7 @@ from shared.calendars import Calendars
 from shared.domain.cron import field_values
 from shared.domain.errors import InvalidInput
 from shared.domain.exclusions import ExclusionTerms
+from shared.domain.occurrences import upcoming
 from shared.domain.schedule import Schedule, parse_schedule
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -224,7 +225,7 @@ def meaning(expression: tuple[str, ...]) -> tuple[Any, ...]:
     """Return what decides when an expression fires: two that agree on it name the same instants."""
     second, minute, hour, _, month, _ = field_values(expression, "")
     schedule = a_schedule(expression=" ".join(expression))
-    year = schedule.count_between(NOW, NOW + timedelta(days=366 * 4)), schedule.upcoming(NOW, 5)
+    year = schedule.count_between(NOW, NOW + timedelta(days=366 * 4)), upcoming(schedule, NOW, 5)
     return second.bits, minute.bits, hour.bits, month.bits, str(year)
 
 
