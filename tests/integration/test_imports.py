@@ -148,6 +148,7 @@ async def test_nothing_is_changed_unless_all_is_valid_and_all_that_is_wrong_is_n
     assert said["yaml.mine.priority"] == "line 15: 12 is not a priority (0-9)"
     assert said["yaml.two.schedule_config"].startswith("line 17: a schedule is required")
     assert said["yaml.three.colour"] == "line 20: no such field in a job's entry"
+    assert "yaml.three.schedule_config" in said, "an unknown field hides nothing else"
     assert "yaml.jobs[3].job_id" in said
     assert said["yaml.mine.job_id"] == "line 22: 'mine' is there twice"
     assert database.jobs.count_documents({}) == 0
