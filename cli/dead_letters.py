@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from cli.arguments import LimitOption, YesOption
+from cli.arguments import LONGEST_PAGE, LimitOption, ReasonOption, YesOption, page_for
 from cli.completion import job_ids
 from cli.exits import Exit
 from cli.output import Format, View, as_json, counted, json_line, plain, shortened, time
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from shared.proto import admin_service_pb2 as pb
 
 app = group("List, retry or discard what failed for good.")
-
-PAGE: Final = 500
-"""Of a list, and of the ids of one call."""
 
 LETTERS: Final = View[Execution](
     name=lambda letter: letter.execution_id,
@@ -50,14 +47,11 @@ JobOption: TypeAlias = Annotated[
 @command(app, "list")
 def list_(session: Session, job_id: JobOption = "", limit: LimitOption = 100) -> None:
     """Show the dead letters, the latest failures first."""
-    letters = session.scheduler.dead_letters(job_id=job_id, page_size=min(limit + 1, PAGE))
-    shown = islice(letters, limit)
+    letters = session.scheduler.dead_letters(job_id=job_id, page_size=page_for(limit))
     if not _as_json(session):
-        session.out.each(shown, LETTERS, none="no dead letters")
-        if next(letters, None) is not None:
-            session.out.tell(f"and more: --limit shows more than {limit}")
+        session.out.first(limit, letters, LETTERS, none="no dead letters")
         return
-    for letter in shown:
+    for letter in islice(letters, limit):
         session.out.console.print(json_line("dead_letter", letter))
 
 
@@ -90,7 +84,7 @@ def discard(
     execution_ids: IdsArgument = None,
     all_: AllOption = False,
     job_id: JobOption = "",
-    reason: Annotated[str, typer.Option(help="For those who ask later.")] = "",
+    reason: ReasonOption = "",
     yes: YesOption = False,
 ) -> None:
     """Give dead letters up; their executions stay as they are, FAILED."""
@@ -122,15 +116,15 @@ def _chosen(session: Session, named: list[str], all_: bool, job_id: str, ask: st
     if all_:
         # Listed to the end before anything is done: what fails meanwhile is not among those that were asked about.
         with waiting("reading the dead letters"):
-            letters = session.scheduler.dead_letters(job_id=job_id, page_size=PAGE)
+            letters = session.scheduler.dead_letters(job_id=job_id, page_size=LONGEST_PAGE)
             ids = [letter.execution_id for letter in letters]
         if not ids:
             typer.echo("there are no dead letters", err=True)
         elif ask:
             whose = f" of the job {plain(job_id)}" if job_id else ""
             session.confirm(f"{ask} {counted(len(ids), 'dead letter')}{whose}?", yes=False)
-    for start in range(0, len(ids), PAGE):
-        yield ids[start : start + PAGE]
+    for start in range(0, len(ids), LONGEST_PAGE):
+        yield ids[start : start + LONGEST_PAGE]
 
 
 class _Refused:

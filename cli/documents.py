@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
-from cli.output import as_yaml, plain, with_ints
+from cli.output import as_yaml, plain
 from cli.session import fail
+from scheduler_client.values import with_ints
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:

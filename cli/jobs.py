@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -27,6 +26,8 @@ from cli.arguments import (
     YesOption,
     ZoneOption,
     labels_of,
+    one_of,
+    page_for,
 )
 from cli.documents import DocumentError, create_request, read_file, read_jobs
 from cli.editing import edited
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from cli.output import Cell
 
 app = group("List, create, change and run jobs.")
-
-PAGE: Final = 500
 
 JOBS: Final = View[pb.ScheduledJob](
     name=lambda job: job.job_id,
@@ -79,10 +78,8 @@ def list_(
     limit: LimitOption = 100,
 ) -> None:
     """Show jobs, the newest first."""
-    jobs = session.scheduler.jobs(filter_, order_by=order_by, show_deleted=deleted, page_size=min(limit + 1, PAGE))
-    session.out.each(islice(jobs, limit), JOBS, none="no jobs")
-    if next(jobs, None) is not None:
-        typer.echo(f"and more: --limit shows more than {limit}", err=True)
+    jobs = session.scheduler.jobs(filter_, order_by=order_by, show_deleted=deleted, page_size=page_for(limit))
+    session.out.first(limit, jobs, JOBS, none="no jobs")
 
 
 @command(app)
@@ -132,13 +129,6 @@ def _changed(change: pb.OccurrenceChange, zone: str) -> str:
     return f"{by_the_clock(change.nominal_time, zone)} {new}{asked}{because}"
 
 
-def _type(name: str) -> str:
-    known = [each for each in pb.JobType.keys() if each != "JOB_TYPE_UNSPECIFIED"]  # noqa: SIM118 - no dict
-    if name and name.upper() not in known:
-        raise typer.BadParameter(f"{name!r} is not a type; expected one of {', '.join(known)}")
-    return name.upper()
-
-
 @command(app)
 def create(
     session: Session,
@@ -147,8 +137,14 @@ def create(
     name: Annotated[str, typer.Option(help="For people.")] = "",
     description: Annotated[str, typer.Option(help="For people.")] = "",
     job_type: Annotated[
-        str, typer.Option("--type", parser=_type, help="SCRAPING, ANALYSIS, MONITORING, MAINTENANCE or CUSTOM.")
-    ] = "",
+        str | None,
+        typer.Option(
+            "--type",
+            parser=one_of(pb.JobType),
+            metavar="TYPE",
+            help="scraping, analysis, monitoring, maintenance or custom.",
+        ),
+    ] = None,
     target_: Annotated[str, typer.Option("--target", help="The service to call, by its name as a target.")] = "",
     method: Annotated[str, typer.Option(help="The method to call.")] = "",
     parameters: Annotated[str, typer.Option(metavar="JSON", help="The method's request.")] = "",
@@ -401,9 +397,9 @@ def history(
         job_id=job_id,
         states=["STATE_FAILED"] if failed else [],
         include_decisions=decisions,
-        page_size=min(limit, PAGE),
+        page_size=page_for(limit),
     )
-    session.out.each(islice(found, limit), EXECUTIONS, none="no executions")
+    session.out.first(limit, found, EXECUTIONS, none="no executions")
 
 
 @command(app, "next")
