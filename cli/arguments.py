@@ -72,7 +72,7 @@ TimeArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="TIME",
-        help="By the job's wall clock, as 08:00 (today) or 2026-11-25T08:00; or an instant, as 2026-11-25T08:00Z.",
+        help="By the job's wall clock, as 08:00 (today) or 2026-11-25T08:00; an instant, as 2026-11-25T08:00Z; or -2h.",
         show_default=False,
     ),
 ]

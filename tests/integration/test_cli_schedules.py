@@ -85,6 +85,11 @@ async def test_an_occurrence_is_explained_by_the_jobs_clock_or_as_an_instant(ser
     assert today.json[0]["local_time"][10:16] == "T10:00"
     told = await schedctl(server, "explain", "prices", "2030-01-01T11:00", "-o", "yaml")
     assert yaml.safe_load(told.out)["verdict"] == "VERDICT_NO_OCCURRENCE"
+    for when in ("-2h", "+30m"):
+        told = await schedctl(server, "explain", "prices", when, "-o", "json")
+        assert (told.code, told.json[0]["verdict"]) == (0, "VERDICT_NO_OCCURRENCE"), told.err
+    told = await schedctl(server, "explain", "prices", "-x")
+    assert (told.code, "No such option: -x" in told.err) == (2, True)
     told = await schedctl(server, "explain", "prices", "yesterday")
     assert (told.code, "'yesterday' is not a time" in told.err) == (2, True)
 
