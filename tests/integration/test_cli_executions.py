@@ -5,28 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 
 from cli.jobs import perhaps_started
 from tests.builders import fired, job_document
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pymongo.database import Database
 
     from tests.integration.test_server_harness import Running
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EVIL = "\x1b[31mred\u202e\x9b"
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 def executions(database: Database[dict[str, Any]], *states: str, **fields: Any) -> list[str]:

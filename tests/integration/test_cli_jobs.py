@@ -12,13 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
-
     from tests.integration.test_server_harness import Running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,12 +22,6 @@ PRICES = (
     "--name", "Prices", "--type", "SCRAPING", "--target", "scraper-service", "--method", "ScrapeCompetitorPrices",
     "--parameters", '{"competitor_ids": ["amazon"]}',
 )  # fmt: skip
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 async def test_a_job_is_created_by_options_shown_paused_resumed_and_deleted(server: Running) -> None:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 from tests.integration.test_cli_terminal import FORM, on_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
-
     from tests.integration.test_server_harness import Running
 
 IN_NEW_YORK = ("--cron", "30 1 * * *", "--tz", "America/New_York", "--from", "2026-10-31")
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 async def test_a_schedule_is_previewed_by_its_own_clock_and_in_utc_with_what_is_unusual(server: Running) -> None:

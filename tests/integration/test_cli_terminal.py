@@ -10,29 +10,21 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from dev.server import HOST, free_port
-from tests.integration.test_cli_harness import Told, quiet_server, schedctl
+from tests.integration.test_cli_harness import Told, schedctl
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from pymongo.database import Database
+    from collections.abc import Sequence
 
     from tests.integration.test_server_harness import Running
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = re.compile(r"\x1b\[[34]\d")
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 async def on_terminal(server: Running, *arguments: str, answers: Sequence[tuple[str, str]] = (), **more: str) -> Told:

@@ -26,10 +26,10 @@ from shared.store.jobs import PARTITIONS
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_audit import schedctl
 from tests.integration.test_beat_relay import ALL_QUEUES, make_relay, states, taken, wait_until
-from tests.integration.test_server_harness import Running, refusal, serving
+from tests.integration.test_server_harness import Running, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from celery import Celery
     from pymongo.database import Database
@@ -41,12 +41,6 @@ Db: TypeAlias = "Database[dict[str, Any]]"
 
 EVERYWHERE = frozenset(range(PARTITIONS))
 ERROR = Failure("NOT_FOUND", "no such competitor", retryable=False)
-
-
-@pytest.fixture
-async def server(database: Db, database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 @pytest.fixture

@@ -9,11 +9,9 @@ import yaml
 
 from scheduler_service.jobs.imports import JOBS_IN_PAGE
 from shared.proto import scheduler_service_pb2 as pb
-from tests.integration.test_server_harness import Running, cron, interval, refusal, serving
+from tests.integration.test_server_harness import Running, cron, interval, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pymongo.database import Database
 
 Change = pb.ImportScheduledJobsResponse.Change
@@ -29,12 +27,6 @@ ANOTHER = """
   target_method: ComprehensivePriceAnalysis
   schedule_config: {type: interval, config: {hours: 1}}
 """
-
-
-@pytest.fixture
-async def server(database_url: str) -> AsyncIterator[Running]:
-    async with serving(database_url) as running:
-        yield running
 
 
 def a_document(*entries: str, **fields: Any) -> str:
