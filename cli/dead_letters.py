@@ -69,11 +69,11 @@ def retry(
     for ids in _chosen(session, named, all_, job_id, "Retry" if not yes else ""):
         response = session.scheduler.retry_dead_letters(ids, queue=queue)
         for each in response.retries:
-            session.out.console.print(
-                json_line("retry", each)
-                if _as_json(session)
-                else f"{plain(each.execution_id)} runs again as {plain(each.retry_execution_id)}"
-            )
+            if _as_json(session):
+                session.out.console.print(json_line("retry", each))
+            else:
+                said = f"{plain(each.execution_id)} runs again as {plain(each.retry_execution_id)}"
+                session.out.done(each, each.retry_execution_id, said)
         refused.tell(session, response.refusals, done=len(response.retries))
     refused.end(session)
 
@@ -92,8 +92,11 @@ def discard(
     for ids in _chosen(session, named, all_, job_id, "Discard" if not yes else ""):
         response = session.scheduler.discard_dead_letters(ids, reason=reason)
         for execution_id in response.execution_ids:
-            done = as_json({"discarded": {"execution_id": execution_id}})
-            session.out.console.print(done if _as_json(session) else f"{plain(execution_id)} is discarded")
+            if _as_json(session):
+                session.out.console.print(as_json({"discarded": {"execution_id": execution_id}}))
+            else:
+                discarded = Execution(execution_id=execution_id)
+                session.out.done(discarded, execution_id, f"{plain(execution_id)} is discarded")
         refused.tell(session, response.refusals, done=len(response.execution_ids))
     refused.end(session)
 

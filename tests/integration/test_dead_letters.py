@@ -386,6 +386,15 @@ class TestCommand:
         assert row["letter_end"]["by"] == f"{getpass.getuser()}@{socket.gethostname()}"
         assert await listed(server) == [third]
 
+    async def test_programs_get_the_names_of_what_became_of_letters(self, server: Running, database: Db) -> None:
+        first, second = failed(database, 2)
+        said = await schedctl("dead-letters", "retry", first, "-o", "name", server=server.address)
+        again = database.executions.find_one({"retry_of": first})
+        assert again is not None
+        assert said.out == f"{again['_id']}\n"
+        said = await schedctl("dead-letters", "discard", second, "-o", "yaml", server=server.address)
+        assert said.out == f"execution_id: {second}\n"
+
     async def test_what_is_refused_is_said_and_ends_it_with_2(self, server: Running, database: Db) -> None:
         (dead,) = failed(database)
         said = await schedctl("dead-letters", "discard", "nothing", dead, server=server.address)
