@@ -248,16 +248,3 @@ async def test_it_ends_without_a_word_when_nobody_reads_on() -> None:
     os.close(writing)
     _, err = await process.communicate()
     assert (process.returncode, err) == (-signal.SIGPIPE, b"")
-
-
-async def test_every_command_has_help(server: Running) -> None:
-    told = await schedctl(server, "--help")
-    assert told.code == 0
-    commands = re.findall(r"^  ([a-z-]+)  +[A-Z]", told.out, re.MULTILINE)
-    assert len(commands) >= 20
-    for command in commands:
-        told = await schedctl(server, command, "--help")
-        assert (told.code, told.err) == (0, ""), command
-        for subcommand in re.findall(r"^  ([a-z-]+)  +[A-Z]", told.out.partition("Commands:")[2], re.MULTILINE):
-            inner = await schedctl(server, command, subcommand, "--help")
-            assert (inner.code, inner.err) == (0, ""), (command, subcommand)
