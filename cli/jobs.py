@@ -134,7 +134,7 @@ def _changed(change: pb.OccurrenceChange, zone: str) -> str:
     return f"{by_the_clock(change.nominal_time, zone)} {new}{asked}{because}"
 
 
-FIELDS: Final = {
+JOB_OPTIONS: Final = {
     "target_service": "--target",
     "target_method": "--method",
     "job_type": "--type",
@@ -229,11 +229,11 @@ def create(
             _create_all(session, documents, validate_only=validate_only)
             return
         request = _over(documents[0], request)
-    if file is None and on_terminal() and not yes:
+    elif on_terminal() and not yes:
         ask_for(session, request)
     request.job_type = request.job_type or pb.CUSTOM
     request.validate_only = validate_only
-    session.options = (OPTIONS if schedule is not None else {}) | (FIELDS if file is None else {})
+    session.options = (OPTIONS if schedule is not None else {}) | (JOB_OPTIONS if file is None else {})
     made = session.scheduler.call(create_call(request))
     session.warn(made.warnings)
     if validate_only and not request.job_id:
