@@ -151,6 +151,24 @@ async def test_options_beside_a_file_go_before_what_it_says(server: Running, tmp
     assert (job["policies"]["misfire"], job["policies"]["overlap"]) == ("MISFIRE_SKIP", "OVERLAP_SKIP")
 
 
+async def test_workflows_and_exclusions_come_by_a_file(server: Running) -> None:
+    document = """
+        name: Prices of business days
+        schedule_config:
+          type: cron
+          config: {expression: 0 8 * * *}
+          exclusions: {holidays: [US]}
+        workflow:
+          steps:
+          - {name: scrape, target_service: scraper-service, target_method: ScrapeCompetitorPrices}
+        """
+    told = await schedctl(server, "jobs", "create", "prices", "-f", "-", typed=document)
+    assert told.code == 0, told.err
+    assert "workflow of 1 step" in (await schedctl(server, "jobs", "list")).out
+    (job,) = (await schedctl(server, "jobs", "get", "prices", "--json")).json
+    assert job["schedule_config"]["exclusions"]["holidays"] == ["US"]
+
+
 async def test_a_type_is_taken_in_either_case(server: Running) -> None:
     arguments = [word.lower() if word == "SCRAPING" else word for word in PRICES]
     assert arguments != list(PRICES)
