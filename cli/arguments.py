@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from cli.completion import execution_ids, job_ids, target_names
 from cli.times import instant, span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+
+LONGEST_PAGE: Final = 500
 
 JobArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="JOB_ID", help="The job.", autocompletion=job_ids, show_default=False)
@@ -65,7 +72,7 @@ TimeArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="TIME",
-        help="By the job's wall clock, as 08:00 (today) or 2026-11-25T08:00; or an instant, as 2026-11-25T08:00Z.",
+        help="By the job's wall clock, as 08:00 (today) or 2026-11-25T08:00; an instant, as 2026-11-25T08:00Z; or -2h.",
         show_default=False,
     ),
 ]
@@ -83,6 +90,27 @@ EveryOption: TypeAlias = Annotated[str, typer.Option("--every", metavar="SPAN", 
 AtOption: TypeAlias = Annotated[
     datetime | None, typer.Option("--at", parser=instant, metavar="TIME", help="Once, at this instant.")
 ]
+
+
+def page_for(limit: int) -> int:
+    """Return the size of the pages to ask for: one entry more than is shown tells whether there are more."""
+    return min(limit + 1, LONGEST_PAGE)
+
+
+def one_of(enum: EnumTypeWrapper) -> Callable[[str], str]:
+    """Return a reader of an enum's values by their short names, in either case: `skip` is EXISTING_SKIP."""
+    unspecified, *known = enum.keys()
+    prefix = unspecified.removesuffix("UNSPECIFIED")
+
+    def read(text: str) -> str:
+        name = text.upper().removeprefix(prefix)
+        for full in (f"{prefix}{name}", name):  # the types of jobs have no prefix
+            if full in known:
+                return full
+        expected = ", ".join(full.removeprefix(prefix).lower() for full in known)
+        raise typer.BadParameter(f"{text!r} is not one of {expected}")
+
+    return read
 
 
 def labels_of(texts: list[str]) -> dict[str, str]:

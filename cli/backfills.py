@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
 from time import sleep
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cli.arguments import JobArgument, JobOption, LimitOption, ReasonOption, ValidateOption, YesOption
+from cli.arguments import (
+    JobArgument,
+    JobOption,
+    LimitOption,
+    ReasonOption,
+    ValidateOption,
+    YesOption,
+    one_of,
+    page_for,
+)
 from cli.exits import Exit
 from cli.output import View, counted, plain, state, stderr, time, time_of
 from cli.session import Session, command, group
@@ -69,7 +77,14 @@ def create(
     job_id: JobArgument,
     start: Annotated[datetime, typer.Option("--from", parser=instant, metavar="TIME", help="The first may be then.")],
     end: Annotated[datetime, typer.Option("--to", parser=instant, metavar="TIME", help="All are before.")],
-    existing: Annotated[str, typer.Option(help="For what ran before: skip, rerun_failed or rerun.")] = "skip",
+    existing: Annotated[
+        str,
+        typer.Option(
+            parser=one_of(pb.Backfill.Existing),
+            metavar="WHAT",
+            help="What ran before: skip, rerun_failed or rerun.",
+        ),
+    ] = "skip",
     parallel: Annotated[int, typer.Option(min=1, help="How many run at a time.")] = 1,
     in_order: Annotated[bool, typer.Option("--in-order", help="One after another.")] = False,
     queue: Annotated[str, typer.Option(help="The queue, instead of the job's.")] = "",
@@ -77,11 +92,8 @@ def create(
     yes: YesOption = False,
 ) -> None:
     """Run a job for past nominal times. Says how many there are in the range, and asks first."""
-    name = f"EXISTING_{existing.upper()}"
-    if name not in pb.Backfill.Existing.keys():  # noqa: SIM118 - no dict
-        raise typer.BadParameter(f"{existing!r} is not one of skip, rerun_failed, rerun", param_hint="--existing")
     overlap = "OVERLAP_BUFFER_ALL" if in_order else "OVERLAP_ALLOW"
-    wanted = {"existing": name, "overlap": overlap, "max_parallel": parallel, "queue": queue}
+    wanted = {"existing": existing, "overlap": overlap, "max_parallel": parallel, "queue": queue}
     ask = session.scheduler.create_backfill
     if validate_only or not yes:
         checked = ask(job_id, start, end, validate_only=True, **wanted)  # type: ignore[arg-type]
@@ -97,7 +109,8 @@ def create(
 @command(app, "list")
 def list_(session: Session, job_id: JobOption = "", limit: LimitOption = 50) -> None:
     """Show backfills, the newest first."""
-    session.out.each(islice(session.scheduler.backfills(job_id=job_id), limit), BACKFILLS, none="no backfills")
+    found = session.scheduler.backfills(job_id=job_id, page_size=page_for(limit))
+    session.out.first(limit, found, BACKFILLS, none="no backfills")
 
 
 @command(app)

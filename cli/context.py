@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from cli.completion import context_names
-from cli.contexts import DEFAULT_SERVER, SERVER_VARIABLE, ConfigError, is_address, is_name, save
+from cli.contexts import SERVER_VARIABLE, ConfigError, is_address, is_name, save
 from cli.exits import Exit
 from cli.output import Format, as_json, as_yaml, plain, stdout
 from cli.session import Command, JsonOption, OutputOption, configured, fail, group
+from scheduler_client.channel import DEFAULT_SERVER
 
 if TYPE_CHECKING:
     from cli.contexts import Config

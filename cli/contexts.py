@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-SERVER_VARIABLE: Final = "SCHEDCTL_SERVER"
-DEFAULT_SERVER: Final = "localhost:50054"
+from scheduler_client.channel import DEFAULT_SERVER
 
+SERVER_VARIABLE: Final = "SCHEDCTL_SERVER"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from cli.arguments import LimitOption, YesOption
+from cli.arguments import LONGEST_PAGE, LimitOption, ReasonOption, YesOption, page_for
 from cli.completion import job_ids
 from cli.exits import Exit
 from cli.output import Format, View, as_json, counted, json_line, plain, shortened, time
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from shared.proto import admin_service_pb2 as pb
 
 app = group("List, retry or discard what failed for good.")
-
-PAGE: Final = 500
-"""Of a list, and of the ids of one call."""
 
 LETTERS: Final = View[Execution](
     name=lambda letter: letter.execution_id,
@@ -50,14 +47,11 @@ JobOption: TypeAlias = Annotated[
 @command(app, "list")
 def list_(session: Session, job_id: JobOption = "", limit: LimitOption = 100) -> None:
     """Show the dead letters, the latest failures first."""
-    letters = session.scheduler.dead_letters(job_id=job_id, page_size=min(limit + 1, PAGE))
-    shown = islice(letters, limit)
+    letters = session.scheduler.dead_letters(job_id=job_id, page_size=page_for(limit))
     if not _as_json(session):
-        session.out.each(shown, LETTERS, none="no dead letters")
-        if next(letters, None) is not None:
-            session.out.tell(f"and more: --limit shows more than {limit}")
+        session.out.first(limit, letters, LETTERS, none="no dead letters")
         return
-    for letter in shown:
+    for letter in islice(letters, limit):
         session.out.console.print(json_line("dead_letter", letter))
 
 
@@ -75,11 +69,11 @@ def retry(
     for ids in _chosen(session, named, all_, job_id, "Retry" if not yes else ""):
         response = session.scheduler.retry_dead_letters(ids, queue=queue)
         for each in response.retries:
-            session.out.console.print(
-                json_line("retry", each)
-                if _as_json(session)
-                else f"{plain(each.execution_id)} runs again as {plain(each.retry_execution_id)}"
-            )
+            if _as_json(session):
+                session.out.console.print(json_line("retry", each))
+            else:
+                said = f"{plain(each.execution_id)} runs again as {plain(each.retry_execution_id)}"
+                session.out.done(each, each.retry_execution_id, said)
         refused.tell(session, response.refusals, done=len(response.retries))
     refused.end(session)
 
@@ -90,7 +84,7 @@ def discard(
     execution_ids: IdsArgument = None,
     all_: AllOption = False,
     job_id: JobOption = "",
-    reason: Annotated[str, typer.Option(help="For those who ask later.")] = "",
+    reason: ReasonOption = "",
     yes: YesOption = False,
 ) -> None:
     """Give dead letters up; their executions stay as they are, FAILED."""
@@ -98,8 +92,11 @@ def discard(
     for ids in _chosen(session, named, all_, job_id, "Discard" if not yes else ""):
         response = session.scheduler.discard_dead_letters(ids, reason=reason)
         for execution_id in response.execution_ids:
-            done = as_json({"discarded": {"execution_id": execution_id}})
-            session.out.console.print(done if _as_json(session) else f"{plain(execution_id)} is discarded")
+            if _as_json(session):
+                session.out.console.print(as_json({"discarded": {"execution_id": execution_id}}))
+            else:
+                discarded = Execution(execution_id=execution_id)
+                session.out.done(discarded, execution_id, f"{plain(execution_id)} is discarded")
         refused.tell(session, response.refusals, done=len(response.execution_ids))
     refused.end(session)
 
@@ -122,15 +119,15 @@ def _chosen(session: Session, named: list[str], all_: bool, job_id: str, ask: st
     if all_:
         # Listed to the end before anything is done: what fails meanwhile is not among those that were asked about.
         with waiting("reading the dead letters"):
-            letters = session.scheduler.dead_letters(job_id=job_id, page_size=PAGE)
+            letters = session.scheduler.dead_letters(job_id=job_id, page_size=LONGEST_PAGE)
             ids = [letter.execution_id for letter in letters]
         if not ids:
             typer.echo("there are no dead letters", err=True)
         elif ask:
             whose = f" of the job {plain(job_id)}" if job_id else ""
             session.confirm(f"{ask} {counted(len(ids), 'dead letter')}{whose}?", yes=False)
-    for start in range(0, len(ids), PAGE):
-        yield ids[start : start + PAGE]
+    for start in range(0, len(ids), LONGEST_PAGE):
+        yield ids[start : start + LONGEST_PAGE]
 
 
 class _Refused:

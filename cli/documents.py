@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
 import yaml
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.struct_pb2 import Struct
 
-from cli.output import as_yaml, plain, with_ints
+from cli.output import as_yaml, plain
 from cli.session import fail
+from scheduler_client.values import with_ints
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -43,6 +47,14 @@ def read_file(path: Path) -> str:
         return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{plain(str(path))} can't be read: {plain(getattr(error, 'strerror', None) or str(error))}")
+
+
+def json_object(text: str) -> Struct:
+    """Read parameters as they are typed."""
+    try:
+        return ParseDict(json.loads(text), Struct())
+    except (ValueError, ParseError) as error:
+        raise typer.BadParameter(f"it is no JSON object: {error}") from None
 
 
 def write_job(job: pb.ScheduledJob) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -20,6 +19,8 @@ from cli.arguments import (
     WaitOption,
     YesOption,
     labels_of,
+    one_of,
+    page_for,
 )
 from cli.completion import execution_ids
 from cli.exits import Exit
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 app = group("List, follow, cancel and retry executions.")
 
-PAGE: Final = 500
 ENDED: Final = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED", "COALESCED"})
 ACTIVE: Final = ("STATE_RUNNING", "STATE_WAITING", "STATE_QUEUED", "STATE_PENDING")
 
@@ -82,7 +82,12 @@ def list_(
     session: Session,
     filter_: Annotated[str, typer.Option("--filter", help="Which, as 'state = FAILED AND queue = \"scraping\"'.")] = "",
     job_id: JobOption = "",
-    states: Annotated[list[str], typer.Option("--state", help="Only in this state; may be repeated.")] = [],  # noqa: B006
+    states: Annotated[
+        list[str],
+        typer.Option(
+            "--state", parser=one_of(pb.Execution.State), metavar="STATE", help="Only in this state; may be repeated."
+        ),
+    ] = [],  # noqa: B006
     decisions: Annotated[bool, typer.Option("--decisions", help="Also what was decided not to run.")] = False,
     parts_of: Annotated[str, typer.Option("--parts-of", metavar="EXECUTION_ID", help="The parts of this one.")] = "",
     limit: LimitOption = 50,
@@ -91,23 +96,12 @@ def list_(
     found = session.scheduler.executions(
         filter_,
         job_id=job_id,
-        states=[_state(name) for name in states],
+        states=states,
         include_decisions=decisions,
         parent_execution_id=parts_of,
-        page_size=min(limit + 1, PAGE),
+        page_size=page_for(limit),
     )
-    session.out.each(islice(found, limit), EXECUTIONS, none="no executions")
-    if next(found, None) is not None:
-        typer.echo(f"and more: --limit shows more than {limit}", err=True)
-
-
-def _state(name: str) -> str:
-    full = f"STATE_{name.upper().removeprefix('STATE_')}"
-    known = [each for each in pb.Execution.State.keys() if each != "STATE_UNSPECIFIED"]  # noqa: SIM118 - no dict
-    if full not in known:
-        said = ", ".join(each.removeprefix("STATE_") for each in known)
-        raise typer.BadParameter(f"{name!r} is not a state; expected one of {said}", param_hint="--state")
-    return full
+    session.out.first(limit, found, EXECUTIONS, none="no executions")
 
 
 @command(app)
@@ -243,5 +237,5 @@ def follow_to_the_end(session: Session, execution_id: str, timeout: timedelta | 
 @alone
 def active(session: Session, job_id: JobOption = "", limit: LimitOption = 100) -> None:
     """Show what runs, and what waits to."""
-    found = session.scheduler.executions(job_id=job_id, states=ACTIVE, page_size=min(limit, PAGE))
-    session.out.each(islice(found, limit), EXECUTIONS, none="nothing runs or waits")
+    found = session.scheduler.executions(job_id=job_id, states=ACTIVE, page_size=page_for(limit))
+    session.out.first(limit, found, EXECUTIONS, none="nothing runs or waits")

@@ -7,13 +7,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from google.protobuf.json_format import ParseDict, ParseError
 
+from cli.arguments import one_of
+from cli.documents import json_object
 from cli.output import plain
 from cli.schedules import show_preview
 from cli.session import fail
 from cli.times import instant
-from scheduler_client import InvalidInput, NotFound, SchedulerError, cron, every, once, to_dict
+from scheduler_client import InvalidInput, SchedulerError, cron, every, once, to_dict
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ def ask_for(session: Session, request: pb.CreateScheduledJobRequest) -> None:
     )
     if not missing:
         return
+    if not request.target_service:
+        typer.echo("workflows, fan-outs and exclusions are written in a file: `schedctl jobs create -f FILE`", err=True)
     scheduler = session.scheduler
     request.name = request.name or _ask("Name")
     request.job_id = request.job_id or _ask("Id (empty: made by the server)", default="")
     if not request.job_type:
-        request.job_type = _ask_until("Type", pb.JobType.Value, default="CUSTOM")
+        request.job_type = _ask_until("Type", lambda text: pb.JobType.Value(one_of(pb.JobType)(text)), default="CUSTOM")
     if not request.HasField("workflow"):
         _ask_for_call(scheduler, request)
     if not request.HasField("schedule_config"):
@@ -85,14 +88,7 @@ def _ask_for_call(scheduler: SchedulerClient, request: pb.CreateScheduledJobRequ
             if request.target_method in (method.name, method.full_name):
                 example = json.dumps(to_dict(method.example), ensure_ascii=False)
                 typer.echo(f"for example: {plain(example)}", err=True)
-        request.parameters.CopyFrom(_ask_until("Parameters, as JSON", _struct, default="{}"))
-
-
-def _struct(text: str) -> Any:
-    try:
-        return ParseDict({"parameters": json.loads(text)}, pb.CreateScheduledJobRequest()).parameters
-    except (ValueError, ParseError) as error:
-        raise ValueError(f"it is no JSON object: {error}") from None
+        request.parameters.CopyFrom(_ask_until("Parameters, as JSON", json_object, default="{}"))
 
 
 def _ask_for_schedule(session: Session) -> pb.ScheduleConfig:
@@ -124,8 +120,6 @@ def _preview(session: Session, schedule: pb.ScheduleConfig) -> bool:
     except InvalidInput as refused:
         typer.echo(plain(refused.message), err=True)
         return False
-    except NotFound:
-        raise
     except SchedulerError as error:  # an older server, perhaps; it will check the schedule when the job is created
         typer.echo(f"when it fires cannot be shown: {plain(error.message)}", err=True)
     return True

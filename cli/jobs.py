@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from google.protobuf.struct_pb2 import Struct
 from rich.text import Text
 
 from cli.arguments import (
@@ -27,8 +28,10 @@ from cli.arguments import (
     YesOption,
     ZoneOption,
     labels_of,
+    one_of,
+    page_for,
 )
-from cli.documents import DocumentError, create_request, read_file, read_jobs
+from cli.documents import DocumentError, create_request, json_object, read_file, read_jobs
 from cli.editing import edited
 from cli.executions import EXECUTIONS, follow_to_the_end
 from cli.exits import Exit
@@ -36,18 +39,19 @@ from cli.form import ask_for
 from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time
 from cli.schedules import OPTIONS, in_words, schedule_of, show_preview
 from cli.session import Session, command, fail, group, on_terminal
+from cli.times import span as read_span
 from scheduler_client import DeadlineExceeded, to_dict
 from scheduler_client.calls.jobs import create as create_call
+from scheduler_client.values import duration
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from cli.output import Cell
 
 app = group("List, create, change and run jobs.")
-
-PAGE: Final = 500
 
 JOBS: Final = View[pb.ScheduledJob](
     name=lambda job: job.job_id,
@@ -79,10 +83,8 @@ def list_(
     limit: LimitOption = 100,
 ) -> None:
     """Show jobs, the newest first."""
-    jobs = session.scheduler.jobs(filter_, order_by=order_by, show_deleted=deleted, page_size=min(limit + 1, PAGE))
-    session.out.each(islice(jobs, limit), JOBS, none="no jobs")
-    if next(jobs, None) is not None:
-        typer.echo(f"and more: --limit shows more than {limit}", err=True)
+    jobs = session.scheduler.jobs(filter_, order_by=order_by, show_deleted=deleted, page_size=page_for(limit))
+    session.out.first(limit, jobs, JOBS, none="no jobs")
 
 
 @command(app)
@@ -132,11 +134,16 @@ def _changed(change: pb.OccurrenceChange, zone: str) -> str:
     return f"{by_the_clock(change.nominal_time, zone)} {new}{asked}{because}"
 
 
-def _type(name: str) -> str:
-    known = [each for each in pb.JobType.keys() if each != "JOB_TYPE_UNSPECIFIED"]  # noqa: SIM118 - no dict
-    if name and name.upper() not in known:
-        raise typer.BadParameter(f"{name!r} is not a type; expected one of {', '.join(known)}")
-    return name.upper()
+JOB_OPTIONS: Final = {
+    "target_service": "--target",
+    "target_method": "--method",
+    "job_type": "--type",
+    "schedule_config": "--cron, --every or --at",
+    "retry_policy.max_attempts": "--attempts",
+    "retry_policy.initial_backoff": "--backoff",
+    **{name: f"--{name}" for name in ("name", "description", "parameters", "queue", "timeout", "labels")},
+}
+"""Where a job is given by options: what its fields are called there."""
 
 
 @command(app)
@@ -147,55 +154,86 @@ def create(
     name: Annotated[str, typer.Option(help="For people.")] = "",
     description: Annotated[str, typer.Option(help="For people.")] = "",
     job_type: Annotated[
-        str, typer.Option("--type", parser=_type, help="SCRAPING, ANALYSIS, MONITORING, MAINTENANCE or CUSTOM.")
-    ] = "",
+        str | None,
+        typer.Option(
+            "--type",
+            parser=one_of(pb.JobType),
+            metavar="TYPE",
+            help="scraping, analysis, monitoring, maintenance or custom.",
+        ),
+    ] = None,
     target_: Annotated[str, typer.Option("--target", help="The service to call, by its name as a target.")] = "",
     method: Annotated[str, typer.Option(help="The method to call.")] = "",
-    parameters: Annotated[str, typer.Option(metavar="JSON", help="The method's request.")] = "",
+    parameters: Annotated[
+        Struct | None, typer.Option(parser=json_object, metavar="JSON", help="The method's request.")
+    ] = None,
     expressions: CronOption = [],  # noqa: B006 - typer copies it
     zone: ZoneOption = "",
     interval: EveryOption = "",
     at: AtOption = None,
     queue: Annotated[str, typer.Option(help="The queue, instead of the type's.")] = "",
+    timeout: Annotated[
+        timedelta | None, typer.Option(parser=read_span, metavar="SPAN", help="For one attempt, as 30m.")
+    ] = None,
+    attempts: Annotated[int | None, typer.Option(min=1, help="In all, the first included: 1 is no retry.")] = None,
+    backoff: Annotated[
+        timedelta | None, typer.Option(parser=read_span, metavar="SPAN", help="Wait before the second attempt, as 30s.")
+    ] = None,
+    misfire: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(pb.Policies.Misfire), metavar="WHAT", help="What is late: fire_latest, fire_all or skip."
+        ),
+    ] = None,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(pb.Policies.Overlap),
+            metavar="WHAT",
+            help="While one runs: skip, buffer_one, buffer_all, cancel_previous or allow.",
+        ),
+    ] = None,
     label: Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help="A mark.")] = [],  # noqa: B006
     validate_only: ValidateOption = False,
     yes: YesOption = False,
 ) -> None:
     """Create a job: by options, from a file, or by a form.
 
-    Of a file with several jobs each is created or refused by itself. On a terminal, what is required and was not
-    given is asked for, and the next fires are shown before it is saved.
+    Workflows, fan-outs, exclusions, and whatever else has no option here, are written in a file; options given beside
+    it go before what it says. Of a file with several jobs each is created or refused by itself. On a terminal, what is
+    required and was not given is asked for, and the next fires are shown before it is saved.
     """
     schedule = schedule_of(expressions, zone, interval, at)
-    given: dict[str, Any] = {
-        "job_id": job_id,
-        "name": name,
-        "description": description,
-        "job_type": job_type,
-        "target_service": target_,
-        "target_method": method,
-        "queue": queue,
-        "labels": labels_of(label),
-    }
-    given = {field: value for field, value in given.items() if value}
-    try:
-        if file is not None and len(documents := read_jobs(read_file(file))) > 1:
-            _create_all(session, [create_request(document) for document in documents], validate_only=validate_only)
+    retry = pb.RetryPolicy(max_attempts=attempts, initial_backoff=duration(backoff))
+    policies = pb.Policies(misfire=misfire, overlap=overlap)
+    request = pb.CreateScheduledJobRequest(
+        job_id=job_id,
+        name=name,
+        description=description,
+        job_type=job_type,
+        target_service=target_,
+        target_method=method,
+        parameters=parameters,
+        schedule_config=schedule,
+        queue=queue,
+        timeout=duration(timeout),
+        retry_policy=retry if retry.ListFields() else None,
+        policies=policies if policies.ListFields() else None,
+        labels=labels_of(label),
+    )
+    if file is not None:
+        documents = _requests(file)
+        if len(documents) > 1:
+            if request.ListFields():
+                fail("the file holds several jobs, and options say something of one; write it into the file")
+            _create_all(session, documents, validate_only=validate_only)
             return
-        if file is not None:
-            request = create_request(documents[0] | given)
-        else:
-            request = create_request({"parameters": _parameters(parameters)} | given if parameters else given)
-    except DocumentError as error:
-        fail(plain(str(error)))
-    if schedule is not None:
-        request.schedule_config.CopyFrom(schedule)
-    if file is None and on_terminal() and not yes:
+        request = _over(documents[0], request)
+    elif on_terminal() and not yes:
         ask_for(session, request)
     request.job_type = request.job_type or pb.CUSTOM
     request.validate_only = validate_only
-    if schedule is not None:
-        session.options = OPTIONS
+    session.options = (OPTIONS if schedule is not None else {}) | (JOB_OPTIONS if file is None else {})
     made = session.scheduler.call(create_call(request))
     session.warn(made.warnings)
     if validate_only and not request.job_id:
@@ -205,18 +243,27 @@ def create(
     session.out.done(made.job, made.job.job_id, f"{named} {said}")
 
 
+def _requests(file: Path) -> list[pb.CreateScheduledJobRequest]:
+    try:
+        return [create_request(document) for document in read_jobs(read_file(file))]
+    except DocumentError as error:
+        fail(plain(str(error)))
+
+
+def _over(request: pb.CreateScheduledJobRequest, given: pb.CreateScheduledJobRequest) -> pb.CreateScheduledJobRequest:
+    """Return a request with what was given beside it: single policies among its others, all else in its place."""
+    for field, _ in given.ListFields():
+        if field.name not in ("retry_policy", "policies"):
+            request.ClearField(field.name)
+    request.MergeFrom(given)
+    return request
+
+
 def _create_all(session: Session, requests: list[pb.CreateScheduledJobRequest], *, validate_only: bool) -> None:
     results = session.scheduler.create_jobs(requests, validate_only=validate_only)
     _show_results(session, results)
     if any(result.code for result in results):
         raise typer.Exit(Exit.FAILED)
-
-
-def _parameters(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DocumentError(f"--parameters: it is not JSON: {error}") from error
 
 
 @command(app)
@@ -246,12 +293,11 @@ def pause(
 
     Those named, or, after asking, all that fit a filter.
     """
+    scheduler = session.scheduler
     if filter_:
-        _all_that_fit(session, session.scheduler.pause_jobs, "Pause", job_ids, filter_, reason, yes=yes)
-        return
-    for job_id in _some(job_ids):
-        job = session.scheduler.pause_job(job_id, reason=reason)
-        session.out.done(job, job_id, f"the job {plain(job_id)} is paused")
+        _all_that_fit(session, scheduler.pause_jobs, "Pause", job_ids, filter_, reason, yes=yes)
+    else:
+        _each(session, scheduler.pause_job, "is paused", job_ids, reason)
 
 
 @command(app)
@@ -266,16 +312,20 @@ def resume(
 
     Those named, or, after asking, all that fit a filter.
     """
+    scheduler = session.scheduler
     if filter_:
-        _all_that_fit(session, session.scheduler.resume_jobs, "Resume", job_ids, filter_, reason, yes=yes)
-        return
-    for job_id in _some(job_ids):
-        job = session.scheduler.resume_job(job_id, reason=reason)
-        session.out.done(job, job_id, f"the job {plain(job_id)} is active")
+        _all_that_fit(session, scheduler.resume_jobs, "Resume", job_ids, filter_, reason, yes=yes)
+    else:
+        _each(session, scheduler.resume_job, "is active", job_ids, reason)
 
 
-def _some(job_ids: list[str] | None) -> list[str]:
-    return job_ids or fail("name the jobs, or give --filter")
+def _each(
+    session: Session, ask: Callable[..., pb.ScheduledJob], said: str, job_ids: list[str] | None, reason: str
+) -> None:
+    """Do it to the jobs that were named, one after the other."""
+    for job_id in job_ids or fail("name the jobs, or give --filter"):
+        job = ask(job_id, reason=reason)
+        session.out.done(job, job_id, f"the job {plain(job_id)} {said}")
 
 
 def _all_that_fit(
@@ -342,7 +392,8 @@ def delete(
     yes: YesOption = False,
 ) -> None:
     """Delete jobs; what has not started is cancelled. For 30 days undelete takes it back."""
-    session.confirm(f"Delete {_named(job_ids)}?", yes=yes)
+    these = f"the job {plain(job_ids[0])}" if len(job_ids) == 1 else counted(len(job_ids), "job")
+    session.confirm(f"Delete {these}?", yes=yes)
     for job_id in job_ids:
         job = session.scheduler.delete_job(job_id, reason=reason, cancel_running=cancel_running)
         session.out.done(job, job_id, f"the job {plain(job_id)} is deleted")
@@ -351,13 +402,7 @@ def delete(
 @command(app)
 def undelete(session: Session, job_ids: JobsArgument, reason: ReasonOption = "") -> None:
     """Take back deletions."""
-    for job_id in job_ids:
-        job = session.scheduler.undelete_job(job_id, reason=reason)
-        session.out.done(job, job_id, f"the job {plain(job_id)} is back")
-
-
-def _named(job_ids: list[str]) -> str:
-    return f"the job {plain(job_ids[0])}" if len(job_ids) == 1 else f"{len(job_ids)} jobs"
+    _each(session, session.scheduler.undelete_job, "is back", job_ids, reason)
 
 
 @command(app)
@@ -401,9 +446,9 @@ def history(
         job_id=job_id,
         states=["STATE_FAILED"] if failed else [],
         include_decisions=decisions,
-        page_size=min(limit, PAGE),
+        page_size=page_for(limit),
     )
-    session.out.each(islice(found, limit), EXECUTIONS, none="no executions")
+    session.out.first(limit, found, EXECUTIONS, none="no executions")
 
 
 @command(app, "next")

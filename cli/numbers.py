@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from cli.arguments import FromOption, JobOption, LimitOption, QueueOption, TargetOption, ToOption
+from cli.arguments import FromOption, JobOption, LimitOption, QueueOption, TargetOption, ToOption, one_of
 from cli.output import View, counted, plain, span, time, time_of
 from cli.session import Session, alone
 from cli.times import span as read_span
@@ -66,7 +66,10 @@ STATISTICS: Final = View[Statistics](
 @alone
 def stats(
     session: Session,
-    by: Annotated[str, typer.Option("--by", help="all, job, queue or target.")] = "all",
+    by: Annotated[
+        str,
+        typer.Option(parser=one_of(pb.GetStatisticsRequest.GroupBy), metavar="WHAT", help="all, job, queue or target."),
+    ] = "all",
     start: FromOption = None,
     end: ToOption = None,
     window: Annotated[
@@ -78,11 +81,8 @@ def stats(
     limit: LimitOption = 50,
 ) -> None:
     """Show counts, success, lateness and durations of what ended in the last 24 hours, or from --from to --to."""
-    name = f"GROUP_BY_{by.upper()}"
-    if name not in pb.GetStatisticsRequest.GroupBy.keys():  # noqa: SIM118 - no dict
-        raise typer.BadParameter(f"{by!r} is not one of all, job, queue, target", param_hint="--by")
     found = session.scheduler.statistics(
-        group_by=name, start=start, end=end, window=window, job_id=job_id, queue=queue, target=target, limit=limit
+        group_by=by, start=start, end=end, window=window, job_id=job_id, queue=queue, target=target, limit=limit
     )
     session.out.each(found.statistics, STATISTICS)
     if found.HasField("complete_through"):

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scheduler_client.values import with_ints
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.message import Message
@@ -25,8 +28,6 @@ M = TypeVar("M", bound="Message")
 
 WIDEST: Final = 1_000
 LONGEST_TEXT: Final = 80
-EXACT: Final = 2**53
-"""Up to it a float is the whole number that was written."""
 
 Cell: TypeAlias = "str | Text"
 
@@ -68,16 +69,15 @@ class Output:
         if self.for_people:
             self.console.print(text)
 
-    def each(self, things: Iterable[M], view: View[M], *, none: str = "") -> int:
-        """Print things one under the other; return how many there were.
+    def each(self, things: Iterable[M], view: View[M], *, none: str = "") -> None:
+        """Print things one under the other.
 
         none: what people are told, on standard error, where there are none: an empty screen could be a fault.
         """
         if not self.for_people:
-            count = 0
-            for count, thing in enumerate(things, start=1):  # noqa: B007 - the last is returned
+            for thing in things:
                 self.raw(thing, view.name(thing))
-            return count
+            return
         rows = [{heading: column(thing) for heading, column in view.columns.items()} for thing in things]
         # What says nothing of any of them is left out.
         headings = [heading for heading in view.columns if any(row[heading] for row in rows)]
@@ -91,7 +91,12 @@ class Output:
             _print(stdout(width=WIDEST), table)
         elif none:
             stderr().print(none)
-        return len(rows)
+
+    def first(self, limit: int, things: Iterator[M], view: View[M], *, none: str) -> None:
+        """Print the first of things as `each` does, and say on standard error when these are not all."""
+        self.each(islice(things, limit), view, none=none)
+        if next(things, None) is not None:
+            stderr().print(f"and more: --limit shows more than {limit}")
 
     def one(self, thing: M, name: str, facts: Iterable[tuple[str, Cell]]) -> None:
         """Print a thing: for people as facts, those that say something."""
@@ -167,18 +172,6 @@ def _values(message: Message) -> dict[str, Any]:
         MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     )
     return found
-
-
-def with_ints(value: Any) -> Any:
-    """Return values with whole numbers as such: a Struct knows no ints, but 50 is what somebody wrote."""
-    match value:
-        case dict():
-            return {key: with_ints(each) for key, each in value.items()}
-        case list():
-            return [with_ints(each) for each in value]
-        case float() if value.is_integer() and abs(value) <= EXACT:
-            return int(value)
-    return value
 
 
 def as_json(values: Any) -> str:

@@ -60,6 +60,16 @@ def schedule_of(expressions: list[str], zone: str, interval: str, at: datetime |
     return once(at) if at is not None else None
 
 
+def _schedule_beside(
+    job_id: str, expressions: list[str], zone: str, interval: str, at: datetime | None
+) -> ScheduleConfig | None:
+    """Return the schedule that the options say; without one a job has to be named."""
+    schedule = schedule_of(expressions, zone, interval, at)
+    if schedule is None and not job_id:
+        fail("name a job, or give a schedule by --cron, --every or --at")
+    return schedule
+
+
 def in_words(config: ScheduleConfig) -> str:
     """Return a schedule as short as it was written, for a column."""
     terms = config.config
@@ -94,9 +104,7 @@ def preview(
 
     Of a job and a schedule it also shows what would change.
     """
-    schedule = schedule_of(expressions, zone, interval, at)
-    if schedule is None and not job_id:
-        fail("name a job, or give a schedule by --cron, --every or --at")
+    schedule = _schedule_beside(job_id, expressions, zone, interval, at)
     session.options = OPTIONS
     found = session.scheduler.preview(schedule, job_id=job_id, count=count, start=start)
     if session.out.for_people and schedule is not None and job_id:
@@ -141,9 +149,7 @@ def describe(
     at: AtOption = None,
 ) -> None:
     """Say a schedule, or a job's, in plain words."""
-    schedule = schedule_of(expressions, zone, interval, at)
-    if schedule is None and not job_id:
-        fail("name a job, or give a schedule by --cron, --every or --at")
+    schedule = _schedule_beside(job_id, expressions, zone, interval, at)
     session.options = OPTIONS
     description = session.scheduler.describe(schedule, job_id=job_id)
     session.out.value("description", description)

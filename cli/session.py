@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 from cli.contexts import Config, ConfigError, load
 from cli.exits import Exit, exit_of
 from cli.output import Format, Output, plain
+from cli.times import is_past
 from scheduler_client import SchedulerClient, SchedulerError
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ _SHARED: Final[dict[str, tuple[Any, Any]]] = {
 
 class Command(TyperCommand):
     """A command whose usage names what has to be given as our pages do: JOB_ID, not {JOB_ID}."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of a call; -2h is two hours ago, not the options -2 and -h."""
+        ctx.ignore_unknown_options = any(map(is_past, args))
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage line after the command's name."""

@@ -29,6 +29,11 @@ def instant(text: str) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
+def is_past(text: str) -> bool:
+    """Return whether it is a span back from now, as -2h."""
+    return text.startswith("-") and _span(text[1:]) is not None
+
+
 def span(text: str) -> timedelta:
     """Read a span, as `1h30m` or `90s`."""
     found = _span(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Span: TypeAlias = "timedelta | float"
 """A span of time; a number means seconds."""
+
+_EXACT: Final = 2**53
+"""Up to it a float is the whole number that was written."""
 
 
 def timestamp(instant: datetime | None) -> Timestamp | None:
@@ -51,16 +54,17 @@ def to_timedelta(span: Duration) -> timedelta:
 
 def to_dict(struct: Struct) -> dict[str, Any]:
     """Return what a job's parameters or an execution's result hold; whole numbers as int, though JSON knows no ints."""
-    found: dict[str, Any] = _with_ints(MessageToDict(struct))
+    found: dict[str, Any] = with_ints(MessageToDict(struct))
     return found
 
 
-def _with_ints(value: Any) -> Any:
+def with_ints(value: Any) -> Any:
+    """Return values with whole numbers as such: a Struct knows no ints, but 50 is what somebody wrote."""
     match value:
         case dict():
-            return {key: _with_ints(each) for key, each in value.items()}
+            return {key: with_ints(each) for key, each in value.items()}
         case list():
-            return [_with_ints(each) for each in value]
-        case float() if value.is_integer():
+            return [with_ints(each) for each in value]
+        case float() if value.is_integer() and abs(value) <= _EXACT:
             return int(value)
     return value

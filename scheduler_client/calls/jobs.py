@@ -69,14 +69,13 @@ def create_job(
     Raises InvalidInput with all violations, and AlreadyExists.
     """
     wanted = {"job_type": "CUSTOM"} | _messages(fields)
-    request = pb.CreateScheduledJobRequest(
-        job_id=job_id, request_id=new_request_id(request_id), validate_only=validate_only, **wanted
-    )
+    request = pb.CreateScheduledJobRequest(job_id=job_id, request_id=request_id, validate_only=validate_only, **wanted)
     return create(request)
 
 
 def create(request: pb.CreateScheduledJobRequest) -> Call[pb.CreateScheduledJobResponse]:
-    """Store a job by a request that is made already; as create_job."""
+    """Store a job by a request that is made already, and is given a request_id if it has none; as create_job."""
+    request.request_id = new_request_id(request.request_id)
     return call(f"{SERVICE}/CreateScheduledJob", request, pb.CreateScheduledJobResponse, lambda answer: answer)
 
 
@@ -123,14 +122,15 @@ def update_job(
         job_id=job_id,
         job=pb.ScheduledJob(etag=etag, **values),
         update_mask=FieldMask(paths=[*values, *cleared]),
-        request_id=new_request_id(request_id),
+        request_id=request_id,
         validate_only=validate_only,
     )
     return update(request)
 
 
 def update(request: pb.UpdateScheduledJobRequest) -> Call[pb.UpdateScheduledJobResponse]:
-    """Change a job by a request that is made already; as update_job."""
+    """Change a job by a request that is made already, and is given a request_id if it has none; as update_job."""
+    request.request_id = new_request_id(request.request_id)
     return call(f"{SERVICE}/UpdateScheduledJob", request, pb.UpdateScheduledJobResponse, lambda answer: answer)
 
 

@@ -17,7 +17,7 @@ from shared.domain.job import TASK, JobType
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from shared.domain.job import JobDefaults
 
@@ -26,19 +26,24 @@ PAUSED: Final = "paused"
 
 
 def read_request(values: Mapping[str, Any], found: list[Violation]) -> pb.CreateScheduledJobRequest | None:
-    """Read an entry as the create request that it describes; None when it describes none."""
+    """Read an entry as the create request that it describes; None when a field's value cannot be read.
+
+    A field that no job has goes to found, and nothing else: what is wrong with the others shall be said with it.
+    """
     if not values.get("job_id"):
         found.append(Violation("job_id", "a job_id is required: by it the job is known the next time"))
     values = _with_texts({key: value for key, value in values.items() if key != PAUSED and value is not None})
-    unknown = [*_unknown(values, pb.CreateScheduledJobRequest.DESCRIPTOR), *(values.keys() & _OF_CALLS)]
-    if unknown:
-        found += [Violation(name, "no such field in a job's entry") for name in unknown]
-        return None
-    try:
-        return json_format.ParseDict(values, pb.CreateScheduledJobRequest())
-    except (json_format.ParseError, ValueError, OverflowError, RecursionError) as error:
-        found.append(Violation("", " ".join(str(error).split())))
-        return None
+    unknown = [name for name in values if name in _OF_CALLS]
+    values = _known(values, pb.CreateScheduledJobRequest.DESCRIPTOR, unknown)
+    found += [Violation(name, "no such field in a job's entry") for name in unknown]
+    request, readable = pb.CreateScheduledJobRequest(), True
+    for name in sorted(values.keys() - _OF_CALLS):
+        try:
+            json_format.ParseDict({name: values[name]}, request)
+        except (json_format.ParseError, ValueError, OverflowError, RecursionError) as error:
+            found.append(Violation(name, " ".join(str(error).split())))
+            readable = False
+    return request if readable else None
 
 
 _OF_CALLS: Final = frozenset(pb.CreateScheduledJobRequest.DESCRIPTOR.fields_by_name) - frozenset(FIELDS)
@@ -66,14 +71,18 @@ def _with_texts(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "schedule_config": {**schedule, "config": texts}}
 
 
-def _unknown(entry: Mapping[str, Any], descriptor: Any, path: str = "") -> Iterator[str]:
-    """Name the keys that no field has; json_format would stop at the first."""
+def _known(entry: Mapping[str, Any], descriptor: Any, unknown: list[str], path: str = "") -> dict[str, Any]:
+    """Return an entry without the keys that no field has; their paths go to unknown. json_format stops at the first."""
+    known: dict[str, Any] = {}
     for key, value in entry.items():
         field = descriptor.fields_by_name.get(key)
         if field is None:
-            yield f"{path}{key}"
+            unknown.append(f"{path}{key}")
         elif isinstance(value, dict) and _is_ours(field.message_type):
-            yield from _unknown(value, field.message_type, f"{path}{key}.")
+            known[key] = _known(value, field.message_type, unknown, f"{path}{key}.")
+        else:
+            known[key] = value
+    return known
 
 
 def _is_ours(message_type: Any) -> bool:

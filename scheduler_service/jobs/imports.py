@@ -125,7 +125,7 @@ class Imports:
             job: Wanted | None = None
             request = await asyncio.to_thread(read_request, entry.values, inside)
             if request is not None:
-                if request.job_id in names:
+                if request.job_id and request.job_id in names:
                     inside.append(Violation("job_id", f"'{request.job_id}' is there twice"))
                 names.add(request.job_id)
                 job = await self._compared(request, now, inside, paused=paused)

@@ -46,7 +46,7 @@ async def read_seed(folder: Path, definitions: Definitions) -> list[JobDraft]:
             inside.append(Violation(PAUSED, "a job is only created here; pause it by a call, or import it"))
         if request := read_request(entry.values, inside):
             draft = new_draft(request, request.job_id, definitions.defaults, inside)
-            if any(other.job_id == draft.job_id for other in drafts):
+            if draft.job_id and any(other.job_id == draft.job_id for other in drafts):
                 inside.append(Violation("job_id", f"'{draft.job_id}' is there twice"))
             drafts.append(draft)
             inside = await _check(draft, definitions, inside)

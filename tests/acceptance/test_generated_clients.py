@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.run import ROOT
-from tests.acceptance.test_terminal import STANDARD_ADDRESS
+from tests.acceptance.test_terminal import BUILDING, STANDARD_ADDRESS
 
 if TYPE_CHECKING:
     from tests.acceptance.system import System
-
-BUILDING = 900
-"""Seconds in which also a busy machine has fetched and compiled a client's dependencies."""
 
 
 @pytest.mark.timeout(BUILDING)

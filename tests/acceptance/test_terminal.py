@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4"
 STANDARD_ADDRESS = "localhost:50054"
 BUILDING = 900
-"""Seconds in which also a busy machine has fetched and compiled grpcurl."""
+"""Seconds in which also a busy machine has fetched and compiled grpcurl, or a client."""
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import pytest
 import structlog
 
 from dev.server import HOST, free_port
@@ -34,18 +33,13 @@ from tests.builders import every, fired, job_document
 from tests.integration.test_server_harness import Running, refusal, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
+    import pytest
     from pymongo.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG_AGO = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 def after(seconds: float) -> datetime:

@@ -8,18 +8,10 @@ import pytest
 
 import scheduler_service.jobs.batches
 from shared.proto import scheduler_service_pb2 as pb
-from tests.integration.test_server_harness import Running, a_request, once, refusal, serving
+from tests.integration.test_server_harness import Running, a_request, once, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pymongo.database import Database
-
-
-@pytest.fixture
-async def server(database_url: str) -> AsyncIterator[Running]:
-    async with serving(database_url) as running:
-        yield running
 
 
 async def create_all(server: Running, *requests: pb.CreateScheduledJobRequest, **fields: Any) -> list[pb.BatchResult]:

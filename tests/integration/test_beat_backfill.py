@@ -36,8 +36,7 @@ from tests.integration.test_beat_fire import (
     put,
     wait_until,
 )
-from tests.integration.test_server_harness import Running, cron, refusal, serving
-from tests.integration.test_server_occurrences import stamp
+from tests.integration.test_server_harness import Running, cron, refusal, serving, stamp
 from tests.integration.test_server_requests import died, leases_end, lose_answers
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from random import Random
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import pytest
 from celery import Celery
 from celery.schedules import crontab
 from structlog.testing import capture_logs
@@ -23,10 +22,10 @@ from shared.tasks.task import LedgeredTask
 from tests.builders import DEFAULTS, job_document
 from tests.integration.test_audit import audit
 from tests.integration.test_beat_fire import fire
-from tests.integration.test_server_harness import Running, refusal, serving
+from tests.integration.test_server_harness import Running, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from pymongo.database import Database
 
@@ -87,12 +86,6 @@ def install(database: Db) -> None:
     beat = fire(database)
     for _ in range(3):
         beat.run_once()
-
-
-@pytest.fixture
-async def server(database: Db, database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 class TestStart:

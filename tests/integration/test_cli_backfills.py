@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from shared.proto import scheduler_service_pb2 as pb
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
-
     from tests.integration.test_server_harness import Running
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -23,11 +19,9 @@ LAST_WEEK = f"{TODAY - timedelta(days=7):%Y-%m-%d}"
 SOON = f"{TODAY + timedelta(days=3, hours=10):%Y-%m-%dT%H:%M:%SZ}"
 
 
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        await running.create(job_id="prices")
-        yield running
+@pytest.fixture(autouse=True)
+async def _prices(server: Running) -> None:
+    await server.create(job_id="prices")
 
 
 async def test_an_occurrence_is_skipped_moved_and_restored(server: Running) -> None:

@@ -11,10 +11,9 @@ import structlog
 from typer.testing import CliRunner
 
 from cli.__main__ import app
-from tests.integration.test_server_harness import serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from tests.integration.test_server_harness import Running
 
@@ -36,13 +35,6 @@ class Told:
         return [json.loads(line) for line in self.lines]
 
 
-async def quiet_server(database_url: str) -> AsyncIterator[Running]:
-    """A server whose log lines do not mix with what the command prints in the same process."""
-    structlog.configure(processors=[_drop])
-    async with serving(database_url) as running:
-        yield running
-
-
 def _drop(*_: Any) -> Any:
     raise structlog.DropEvent
 
@@ -51,6 +43,7 @@ async def schedctl(
     server: Running | str, *arguments: str, typed: str = "", environment: Mapping[str, str] | None = None
 ) -> Told:
     """Run the command in this process, on no terminal; typed: what is typed at its questions."""
+    structlog.configure(processors=[_drop])  # the server logs in this process too, onto the command's own output
     address = server if isinstance(server, str) else server.address
     environment = {"SCHEDCTL_SERVER": address, "XDG_CONFIG_HOME": "/nonexistent", **(environment or {})}
     result = await asyncio.to_thread(CliRunner().invoke, app, list(arguments), input=typed, env=environment)

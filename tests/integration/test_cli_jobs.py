@@ -12,13 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
-
     from tests.integration.test_server_harness import Running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,12 +22,6 @@ PRICES = (
     "--name", "Prices", "--type", "SCRAPING", "--target", "scraper-service", "--method", "ScrapeCompetitorPrices",
     "--parameters", '{"competitor_ids": ["amazon"]}',
 )  # fmt: skip
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 async def test_a_job_is_created_by_options_shown_paused_resumed_and_deleted(server: Running) -> None:
@@ -128,6 +118,57 @@ async def test_a_job_is_created_from_a_file_of_the_form_of_the_preconfigured_one
     assert "ALREADY_EXISTS" in again.err
 
 
+async def test_what_becomes_of_late_overlapping_and_failed_runs_is_said_by_options(server: Running) -> None:
+    told = await schedctl(
+        server, "jobs", "create", "prices", *PRICES, "--every", "1h", "--timeout", "90s", "--attempts", "2",
+        "--backoff", "1m30s", "--misfire", "skip", "--overlap", "buffer_one", "-o", "json",
+    )  # fmt: skip
+    (job,) = told.json
+    assert (job["timeout"], job["retry_policy"]["max_attempts"]) == ("90s", 2)
+    assert job["retry_policy"]["initial_backoff"] == "90s"
+    assert (job["policies"]["misfire"], job["policies"]["overlap"]) == ("MISFIRE_SKIP", "OVERLAP_BUFFER_ONE")
+
+
+async def test_options_beside_a_file_go_before_what_it_says(server: Running, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        """
+        name: Prices
+        target_service: scraper-service
+        target_method: ScrapeCompetitorPrices
+        parameters: {competitor_ids: [amazon], max_products: 5}
+        schedule_config: {type: cron, config: {hour: 8, minute: 0}}
+        policies: {misfire: MISFIRE_SKIP, overlap: OVERLAP_ALLOW}
+        """
+    )
+    told = await schedctl(
+        server, "jobs", "create", "prices", "-f", str(file), "--parameters", '{"max_products": 6}', "--every", "1h",
+        "--overlap", "skip", "-o", "json",
+    )  # fmt: skip
+    (job,) = told.json
+    assert (job["name"], job["parameters"]) == ("Prices", {"max_products": 6})
+    assert job["schedule_config"]["config"] == {"every": "1h"}
+    assert (job["policies"]["misfire"], job["policies"]["overlap"]) == ("MISFIRE_SKIP", "OVERLAP_SKIP")
+
+
+async def test_workflows_and_exclusions_come_by_a_file(server: Running) -> None:
+    document = """
+        name: Prices of business days
+        schedule_config:
+          type: cron
+          config: {expression: 0 8 * * *}
+          exclusions: {holidays: [US]}
+        workflow:
+          steps:
+          - {name: scrape, target_service: scraper-service, target_method: ScrapeCompetitorPrices}
+        """
+    told = await schedctl(server, "jobs", "create", "prices", "-f", "-", typed=document)
+    assert told.code == 0, told.err
+    assert "workflow of 1 step" in (await schedctl(server, "jobs", "list")).out
+    (job,) = (await schedctl(server, "jobs", "get", "prices", "--json")).json
+    assert job["schedule_config"]["exclusions"]["holidays"] == ["US"]
+
+
 async def test_a_type_is_taken_in_either_case(server: Running) -> None:
     arguments = [word.lower() if word == "SCRAPING" else word for word in PRICES]
     assert arguments != list(PRICES)
@@ -142,11 +183,16 @@ async def test_a_type_is_taken_in_either_case(server: Running) -> None:
         (("jobs", "create", "x", *PRICES, "--cron", "0 8 * * *", "--cron", "0 25 * * *"), 4, "--cron: "),
         (("jobs", "create", "x", *PRICES, "--cron", "0 8 * * *", "--tz", "Mars"), 4, "--tz: "),
         (("preview", "--every", "soon"), 4, "--every: "),
+        (("jobs", "create", "x"), 4, "--target: "),
         (("jobs", "create", "x", "--cron", "@daily", "--every", "1h"), 2, "--cron and --every say different"),
         (("jobs", "create", "x", *PRICES, "--every", "1h", "--tz", "UTC"), 2, "--tz goes with --cron"),
-        (("jobs", "create", "x", "--parameters", "{"), 2, "--parameters: it is not JSON"),
+        (("jobs", "create", "x", "--parameters", "{"), 2, "'--parameters': it is no JSON object"),
         (("jobs", "create", "x", "--label", "team"), 2, "'team': expected KEY=VALUE"),
-        (("jobs", "create", "x", "--type", "BAKING", "--every", "1h"), 2, "expected one of SCRAPING, ANALYSIS,"),
+        (
+            ("jobs", "create", "x", "--type", "BAKING", "--every", "1h"),
+            2,
+            "'BAKING' is not one of scraping, ",
+        ),
         (("jobs", "create", "-f", "nowhere.yaml"), 2, "nowhere.yaml can't be read: No such file"),
         (("jobs", "pause", "nobody"), 3, "NOT_FOUND: there is no job 'nobody'"),
         (("jobs", "frobnicate"), 2, "No such command 'frobnicate'"),
@@ -222,6 +268,8 @@ async def test_a_file_of_several_jobs_creates_each_by_itself(server: Running, tm
     assert (told.code, told.out) == (2, "one\n")
     assert told.err.startswith("two: INVALID_ARGUMENT: ")
     assert (await schedctl(server, "jobs", "list", "-o", "name")).lines == ["one"]
+    told = await schedctl(server, "jobs", "create", "-f", str(file), "--queue", "scraping")
+    assert (told.code, "the file holds several jobs" in told.err) == (2, True), "of which is the option?"
 
 
 # In the editor

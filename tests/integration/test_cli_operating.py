@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import TYPE_CHECKING
 
 from cli.forecast import bar, by_row
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
-
     from tests.integration.test_server_harness import Running
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 async def test_targets_are_registered_listed_and_removed(server: Running) -> None:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 from tests.integration.test_cli_terminal import FORM, on_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
-
     from tests.integration.test_server_harness import Running
 
 IN_NEW_YORK = ("--cron", "30 1 * * *", "--tz", "America/New_York", "--from", "2026-10-31")
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 async def test_a_schedule_is_previewed_by_its_own_clock_and_in_utc_with_what_is_unusual(server: Running) -> None:
@@ -85,6 +75,11 @@ async def test_an_occurrence_is_explained_by_the_jobs_clock_or_as_an_instant(ser
     assert today.json[0]["local_time"][10:16] == "T10:00"
     told = await schedctl(server, "explain", "prices", "2030-01-01T11:00", "-o", "yaml")
     assert yaml.safe_load(told.out)["verdict"] == "VERDICT_NO_OCCURRENCE"
+    for when in ("-2h", "+30m"):
+        told = await schedctl(server, "explain", "prices", when, "-o", "json")
+        assert (told.code, told.json[0]["verdict"]) == (0, "VERDICT_NO_OCCURRENCE"), told.err
+    told = await schedctl(server, "explain", "prices", "-x")
+    assert (told.code, "No such option: -x" in told.err) == (2, True)
     told = await schedctl(server, "explain", "prices", "yesterday")
     assert (told.code, "'yesterday' is not a time" in told.err) == (2, True)
 

@@ -11,25 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 from tests.integration.test_cli_terminal import on_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pymongo.database import Database
 
     from tests.integration.test_server_harness import Running
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 async def a_run(server: Running) -> str:

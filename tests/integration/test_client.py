@@ -25,12 +25,12 @@ from scheduler_client import (
 )
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceServicer, add_SchedulerServiceServicer_to_server
-from tests.integration.test_server_harness import Running, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pymongo.database import Database
+    from tests.integration.test_server_harness import Running
+
 
 PRICES: dict[str, Any] = {
     "name": "Prices",
@@ -39,12 +39,6 @@ PRICES: dict[str, Any] = {
     "method": "ScrapeCompetitorPrices",
     "parameters": {"competitor_ids": ["amazon"]},
 }
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,26 +8,17 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.integration.test_cli_harness import quiet_server, schedctl
+from tests.integration.test_cli_harness import schedctl
 from tests.integration.test_cli_watch import succeed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
+    import pytest
     from pymongo.database import Database
 
     from tests.integration.test_server_harness import Running
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 STANDARD_ADDRESS = "localhost:50054"
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async for running in quiet_server(database_url):
-        yield running
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -26,10 +26,10 @@ from shared.store.jobs import PARTITIONS
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_audit import schedctl
 from tests.integration.test_beat_relay import ALL_QUEUES, make_relay, states, taken, wait_until
-from tests.integration.test_server_harness import Running, refusal, serving
+from tests.integration.test_server_harness import Running, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from celery import Celery
     from pymongo.database import Database
@@ -41,12 +41,6 @@ Db: TypeAlias = "Database[dict[str, Any]]"
 
 EVERYWHERE = frozenset(range(PARTITIONS))
 ERROR = Failure("NOT_FOUND", "no such competitor", retryable=False)
-
-
-@pytest.fixture
-async def server(database: Db, database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 @pytest.fixture
@@ -379,7 +373,7 @@ class TestCommand:
         letters = [json.loads(line)["dead_letter"] for line in said.out.splitlines()]
         assert [letter["execution_id"] for letter in letters] == ids[:0:-1]
         said = await schedctl("dead-letters", "list", "--limit", "2", server=server.address)
-        assert said.out.splitlines()[-1] == "and more: --limit shows more than 2"
+        assert said.err == "and more: --limit shows more than 2\n"
 
     async def test_named_letters_are_retried_or_discarded_at_once(self, server: Running, database: Db) -> None:
         first, second, third = failed(database, 3)
@@ -391,6 +385,15 @@ class TestCommand:
         assert row is not None
         assert row["letter_end"]["by"] == f"{getpass.getuser()}@{socket.gethostname()}"
         assert await listed(server) == [third]
+
+    async def test_programs_get_the_names_of_what_became_of_letters(self, server: Running, database: Db) -> None:
+        first, second = failed(database, 2)
+        said = await schedctl("dead-letters", "retry", first, "-o", "name", server=server.address)
+        again = database.executions.find_one({"retry_of": first})
+        assert again is not None
+        assert said.out == f"{again['_id']}\n"
+        said = await schedctl("dead-letters", "discard", second, "-o", "yaml", server=server.address)
+        assert said.out == f"execution_id: {second}\n"
 
     async def test_what_is_refused_is_said_and_ends_it_with_2(self, server: Running, database: Db) -> None:
         (dead,) = failed(database)

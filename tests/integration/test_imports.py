@@ -9,11 +9,9 @@ import yaml
 
 from scheduler_service.jobs.imports import JOBS_IN_PAGE
 from shared.proto import scheduler_service_pb2 as pb
-from tests.integration.test_server_harness import Running, cron, interval, refusal, serving
+from tests.integration.test_server_harness import Running, cron, interval, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pymongo.database import Database
 
 Change = pb.ImportScheduledJobsResponse.Change
@@ -29,12 +27,6 @@ ANOTHER = """
   target_method: ComprehensivePriceAnalysis
   schedule_config: {type: interval, config: {hours: 1}}
 """
-
-
-@pytest.fixture
-async def server(database_url: str) -> AsyncIterator[Running]:
-    async with serving(database_url) as running:
-        yield running
 
 
 def a_document(*entries: str, **fields: Any) -> str:
@@ -148,6 +140,7 @@ async def test_nothing_is_changed_unless_all_is_valid_and_all_that_is_wrong_is_n
     assert said["yaml.mine.priority"] == "line 15: 12 is not a priority (0-9)"
     assert said["yaml.two.schedule_config"].startswith("line 17: a schedule is required")
     assert said["yaml.three.colour"] == "line 20: no such field in a job's entry"
+    assert "yaml.three.schedule_config" in said, "an unknown field hides nothing else"
     assert "yaml.jobs[3].job_id" in said
     assert said["yaml.mine.job_id"] == "line 22: 'mine' is there twice"
     assert database.jobs.count_documents({}) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -14,22 +14,11 @@ from shared.domain.plan import Row
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
 from shared.store.jobs import to_chain
-from tests.integration.test_server_harness import Running, cron, interval, refusal, serving
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
+from tests.integration.test_server_harness import Running, cron, interval, refusal
 
 PENDING = pb.Execution.STATE_PENDING
 SUCCEEDED = pb.Execution.STATE_SUCCEEDED
 SKIPPED = pb.Execution.STATE_SKIPPED
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 async def execute(server: Running, job_id: str = "mine", **fields: Any) -> pb.Execution:

@@ -16,28 +16,14 @@ from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.store import executions as rows
 from tests.integration.test_beat_fire import BelievesAll
-from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal, serving
+from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pymongo.database import Database
 
 Verdict = pb.ExplainOccurrenceResponse
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
 DAILY = cron(hour="12", minute="0")
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
-
-
-def stamp(instant: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(instant)
-    return message
 
 
 async def explain(server: Running, instant: datetime | str, job_id: str = "mine") -> pb.ExplainOccurrenceResponse:

@@ -19,7 +19,6 @@ from tests.integration.test_server_harness import Running, refusal, serving
 from tests.integration.test_server_seed import a_folder, an_entry, definitions_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from pymongo.database import Database
@@ -32,12 +31,6 @@ FIELDS = (
     "already_stored_count, competitors, failed_page_count, incomplete_competitor_ids, observation_count, observed_at,"
     " unlisted_product_ids"
 )
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 def request(**fields: Any) -> pb.CreateScheduledJobRequest:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -34,6 +35,7 @@ from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from scheduler_service.jobs.jobs import Jobs
     from scheduler_service.planning.forecast import Forecast
@@ -170,6 +172,12 @@ def interval(**config: str) -> pb.ScheduleConfig:
 
 def once(at: str) -> pb.ScheduleConfig:
     return pb.ScheduleConfig(type="once", config={"at": at})
+
+
+def stamp(instant: datetime) -> Timestamp:
+    written = Timestamp()
+    written.FromDatetime(instant)
+    return written
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -19,23 +19,12 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
 from shared.store import jobs as stored
 from shared.store.jobs import MOST_CHANGES, SCHEMA
-from tests.integration.test_server_harness import Refusal, Running, a_request, cron, interval, once, refusal, serving
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
+from tests.integration.test_server_harness import Refusal, Running, a_request, cron, interval, once, refusal
 
 ACTIVE = pb.ScheduledJob.STATE_ACTIVE
 PAUSED = pb.ScheduledJob.STATE_PAUSED
 COMPLETED = pb.ScheduledJob.STATE_COMPLETED
 DELETED = pb.ScheduledJob.STATE_DELETED
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 async def document(server: Running, job_id: str) -> dict[str, Any]:

@@ -10,18 +10,10 @@ import scheduler_service.jobs.listing
 from scheduler_service.prepare import create_indexes
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store.indexes import INDEXES, OBSOLETE
-from tests.integration.test_server_harness import Running, interval, refusal, serving
+from tests.integration.test_server_harness import Running, interval, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from pymongo.database import Database
-
-
-@pytest.fixture
-async def server(database_url: str) -> AsyncIterator[Running]:
-    async with serving(database_url) as running:
-        yield running
 
 
 async def jobs(server: Running, text: str = "", order: str = "", **fields: Any) -> list[str]:

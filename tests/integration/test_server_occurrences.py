@@ -41,11 +41,11 @@ from tests.integration.test_beat_fire import (
     settle,
     wait_until,
 )
-from tests.integration.test_server_harness import Running, cron, interval, refusal, serving
+from tests.integration.test_server_harness import Running, cron, interval, refusal, stamp
 from tests.integration.test_server_requests import died, leases_end, lose_answers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from pymongo.database import Database
 
@@ -53,18 +53,6 @@ Db: TypeAlias = "Database[dict[str, Any]]"
 
 HOUR = timedelta(hours=1)
 ALLOW = jobs.policies_document(Policies(overlap=Overlap.ALLOW, max_concurrent=100))
-
-
-@pytest.fixture
-async def server(database: Db, database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
-
-
-def stamp(instant: datetime) -> Timestamp:
-    written = Timestamp()
-    written.FromDatetime(instant)
-    return written
 
 
 def read(timestamp: Timestamp) -> datetime:

@@ -11,20 +11,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as jobs_pb
-from tests.integration.test_server_harness import Running, cron, interval, once, refusal, serving
+from tests.integration.test_server_harness import Running, cron, interval, once, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
-    from pymongo.database import Database
 
 NEW_YORK = "America/New_York"
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 def stamp(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> Timestamp:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
@@ -16,19 +16,9 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store import jobs as stored
 from shared.store import requests
 from tests.integration.test_server_harness import Running, a_request, cron, eventually, refusal, serving
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pymongo.database import Database
+from tests.integration.test_server_jobs import document
 
 Message = Any
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 class DiedError(Exception):
@@ -47,12 +37,6 @@ async def leases_end(server: Running) -> None:
 def call(server: Running, request: Message) -> Any:
     """Call the method that a request is for."""
     return getattr(server.stub, type(request).__name__.removesuffix("Request"))(request)
-
-
-async def job_of(server: Running, job_id: str = "mine") -> dict[str, Any]:
-    found: dict[str, Any] | None = await server.database.jobs.find_one({"_id": job_id})
-    assert found is not None
-    return found
 
 
 PAUSE = pb.PauseScheduledJobRequest(job_id="mine", reason="why", request_id="r")
@@ -84,16 +68,16 @@ class TestRepeated:
     ) -> None:
         await prepare(server, write)
         first = await call(server, write)
-        before = await job_of(server)
+        before = await document(server, "mine")
         assert await call(server, write) == first
-        assert await job_of(server) == before
+        assert await document(server, "mine") == before
 
     async def test_the_first_answer_stands_though_the_job_has_changed_since(self, server: Running) -> None:
         await server.create(job_id="mine")
         first = await call(server, PAUSE)
         await call(server, RESUME)
         assert (await call(server, PAUSE)) == first
-        assert (await job_of(server))["state"] == "ACTIVE"
+        assert (await document(server, "mine"))["state"] == "ACTIVE"
 
     async def test_callers_at_once_all_get_one_answer(self, server: Running) -> None:
         answers = await asyncio.gather(*(call(server, NAMELESS) for _ in range(20)))
@@ -117,7 +101,7 @@ class TestRepeated:
     async def test_an_id_is_a_methods_own(self, server: Running) -> None:
         await call(server, CREATE)
         await call(server, PAUSE)
-        assert (await job_of(server))["state"] == "PAUSED"
+        assert (await document(server, "mine"))["state"] == "PAUSED"
 
     async def test_a_refusal_is_not_remembered(self, server: Running) -> None:
         assert (await refusal(call(server, PAUSE))).code == "NOT_FOUND"
@@ -190,7 +174,7 @@ class TestAfterADeath:
             await call(server, pb.UpdateScheduledJobRequest(job_id="mine", job=name))
         await call(server, pb.ResumeScheduledJobRequest(job_id="mine"))
         assert (await call(server, PAUSE)).job.state == pb.ScheduledJob.STATE_ACTIVE
-        assert (await job_of(server))["state"] == "ACTIVE"
+        assert (await document(server, "mine"))["state"] == "ACTIVE"
 
     async def test_a_deletion_that_has_not_cancelled_yet_does_so_when_repeated(
         self, server: Running, monkeypatch: pytest.MonkeyPatch
@@ -224,7 +208,7 @@ class TestAfterADeath:
         await leases_end(server)
         assert await server.database.job_revisions.count_documents({}) == 1
         assert (await call(server, CREATE)).job_id == "mine"
-        uid = (await job_of(server))["uid"]
+        uid = (await document(server, "mine"))["uid"]
         assert [entry["_id"] async for entry in server.database.job_revisions.find()] == [f"{uid}.0"]
 
     async def test_another_goes_on_when_the_lease_has_ended_and_not_before(
@@ -306,9 +290,9 @@ class TestWhileItIsWorkedOn:
         with monkeypatch.context() as patch:
             patch.setattr(server.jobs, "_done", lost)
             assert (await refusal(call(server, PAUSE))).reason == "STORE_UNAVAILABLE"
-        before = await job_of(server)
+        before = await document(server, "mine")
         assert (await call(server, PAUSE)).job.state == pb.ScheduledJob.STATE_PAUSED
-        assert await job_of(server) == before
+        assert await document(server, "mine") == before
 
     async def test_an_answer_that_is_too_large_to_keep_is_made_again_and_the_effect_is_not(
         self, server: Running, monkeypatch: pytest.MonkeyPatch
@@ -421,7 +405,7 @@ class TestEtag:
             outdated.job.etag = read.etag
         else:
             outdated.etag = read.etag
-        before = await job_of(server)
+        before = await document(server, "mine")
         refused = await refusal(call(server, outdated))
         assert (refused.code, refused.reason) == ("ABORTED", "ETAG_MISMATCH")
         assert "ben changed name, labels at 20" in refused.message
@@ -429,7 +413,7 @@ class TestEtag:
         assert refused.facts["updated_by"] == "carl"
         assert refused.facts["changed_fields"] == "name,labels,schedule_config"
         assert refused.facts["etag"] == f"{before['uid'][-6:]}-3"
-        assert await job_of(server) == before
+        assert await document(server, "mine") == before
 
     async def test_the_one_it_has_is_taken(self, server: Running) -> None:
         job = await server.create(job_id="mine")
@@ -445,7 +429,7 @@ class TestEtag:
         refused = await refusal(call(server, pb.PauseScheduledJobRequest(job_id="mine", etag=read.etag)))
         assert refused.message.count("ben changed name") == 3
         assert f"{stored.MOST_KEPT_EDITS - 3} earlier changes" in refused.message
-        assert len((await job_of(server))["edit_log"]) == stored.MOST_KEPT_EDITS
+        assert len((await document(server, "mine"))["edit_log"]) == stored.MOST_KEPT_EDITS
 
     @pytest.mark.parametrize("etag", ["", "-", "abc", "other1-7", "9" * 5000, "ab-²", "\x00"])
     async def test_any_text_is_an_etag_and_none_but_the_jobs_own_is_right(self, server: Running, etag: str) -> None:

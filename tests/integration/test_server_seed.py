@@ -107,10 +107,11 @@ async def test_all_that_is_wrong_is_said_at_once_with_entry_and_field(tmp_path: 
     assert fields == [
         "jobs.yaml: one.colour",
         "jobs.yaml: one.schedule_config.zone",
+        "jobs.yaml: one.schedule_config.config",
         "jobs.yaml: two.queue",
         "jobs.yaml: two.priority",
         "jobs.yaml: two.target_method",
-        "jobs.yaml: three",
+        "jobs.yaml: three.timeout",
         "jobs.yaml: jobs[3].job_id",
         "jobs.yaml: jobs[3].job_id",
         "jobs.yaml: five.schedule_config.config.hour",

@@ -23,7 +23,7 @@ from shared.store.pipeline import from_now
 from shared.store.processes import About, Kind
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_rollup import ended, now, roll_up
-from tests.integration.test_server_harness import refusal, serving
+from tests.integration.test_server_harness import refusal, serving, stamp
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -36,12 +36,6 @@ BY_JOB = pb.GetStatisticsRequest.GROUP_BY_JOB
 BY_QUEUE = pb.GetStatisticsRequest.GROUP_BY_QUEUE
 DAY_WINDOW = Duration(seconds=86_400)
 MINUTE_WINDOW = Duration(seconds=60)
-
-
-def stamp(instant: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(instant)
-    return message
 
 
 async def test_statistics_tell_how_much_ended_how_and_how_long_it_took(database: Db, database_url: str) -> None:

@@ -19,18 +19,10 @@ from shared.proto import scheduler_service_pb2 as pb
 from tests.integration.test_server_harness import Running, a_request, eventually, refusal, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from pymongo.database import Database
 
 SERVICES = ("", *(f"scheduler.v1.{name}" for name in ("SchedulerService", "MaintenanceService", "AdminService")))
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 async def health_of(server: Running, service: str = "") -> str:

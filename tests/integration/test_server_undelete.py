@@ -11,7 +11,6 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
-import pytest
 
 from beat.consequences import Consequences
 from shared.proto import scheduler_service_pb2 as pb
@@ -19,11 +18,10 @@ from shared.store import jobs
 from tests.integration.test_audit import audit
 from tests.integration.test_beat_configured import back, install
 from tests.integration.test_beat_fire import BelievesAll, fire
-from tests.integration.test_server_harness import Running, interval, once, refusal, serving
+from tests.integration.test_server_harness import Running, interval, once, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
+    import pytest
     from pymongo.database import Database
 
 Db: TypeAlias = "Database[dict[str, Any]]"
@@ -32,12 +30,6 @@ ACTIVE, PAUSED = pb.ScheduledJob.STATE_ACTIVE, pb.ScheduledJob.STATE_PAUSED
 COMPLETED, DELETED = pb.ScheduledJob.STATE_COMPLETED, pb.ScheduledJob.STATE_DELETED
 CANCELLED, PENDING = pb.Execution.STATE_CANCELLED, pb.Execution.STATE_PENDING
 SECONDLY = interval(seconds="1")
-
-
-@pytest.fixture
-async def server(database: Db, database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 async def delete(server: Running, **fields: Any) -> pb.ScheduledJob:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import pytest
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
@@ -24,21 +23,14 @@ from tests.builders import fired, job_document
 from tests.integration.test_server_harness import Running, eventually, refusal, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from pymongo.database import Database
+    import pytest
 
     from shared.store.executions import Move
 
 LEASE = timedelta(seconds=30)
 SOON = 15.0
-
-
-@pytest.fixture
-async def server(database: Database[dict[str, Any]], database_url: str) -> AsyncIterator[Running]:  # noqa: ARG001
-    async with serving(database_url) as running:
-        yield running
 
 
 class Watcher:

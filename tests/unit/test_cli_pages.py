@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -98,6 +100,15 @@ def test_no_help_is_cut_short_and_no_usage_has_braces() -> None:
         assert not re.search(r"[a-z,]\.\.\.$", help_, re.MULTILINE), path
         assert "{" not in help_.splitlines()[0], path
     assert found["schedctl executions retry"].startswith("Usage: schedctl executions retry [OPTIONS] EXECUTION_ID...")
+
+
+@pytest.mark.parametrize("asked", ["--help", "--version"])
+def test_what_asks_no_server_loads_nothing_that_would(asked: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "cli", asked]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    loaded = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert "typer" in loaded
+    assert not loaded & {"scheduler_client", "grpc", "google.protobuf", "pydantic", "rich", "yaml"}
 
 
 def test_it_tells_its_release() -> None:

@@ -104,6 +104,12 @@ def test_what_is_repeated_by_itself_only_reads_or_has_a_request_id() -> None:
 
 def test_a_request_id_of_ones_own_is_kept() -> None:
     assert calls.executions.run("nightly", request_id="mine").request.request_id == "mine"
+    assert calls.jobs.create(pb.CreateScheduledJobRequest(request_id="mine")).request.request_id == "mine"
+
+
+def test_a_request_that_was_made_by_hand_can_be_repeated_too() -> None:
+    assert calls.jobs.create(pb.CreateScheduledJobRequest()).request.request_id
+    assert calls.jobs.update(pb.UpdateScheduledJobRequest(job_id="nightly")).request.request_id
 
 
 # Values:

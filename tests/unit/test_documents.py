@@ -342,7 +342,7 @@ def test_any_job_written_as_an_entry_reads_back_as_itself(
         ({"schedule_config": {"typ": "cron"}}, "schedule_config.typ: no such field in a job's entry"),
         ({"paused": "yes"}, "paused: has to be true or false"),
         ({"job_id": None}, "job_id: a job_id is required: by it the job is known the next time"),
-        ({"retry_policy": {"jitter": float("-inf")}}, "cannot convert float infinity to integer"),
+        ({"retry_policy": {"jitter": float("-inf")}}, "retry_policy: cannot convert float infinity to integer"),
     ],
 )
 def test_an_entry_that_describes_no_job_is_refused(fields: dict[str, Any], said: str) -> None:
