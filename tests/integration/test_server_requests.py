@@ -117,7 +117,7 @@ class TestRepeated:
         assert (refused.code, [field for field, _ in refused.violations]) == ("INVALID_ARGUMENT", ["request_id"])
         assert await server.database.jobs.count_documents({}) == 0
 
-    async def test_what_is_validate_onlyed_leaves_the_id_to_the_call_that_is_meant(self, server: Running) -> None:
+    async def test_what_is_only_checked_leaves_the_id_to_the_call_that_is_meant(self, server: Running) -> None:
         await call(server, a_request(job_id="mine", request_id="r", validate_only=True))
         assert (await call(server, CREATE)).job_id == "mine"
 
@@ -372,7 +372,7 @@ class TestOnlyChecked:
             "NOT_DELETED",
         ]
 
-    async def test_a_deletion_that_is_validate_onlyed_cancels_nothing(self, server: Running) -> None:
+    async def test_a_deletion_that_is_only_checked_cancels_nothing(self, server: Running) -> None:
         await server.create(job_id="mine")
         run = (await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine"))).execution
         await call(server, pb.DeleteScheduledJobRequest(job_id="mine", cancel_running=True, validate_only=True))
