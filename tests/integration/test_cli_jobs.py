@@ -67,7 +67,7 @@ async def test_whole_numbers_are_told_as_such(server: Running) -> None:
     assert re.search('"max_products": 50[,}]', (await schedctl(server, "jobs", "get", "prices", "--json")).out)
 
 
-async def test_a_job_that_is_validate_onlyed_has_the_id_it_was_given_or_none(server: Running) -> None:
+async def test_a_job_that_is_only_checked_has_the_id_it_was_given_or_none(server: Running) -> None:
     check = ("jobs", "create", *PRICES, "--every", "1h", "--validate-only")
     assert (await schedctl(server, *check)).out == "the job would be accepted\n"
     assert (await schedctl(server, *check, "-o", "name")).out == ""
