@@ -1,0 +1,1 @@
+"""Other schedulers, to be measured beside ours."""
