@@ -47,11 +47,12 @@ class Store(Enum):
 class Peer:
     """A scheduler that is measured beside ours.
 
-    distribution: its name on PyPI. promise: what of a fire it has on disk when it sends the message, for people. fill,
-    run: the arguments of its environment's interpreter that store its entries, and that start it; fill is empty when
-    its entries are its settings.
+    distribution: its name on PyPI. promise: what is known of a fire besides its message, for people. fill, run: the
+    arguments of its environment's interpreter that store its entries, and that start it; fill is empty when its entries
+    are its settings.
     """
 
+    name: str
     distribution: str
     store: Store
     promise: str
@@ -59,18 +60,25 @@ class Peer:
     run: Sequence[str]
 
     @property
-    def name(self) -> str:
+    def title(self) -> str:
         """Its name, version and store, for people."""
-        kind = "celery beat" if self.distribution == "celery" else self.distribution
-        return f"{kind} {version(self.distribution)} on {self.store.value}"
+        return f"{self.name} {version(self.distribution)} on {self.store.value}"
 
 
 def _beat(program: str, *arguments: str) -> Sequence[str]:
     return ("-m", "celery", "-A", f"{PROGRAMS}.{program}", "beat", "-l", "WARNING", "--pidfile=", *arguments)
 
 
-STOCK: Final = Peer("celery", Store.FILE, "the file is written every three minutes", fill=(), run=_beat("stock"))
+STOCK: Final = Peer(
+    "celery beat",
+    "celery",
+    Store.FILE,
+    "the file is written every three minutes",
+    fill=(),
+    run=_beat("stock"),
+)
 REDBEAT: Final = Peer(
+    "celery-redbeat",
     "celery-redbeat",
     Store.REDIS,
     "Redis knows of it, and saves when it is stopped",
@@ -78,6 +86,7 @@ REDBEAT: Final = Peer(
     run=_beat("redbeat", "-S", "redbeat.RedBeatScheduler"),
 )
 APSCHEDULER: Final = Peer(
+    "APScheduler",
     "apscheduler",
     Store.MONGODB,
     "the job is stored after its run was handed to a thread, and the journal not waited for",
@@ -85,6 +94,7 @@ APSCHEDULER: Final = Peer(
     run=("-m", f"{PROGRAMS}.apscheduler"),
 )
 DJANGO: Final = Peer(
+    "django-celery-beat",
     "django-celery-beat",
     Store.POSTGRESQL,
     "the database is told every three minutes",
@@ -96,13 +106,13 @@ DJANGO: Final = Peer(
 class Running:
     """A peer whose entries are stored, and its queue, which nobody consumes. `server` is yet to be started.
 
-    stored: how many entries there was time to store.
+    queue: its name. stored: how many entries there was time to store.
     """
 
     def __init__(self, server: Server, stored: int, broker: str, queue: str) -> None:
         self.server = server
         self.stored = stored
-        self._queue = queue
+        self.queue = queue
         self._connection = Connection(broker, heartbeat=0)
         channel: Any = self._connection.default_channel  # the stubs know none of its methods
         self._channel = channel
@@ -120,11 +130,11 @@ class Running:
 
     def sent(self) -> int:
         """Return how many messages are in the queue, which the broker counts as they come."""
-        return int(self._channel.queue_declare(self._queue, passive=True).message_count)
+        return int(self._channel.queue_declare(self.queue, passive=True).message_count)
 
     def purge(self) -> None:
         """Empty the queue."""
-        self._channel.queue_purge(self._queue)
+        self._channel.queue_purge(self.queue)
 
     def rate(self, warm_up: float, seconds: float) -> float:
         """Let it run, if it was paused, for the seconds given; return messages a second, those of the warm-up left out.
@@ -194,13 +204,13 @@ def loaded(
                 check=False,
             )  # fmt: skip
             if fill.returncode:
-                sys.exit(f"error: {peer.name} cannot store its entries:\n{fill.stderr}")
+                sys.exit(f"error: {peer.title} cannot store its entries:\n{fill.stderr}")
             stored = int(fill.stdout.split()[-1])
         server = Server(
             Program(
-                name=peer.distribution,
+                name=peer.name,
                 url=servers.rabbitmq.url,
-                port=servers.rabbitmq.port,
+                port=0,  # it listens on none
                 folder=folder,
                 command=[str(python()), *peer.run],
                 environment=environment,

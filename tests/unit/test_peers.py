@@ -31,4 +31,4 @@ def test_a_store_is_filled_as_long_as_there_is_time() -> None:
 
 @pytest.mark.parametrize("peer", [STOCK, REDBEAT, APSCHEDULER, DJANGO], ids=lambda peer: peer.distribution)
 def test_a_peer_is_named_with_the_version_that_is_pinned(peer: Peer) -> None:
-    assert version(peer.distribution) in peer.name
+    assert version(peer.distribution) in peer.title
