@@ -46,9 +46,10 @@ proto: .venv/installed ## generate shared/proto and docs/api.md from protos/
 	@$(BIN)/python -m dev.proto
 	@$(BIN)/python -m dev.api_reference
 
-lock: .venv/installed ## pin the dependencies of pyproject.toml anew; what is pinned stays unless it must move
+lock: .venv/installed ## pin the dependencies of pyproject.toml, and the peers, anew; what is pinned stays unless it must move
 	$(BIN)/pip-compile --extra=dev --extra=examples --extra=flower --no-emit-find-links --no-emit-index-url --no-emit-options --output-file=requirements-dev.txt --strip-extras pyproject.toml
 	$(BIN)/pip-compile --constraint=requirements-dev.txt --extra=examples --extra=flower --no-emit-find-links --no-emit-index-url --no-emit-options --output-file=requirements.txt --strip-extras pyproject.toml
+	$(BIN)/pip-compile --no-emit-find-links --no-emit-index-url --no-emit-options --output-file=benchmarks/peers/requirements.txt --strip-extras benchmarks/peers/requirements.in
 
 up: ## run the whole system in Docker
 	docker compose up --build --detach --wait

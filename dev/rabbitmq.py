@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import zlib
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import amqp
 from amqp.exceptions import AccessRefused, AMQPError
 
+from dev.apt import install
 from dev.finding import Found, Unusable, find_or_start
 from dev.server import HOST, NotReadyError, Program, Server, ServerError, free_port, is_free
 
@@ -28,23 +28,6 @@ CONSUMER_TIMEOUT = 12 * 3600 * 1000
 # insists on root or on the user `rabbitmq`.
 INNER_SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server")
 OUTER_SCRIPTS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/homebrew/opt/rabbitmq/sbin")
-
-INSTALL = r"""
-set -e
-policy="${POLICY:-/usr/sbin/policy-rc.d}"
-if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 130' HUP INT TERM
-    printf '#!/bin/sh\nexit 101\n' > "$policy"
-    chmod 755 "$policy"
-fi
-export DEBIAN_FRONTEND=noninteractive
-install='apt-get install -y -q --no-install-recommends rabbitmq-server'
-$install || { apt-get update -q || true; $install; }
-if [ -d /run/systemd/system ]; then systemctl disable rabbitmq-server || true; fi
-"""
-"""Run as root. A policy-rc.d that says 101 keeps the package from starting its own broker on our port; one that is
-there already stays as it is, since it is the administrator's."""
 
 
 def start_rabbitmq(
@@ -162,36 +145,10 @@ def what_to_install() -> str:
 
 
 def install_rabbitmq() -> None:
-    """Install RabbitMQ by apt, without letting the package start its own broker.
-
-    Raises ServerError, with what to do, when this machine has no apt, this user is not root and has no sudo, or apt
-    fails.
-    """
-    become_root = _become_root()
-    if not shutil.which("apt-get") or become_root is None:
-        raise ServerError(what_to_install())
-    print("RabbitMQ is not installed: installing it by apt-get, which takes a minute ...", flush=True)
-    answer = subprocess.run(
-        [*become_root, "sh", "-c", INSTALL], check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if answer.returncode or server_script() is None:
-        end = "\n".join(answer.stdout.splitlines()[-10:])
-        raise ServerError(
-            f"RabbitMQ: apt-get could not install it (exit code {answer.returncode}). {what_to_install()}\n{end}"
-        )
-
-
-def _become_root() -> list[str] | None:
-    """Return what must stand before a command to run it as root; None when that cannot be."""
-    if os.geteuid() == 0:
-        return []
-    sudo = shutil.which("sudo")
-    if not sudo:
-        return None
-    if sys.stdin.isatty():
-        return [sudo]  # it may ask for the password
-    works = subprocess.run([sudo, "-n", "true"], check=False, capture_output=True).returncode == 0
-    return [sudo, "-n"] if works else None
+    """Install RabbitMQ by apt, without letting the package start its own broker; raises ServerError with what to do."""
+    install("RabbitMQ", "rabbitmq-server", what_to_install())
+    if server_script() is None:
+        raise ServerError(f"RabbitMQ: apt-get installed it, but there is no rabbitmq-server. {what_to_install()}")
 
 
 def find_or_start_rabbitmq(

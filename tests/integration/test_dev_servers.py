@@ -25,9 +25,10 @@ from pymongo import MongoClient
 
 from dev import mongodb, rabbitmq
 from dev import redis as dev_redis
+from dev.apt import INSTALL
 from dev.finding import Found, Unusable
 from dev.mongodb import find_or_start_mongodb, start_mongodb
-from dev.rabbitmq import CONSUMER_TIMEOUT, INSTALL, install_rabbitmq
+from dev.rabbitmq import CONSUMER_TIMEOUT, install_rabbitmq
 from dev.redis import find_or_start_redis, start_redis
 from dev.run import Process, check_ports, system, welcome, with_examples
 from dev.server import HOST, Program, Server, ServerError, free_port
@@ -318,7 +319,7 @@ def test_installing_forbids_the_package_to_start_its_service_and_takes_the_ban_b
     apt.write_text(f'#!/bin/sh\nsh "$POLICY"; echo "$1 $?" >> "{calls}"\nexit {exit_code}\n')
     apt.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "POLICY": str(policy)}
-    answer = subprocess.run(["sh", "-c", INSTALL], env=environment, capture_output=True, check=False)
+    answer = subprocess.run(["sh", "-c", INSTALL, "sh", "a-server"], env=environment, capture_output=True, check=False)
     assert (answer.returncode == 0) == (exit_code == 0)
     assert calls.read_text().startswith("install 101\n")
     assert not policy.exists()
@@ -330,7 +331,7 @@ def test_installing_leaves_the_administrators_policy_alone(tmp_path: Path) -> No
     apt.write_text("#!/bin/sh\n")
     apt.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "POLICY": str(policy)}
-    subprocess.run(["sh", "-c", INSTALL], env=environment, capture_output=True, check=True)
+    subprocess.run(["sh", "-c", INSTALL, "sh", "a-server"], env=environment, capture_output=True, check=True)
     assert policy.read_text() == "theirs"
 
 
