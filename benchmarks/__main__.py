@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.comparison import Comparison
 
 BENCHMARKS: Final = {
+    "firing": "benchmarks.firing",
     "recurrence": "benchmarks.recurrence",
 }
 """Modules by the names of their benchmarks. Each has a function measure(size) that returns comparisons, and a docstring

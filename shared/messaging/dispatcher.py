@@ -14,7 +14,8 @@ from pymongo.errors import PyMongoError
 
 from shared import metrics
 from shared.log import get_logger
-from shared.messaging.publisher import BrokerAway, Outgoing, Publisher
+from shared.messaging.messages import Outgoing
+from shared.messaging.publisher import BrokerAway, Publisher
 from shared.store import executions
 from shared.tasks.limits import limits_of_message
 

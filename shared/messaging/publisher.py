@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from amqp import Message
 from amqp.exceptions import AMQPError, ChannelError
 from kombu.exceptions import OperationalError
 
-from shared.domain.job import HIGHEST_PRIORITY
-from shared.messaging.app import RUN_EXECUTION
-from shared.messaging.queues import DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, EXECUTIONS_EXCHANGE, Queues
+from shared.messaging.frames import Frames, publish_frames
+from shared.messaging.messages import Messages, persistent
+from shared.messaging.queues import DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, Queues
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from amqp import Message
     from celery import Celery
+
+    from shared.messaging.messages import Outgoing
 
 CONFIRM_TIMEOUT: Final = timedelta(seconds=10)
 """After this long without a confirm the connection is given up; what was not confirmed is sent again later."""
-
-PERSISTENT: Final = 2
-
-_LONGEST_KEY: Final = 255
-"""Bytes of a routing key."""
 
 
 class BrokerAway(Exception):  # noqa: N818 - a state of the broker, not a fault here
@@ -80,28 +76,6 @@ def _broker_errors() -> Iterator[None]:
         raise BrokerAway(str(error) or type(error).__name__) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message for an execution: the task's id is the execution's id, its displayed name the job's.
-
-    time_limits: seconds, hard and soft, that the pool's processes get; only prefork heeds them. Raises ValueError when
-    AMQP has no place for a value: found later, while a batch is written, it would cost the whole batch.
-    """
-
-    execution_id: str
-    queue: str
-    priority: int
-    job_name: str
-    time_limits: tuple[float | None, float | None] = (None, None)
-
-    def __post_init__(self) -> None:
-        texts = (self.execution_id, self.queue, self.job_name)
-        if not all(isinstance(text, str) for text in texts) or len(self.queue.encode()) > _LONGEST_KEY:
-            raise ValueError(f"its id, queue and job's name are {texts!r}")
-        if type(self.priority) is not int or not 0 <= self.priority <= HIGHEST_PRIORITY:
-            raise ValueError(f"its priority is {self.priority!r}")
-
-
 class Publisher:
     """One connection, used by one thread. Connects when it is needed, and again after an error.
 
@@ -114,13 +88,13 @@ class Publisher:
         self._queues = queues
         self._connection: Any = None
         self._channel: Any = None
+        self._messages = Messages(app)
+        self._frames: Any = None
         self._sent = 0
+        self._settled = 0
         self._awaited: dict[int, str] = {}
         self._confirmed: set[str] = set()
         self._returned: set[str] = set()
-        template = app.amqp.as_task_v2("", RUN_EXECUTION, args=("",), ignore_result=True)
-        self._headers: dict[str, Any] = template.headers
-        self._embed = template.body[2]
 
     @property
     def tasks(self) -> Mapping[str, Any]:
@@ -133,15 +107,14 @@ class Publisher:
 
         Raises BrokerAway when none was sent. A message missing in the answer may or may not have arrived.
         """
-        return self._batch([(m.execution_id, self._message(m), EXECUTIONS_EXCHANGE.name, m.queue) for m in messages])
+        return self._batch([m.execution_id for m in messages], lambda frames: map(frames.of, messages))
 
     def publish_dead_letters(self, letters: Mapping[str, tuple[dict[str, str], str]]) -> set[str]:
         """Send copies of failed executions, id to (headers, JSON), to the dead-letter queue; return as publish does."""
+        messages = [persistent(body, headers, execution_id) for execution_id, (headers, body) in letters.items()]
         return self._batch(
-            [
-                (execution_id, _message(body, headers, execution_id), DEAD_LETTER_EXCHANGE.name, "")
-                for execution_id, (headers, body) in letters.items()
-            ]
+            list(letters),
+            lambda _: (publish_frames(self._channel, each, DEAD_LETTER_EXCHANGE.name, "") for each in messages),
         )
 
     def ready_counts(self, queues: Sequence[str]) -> dict[str, int]:
@@ -170,26 +143,26 @@ class Publisher:
             with suppress(AMQPError, OSError, OperationalError):  # it was broken: that is why it is dropped
                 connection.collect(socket_timeout=1)
 
-    def _batch(self, sends: Sequence[tuple[str, Message, str, str]]) -> set[str]:
+    def _batch(self, ids: Sequence[str], write: Callable[[Frames], Iterable[bytes]]) -> set[str]:
+        """Publish what `write` makes for the ids, in their order, on whichever connection it is that stands."""
         idle = self._connection is not None
         try:
-            return self._try_batch(sends)
+            return self._try_batch(ids, write)
         except BrokerAway as away:
             if not idle or isinstance(away.__cause__, TimeoutError):
                 raise
         # The broker closed the connection since it was last used, as when it was restarted, and it shows only now.
-        return self._try_batch(sends)
+        return self._try_batch(ids, write)
 
-    def _try_batch(self, sends: Sequence[tuple[str, Message, str, str]]) -> set[str]:
+    def _try_batch(self, ids: Sequence[str], write: Callable[[Frames], Iterable[bytes]]) -> set[str]:
         self._connect()
-        self._awaited.clear()
         self._confirmed.clear()
         self._returned.clear()
         try:
-            for execution_id, message, exchange, routing_key in sends:
-                self._sent += 1
-                self._awaited[self._sent] = execution_id
-                self._channel.basic_publish(message, exchange=exchange, routing_key=routing_key, mandatory=True)
+            frames = b"".join(write(self._frames))
+            self._awaited = dict(enumerate(ids, start=self._sent + 1))
+            self._sent += len(ids)
+            self._channel.connection.transport.write(frames)
             deadline = monotonic() + CONFIRM_TIMEOUT.total_seconds()
             while self._awaited:
                 self._connection.drain_events(timeout=max(0.001, deadline - monotonic()))
@@ -201,19 +174,6 @@ class Publisher:
             # A queue is gone, as after the broker was wiped: the next connection declares it again.
             self.close()
         return self._confirmed - self._returned
-
-    def _message(self, outgoing: Outgoing) -> Message:
-        execution_id = outgoing.execution_id
-        headers = {
-            **self._headers,
-            "id": execution_id,
-            "root_id": execution_id,
-            "shadow": outgoing.job_name,
-            "argsrepr": repr((execution_id,)),
-            "timelimit": list(outgoing.time_limits),
-        }
-        body = json.dumps([[execution_id], {}, self._embed])
-        return _message(body, headers, execution_id, priority=outgoing.priority)
 
     def _connect(self) -> None:
         if self._connection is not None and self._connection.connected:
@@ -233,7 +193,8 @@ class Publisher:
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
-        self._channel, self._sent = channel, 0
+        self._channel, self._frames = channel, Frames(channel, self._messages)
+        self._sent = self._settled = 0
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._confirmed.update(self._settle(tag, multiple))
@@ -242,21 +203,11 @@ class Publisher:
         self._settle(tag, multiple)
 
     def _settle(self, tag: int, multiple: bool) -> list[str]:
-        tags = [t for t in self._awaited if t <= tag] if multiple else [tag]
-        return [self._awaited.pop(t) for t in tags if t in self._awaited]
+        tags = range(self._settled + 1, tag + 1) if multiple else (tag,)
+        if multiple:
+            self._settled = tag
+        return [self._awaited.pop(each) for each in tags if each in self._awaited]
 
     def _on_return(self, _error: ChannelError, _exchange: str, _key: str, message: Message) -> None:
         # The return of an unroutable message comes before its confirm.
         self._returned.add(message.properties["correlation_id"])
-
-
-def _message(body: str, headers: Mapping[str, Any], execution_id: str, **properties: Any) -> Message:
-    return Message(
-        body,
-        content_type="application/json",
-        content_encoding="utf-8",
-        application_headers=dict(headers),
-        correlation_id=execution_id,
-        delivery_mode=PERSISTENT,
-        **properties,
-    )

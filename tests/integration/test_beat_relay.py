@@ -18,7 +18,8 @@ from shared.domain.execution import State
 from shared.domain.policies import Overlap
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import MOST_WAITING, Sender
-from shared.messaging.publisher import BrokerAway, Outgoing, Publisher
+from shared.messaging.messages import Outgoing
+from shared.messaging.publisher import BrokerAway, Publisher
 from shared.messaging.queues import DEAD_LETTER, Queues
 from shared.settings import Settings
 from shared.store import executions

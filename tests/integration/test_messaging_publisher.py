@@ -11,7 +11,8 @@ import pytest
 
 from dev.server import free_port
 from shared.messaging.app import RUN_EXECUTION, make_app
-from shared.messaging.publisher import BrokerAway, Outgoing, Publisher
+from shared.messaging.messages import Outgoing
+from shared.messaging.publisher import BrokerAway, Publisher
 from shared.messaging.queues import DEAD_LETTER, Queues
 from shared.settings import Settings
 from tests.builders import QUEUES, manage, own_vhost

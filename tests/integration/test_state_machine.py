@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 
     from shared.domain.occurrences import Occurrences
     from shared.domain.schedule import Schedule
-    from shared.messaging.publisher import Outgoing, Publisher
+    from shared.messaging.messages import Outgoing
+    from shared.messaging.publisher import Publisher
     from shared.store.executions import Claimed
 
 Db: TypeAlias = "Database[dict[str, Any]]"

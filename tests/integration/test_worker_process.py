@@ -25,7 +25,8 @@ from dev.server import free_port
 from shared.domain.execution import State
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Sender
-from shared.messaging.publisher import Outgoing, Publisher
+from shared.messaging.messages import Outgoing
+from shared.messaging.publisher import Publisher
 from shared.messaging.queues import DEAD_LETTER, load_queues
 from shared.settings import Settings
 from shared.store.indexes import INDEXES
