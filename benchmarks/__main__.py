@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BENCHMARKS: Final = {
     "firing": "benchmarks.firing",
     "recurrence": "benchmarks.recurrence",
+    "running": "benchmarks.running",
 }
 """Modules by the names of their benchmarks. Each has a function measure(size) that returns comparisons, and a docstring
 whose first line says what is measured."""
