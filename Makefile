@@ -19,7 +19,7 @@ test: .venv/installed ## run all tests, on one process more than there are cores
 chaos: .venv/installed ## break the whole system at random for ten minutes and judge it; ARGS="--seed 7 --minutes 3"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-fuzz: .venv/installed ## send 100,000 random requests to every method of the API; FUZZ_SEED=7 chooses which
+fuzz: .venv/installed ## send 100,000 random requests to every method of the API; FUZZ_SEED=7 chooses which, FUZZ_ONLY=4711 one of them
 	@FUZZ_REQUESTS=100000 $(BIN)/python -m pytest -n 0 tests/integration/test_conformance.py $(ARGS)
 
 mutants: .venv/installed ## remove each line that protects an invariant, and see a test fail; ARGS="cancel" chooses

@@ -1,6 +1,7 @@
 """Every method of the API, found by reflection: described, checked in every field, and robust against any request.
 
-FUZZ_REQUESTS says how many random requests are made (`make fuzz` makes 100,000), FUZZ_SEED which.
+FUZZ_REQUESTS says how many random requests are made (`make fuzz` makes 100,000), FUZZ_SEED which, and FUZZ_ONLY makes
+only the one of that number.
 """
 
 from __future__ import annotations
@@ -8,36 +9,49 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, timedelta
-from random import Random
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool, json_format, message_factory
+import structlog
+from google.protobuf import descriptor_pool, json_format, message_factory, text_format
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from dev.run import ROOT
+from shared.proto import planning_service_pb2 as planning_pb2
 from shared.proto import scheduler_service_pb2 as pb
 from tests.fuzz.examples import EXAMPLES
-from tests.fuzz.oddities import Oddities, beyond_limits
+from tests.fuzz.oddities import beyond_limits
+from tests.fuzz.stream import RandomRequests
 from tests.integration.test_server_harness import Running, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
 
 REQUESTS: Final = int(os.environ.get("FUZZ_REQUESTS", "2000"))
 SEED: Final = int(os.environ.get("FUZZ_SEED", "20261125"))
+ONLY: Final = os.environ.get("FUZZ_ONLY", "")
+CALLERS: Final = 48
+"""How many call at once."""
+ROUND: Final = 1_000
+PROGRESS: Final = 5_000
+MOST_FAULTS: Final = 20
+"""After which no more are looked for."""
 PACKAGE: Final = "scheduler.v1."
 OUR_FAULT: Final = frozenset({"UNKNOWN", "INTERNAL", "UNIMPLEMENTED", "DATA_LOSS"})
-DEADLINE: Final = 20.0
+FAULTS: Final = OUR_FAULT | {"DEADLINE_EXCEEDED"}
+"""Where the deadline is long enough, no answer is one as well."""
+DEADLINE: Final = 60.0
+"""Far beyond what any answer takes on a busy machine: who has none by then never gets one."""
 STREAM_DEADLINE: Final = 0.3
 WAITS: Final = frozenset({"WaitExecution", "WatchJobs", "WatchExecutions"})
-"""What ends by the caller's deadline."""
+"""What ends by the caller's deadline; ExecuteJobNow does so as well, if it is asked to wait."""
 
 REFUSALS: Final = frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE"})
 
@@ -64,7 +78,8 @@ class Method:
     async def call(self, channel: grpc.aio.Channel, request: Message | bytes, moment: float = STREAM_DEADLINE) -> str:
         """Return the name of the status that a call ends with; of what waits, that of its first moment, in seconds."""
         raw = request if isinstance(request, bytes) else request.SerializeToString()
-        deadline = moment if self.name in WAITS else DEADLINE
+        waits = self.name in WAITS or bool(getattr(request, "wait", False))
+        deadline = moment if waits else DEADLINE
         try:
             if self.streams:
                 stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(self.path)
@@ -75,7 +90,7 @@ class Method:
                 self.response.FromString(await unary(raw, timeout=deadline))
         except grpc.aio.AioRpcError as error:
             code: str = error.code().name
-            return "OK" if code == "DEADLINE_EXCEEDED" and self.name in WAITS else code
+            return "OK" if code == "DEADLINE_EXCEEDED" and waits else code
         return "OK"
 
 
@@ -129,29 +144,33 @@ class Conformance:
 async def conformance(database_url: str) -> AsyncIterator[Conformance]:
     async with serving(database_url) as running:
         methods = await asyncio.to_thread(reflected, running.address)
-        known = await _known(running)
-        yield Conformance(running, methods, known)
+        yield Conformance(running, methods, await _known(running))
 
 
-async def _known(running: Running) -> dict[str, str]:
-    """Make what the examples name."""
-    for job_id in ("known", "doomed", "deleted"):
+async def _known(running: Running, ending: str = "") -> dict[str, str]:
+    """Make what the examples name; ending: what tells apart the jobs that are made several times."""
+    known, doomed, deleted = (f"{name}{ending}" for name in ("known", "doomed", "deleted"))
+    for job_id in (known, doomed, deleted):
         await running.create(job_id=job_id, labels={"team": "pricing"})
-    await running.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="deleted"))
-    execution = (await running.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="known"))).execution_id
-    failed = (await running.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="known"))).execution_id
+    await running.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id=deleted))
+    execution = (await running.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=known))).execution_id
+    failed = (await running.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=known))).execution_id
     await running.stub.CancelExecution(pb.CancelExecutionRequest(execution_id=failed))
-    status = await running.stub.GetJobStatus(pb.GetJobStatusRequest(job_id="known"))
+    status = await running.stub.GetJobStatus(pb.GetJobStatusRequest(job_id=known))
     following = status.next_fire_times[0].ToDatetime(UTC)
+    backfill = json_format.ParseDict(
+        {"job_id": known, "from_time": "2026-01-01T00:00:00Z", "to_time": "2026-01-05T00:00:00Z"},
+        planning_pb2.CreateBackfillRequest(),
+    )
     return {
-        "$job": "known",
-        "$doomed": "doomed",
-        "$deleted": "deleted",
+        "$job": known,
+        "$doomed": doomed,
+        "$deleted": deleted,
         "$execution": execution,
         "$failed": failed,
         "$next": following.isoformat(),
         "$later": (following + timedelta(hours=1)).isoformat(),
-        "$backfill": "none-yet",
+        "$backfill": (await running.planning.CreateBackfill(backfill)).backfill.backfill_id,
     }
 
 
@@ -185,29 +204,86 @@ async def test_every_method_is_in_the_reference(conformance: Conformance):
     assert not [name for name in conformance.methods if f"\n### {name}\n" not in reference]
 
 
-@pytest.mark.timeout(180 + REQUESTS // 10)
-async def test_no_request_is_answered_as_a_fault_of_the_server(conformance: Conformance):
-    random = Random(SEED)
-    oddities = Oddities(
-        random, [*conformance.known.values(), *EXAMPLES, "scraper-service", "scraping", "ScrapeCompetitorPrices"]
+@dataclass
+class Fuzz:
+    """Makes random requests, many at once, and judges the answer of each."""
+
+    conformance: Conformance
+    say: Callable[[str], None]
+    codes: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    async def run(self, numbers: Sequence[int]) -> None:
+        """Go through the requests by CALLERS callers, each of which takes the next when it has its answer.
+
+        What the requests name is made anew every ROUND requests: some of them delete it, cancel it, or use it up.
+        """
+        for number, group in groupby(numbers, lambda number: number // ROUND):
+            coming = iter(list(group))
+            self.conformance.known = await _known(self.conformance.running, f"-{number}")
+            requests = RandomRequests(
+                SEED,
+                sorted(self.conformance.methods),
+                self.conformance.example,
+                [*self.conformance.known.values(), *EXAMPLES, "scraper-service", "scraping", "ScrapeCompetitorPrices"],
+            )
+            async with asyncio.TaskGroup() as callers:
+                for _ in range(CALLERS):
+                    callers.create_task(self._call(requests, coming))
+            if len(self.faults) >= MOST_FAULTS:
+                return
+
+    async def _call(self, requests: RandomRequests, numbers: Iterator[int]) -> None:
+        for number in numbers:
+            name, request = requests.at(number)
+            code = await self.conformance.methods[name].call(self.conformance.running.channel, request)
+            self.codes[code] += 1
+            if code in FAULTS:
+                self.faults.append(f"request {number} of seed {SEED}, {name}, gave {code}: {_shown(request)}")
+                self.say(self.faults[-1])
+            if (made := self.codes.total()) % PROGRESS == 0:
+                self.say(f"{made:,} requests of seed {SEED}: {dict(self.codes.most_common())}")
+
+
+def _shown(request: Message | bytes) -> str:
+    """Return a request as text that protobuf reads; a large one only begins, and FUZZ_ONLY makes it again."""
+    return (repr(request) if isinstance(request, bytes) else text_format.MessageToString(request, as_one_line=True))[
+        :4_000
+    ]
+
+
+@pytest.fixture
+def _only_faults_are_logged() -> None:
+    """Render each line as a server does, since clients choose some of what is in it, and keep those of errors."""
+
+    def keep(_logger: object, method: str, line: str) -> str:
+        if method != "error":
+            raise structlog.DropEvent
+        return line
+
+    structlog.configure(
+        [
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str),
+            keep,
+        ]
     )
-    names = sorted(conformance.methods)
-    codes: Counter[str] = Counter()
-    for number in range(REQUESTS):
-        name = names[number % len(names)]
-        method = conformance.methods[name]
-        if random.random() < 0.02:
-            request: Message | bytes = random.randbytes(random.randint(0, 200))
-        else:
-            request = conformance.example(name)
-            if random.random() < 0.3:
-                request.Clear()
-                oddities.fill(request)
-            else:
-                oddities.spoil(request)
-        code = await method.call(conformance.running.channel, request)
-        codes[code] += 1
-        assert code not in OUR_FAULT, f"request {number} of seed {SEED}: {name}({str(request)[:2000]}) gave {code}"
-    # Both kinds were there: what is refused, and what gets as far as the store.
-    assert codes["OK"] > REQUESTS // 20
-    assert codes["INVALID_ARGUMENT"] > REQUESTS // 20
+
+
+@pytest.mark.timeout(180 + REQUESTS // 10)
+@pytest.mark.usefixtures("_only_faults_are_logged")
+async def test_no_request_is_answered_as_a_fault_of_the_server(
+    conformance: Conformance, capsys: pytest.CaptureFixture[str]
+):
+    def say(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}", flush=True)  # noqa: T201 - make fuzz runs for a while
+
+    fuzz = Fuzz(conformance, say)
+    await fuzz.run([int(ONLY)] if ONLY else range(REQUESTS))
+    assert not fuzz.faults, "\n".join(fuzz.faults)
+    if not ONLY:
+        # Both kinds were there: what is refused, and what gets as far as the store.
+        assert fuzz.codes["OK"] > REQUESTS // 20
+        assert fuzz.codes["INVALID_ARGUMENT"] > REQUESTS // 20
