@@ -78,7 +78,9 @@ class Method:
     async def call(self, channel: grpc.aio.Channel, request: Message | bytes, moment: float = STREAM_DEADLINE) -> str:
         """Return the name of the status that a call ends with; of what waits, that of its first moment, in seconds."""
         raw = request if isinstance(request, bytes) else request.SerializeToString()
-        waits = self.name in WAITS or bool(getattr(request, "wait", False))
+        waits = self.name in WAITS or (
+            self.name == "ExecuteJobNow" and not isinstance(request, bytes) and request.HasField("wait")
+        )
         deadline = moment if waits else DEADLINE
         try:
             if self.streams:
@@ -256,7 +258,7 @@ def _shown(request: Message | bytes) -> str:
 def _only_faults_are_logged() -> None:
     """Render each line as a server does, since clients choose some of what is in it, and keep those of errors."""
 
-    def keep(_logger: object, method: str, line: str) -> str:
+    def keep(_logger: object, method: str, line: Any) -> Any:
         if method != "error":
             raise structlog.DropEvent
         return line
