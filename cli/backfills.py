@@ -121,17 +121,21 @@ def get(session: Session, backfill_id: BackfillArgument) -> None:
 
 
 @command(app)
-def pause(session: Session, backfill_id: BackfillArgument, reason: ReasonOption = "") -> None:
+def pause(
+    session: Session, backfill_id: BackfillArgument, reason: ReasonOption = "", validate_only: ValidateOption = False
+) -> None:
     """Start no further execution of a backfill until it is resumed."""
-    found = session.scheduler.pause_backfill(backfill_id, reason=reason)
-    session.out.done(found, backfill_id, f"the backfill {plain(backfill_id)} is paused")
+    found = session.scheduler.pause_backfill(backfill_id, reason=reason, validate_only=validate_only)
+    said = "would be paused" if validate_only else "is paused"
+    session.out.done(found, backfill_id, f"the backfill {plain(backfill_id)} {said}")
 
 
 @command(app)
-def resume(session: Session, backfill_id: BackfillArgument) -> None:
+def resume(session: Session, backfill_id: BackfillArgument, validate_only: ValidateOption = False) -> None:
     """Go on with a paused backfill."""
-    found = session.scheduler.resume_backfill(backfill_id)
-    session.out.done(found, backfill_id, f"the backfill {plain(backfill_id)} goes on")
+    found = session.scheduler.resume_backfill(backfill_id, validate_only=validate_only)
+    said = "would go on" if validate_only else "goes on"
+    session.out.done(found, backfill_id, f"the backfill {plain(backfill_id)} {said}")
 
 
 @command(app)
@@ -140,12 +144,16 @@ def cancel(
     backfill_id: BackfillArgument,
     reason: ReasonOption = "",
     cancel_running: Annotated[bool, typer.Option("--cancel-running", help="Cancel what runs, too.")] = False,
+    validate_only: ValidateOption = False,
     yes: YesOption = False,
 ) -> None:
     """End a backfill for good."""
-    session.confirm(f"Cancel the backfill {plain(backfill_id)}?", yes=yes)
-    found = session.scheduler.cancel_backfill(backfill_id, reason=reason, cancel_running=cancel_running)
-    session.out.done(found, backfill_id, f"the backfill {plain(backfill_id)} is cancelled")
+    session.confirm(f"Cancel the backfill {plain(backfill_id)}?", yes=yes or validate_only)
+    found = session.scheduler.cancel_backfill(
+        backfill_id, reason=reason, cancel_running=cancel_running, validate_only=validate_only
+    )
+    said = "would be cancelled" if validate_only else "is cancelled"
+    session.out.done(found, backfill_id, f"the backfill {plain(backfill_id)} {said}")
 
 
 @command(app)

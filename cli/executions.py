@@ -16,6 +16,7 @@ from cli.arguments import (
     LimitOption,
     NothingAskedOption,
     ReasonOption,
+    ValidateOption,
     WaitOption,
     YesOption,
     labels_of,
@@ -156,15 +157,20 @@ def _step(transition: pb.Execution.Transition) -> str:
 
 @command(app)
 def cancel(
-    session: Session, execution_ids: ExecutionsArgument, reason: ReasonOption = "", yes: YesOption = False
+    session: Session,
+    execution_ids: ExecutionsArgument,
+    reason: ReasonOption = "",
+    validate_only: ValidateOption = False,
+    yes: YesOption = False,
 ) -> None:
     """Stop executions for good, also those that run."""
     named = plain(execution_ids[0]) if len(execution_ids) == 1 else counted(len(execution_ids), "execution")
-    session.confirm(f"Cancel {named}?", yes=yes)
+    session.confirm(f"Cancel {named}?", yes=yes or validate_only)
     for execution_id in execution_ids:
-        execution = session.scheduler.cancel(execution_id, reason=reason)
+        execution = session.scheduler.cancel(execution_id, reason=reason, validate_only=validate_only)
         ended = state_of(execution) == "CANCELLED"
-        said = "is cancelled" if ended else "is asked to stop"
+        said = "cancelled" if ended else "asked to stop"
+        said = f"would be {said}" if validate_only else f"is {said}"
         session.out.done(execution, execution_id, f"{plain(execution_id)} {said}")
 
 
@@ -174,11 +180,17 @@ def retry(
     execution_ids: ExecutionsArgument,
     queue: Annotated[str, typer.Option(help="The queue, instead of that of each.")] = "",
     from_start: Annotated[bool, typer.Option("--from-start", help="Also the parts that succeeded.")] = False,
+    validate_only: ValidateOption = False,
     _yes: NothingAskedOption = False,
 ) -> None:
     """Run again what failed or was cancelled. Each runs as a new execution."""
     for execution_id in execution_ids:
-        execution = session.scheduler.retry(execution_id, queue=queue, from_start=from_start)
+        execution = session.scheduler.retry(
+            execution_id, queue=queue, from_start=from_start, validate_only=validate_only
+        )
+        if validate_only:
+            session.out.done(execution, execution_id, f"{plain(execution_id)} would run again")
+            continue
         said = f"{plain(execution_id)} runs again as {plain(execution.execution_id)}"
         session.out.done(execution, execution.execution_id, said)
 

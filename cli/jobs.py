@@ -413,8 +413,13 @@ def run(
     request_id: Annotated[str, typer.Option(help="Repeating it with the same id runs nothing twice.")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Until it has ended; ends with 1 unless it succeeded.")] = False,
     timeout: WaitOption = None,
+    validate_only: ValidateOption = False,
 ) -> None:
     """Run a job once, now, whatever its schedule and state."""
+    if validate_only:
+        tried = session.scheduler.run(job_id, queue=queue, request_id=request_id, validate_only=True)
+        session.out.done(tried, job_id, f"{plain(job_id)} would run on the queue {plain(tried.queue)}")
+        return
     try:
         execution = session.scheduler.run(job_id, queue=queue, request_id=request_id)
     except DeadlineExceeded:

@@ -99,11 +99,13 @@ def register(
 
 
 @command(app)
-def unregister(session: Session, name: TargetArgument, yes: YesOption = False) -> None:
+def unregister(
+    session: Session, name: TargetArgument, validate_only: ValidateOption = False, yes: YesOption = False
+) -> None:
     """Remove a registered target that no job uses."""
-    session.confirm(f"Remove the target {plain(name)}?", yes=yes)
-    session.scheduler.unregister_target(name)
-    session.out.tell(f"the target {plain(name)} is removed")
+    session.confirm(f"Remove the target {plain(name)}?", yes=yes or validate_only)
+    session.scheduler.unregister_target(name, validate_only=validate_only)
+    session.out.tell(f"the target {plain(name)} {'would be' if validate_only else 'is'} removed")
 
 
 @command(app)

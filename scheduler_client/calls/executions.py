@@ -16,14 +16,23 @@ MARGIN: Final = 5.0
 """Seconds that an answer which was waited for may take on its way."""
 
 
-def run(job_id: str, *, queue: str = "", wait: Span | None = None, request_id: str = "") -> Call[pb.Execution]:
+def run(
+    job_id: str, *, queue: str = "", wait: Span | None = None, request_id: str = "", validate_only: bool = False
+) -> Call[pb.Execution]:
     """Run a job once, now, whatever its schedule and state; return the execution. Raises NotFound.
 
     wait: return it when it has ended, or as it is after so long; at most an hour. `wait()` waits without a bound.
     request_id: give one to have the same execution however often it is asked for, also by other processes.
+    validate_only: only check; nothing runs.
     """
     waits = duration(wait)
-    request = pb.ExecuteJobRequest(job_id=job_id, queue=queue, wait=waits, request_id=new_request_id(request_id))
+    request = pb.ExecuteJobRequest(
+        job_id=job_id,
+        queue=queue,
+        wait=waits,
+        request_id=new_request_id(request_id),
+        validate_only=validate_only,
+    )
     return call(
         f"{SERVICE}/ExecuteJobNow",
         request,
@@ -67,20 +76,34 @@ def executions(
     return pages(f"{SERVICE}/ListExecutions", request, pb.ListExecutionsResponse, lambda page: page.executions)
 
 
-def cancel(execution: pb.Execution | str, *, reason: str = "", request_id: str = "") -> Call[pb.Execution]:
+def cancel(
+    execution: pb.Execution | str, *, reason: str = "", request_id: str = "", validate_only: bool = False
+) -> Call[pb.Execution]:
     """Stop an execution for good. Raises NotFound, and FailedPrecondition for one that has ended."""
     request = pb.CancelExecutionRequest(
-        execution_id=_id(execution), reason=reason, request_id=new_request_id(request_id)
+        execution_id=_id(execution),
+        reason=reason,
+        request_id=new_request_id(request_id),
+        validate_only=validate_only,
     )
     return call(f"{SERVICE}/CancelExecution", request, pb.CancelExecutionResponse, lambda answer: answer.execution)
 
 
 def retry(
-    execution: pb.Execution | str, *, queue: str = "", from_start: bool = False, request_id: str = ""
+    execution: pb.Execution | str,
+    *,
+    queue: str = "",
+    from_start: bool = False,
+    request_id: str = "",
+    validate_only: bool = False,
 ) -> Call[pb.Execution]:
     """Run what failed or was cancelled once more; return the new execution. Raises NotFound, FailedPrecondition."""
     request = pb.RetryExecutionRequest(
-        execution_id=_id(execution), queue=queue, from_start=from_start, request_id=new_request_id(request_id)
+        execution_id=_id(execution),
+        queue=queue,
+        from_start=from_start,
+        request_id=new_request_id(request_id),
+        validate_only=validate_only,
     )
     return call(f"{SERVICE}/RetryExecution", request, pb.RetryExecutionResponse, lambda answer: answer.execution)
 

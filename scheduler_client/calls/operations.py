@@ -40,21 +40,27 @@ def dead_letters(*, job_id: str = "", page_size: int = 0) -> Pages[Execution]:
 
 
 def retry_dead_letters(
-    execution_ids: Iterable[str], *, queue: str = "", request_id: str = ""
+    execution_ids: Iterable[str], *, queue: str = "", request_id: str = "", validate_only: bool = False
 ) -> Call[pb.RetryDeadLettersResponse]:
     """Run up to 1,000 dead letters once more; return the new executions, and what could not be retried."""
     request = pb.RetryDeadLettersRequest(
-        execution_ids=execution_ids, queue=queue, request_id=new_request_id(request_id)
+        execution_ids=execution_ids,
+        queue=queue,
+        request_id=new_request_id(request_id),
+        validate_only=validate_only,
     )
     return call(f"{SERVICE}/RetryDeadLetters", request, pb.RetryDeadLettersResponse, lambda answer: answer)
 
 
 def discard_dead_letters(
-    execution_ids: Iterable[str], *, reason: str = "", request_id: str = ""
+    execution_ids: Iterable[str], *, reason: str = "", request_id: str = "", validate_only: bool = False
 ) -> Call[pb.DiscardDeadLettersResponse]:
     """Give up to 1,000 dead letters up; return them, and what could not be discarded."""
     request = pb.DiscardDeadLettersRequest(
-        execution_ids=execution_ids, reason=reason, request_id=new_request_id(request_id)
+        execution_ids=execution_ids,
+        reason=reason,
+        request_id=new_request_id(request_id),
+        validate_only=validate_only,
     )
     return call(f"{SERVICE}/DiscardDeadLetters", request, pb.DiscardDeadLettersResponse, lambda answer: answer)
 

@@ -130,20 +130,31 @@ def backfills(*, job_id: str = "", page_size: int = 0) -> Pages[pb.Backfill]:
     return pages(f"{SERVICE}/ListBackfills", request, pb.ListBackfillsResponse, lambda page: page.backfills)
 
 
-def pause_backfill(backfill_id: str, *, reason: str = "", request_id: str = "") -> Call[pb.Backfill]:
+def pause_backfill(
+    backfill_id: str, *, reason: str = "", request_id: str = "", validate_only: bool = False
+) -> Call[pb.Backfill]:
     """Start no further execution of a backfill. Raises NotFound, FailedPrecondition."""
-    request = pb.PauseBackfillRequest(backfill_id=backfill_id, reason=reason, request_id=new_request_id(request_id))
+    request = pb.PauseBackfillRequest(
+        backfill_id=backfill_id, reason=reason, request_id=new_request_id(request_id), validate_only=validate_only
+    )
     return call(f"{SERVICE}/PauseBackfill", request, pb.PauseBackfillResponse, lambda answer: answer.backfill)
 
 
-def resume_backfill(backfill_id: str, *, request_id: str = "") -> Call[pb.Backfill]:
+def resume_backfill(backfill_id: str, *, request_id: str = "", validate_only: bool = False) -> Call[pb.Backfill]:
     """Go on with a paused backfill. Raises NotFound, FailedPrecondition."""
-    request = pb.ResumeBackfillRequest(backfill_id=backfill_id, request_id=new_request_id(request_id))
+    request = pb.ResumeBackfillRequest(
+        backfill_id=backfill_id, request_id=new_request_id(request_id), validate_only=validate_only
+    )
     return call(f"{SERVICE}/ResumeBackfill", request, pb.ResumeBackfillResponse, lambda answer: answer.backfill)
 
 
 def cancel_backfill(
-    backfill_id: str, *, reason: str = "", cancel_running: bool = False, request_id: str = ""
+    backfill_id: str,
+    *,
+    reason: str = "",
+    cancel_running: bool = False,
+    request_id: str = "",
+    validate_only: bool = False,
 ) -> Call[pb.Backfill]:
     """End a backfill for good. Raises NotFound, FailedPrecondition."""
     request = pb.CancelBackfillRequest(
@@ -151,6 +162,7 @@ def cancel_backfill(
         reason=reason,
         cancel_running=cancel_running,
         request_id=new_request_id(request_id),
+        validate_only=validate_only,
     )
     return call(f"{SERVICE}/CancelBackfill", request, pb.CancelBackfillResponse, lambda answer: answer.backfill)
 

@@ -43,9 +43,9 @@ def register_target(
     return call(f"{SERVICE}/RegisterTarget", request, pb.RegisterTargetResponse, lambda answer: answer)
 
 
-def unregister_target(name: str, *, request_id: str = "") -> Call[None]:
+def unregister_target(name: str, *, request_id: str = "", validate_only: bool = False) -> Call[None]:
     """Remove a registered target. Raises NotFound, and FailedPrecondition while jobs use it."""
-    request = pb.UnregisterTargetRequest(name=name, request_id=new_request_id(request_id))
+    request = pb.UnregisterTargetRequest(name=name, request_id=new_request_id(request_id), validate_only=validate_only)
     return call(f"{SERVICE}/UnregisterTarget", request, pb.UnregisterTargetResponse, lambda _: None)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from scheduler_service.runs.executions import run_move
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.refusals import NoSuch
 from scheduler_service.transport.requests import is_repeated, token
@@ -102,16 +102,22 @@ class Backfills:
             await self._jobs.zone_rules.load([document])
             yield document
 
-    async def pause(self, backfill_id: str, reason: str) -> tuple[StoredBackfill, Mapping[str, int]]:
+    async def pause(
+        self, backfill_id: str, reason: str, *, only_check: bool
+    ) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Start nothing further. Raises FailedPrecondition for one that has ended."""
         message = because(f"paused by {current.get().by}", reason)
-        return await self._change(store.pause(backfill_id, message, token()), backfill_id, BackfillState.PAUSED)
+        move = store.pause(backfill_id, message, token())
+        return await self._change(move, backfill_id, BackfillState.PAUSED, only_check=only_check)
 
-    async def resume(self, backfill_id: str) -> tuple[StoredBackfill, Mapping[str, int]]:
+    async def resume(self, backfill_id: str, *, only_check: bool) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Go on. Raises FailedPrecondition for one that has ended."""
-        return await self._change(store.resume(backfill_id, token()), backfill_id, BackfillState.RUNNING)
+        move = store.resume(backfill_id, token())
+        return await self._change(move, backfill_id, BackfillState.RUNNING, only_check=only_check)
 
-    async def cancel(self, backfill_id: str, reason: str, *, running: bool) -> tuple[StoredBackfill, Mapping[str, int]]:
+    async def cancel(
+        self, backfill_id: str, reason: str, *, running: bool, only_check: bool
+    ) -> tuple[StoredBackfill, Mapping[str, int]]:
         """End one for good, with what has not started, and with what runs if `running`.
 
         What a window has decided and nobody has inserted yet is inserted here: a beat that stood still in between finds
@@ -119,14 +125,15 @@ class Backfills:
         """
         by = current.get().by
         message = because(f"cancelled by {by}", reason)
-        cancelled, _ = await self._change(
-            store.cancel(backfill_id, message, running=running), backfill_id, BackfillState.CANCELLED
-        )
+        move = store.cancel(backfill_id, message, running=running)
+        cancelled, states = await self._change(move, backfill_id, BackfillState.CANCELLED, only_check=only_check)
+        if only_check:
+            return cancelled, states
         if cancelled.window is not None:
             await self._insert(cancelled, cancelled.window)
         said = because("the backfill was cancelled", reason)
-        move = store.stop_open(backfill_id, by, said, running=running)
-        await self._executions.update_many(move.filter, move.update)
+        stop = store.stop_open(backfill_id, by, said, running=running)
+        await self._executions.update_many(stop.filter, stop.update)
         return await self._with_states(cancelled)
 
     async def _insert(self, backfill: StoredBackfill, window: Window) -> None:
@@ -142,12 +149,13 @@ class Backfills:
             already_there(error)
 
     async def _change(
-        self, move: Move, backfill_id: str, state: BackfillState
+        self, move: Move, backfill_id: str, state: BackfillState, *, only_check: bool
     ) -> tuple[StoredBackfill, Mapping[str, int]]:
-        """Put a backfill into a state; one that is in it, or was put into it by this very request, stays as it is."""
-        after = await self._backfills.find_one_and_update(
-            move.filter, move.update, return_document=ReturnDocument.AFTER
-        )
+        """Put a backfill into a state; one that is in it, or was put into it by this very request, stays as it is.
+
+        only_check: return what it would be.
+        """
+        after = await run_move(self._backfills, move, only_check=only_check)
         if after is None:
             found = await self.read(backfill_id)
             if found[0].state is not state and token() not in found[0].requests:

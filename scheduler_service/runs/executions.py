@@ -18,12 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
+    from pymongo.asynchronous.collection import AsyncCollection
     from pymongo.asynchronous.database import AsyncDatabase
 
     from shared.store.dead_letters import Ending
-    from shared.store.executions import StoredExecution
+    from shared.store.executions import Move, StoredExecution
     from shared.store.jobs import StoredJob
     from shared.store.listing import Listing, Position
+
+
+async def run_move(
+    collection: AsyncCollection[dict[str, Any]], move: Move, *, only_check: bool
+) -> dict[str, Any] | None:
+    """Make a move on one document; return it as it is then, or with only_check would be, or None if it does not fit."""
+    if only_check:
+        async with await collection.aggregate(move.trial) as found:
+            return await anext(found, None)
+    return await collection.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)
 
 
 class Executions:
@@ -32,11 +43,16 @@ class Executions:
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
         self._executions = database[executions.COLLECTION]
 
-    async def insert_manual(self, document: dict[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    async def insert_manual(
+        self, document: dict[str, Any], *, only_check: bool = False
+    ) -> tuple[Mapping[str, Any], bool]:
         """Store a run by hand, or a retry; return it as stored, and whether it is new.
 
-        One of the same id stands for it.
+        One of the same id stands for it. only_check: return what it would be.
         """
+        if only_check:
+            first = await self._executions.find_one({"_id": document["_id"]})
+            return first or document, False
         try:
             await self._executions.insert_one(document)
         except DuplicateKeyError:
@@ -111,15 +127,14 @@ class Executions:
         move = dead_letters.end(execution_id, ending)
         return (await self._executions.update_one(move.filter, move.update)).matched_count > 0
 
-    async def cancel(self, execution_id: str, by: str, reason: str) -> StoredExecution:
+    async def cancel(self, execution_id: str, by: str, reason: str, *, only_check: bool = False) -> StoredExecution:
         """End an execution, or have its worker end it; one that was cancelled before stays as it is.
 
-        Raises NoSuch; FailedPrecondition when it has ended otherwise, or was never to run.
+        only_check: return what it would be. Raises NoSuch; FailedPrecondition when it has ended otherwise, or was never
+        to run.
         """
         move = executions.cancel(execution_id, by, reason)
-        after = await self._executions.find_one_and_update(
-            move.filter, move.update, return_document=ReturnDocument.AFTER
-        )
+        after = await run_move(self._executions, move, only_check=only_check)
         if after is not None:
             return executions.to_execution(after)
         found = await self.read(execution_id)

@@ -204,10 +204,10 @@ class SchedulerService(SchedulerServiceServicer):
         caller = current.get()
         run = request_token(request.request_id) if request.request_id else str(ULID())
         document = rows.manual_document(job.document, run, queue, caller.trace_id, job.now, caller.by)
-        stored = await self._runs.start(document)
+        stored = await self._runs.start(document, only_check=request.validate_only)
         if stored["queue"] != queue:
             raise reused(request.request_id, f"which started '{stored['_id']}' on the queue '{stored['queue']}'")
-        if seconds:
+        if seconds and not request.validate_only:
             stored = await self._watching.after(stored, seconds, context.time_remaining())
         execution = execution_message(rows.to_execution(stored))
         return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
@@ -222,7 +222,11 @@ class SchedulerService(SchedulerServiceServicer):
             ]
         )
         stored = await self._runs.retry(
-            request.execution_id, request.request_id, request.queue, from_start=request.from_start
+            request.execution_id,
+            request.request_id,
+            request.queue,
+            from_start=request.from_start,
+            only_check=request.validate_only,
         )
         execution = execution_message(rows.to_execution(stored))
         return pb.RetryExecutionResponse(execution_id=execution.execution_id, execution=execution)
@@ -308,8 +312,12 @@ class SchedulerService(SchedulerServiceServicer):
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
         """End an execution for good; of one that runs, the call in flight is cancelled."""
-        refuse(reason_violations(request.reason))
-        execution = await self._executions.cancel(request.execution_id, current.get().by, request.reason)
+        found = [] if request.execution_id else [Violation("execution_id", "an execution_id is required")]
+        refuse([*found, *reason_violations(request.reason)])
+        by = current.get().by
+        execution = await self._executions.cancel(
+            request.execution_id, by, request.reason, only_check=request.validate_only
+        )
         return pb.CancelExecutionResponse(execution=execution_message(execution))
 
     async def GetExecution(self, request: pb.GetExecutionRequest, context: Any) -> pb.GetExecutionResponse:

@@ -27,7 +27,7 @@ from shared.store import requests
 from shared.store.jobs import new_uid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from pymongo.asynchronous.database import AsyncDatabase
 
@@ -100,6 +100,20 @@ def reused(request_id: str, said: str) -> InvalidInput:
     return InvalidInput([Violation("request_id", sentence)], reason=Reason.REQUEST_ID_REUSED)
 
 
+async def _also_wrong(handler: Any, request: Any, context: Any) -> Sequence[Violation]:
+    """Return what else is wrong with a request whose id is: all is said at once."""
+    tried = type(request)()
+    tried.CopyFrom(request)
+    tried.request_id, tried.validate_only = "", True
+    try:
+        await handler.unary_unary(tried, context)
+    except InvalidInput as refused:
+        return refused.violations
+    except (SchedulerError, PyMongoError):
+        return ()  # which depends on the state of things, and is for when the request is right
+    return ()
+
+
 class Requests(grpc.aio.ServerInterceptor):
     """Stands inside of what makes statuses of refusals. Its answers are bytes where they are those of before."""
 
@@ -117,7 +131,7 @@ class Requests(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> Any:
             request_id = getattr(request, "request_id", "")
             if found := request_id_violations(request_id):
-                raise InvalidInput(found)
+                raise InvalidInput([*found, *await _also_wrong(handler, request, context)])
             # What is only checked has no effect, and may be checked again under the id that it is to have.
             if not request_id or getattr(request, "validate_only", False):
                 return await handler.unary_unary(request, context)

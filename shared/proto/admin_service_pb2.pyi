@@ -134,14 +134,16 @@ class ListDeadLettersResponse(_message.Message):
     def __init__(self, executions: _Optional[_Iterable[_Union[_scheduler_service_pb2.Execution, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class RetryDeadLettersRequest(_message.Message):
-    __slots__ = ("execution_ids", "queue", "request_id")
+    __slots__ = ("execution_ids", "queue", "request_id", "validate_only")
     EXECUTION_IDS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     execution_ids: _containers.RepeatedScalarFieldContainer[str]
     queue: str
     request_id: str
-    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., queue: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., queue: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class RetryDeadLettersResponse(_message.Message):
     __slots__ = ("retries", "refusals")
@@ -168,14 +170,16 @@ class DeadLetterRefusal(_message.Message):
     def __init__(self, execution_id: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class DiscardDeadLettersRequest(_message.Message):
-    __slots__ = ("execution_ids", "reason", "request_id")
+    __slots__ = ("execution_ids", "reason", "request_id", "validate_only")
     EXECUTION_IDS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     execution_ids: _containers.RepeatedScalarFieldContainer[str]
     reason: str
     request_id: str
-    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, execution_ids: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class DiscardDeadLettersResponse(_message.Message):
     __slots__ = ("execution_ids", "refusals")

@@ -327,14 +327,16 @@ class ListBackfillsResponse(_message.Message):
     def __init__(self, backfills: _Optional[_Iterable[_Union[Backfill, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class PauseBackfillRequest(_message.Message):
-    __slots__ = ("backfill_id", "reason", "request_id")
+    __slots__ = ("backfill_id", "reason", "request_id", "validate_only")
     BACKFILL_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     backfill_id: str
     reason: str
     request_id: str
-    def __init__(self, backfill_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, backfill_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class PauseBackfillResponse(_message.Message):
     __slots__ = ("backfill",)
@@ -343,12 +345,14 @@ class PauseBackfillResponse(_message.Message):
     def __init__(self, backfill: _Optional[_Union[Backfill, _Mapping]] = ...) -> None: ...
 
 class ResumeBackfillRequest(_message.Message):
-    __slots__ = ("backfill_id", "request_id")
+    __slots__ = ("backfill_id", "request_id", "validate_only")
     BACKFILL_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     backfill_id: str
     request_id: str
-    def __init__(self, backfill_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, backfill_id: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class ResumeBackfillResponse(_message.Message):
     __slots__ = ("backfill",)
@@ -357,16 +361,18 @@ class ResumeBackfillResponse(_message.Message):
     def __init__(self, backfill: _Optional[_Union[Backfill, _Mapping]] = ...) -> None: ...
 
 class CancelBackfillRequest(_message.Message):
-    __slots__ = ("backfill_id", "reason", "cancel_running", "request_id")
+    __slots__ = ("backfill_id", "reason", "cancel_running", "request_id", "validate_only")
     BACKFILL_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CANCEL_RUNNING_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     backfill_id: str
     reason: str
     cancel_running: bool
     request_id: str
-    def __init__(self, backfill_id: _Optional[str] = ..., reason: _Optional[str] = ..., cancel_running: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, backfill_id: _Optional[str] = ..., reason: _Optional[str] = ..., cancel_running: _Optional[bool] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class CancelBackfillResponse(_message.Message):
     __slots__ = ("backfill",)

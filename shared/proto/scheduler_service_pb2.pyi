@@ -716,16 +716,18 @@ class DeleteScheduledJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[ScheduledJob, _Mapping]] = ...) -> None: ...
 
 class ExecuteJobRequest(_message.Message):
-    __slots__ = ("job_id", "request_id", "queue", "wait")
+    __slots__ = ("job_id", "request_id", "queue", "wait", "validate_only")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     request_id: str
     queue: str
     wait: _duration_pb2.Duration
-    def __init__(self, job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, job_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class ExecuteJobResponse(_message.Message):
     __slots__ = ("execution_id", "execution")
@@ -779,14 +781,16 @@ class OccurrenceChange(_message.Message):
     def __init__(self, nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., new_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CancelExecutionRequest(_message.Message):
-    __slots__ = ("execution_id", "reason", "request_id")
+    __slots__ = ("execution_id", "reason", "request_id", "validate_only")
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
     reason: str
     request_id: str
-    def __init__(self, execution_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, execution_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class CancelExecutionResponse(_message.Message):
     __slots__ = ("execution",)
@@ -795,16 +799,18 @@ class CancelExecutionResponse(_message.Message):
     def __init__(self, execution: _Optional[_Union[Execution, _Mapping]] = ...) -> None: ...
 
 class RetryExecutionRequest(_message.Message):
-    __slots__ = ("execution_id", "request_id", "queue", "from_start")
+    __slots__ = ("execution_id", "request_id", "queue", "from_start", "validate_only")
     EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     FROM_START_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     execution_id: str
     request_id: str
     queue: str
     from_start: bool
-    def __init__(self, execution_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ..., from_start: _Optional[bool] = ...) -> None: ...
+    validate_only: bool
+    def __init__(self, execution_id: _Optional[str] = ..., request_id: _Optional[str] = ..., queue: _Optional[str] = ..., from_start: _Optional[bool] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class RetryExecutionResponse(_message.Message):
     __slots__ = ("execution_id", "execution")

@@ -357,6 +357,32 @@ class TestRequests:
         assert (await create(server, ago(5), ago(0), validate_only=True)).total == 5
         assert not database.backfills.count_documents({})
 
+    async def test_a_pause_an_end_of_it_and_a_cancel_that_are_only_checked_leave_all_as_it_is(
+        self, server: Running, database: Db
+    ) -> None:
+        backfill = await create(server, ago(5), ago(0), max_parallel=2)
+        beat(database).run_once()
+        client, name = server.planning, backfill.backfill_id
+
+        def everything() -> tuple[Any, Any]:
+            return database.backfills.find_one(), rows(database)
+
+        for method, request in (
+            (client.PauseBackfill, planning.PauseBackfillRequest(backfill_id=name, reason="slow")),
+            (client.ResumeBackfill, planning.ResumeBackfillRequest(backfill_id=name)),
+            (client.CancelBackfill, planning.CancelBackfillRequest(backfill_id=name, reason="not needed")),
+        ):
+            before = everything()
+            tried: Any = type(request)()
+            tried.CopyFrom(request)
+            tried.validate_only = True
+            shown = (await method(tried)).backfill
+            assert everything() == before
+            real = (await method(request)).backfill
+            assert (shown.state, shown.status_message) == (real.state, real.status_message)
+        ended = planning.PauseBackfillRequest(backfill_id=name, validate_only=True)
+        assert (await refusal(client.PauseBackfill(ended))).reason == "BACKFILL_ENDED"
+
     async def test_a_job_has_a_bounded_number_of_them(self, server: Running) -> None:
         for _ in range(20):
             await create(server, ago(5), ago(0))

@@ -70,6 +70,15 @@ async def test_a_backfill_is_only_counted_where_asked_for(server: Running) -> No
     assert (told.code, "'all' is not one of skip, rerun_failed, rerun" in told.err) == (2, True)
 
 
+async def test_what_is_only_checked_is_neither_asked_for_nor_done(server: Running) -> None:
+    arguments = ("--from", LAST_WEEK, "--to", "now", "--yes", "-o", "name")
+    name = (await schedctl(server, "backfills", "create", "prices", *arguments)).out.strip()
+    for verb, said in (("pause", "would be paused"), ("resume", "would go on"), ("cancel", "would be cancelled")):
+        told = await schedctl(server, "backfills", verb, name, "--validate-only")
+        assert (told.code, told.out, told.err) == (0, f"the backfill {name} {said}\n", "")
+    assert "RUNNING" in (await schedctl(server, "backfills", "get", name)).out
+
+
 async def test_a_cancelled_backfill_is_told_by_the_exit_code_of_waiting(server: Running) -> None:
     arguments = ("--from", LAST_WEEK, "--to", "now", "--yes", "-o", "name")
     name = (await schedctl(server, "backfills", "create", "prices", *arguments)).out.strip()

@@ -116,3 +116,18 @@ async def test_cancelling_asks_first_and_retrying_does_not(server: Running) -> N
     assert told.out.startswith(f"{name} runs again as ")
     again = await schedctl(server, "executions", "retry", name)
     assert (again.code, "FAILED_PRECONDITION" in again.err) == (5, True)
+
+
+async def test_what_is_only_checked_is_neither_asked_for_nor_done(server: Running) -> None:
+    await server.create(job_id="prices")
+    told = await schedctl(server, "jobs", "run", "prices", "--validate-only", "--wait")
+    assert (told.code, told.out) == (0, "prices would run on the queue manual\n")
+    assert (await schedctl(server, "active")).out == ""
+    name = (await schedctl(server, "jobs", "run", "prices", "-o", "name")).out.strip()
+    told = await schedctl(server, "executions", "cancel", name, "--validate-only")
+    assert (told.code, told.out, told.err) == (0, f"{name} would be cancelled\n", "")
+    assert (await schedctl(server, "active", "-o", "name")).lines == [name]
+    await schedctl(server, "executions", "cancel", name, "--yes")
+    told = await schedctl(server, "executions", "retry", name, "--validate-only")
+    assert (told.code, told.out) == (0, f"{name} would run again\n")
+    assert (await schedctl(server, "active")).out == ""

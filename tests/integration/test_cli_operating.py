@@ -21,6 +21,8 @@ async def test_targets_are_registered_listed_and_removed(server: Running) -> Non
     assert "books:50051" in told.out
     assert "registered" in told.out
     assert "books" in (await schedctl(server, "targets", "list", "-o", "name")).lines
+    told = await schedctl(server, "targets", "unregister", "books", "--validate-only")
+    assert (told.code, told.out, told.err) == (0, "the target books would be removed\n", "")
     told = await schedctl(server, "targets", "unregister", "books", typed="n\n")
     assert (told.code, "Remove the target books?" in told.err) == (2, True)
     assert (await schedctl(server, "targets", "unregister", "books", "--yes")).code == 0

@@ -200,6 +200,14 @@ async def test_every_field_of_every_request_is_checked(conformance: Conformance)
     assert not accepted, "\n".join(accepted)
 
 
+async def test_what_may_be_repeated_may_also_be_only_checked(conformance: Conformance):
+    """Which is also how all that is wrong with a request is found when its id is."""
+    fields = {name: {*method.request.DESCRIPTOR.fields_by_name} for name, method in conformance.methods.items()}
+    repeatable = {name for name, found in fields.items() if "request_id" in found}
+    assert len(repeatable) > 20
+    assert repeatable == {name for name, found in fields.items() if "validate_only" in found}
+
+
 async def test_every_method_is_in_the_reference(conformance: Conformance):
     """And by tests/unit/test_client.py and test_cli_pages.py in the client, and in a command of schedctl."""
     reference = (ROOT / "docs" / "api.md").read_text()

@@ -234,6 +234,24 @@ class TestDiscard:
         assert database.executions.count_documents({"retry_of": discarded}) == 0
 
 
+async def test_what_is_only_checked_stays_a_dead_letter_and_runs_nothing(server: Running, database: Db) -> None:
+    letter, discarded = failed(database, 2)
+    await discard(server, discarded)
+    before = list(database.executions.find().sort("_id", 1))
+    retried = await server.admin.RetryDeadLetters(
+        pb.RetryDeadLettersRequest(execution_ids=[letter, discarded], validate_only=True)
+    )
+    given_up = await server.admin.DiscardDeadLetters(
+        pb.DiscardDeadLettersRequest(execution_ids=[letter, discarded, "none"], validate_only=True)
+    )
+    assert [each.execution_id for each in retried.retries] == [letter]
+    assert [each.execution_id for each in retried.refusals] == [discarded]
+    assert list(given_up.execution_ids) == [letter, discarded]
+    assert [each.execution_id for each in given_up.refusals] == ["none"]
+    assert list(database.executions.find().sort("_id", 1)) == before
+    assert server.sent.documents == []
+
+
 class TestCopies:
     """The queue `dead_letter` has copies for people; the relay keeps it in step with what was decided."""
 

@@ -117,6 +117,21 @@ class TestRepeated:
         assert (refused.code, [field for field, _ in refused.violations]) == ("INVALID_ARGUMENT", ["request_id"])
         assert await server.database.jobs.count_documents({}) == 0
 
+    async def test_with_an_id_that_is_none_all_else_that_is_wrong_is_said_as_well(self, server: Running) -> None:
+        job = await server.create(job_id="mine")
+        long = "x" * 129
+        for request, fields in (
+            (a_request(name="", priority=12, request_id=long), ["request_id", "name", "priority"]),
+            (pb.PauseScheduledJobRequest(job_id="mine", reason="x" * 501, request_id=long), ["request_id", "reason"]),
+            (pb.PauseScheduledJobRequest(job_id="none", request_id=long), ["request_id"]),
+            (pb.DeleteScheduledJobRequest(job_id="mine", request_id=long), ["request_id"]),
+            (pb.ExecuteJobRequest(queue="nowhere", request_id=long), ["queue", "request_id", "job_id"]),
+        ):
+            method = server.stub.ExecuteJobNow if isinstance(request, pb.ExecuteJobRequest) else None
+            refused = await refusal(method(request) if method else call(server, request))
+            assert (refused.code, [field for field, _ in refused.violations]) == ("INVALID_ARGUMENT", fields)
+        assert (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine"))).job == job
+
     async def test_what_is_only_checked_leaves_the_id_to_the_call_that_is_meant(self, server: Running) -> None:
         await call(server, a_request(job_id="mine", request_id="r", validate_only=True))
         assert (await call(server, CREATE)).job_id == "mine"
@@ -378,6 +393,61 @@ class TestOnlyChecked:
         await call(server, pb.DeleteScheduledJobRequest(job_id="mine", cancel_running=True, validate_only=True))
         get = pb.GetExecutionRequest(execution_id=run.execution_id)
         assert (await server.stub.GetExecution(get)).execution.transitions == run.transitions
+
+    async def test_a_run_a_cancellation_and_a_retry_show_the_execution_as_it_would_be_and_leave_all_as_it_is(
+        self, server: Running
+    ) -> None:
+        await server.create(job_id="mine")
+        stub, run = server.stub, None
+        for request in (
+            pb.ExecuteJobRequest(job_id="mine", queue="analysis", request_id="r"),
+            pb.CancelExecutionRequest(reason="why"),
+            pb.RetryExecutionRequest(request_id="r"),
+        ):
+            method = (
+                stub.ExecuteJobNow if run is None else getattr(stub, type(request).__name__.removesuffix("Request"))
+            )
+            if run is not None:
+                request.execution_id = run.execution_id  # type: ignore[union-attr]
+            before, sent = await everything(server), len(server.sent.documents)
+            tried: Any = type(request)()
+            tried.CopyFrom(request)
+            tried.validate_only = True
+            shown = (await method(tried)).execution
+            assert (await everything(server), len(server.sent.documents)) == (before, sent)
+            run = (await method(request)).execution
+            for execution in (shown, run):
+                for volatile in ("nominal_time", "due_time", "finished_at", "transitions", "trace_id"):
+                    execution.ClearField(volatile)
+            assert shown == run
+
+    async def test_a_run_that_is_only_checked_is_not_waited_for(self, server: Running) -> None:
+        await server.create(job_id="mine")
+        request = pb.ExecuteJobRequest(job_id="mine", validate_only=True)
+        request.wait.FromSeconds(3_600)
+        assert (await server.stub.ExecuteJobNow(request)).execution.state == pb.Execution.STATE_PENDING
+
+    async def test_of_runs_too_what_would_be_refused_is_refused(self, server: Running) -> None:
+        await server.create(job_id="mine")
+        stub = server.stub
+        run = (await stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine", request_id="r"))).execution_id
+        await server.database.executions.update_one({"_id": run}, {"$set": {"state": "SUCCEEDED"}})
+        before = await everything(server)
+        tries = [
+            stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="none", validate_only=True)),
+            stub.ExecuteJobNow(
+                pb.ExecuteJobRequest(job_id="mine", request_id="r", queue="analysis", validate_only=True)
+            ),
+            stub.CancelExecution(pb.CancelExecutionRequest(execution_id=run, validate_only=True)),
+            stub.RetryExecution(pb.RetryExecutionRequest(execution_id=run, validate_only=True)),
+        ]
+        assert [(await refusal(each)).reason for each in tries] == [
+            "NOT_FOUND",
+            "REQUEST_ID_REUSED",
+            "EXECUTION_ENDED",
+            "EXECUTION_NOT_RETRYABLE",
+        ]
+        assert await everything(server) == before
 
 
 async def everything(server: Running) -> dict[str, Any]:
