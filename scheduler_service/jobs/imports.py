@@ -15,6 +15,7 @@ from scheduler_service.jobs.batches import PAGE, each
 from scheduler_service.jobs.documents import read_entries, write_document
 from scheduler_service.jobs.drafts import MUTABLE, changed_draft, new_draft
 from scheduler_service.jobs.entries import FIELDS, PAUSED, flattened, read_paused, read_request, write_entry
+from scheduler_service.jobs.jobs import is_readable
 from scheduler_service.jobs.listing import read_question
 from scheduler_service.transport.convert import job_message
 from scheduler_service.transport.fields import refuse
@@ -274,7 +275,11 @@ class Imports:
         after = read_token(name, request.page_token, found)
         refuse(found)
         page, last = await self._jobs.page(job_listing(chosen, _OLDEST_FIRST), after, JOBS_IN_PAGE, LARGEST_PAGE)
-        kept = [job for job in page if not job.managed_by and job.state != pb.ScheduledJob.STATE_DELETED]
+        kept = [
+            job
+            for job in page
+            if is_readable(job) and not job.managed_by and job.state != pb.ScheduledJob.STATE_DELETED
+        ]
         defaults = self._definitions.defaults
         text = await asyncio.to_thread(lambda: write_document([write_entry(job, defaults) for job in kept]))
         return pb.ExportScheduledJobsResponse(yaml=text, jobs=len(kept), next_page_token=write_token(name, last))

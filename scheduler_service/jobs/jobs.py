@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.jobs.listing import read_page
 from scheduler_service.jobs.zone_rules import ZoneRules
+from scheduler_service.moves import run_move
 from scheduler_service.transport.convert import job_message
 from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.pages import MOST_BYTES
-from scheduler_service.transport.refusals import Conflict, LimitReached, NoSuch, NotDeleted, Taken
+from scheduler_service.transport.refusals import (
+    LONGEST_MESSAGE,
+    Conflict,
+    LimitReached,
+    NoSuch,
+    NotDeleted,
+    Taken,
+    shortened,
+)
 from scheduler_service.transport.requests import is_repeated, token
 from shared.domain.clock import to_the_millisecond, utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
@@ -24,7 +33,10 @@ from shared.domain.plan import Mode, Spec
 from shared.domain.schedule import OnceSchedule
 from shared.domain.text import excerpt
 from shared.domain.zones import UnknownRules
+from shared.log import get_logger
+from shared.proto import scheduler_service_pb2 as pb
 from shared.store import jobs
+from shared.store.executions import Move
 from shared.store.mongo import as_utc
 from shared.store.pipeline import NOW
 
@@ -35,14 +47,21 @@ if TYPE_CHECKING:
 
     from shared.domain.job import JobDefinition
     from shared.domain.overrides import Override
-    from shared.proto import scheduler_service_pb2 as pb
     from shared.store.listing import Listing, Position
+
+log = get_logger()
 
 MOST_TRIES: Final = 10
 """How often an edit reads the job again because somebody else changed it; each loser lost to a winner."""
 
 HEADSTART: Final = timedelta(milliseconds=100)
 """How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
+
+
+UNREADABLE: Final = (
+    InvalidInput, UnknownRules, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
+"""What reading a document raises that somebody has changed by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +203,7 @@ class Jobs:
                 if (deleted := jobs.deleted_at(document)) is not None and not show_deleted:
                     until = self._undeletable_until(document)
                     raise NoSuch("job", job_id, deleted=deleted, until=until if until and now < until else None)
-                await self.zone_rules.load([document])
+                await self._load_rules(document)
                 return Found(read_job(document), document, now)
         raise NoSuch("job", job_id)
 
@@ -203,14 +222,16 @@ class Jobs:
     async def page(
         self, listing: Listing, after: Position | None, size: int, most_bytes: int = MOST_BYTES
     ) -> tuple[list[pb.ScheduledJob], Position | None]:
-        """Return a page of a list, and the position to go on from, if there is more."""
+        """Return a page of a list, and the position to go on from, if there is more.
 
-        async def load(document: Mapping[str, Any]) -> None:
+        A job that can't be read is one of its entries; see is_readable.
+        """
+        return await read_page(self._jobs, listing, after, size, _entry, load=self._load_rules, most_bytes=most_bytes)
+
+    async def _load_rules(self, document: Mapping[str, Any]) -> None:
+        """Make known which zone rules a document's schedules follow; one that can't be read says so when it is."""
+        with suppress(*UNREADABLE):
             await self.zone_rules.load([document])
-
-        return await read_page(
-            self._jobs, listing, after, size, lambda d: job_message(read_job(d)), load=load, most_bytes=most_bytes
-        )
 
     def _undeletable_until(self, document: Mapping[str, Any]) -> datetime | None:
         """Return until when a deleted job can be undeleted; None when that was never so."""
@@ -398,34 +419,49 @@ class Jobs:
                 request=token(),
                 undelete_for=self._undelete_for,
             )
-            after = await (self._tried if validate_only else self._done)(chosen, update)
+            after = await run_move(self._jobs, Move(chosen, update), only_check=validate_only)
             if after is not None:
                 return read_job(after)
         raise Conflict(f"the job '{job_id}' is being changed by others again and again; try again")
 
-    async def _done(self, chosen: Mapping[str, Any], update: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        """Edit what the filter finds; return it as it is then."""
-        return await self._jobs.find_one_and_update(chosen, update, return_document=ReturnDocument.AFTER)
-
-    async def _tried(self, chosen: Mapping[str, Any], update: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        """Return what the edit would make of what the filter finds: an update is a pipeline, which need not store."""
-        async with await self._jobs.aggregate([{"$match": chosen}, *update]) as found:
-            async for document in found:
-                return document
-        return None
-
 
 def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:
-    """Read a document; that it can't be read is an error of ours, not of the one who asks.
-
-    Raises FailedPrecondition when it is of a newer schema and can't be read.
-    """
+    """Read a document. Raises FailedPrecondition when it can't be read: of a newer release, or changed by hand."""
     try:
         return jobs.to_job(document)
-    except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError) as refused:
-        _refuse_newer(document)
-        message = f"the document of job {document['_id']} can't be read: {refused}"
-        raise RuntimeError(message) from refused
+    except UNREADABLE as refused:
+        raise _unreadable(document, refused) from refused
+
+
+def _entry(document: Mapping[str, Any]) -> pb.ScheduledJob:
+    """Return a job as lists show it. One that can't be read must neither hide the others nor be hidden itself."""
+    try:
+        return job_message(read_job(document))
+    except FailedPrecondition as refused:
+        said = str(refused)
+    except UNREADABLE as refused:  # of what only a message has no room for
+        said = str(_unreadable(document, refused))
+    return pb.ScheduledJob(
+        job_id=document["_id"],
+        name=str(document.get("name", "")),
+        state=pb.ScheduledJob.STATE_ERROR,
+        status_message=shortened(said, LONGEST_MESSAGE),
+    )
+
+
+def is_readable(job: pb.ScheduledJob) -> bool:
+    """Return whether an entry of a list is the whole job: else it only says why not."""
+    return job.HasField("schedule_config")
+
+
+def _unreadable(document: Mapping[str, Any], error: Exception) -> FailedPrecondition:
+    _refuse_newer(document)
+    job_id, said = document["_id"], f"{type(error).__name__}: {error}"
+    log.warning("a job can't be read", action="job_unreadable", job_id=job_id, error=said[:500])
+    return FailedPrecondition(
+        f"the job '{job_id}' can't be read, since its document was changed by hand: {said[:500]}; mend it in MongoDB",
+        reason=Reason.JOB_UNREADABLE,
+    )
 
 
 def _refuse_newer(document: Mapping[str, Any]) -> None:

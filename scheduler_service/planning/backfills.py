@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from scheduler_service.runs.executions import run_move
+from scheduler_service.moves import run_move
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.refusals import NoSuch
 from scheduler_service.transport.requests import is_repeated, token

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.jobs.listing import M, read_page
+from scheduler_service.moves import run_move
 from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
 from shared.domain.errors import FailedPrecondition, Reason
@@ -18,23 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
-    from pymongo.asynchronous.collection import AsyncCollection
     from pymongo.asynchronous.database import AsyncDatabase
 
     from shared.store.dead_letters import Ending
-    from shared.store.executions import Move, StoredExecution
+    from shared.store.executions import StoredExecution
     from shared.store.jobs import StoredJob
     from shared.store.listing import Listing, Position
-
-
-async def run_move(
-    collection: AsyncCollection[dict[str, Any]], move: Move, *, only_check: bool
-) -> dict[str, Any] | None:
-    """Make a move on one document; return it as it is then, or with only_check would be, or None if it does not fit."""
-    if only_check:
-        async with await collection.aggregate(move.trial) as found:
-            return await anext(found, None)
-    return await collection.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)
 
 
 class Executions:

@@ -75,6 +75,7 @@ class Field:
 Fields: TypeAlias = "Mapping[str, Field]"
 
 JOB_FIELDS: Final[Fields] = {
+    "job_id": Field(Kind.TEXT),
     "job_type": Field(Kind.CHOICE, tuple(JobType)),
     "state": Field(Kind.CHOICE, tuple(JobState), "STATE_"),
     "target_service": Field(Kind.TEXT),

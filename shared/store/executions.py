@@ -275,11 +275,6 @@ class Move:
     filter: dict[str, Any]
     update: list[dict[str, Any]]
 
-    @property
-    def trial(self) -> list[dict[str, Any]]:
-        """The pipeline that finds what the move would make of a row, and writes nothing."""
-        return [{"$match": self.filter}, *self.update]
-
 
 def _states(states: Iterable[State]) -> dict[str, Any]:
     return {"$in": sorted(state.value for state in states)}

@@ -223,12 +223,22 @@ def test_a_label_that_is_rare_costs_no_more_than_what_has_it(filled: Db, text: s
     assert stats["totalKeysExamined"] <= 5
 
 
+@pytest.mark.parametrize("order", ["created_at desc", "name", "next_fire_time"])
+def test_jobs_that_are_named_cost_no_more_than_they_are(filled: Db, order: str) -> None:
+    listing = jobs_listing("(job_id = job-007 OR job_id = job-014 OR job_id = none) AND queue != queue-5", order)
+    (way,) = listing.ways
+    for found in listing.found(way, None, None):
+        _, stats = explain(filled, "jobs", found, hint=way.index, limit=51)
+        assert stats["totalDocsExamined"] <= 2
+
+
 # Pages:
 
 
 def job_values(job: Document) -> Document:
     return {
         **{name: job[name] for name in ("job_type", "state", "target_service", "target_method", "queue", "name")},
+        "job_id": job["_id"],
         "labels": {label["key"]: label["value"] for label in job["labels"]},
         "created_at": job["created_at"],
         "next_fire_time": job["wake_at"] if job["state"] == "ACTIVE" else None,
@@ -264,6 +274,7 @@ A_JOB_CONDITION = st.sampled_from([
     "state = ACTIVE", "state != ACTIVE", "state = PAUSED OR state = DELETED", "job_type = CUSTOM", "job_type != CUSTOM",
     "target_service = service-1 OR target_service = service-2", "queue = queue-3", "queue != queue-3",
     "target_method = ScrapeCompetitorPrices", "labels.team = pricing", "labels.team = ops OR labels.team = scraping",
+    "job_id = job-007 OR job_id = job-301 OR job_id = none", "job_id = job-014", "job_id != job-001",
     "labels.rare:*", "labels.region != eu", "labels.team != ops", "labels.rare = yes", "labels.nothing:*",
     'name = "Daily*"', 'name = "daily 5"', 'name != "daily 5"', 'name = "Weekly 1*"',
     "created_at > 2026-03-02T11:59:00Z", "created_at <= 2026-03-02T11:59:00Z",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 import scheduler_service.jobs.listing
 from scheduler_service.prepare import create_indexes
@@ -47,6 +48,46 @@ async def test_jobs_are_found_by_what_clients_know_of_them(server: Running) -> N
     assert await jobs(server, "create_time > 2026-01-01T00:00:00Z", "created_at") == ["one", "two", "three"]
     assert await jobs(server, "next_fire_time < 2999-01-01T00:00:00Z state = ACTIVE") == ["one", "two"]
     assert await jobs(server, order="name desc", page_size=1) == ["three", "two", "one"]
+
+
+async def test_jobs_are_found_by_their_ids_in_any_order(server: Running) -> None:
+    for job_id, name in (("one", "c"), ("two", "a"), ("three", "b")):
+        await server.create(job_id=job_id, name=name)
+    await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="three"))
+    either = "job_id = one OR job_id = three OR job_id = nothing"
+    assert await jobs(server, either, page_size=1) == ["three", "one"]
+    assert await jobs(server, either, "name") == ["three", "one"]
+    assert await jobs(server, either, "next_fire_time") == ["one"]
+    assert await jobs(server, f"({either}) AND state = PAUSED") == ["three"]
+    assert await jobs(server, "job_id != two", "name desc") == ["one", "three"]
+
+
+async def test_a_job_that_cannot_be_read_is_shown_with_why_and_hides_no_other(server: Running) -> None:
+    await server.create(job_id="whole")
+    await server.create(job_id="broken", policies=pb.Policies(overlap=pb.Policies.OVERLAP_SKIP))
+    document = await server.database.jobs.find_one({"_id": "broken"})
+    assert document is not None
+    for field in sorted(document.keys() - {"_id", "schema", "created_at"}):
+        for broken in ({"$set": {field: {"by": "hand"}}}, {"$set": {field: -7}}, {"$unset": {field: ""}}):
+            await server.database.jobs.update_one({"_id": "broken"}, broken)
+            page = (await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest(show_deleted=True))).jobs
+            assert "whole" in [job.job_id for job in page], (field, broken)
+            exported = await server.stub.ExportScheduledJobs(pb.ExportScheduledJobsRequest())
+            assert "job_id: whole" in exported.yaml
+            await server.database.jobs.replace_one({"_id": "broken"}, document)
+
+    await server.database.jobs.update_one({"_id": "broken"}, {"$set": {"priority": 99}})
+    with capture_logs() as logged:
+        shown, _ = (await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest())).jobs
+    assert (shown.job_id, shown.name, shown.state) == ("broken", document["name"], pb.ScheduledJob.STATE_ERROR)
+    assert "was changed by hand" in shown.status_message
+    assert "priority" in shown.status_message
+    assert [line["job_id"] for line in logged if line["action"] == "job_unreadable"] == ["broken"]
+    refused = await refusal(server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="broken")))
+    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "JOB_UNREADABLE")
+    batch = pb.BatchPauseScheduledJobsRequest(filter="state = ACTIVE", reason="all")
+    paused = await server.stub.BatchPauseScheduledJobs(batch)
+    assert {result.job_id: result.reason for result in paused.results} == {"broken": "JOB_UNREADABLE", "whole": ""}
 
 
 async def test_deleted_jobs_are_found_where_the_filter_names_that_state(server: Running) -> None:

@@ -10,6 +10,8 @@ import grpc
 import pytest
 from pymongo.errors import AutoReconnect
 
+from scheduler_service.jobs import jobs
+from scheduler_service.moves import run_move
 from scheduler_service.transport import requests as layer
 from scheduler_service.transport.requests import Requests
 from shared.proto import scheduler_service_pb2 as pb
@@ -295,15 +297,14 @@ class TestWhileItIsWorkedOn:
     async def test_after_an_outage_of_unknown_outcome_the_repeated_call_goes_on_at_once(
         self, server: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        done = server.jobs._done
         await server.create(job_id="mine")
 
-        async def lost(*given: Any) -> Any:
-            await done(*given)
+        async def lost(*given: Any, **how: Any) -> Any:
+            await run_move(*given, **how)
             raise AutoReconnect("the reply was lost")
 
         with monkeypatch.context() as patch:
-            patch.setattr(server.jobs, "_done", lost)
+            patch.setattr(jobs, "run_move", lost)
             assert (await refusal(call(server, PAUSE))).reason == "STORE_UNAVAILABLE"
         before = await document(server, "mine")
         assert (await call(server, PAUSE)).job.state == pb.ScheduledJob.STATE_PAUSED

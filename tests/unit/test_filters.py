@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.errors import InvalidInput
@@ -74,6 +74,7 @@ def conditions(draw: st.DrawFn) -> Condition:
             return Condition(name, Operator.EQUAL, tuple(draw(st.lists(A_TEXT, min_size=1, max_size=3, unique=True))))
 
 
+@settings(deadline=None)  # on a busy machine
 @given(st.lists(conditions(), max_size=6))
 def test_a_filter_written_as_text_reads_back_as_itself(given_conditions: list[Condition]) -> None:
     chosen = Filter(tuple(given_conditions))
