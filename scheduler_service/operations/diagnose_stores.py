@@ -10,7 +10,7 @@ import pymongo
 import redis.asyncio
 
 from scheduler_service.operations.diagnose import Check, failed, warning, well
-from scheduler_service.statistics.broker import ask_depths, connection
+from scheduler_service.statistics.broker import ask_depths, connected
 from scheduler_service.targets.probes import Status, target_probe
 from shared.messaging.queues import DEAD_LETTER
 from shared.store.indexes import INDEXES
@@ -183,8 +183,7 @@ class _RabbitMQ:
         return well(f"consumers: {', '.join(f'{name} {queue.consumers}' for name, queue in found.items())}")
 
     def _properties(self, within: float) -> dict[str, Any]:
-        with connection(self._url, within) as broker:
-            broker.connect()
+        with connected(self._url, within) as broker:
             return dict(broker.connection.server_properties)
 
     async def _depths(self, within: float) -> dict[str, Depth | None]:

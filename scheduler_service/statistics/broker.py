@@ -5,6 +5,7 @@ By passive declarations: that takes no plugin and no further port, and no right 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from amqp.exceptions import NotFound
 from kombu import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +24,23 @@ class Depth:
     consumers: int
 
 
-def connection(url: str, within: float) -> Connection:
-    """Return a connection to the broker at an address, which gets so many seconds for each answer."""
+@contextmanager
+def connected(url: str, within: float) -> Iterator[Connection]:
+    """Connect to the broker at an address, which gets so many seconds for each answer; close the connection afterwards.
+
+    One that refuses is asked once more at once: by itself kombu would wait two seconds before, and whoever asks how all
+    is wants to know that it is away. Raises what kombu raises, or OSError.
+    """
     options = {"read_timeout": within, "write_timeout": within}
-    return Connection(url, connect_timeout=within, transport_options=options)
+    with Connection(url, connect_timeout=within, transport_options=options) as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0, reraise_as_library_errors=False)
+        yield broker
 
 
 def ask_depths(url: str, names: Iterable[str], within: float) -> dict[str, Depth | None]:
     """Return the depths of queues, None of one that nobody has declared yet. Raises what kombu raises, or OSError."""
     depths: dict[str, Depth | None] = {}
-    with connection(url, within) as broker:
+    with connected(url, within) as broker:
         for name in names:
             channel: Any
             try:

@@ -13,7 +13,8 @@ import grpc
 import pymongo
 import redis.asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from kombu import Connection
+
+from scheduler_service.statistics.broker import connected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -99,8 +100,8 @@ def rabbitmq_probe(url: str) -> Probe:
     """Return a probe of RabbitMQ: the whole AMQP handshake, since a port that is open says little."""
 
     def shake_hands(within: float) -> None:
-        with Connection(url, connect_timeout=within) as connection:
-            connection.connect()
+        with connected(url, within):
+            pass
 
     async def probe(within: float) -> tuple[Status, str]:
         await asyncio.to_thread(shake_hands, within)
