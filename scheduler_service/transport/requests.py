@@ -229,9 +229,12 @@ class Requests(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _keeping(self, claim: requests.Claim) -> AsyncIterator[None]:
         """Hold a call for as long as it is worked on."""
+        worked_on = True
 
         async def renew() -> None:
-            while True:
+            # Not for ever: before Python 3.12 a cancellation gets lost when it comes just as PyMongo has sent its
+            # command (asyncio.wait_for). The lease would be renewed, and the call not answered, until the server ends.
+            while worked_on:
                 await asyncio.sleep(requests.LEASE.total_seconds() / 3)
                 with suppress(PyMongoError):
                     await self._requests.update_one(claim.ours, requests.renew())
@@ -240,5 +243,6 @@ class Requests(grpc.aio.ServerInterceptor):
         try:
             yield
         finally:
+            worked_on = False
             keeper.cancel()
             await asyncio.wait([keeper])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, timedelta
@@ -256,10 +257,10 @@ class Fuzz:
 
 
 def _shown(request: Message | bytes) -> str:
-    """Return a request as text that protobuf reads; a large one only begins, and FUZZ_ONLY makes it again."""
-    return (repr(request) if isinstance(request, bytes) else text_format.MessageToString(request, as_one_line=True))[
-        :4_000
-    ]
+    """Return a request as protobuf's text, with dots for what is repeated in it; FUZZ_ONLY makes it again as it was."""
+    if isinstance(request, bytes):
+        return repr(request)
+    return re.sub(r"(.{1,20})\1{20,}", r"\1\1...", text_format.MessageToString(request, as_one_line=True))[:4_000]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -293,6 +294,30 @@ class TestWhileItIsWorkedOn:
         await eventually(was_renewed_twice)
         goes_on.set()
         assert (await first).job_id == "mine"
+
+    async def test_a_call_is_answered_though_the_end_of_its_lease_keeping_gets_lost_on_the_way(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As asyncio.wait_for loses a cancellation before Python 3.12, when what it waits for is done by then."""
+        renews, now, update_one = asyncio.Event(), server.jobs.now, server.database.requests.update_one
+
+        async def slow() -> Any:
+            await renews.wait()
+            return await now()
+
+        async def loses(chosen: Any, update: Any) -> Any:
+            if update == requests.renew():
+                renews.set()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+            return await update_one(chosen, update)
+
+        (interceptor,) = [server.server._requests]
+        with monkeypatch.context() as patch:
+            patch.setattr(server.jobs, "now", slow)
+            patch.setattr(interceptor, "_requests", _Failing(server.database.requests, update_one=loses))
+            answer = await server.stub.CreateScheduledJob(CREATE, timeout=30)
+        assert await call(server, CREATE) == answer
 
     async def test_after_an_outage_of_unknown_outcome_the_repeated_call_goes_on_at_once(
         self, server: Running, monkeypatch: pytest.MonkeyPatch
