@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 async def run_move(
-    collection: AsyncCollection[dict[str, Any]], move: Move, *, only_check: bool = False
+    collection: AsyncCollection[dict[str, Any]], move: Move, *, validate_only: bool = False
 ) -> Mapping[str, Any] | None:
     """Make a move on one document; return it as it is then, or None where the move fits none.
 
-    only_check: return what it would be. An update is a pipeline, which need not store. Raises PyMongoError.
+    validate_only: return what it would be. An update is a pipeline, which need not store. Raises PyMongoError.
     """
-    if only_check:
+    if validate_only:
         async with await collection.aggregate([{"$match": move.filter}, *move.update]) as found:
             return await anext(found, None)
     return await collection.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)

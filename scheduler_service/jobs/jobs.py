@@ -419,7 +419,7 @@ class Jobs:
                 request=token(),
                 undelete_for=self._undelete_for,
             )
-            after = await run_move(self._jobs, Move(chosen, update), only_check=validate_only)
+            after = await run_move(self._jobs, Move(chosen, update), validate_only=validate_only)
             if after is not None:
                 return read_job(after)
         raise Conflict(f"the job '{job_id}' is being changed by others again and again; try again")

@@ -103,20 +103,20 @@ class Backfills:
             yield document
 
     async def pause(
-        self, backfill_id: str, reason: str, *, only_check: bool
+        self, backfill_id: str, reason: str, *, validate_only: bool
     ) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Start nothing further. Raises FailedPrecondition for one that has ended."""
         message = because(f"paused by {current.get().by}", reason)
         move = store.pause(backfill_id, message, token())
-        return await self._change(move, backfill_id, BackfillState.PAUSED, only_check=only_check)
+        return await self._change(move, backfill_id, BackfillState.PAUSED, validate_only=validate_only)
 
-    async def resume(self, backfill_id: str, *, only_check: bool) -> tuple[StoredBackfill, Mapping[str, int]]:
+    async def resume(self, backfill_id: str, *, validate_only: bool) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Go on. Raises FailedPrecondition for one that has ended."""
         move = store.resume(backfill_id, token())
-        return await self._change(move, backfill_id, BackfillState.RUNNING, only_check=only_check)
+        return await self._change(move, backfill_id, BackfillState.RUNNING, validate_only=validate_only)
 
     async def cancel(
-        self, backfill_id: str, reason: str, *, running: bool, only_check: bool
+        self, backfill_id: str, reason: str, *, running: bool, validate_only: bool
     ) -> tuple[StoredBackfill, Mapping[str, int]]:
         """End one for good, with what has not started, and with what runs if `running`.
 
@@ -126,8 +126,8 @@ class Backfills:
         by = current.get().by
         message = because(f"cancelled by {by}", reason)
         move = store.cancel(backfill_id, message, running=running)
-        cancelled, states = await self._change(move, backfill_id, BackfillState.CANCELLED, only_check=only_check)
-        if only_check:
+        cancelled, states = await self._change(move, backfill_id, BackfillState.CANCELLED, validate_only=validate_only)
+        if validate_only:
             return cancelled, states
         if cancelled.window is not None:
             await self._insert(cancelled, cancelled.window)
@@ -149,13 +149,13 @@ class Backfills:
             already_there(error)
 
     async def _change(
-        self, move: Move, backfill_id: str, state: BackfillState, *, only_check: bool
+        self, move: Move, backfill_id: str, state: BackfillState, *, validate_only: bool
     ) -> tuple[StoredBackfill, Mapping[str, int]]:
         """Put a backfill into a state; one that is in it, or was put into it by this very request, stays as it is.
 
-        only_check: return what it would be.
+        validate_only: return what it would be.
         """
-        after = await run_move(self._backfills, move, only_check=only_check)
+        after = await run_move(self._backfills, move, validate_only=validate_only)
         if after is None:
             found = await self.read(backfill_id)
             if found[0].state is not state and token() not in found[0].requests:

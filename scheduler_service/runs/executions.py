@@ -33,13 +33,13 @@ class Executions:
         self._executions = database[executions.COLLECTION]
 
     async def insert_manual(
-        self, document: dict[str, Any], *, only_check: bool = False
+        self, document: dict[str, Any], *, validate_only: bool = False
     ) -> tuple[Mapping[str, Any], bool]:
         """Store a run by hand, or a retry; return it as stored, and whether it is new.
 
-        One of the same id stands for it. only_check: return what it would be.
+        One of the same id stands for it. validate_only: return what it would be.
         """
-        if only_check:
+        if validate_only:
             first = await self._executions.find_one({"_id": document["_id"]})
             return first or document, False
         try:
@@ -116,14 +116,14 @@ class Executions:
         move = dead_letters.end(execution_id, ending)
         return (await self._executions.update_one(move.filter, move.update)).matched_count > 0
 
-    async def cancel(self, execution_id: str, by: str, reason: str, *, only_check: bool = False) -> StoredExecution:
+    async def cancel(self, execution_id: str, by: str, reason: str, *, validate_only: bool = False) -> StoredExecution:
         """End an execution, or have its worker end it; one that was cancelled before stays as it is.
 
-        only_check: return what it would be. Raises NoSuch; FailedPrecondition when it has ended otherwise, or was never
-        to run.
+        validate_only: return what it would be. Raises NoSuch; FailedPrecondition when it has ended otherwise, or was
+        never to run.
         """
         move = executions.cancel(execution_id, by, reason)
-        after = await run_move(self._executions, move, only_check=only_check)
+        after = await run_move(self._executions, move, validate_only=validate_only)
         if after is not None:
             return executions.to_execution(after)
         found = await self.read(execution_id)

@@ -49,20 +49,20 @@ class Runs:
         queues = self._definitions.defaults.queues
         return [unknown_queue("queue", queue[:80], queues)] if queue and queue not in queues else []
 
-    async def start(self, document: dict[str, Any], *, only_check: bool = False) -> Mapping[str, Any]:
-        """Store a run, and send its message; of a repeated request, return the first. only_check: do neither."""
-        stored, is_new = await self._executions.insert_manual(document, only_check=only_check)
+    async def start(self, document: dict[str, Any], *, validate_only: bool = False) -> Mapping[str, Any]:
+        """Store a run, and send its message; of a repeated request, return the first. validate_only: do neither."""
+        stored, is_new = await self._executions.insert_manual(document, validate_only=validate_only)
         if is_new:
             self._dispatcher.submit([stored])
         return stored
 
     async def retry(
-        self, execution_id: str, request_id: str, queue: str, *, from_start: bool = False, only_check: bool = False
+        self, execution_id: str, request_id: str, queue: str, *, from_start: bool = False, validate_only: bool = False
     ) -> Mapping[str, Any]:
         """Run an execution that failed or was cancelled once more; return the document of the new one.
 
         queue: empty for that of the execution. from_start: of one that has parts, run those too that have succeeded.
-        only_check: return what it would be. Raises NoSuch, FailedPrecondition, InvalidInput.
+        validate_only: return what it would be. Raises NoSuch, FailedPrecondition, InvalidInput.
         """
         ended = await self._executions.document(execution_id)
         if (schema := ended.get("schema", 1)) > rows.SCHEMA:
@@ -94,8 +94,8 @@ class Runs:
             ended, token, queue, caller.trace_id, now, caller.by, reuse="flow" in ended and not from_start
         )
         await self._executions.refuse_another_retry(document)
-        stored = await self.start(document, only_check=only_check)
-        if ended.get("letter") and not only_check:
+        stored = await self.start(document, validate_only=validate_only)
+        if ended.get("letter") and not validate_only:
             # Last, so that a crash in between leaves a letter that was retried, and not one that is lost.
             await self._executions.end_letter(execution_id, Ending(Outcome.RETRIED, caller.by, retry=stored["_id"]))
         return stored

@@ -95,7 +95,7 @@ class AdminService(AdminServiceServicer):
         response = pb.RetryDeadLettersResponse()
         for execution_id in dict.fromkeys(request.execution_ids):
             try:
-                retry = await self._retry(execution_id, request.queue, only_check=request.validate_only)
+                retry = await self._retry(execution_id, request.queue, validate_only=request.validate_only)
             except SchedulerError as refused:
                 response.refusals.add(execution_id=execution_id, message=shortened(str(refused), LONGEST_REFUSAL))
             else:
@@ -111,7 +111,7 @@ class AdminService(AdminServiceServicer):
         response = pb.DiscardDeadLettersResponse()
         for execution_id in dict.fromkeys(request.execution_ids):
             try:
-                await self._discard(execution_id, request.reason, only_check=request.validate_only)
+                await self._discard(execution_id, request.reason, validate_only=request.validate_only)
             except SchedulerError as refused:
                 response.refusals.add(execution_id=execution_id, message=shortened(str(refused), LONGEST_REFUSAL))
             else:
@@ -137,7 +137,7 @@ class AdminService(AdminServiceServicer):
             version=release(),
         )
 
-    async def _retry(self, execution_id: str, queue: str, *, only_check: bool) -> str:
+    async def _retry(self, execution_id: str, queue: str, *, validate_only: bool) -> str:
         """Retry a dead letter; return the id of what runs it again, now or since before."""
         document = await self._executions.document(execution_id)
         if not document.get("letter"):
@@ -147,15 +147,15 @@ class AdminService(AdminServiceServicer):
             said = f"the dead letter '{execution_id}' was discarded by {ended.by}; RetryExecution runs it all the same"
             raise FailedPrecondition(said, reason=Reason.DEAD_LETTER_DISCARDED)
         # The same request id each time: a call that is repeated after a crash finds the first one's execution.
-        stored = await self._runs.retry(execution_id, "dead letter", queue, only_check=only_check)
+        stored = await self._runs.retry(execution_id, "dead letter", queue, validate_only=validate_only)
         retry = str(stored["_id"])
-        if not only_check:
+        if not validate_only:
             log.info("dead letter retried", action="dead_letter_retried", execution_id=execution_id, retry=retry)
         return retry
 
-    async def _discard(self, execution_id: str, reason: str, *, only_check: bool) -> None:
+    async def _discard(self, execution_id: str, reason: str, *, validate_only: bool) -> None:
         by = current.get().by
-        if only_check:
+        if validate_only:
             if (await self._executions.document(execution_id)).get("letter"):
                 return
         elif await self._executions.end_letter(execution_id, Ending(Outcome.DISCARDED, by, reason)):

@@ -120,19 +120,19 @@ class PlanningService(PlanningServiceServicer):
     async def PauseBackfill(self, request: pb.PauseBackfillRequest, context: Any) -> pb.PauseBackfillResponse:
         """Start nothing further of a backfill."""
         check_backfill_id(request)
-        paused = await self._backfills.pause(request.backfill_id, request.reason, only_check=request.validate_only)
+        paused = await self._backfills.pause(request.backfill_id, request.reason, validate_only=request.validate_only)
         return pb.PauseBackfillResponse(backfill=backfill_message(*paused))
 
     async def ResumeBackfill(self, request: pb.ResumeBackfillRequest, context: Any) -> pb.ResumeBackfillResponse:
         """Go on with a backfill."""
         check_backfill_id(request)
-        resumed = await self._backfills.resume(request.backfill_id, only_check=request.validate_only)
+        resumed = await self._backfills.resume(request.backfill_id, validate_only=request.validate_only)
         return pb.ResumeBackfillResponse(backfill=backfill_message(*resumed))
 
     async def CancelBackfill(self, request: pb.CancelBackfillRequest, context: Any) -> pb.CancelBackfillResponse:
         """End a backfill for good."""
         check_backfill_id(request)
         cancelled = await self._backfills.cancel(
-            request.backfill_id, request.reason, running=request.cancel_running, only_check=request.validate_only
+            request.backfill_id, request.reason, running=request.cancel_running, validate_only=request.validate_only
         )
         return pb.CancelBackfillResponse(backfill=backfill_message(*cancelled))

@@ -204,7 +204,7 @@ class SchedulerService(SchedulerServiceServicer):
         caller = current.get()
         run = request_token(request.request_id) if request.request_id else str(ULID())
         document = rows.manual_document(job.document, run, queue, caller.trace_id, job.now, caller.by)
-        stored = await self._runs.start(document, only_check=request.validate_only)
+        stored = await self._runs.start(document, validate_only=request.validate_only)
         if stored["queue"] != queue:
             raise reused(request.request_id, f"which started '{stored['_id']}' on the queue '{stored['queue']}'")
         if seconds and not request.validate_only:
@@ -226,7 +226,7 @@ class SchedulerService(SchedulerServiceServicer):
             request.request_id,
             request.queue,
             from_start=request.from_start,
-            only_check=request.validate_only,
+            validate_only=request.validate_only,
         )
         execution = execution_message(rows.to_execution(stored))
         return pb.RetryExecutionResponse(execution_id=execution.execution_id, execution=execution)
@@ -312,11 +312,10 @@ class SchedulerService(SchedulerServiceServicer):
 
     async def CancelExecution(self, request: pb.CancelExecutionRequest, context: Any) -> pb.CancelExecutionResponse:
         """End an execution for good; of one that runs, the call in flight is cancelled."""
-        found = [] if request.execution_id else [Violation("execution_id", "an execution_id is required")]
-        refuse([*found, *reason_violations(request.reason)])
+        refuse([*required("execution_id", request.execution_id), *reason_violations(request.reason)])
         by = current.get().by
         execution = await self._executions.cancel(
-            request.execution_id, by, request.reason, only_check=request.validate_only
+            request.execution_id, by, request.reason, validate_only=request.validate_only
         )
         return pb.CancelExecutionResponse(execution=execution_message(execution))
 
