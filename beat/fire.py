@@ -91,6 +91,8 @@ class Fire:
         self._by = by
         self._skew_reported_at: datetime | None = None
         self._next_look_for_newer = 0.0
+        self._is_at_rest = False
+        """Whether nothing was due soon when this last looked; what comes then has to be looked for, and seldom does."""
 
     def run_once(self) -> float:
         """Decide one batch of what is due; return for how many seconds there is nothing to do, up to LONGEST_SLEEP."""
@@ -98,6 +100,14 @@ class Fire:
         if not held:
             return LONGEST_SLEEP / 10
         self._watch_newer(held)
+        wait = self._until_next(held) if self._is_at_rest else 0.0
+        if not wait:
+            wait = self._decide_due(held)
+        self._is_at_rest = wait >= LONGEST_SLEEP
+        return wait
+
+    def _decide_due(self, held: frozenset[int]) -> float:
+        """Decide one batch; return what run_once returns."""
         # What is read later must not be older, as it may be from a primary that was just elected.
         with self._client.start_session(causal_consistency=True) as session:
             due = list(

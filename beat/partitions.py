@@ -36,6 +36,8 @@ class Partitions:
         self._name = name
         self._lease = lease
         self._held: frozenset[int] = frozenset()
+        self._is_sure = False
+        """Whether nothing is held in the store but what `_held` names: the last run_once did not end in between."""
         self._held_until = 0.0
         self.unbroken_since = -math.inf
         """Monotonic time since which this beat has been in touch with the store: its leases never ended meanwhile."""
@@ -56,18 +58,24 @@ class Partitions:
         """Say that this beat is alive, renew what it holds, and move towards a fair share."""
         asked_at = monotonic()
         renewed = [{"$set": {"expires_at": from_now(self._lease), "length": milliseconds(self._lease)}}]
+        was_sure, self._is_sure = self._is_sure, False
         self._beats.update_one({"_id": self._name}, renewed, upsert=True)
-        self._beats.delete_many({"$expr": ENDED}, hint=BY_ID)
+        ended = [beat["ended"] for beat in self._beats.find({}, {"ended": ENDED}, hint=BY_ID)]
+        if any(ended):
+            self._beats.delete_many({"$expr": ENDED}, hint=BY_ID)
         # Also what has expired: whoever is the holder still is the last one who took it.
-        self._partitions.update_many({"holder": self._name}, renewed)
-        held = {row["_id"] for row in self._partitions.find({"holder": self._name})}
-        alive = self._beats.count_documents({}, hint=BY_ID)
-        share = math.ceil(PARTITIONS / max(1, alive))
+        still = self._partitions.update_many({"holder": self._name}, renewed).matched_count
+        if was_sure and still == len(self._held):
+            held = set(self._held)  # others may have taken some, none can have been added
+        else:
+            held = {row["_id"] for row in self._partitions.find({"holder": self._name})}
+        share = math.ceil(PARTITIONS / max(1, ended.count(False)))
         if len(held) > share:
             held -= self._release(sample(sorted(held), len(held) - share))
         elif len(held) < share:
             held |= self._take(share - len(held))
         self._believe(frozenset(held), asked_at)
+        self._is_sure = True
 
     def close(self) -> None:
         """Give everything back, so that the others need not wait for the leases to end."""

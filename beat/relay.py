@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pymongo.errors import PyMongoError
 
 from beat.letters import Letters
+from beat.look import Look
 from shared import metrics
 from shared.domain.execution import RESEND_FIRST, State
 from shared.domain.policies import Overlap
 from shared.log import get_logger
 from shared.messaging.dispatcher import BATCH, MOST_WAITING, Sender, take
 from shared.messaging.publisher import BrokerAway, Publisher
-from shared.store import executions
+from shared.store import dead_letters, executions
 from shared.store.jobs import PARTITIONS
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class Relay(Thread):
         self._deficits: dict[str, int] = {}
         self._released_through = ""
         self._letters = Letters(database, publisher)
+        self._look = Look(
+            self._executions, partitions, executions.held_filter, executions.unsent_letters_filter,
+            dead_letters.withdraw_filter,
+        )  # fmt: skip
 
     def hand_over(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Send these rows, which were just inserted, soon. Never blocks; beyond a bound they are found in the store."""
@@ -123,7 +128,9 @@ class Relay(Thread):
 
         Raises BrokerAway, PyMongoError.
         """
-        self.release_held()
+        waits = self._look.finds()
+        if waits:
+            self.release_held()
         sent = 0
         while held := self._partitions.held:
             rows = self._to_send(held, timedelta(0))
@@ -131,9 +138,11 @@ class Relay(Thread):
             if len(rows) < BATCH:
                 break
         # A beat that reaches the store but not the broker keeps its partitions, and goes on deciding.
-        sent += self._send(self._to_send(_ALL - self._partitions.held, OVERDUE), "relayed")
-        self._send_dead_letters(self._partitions.held)
-        self._letters.run_once(self._partitions.held)
+        if others := _ALL - self._partitions.held:
+            sent += self._send(self._to_send(others, OVERDUE), "relayed")
+        if waits:
+            self._send_dead_letters(self._partitions.held)
+            self._letters.run_once(self._partitions.held)
         return sent
 
     def _until_next(self) -> float:
@@ -220,7 +229,7 @@ class Relay(Thread):
         return len(confirmed)
 
     def _send_dead_letters(self, held: frozenset[int]) -> None:
-        found = self._executions.find({**executions.DEAD_LETTER_FILTER, "partition": {"$in": sorted(held)}})
+        found = self._executions.find(executions.unsent_letters_filter(held))
         letters, settled = {}, set()
         for row in found.limit(DEAD_LETTER_BATCH):
             try:

@@ -157,9 +157,8 @@ class Rescue:
         self._executions.update_one(move.filter, move.update)
 
     def _look(self, held: frozenset[int]) -> list[dict[str, Any]]:
-        filters = executions.expired_filter(held), executions.ahead_filter(held, self._lease)
-        fields = {"now": "$$NOW", **_FIELDS}
-        return [row for found in filters for row in self._executions.find(found, fields).limit(BATCH)]
+        over = executions.expired_filter(held), executions.ahead_filter(held, self._lease)
+        return list(self._executions.find({"$or": over}, {"now": "$$NOW", **_FIELDS}).limit(BATCH))
 
 
 _FIELDS: Final = {**executions.LOSS_FIELDS, **dict.fromkeys(("job_id", "lease", "trace_id"), 1)}

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from datetime import timedelta
+from functools import partial
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from beat.copies import Copies
 from beat.expire import Expire
 from beat.fire import Fire
 from beat.follow import Follow
+from beat.look import Look
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
@@ -42,6 +44,7 @@ from shared.messaging.publisher import Publisher
 from shared.messaging.queues import load_queues
 from shared.release import release
 from shared.settings import load_settings, stop
+from shared.store import backfills, canvas, executions, parts, submitted
 from shared.store.indexes import INDEXES, OBSOLETE
 from shared.store.mongo import connect
 from shared.store.processes import About, Kind
@@ -49,6 +52,7 @@ from shared.tasks.registry import load_tasks
 from shared.tasks.results import ResultCopy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     from celery import Celery
@@ -61,7 +65,12 @@ AFTER_FAILURE: Final = 10.0
 BUSY: Final = 0.02
 IDLE: Final = 0.2
 """Seconds between two looks at what waits for its parts, when the last one found something, and at the most: how long
-after a step the next one starts. A look that finds nothing reads two empty indexes."""
+after a step the next one starts. A look that finds nothing is one question, answered by four empty indexes."""
+BETWEEN_BACKFILLS: Final = 1.0
+"""Seconds between two looks for backfills that have not ended; while there are any, each gets its turn every IDLE."""
+BETWEEN_ROUNDS: Final = 5.0
+"""Seconds between two rounds of the housekeeping when no look finds anything for it: jobs that are done are deleted by
+these, and rescue compares the clocks of the database and of this host, which must not have drifted apart meanwhile."""
 BETWEEN_ROLLUPS: Final = 5.0
 """Seconds between two looks for minutes that have ended."""
 CLOSE_TIMEOUT: Final = 5.0
@@ -95,7 +104,8 @@ class DatabaseScheduler(Scheduler):
             self._database, partitions, Sender(self._database, publisher, name), publisher, sorted(queues.names), name
         )
         self._fire = Fire(self._database, partitions, self._relay.hand_over, name)
-        rescue = Rescue(self._database, partitions, returns, timedelta(seconds=settings.execution_lease), name)
+        lease = timedelta(seconds=settings.execution_lease)
+        rescue = Rescue(self._database, partitions, returns, lease, name)
         self._zone_rules = ZoneRules(self._database)
         revise = Revise(self._database)
         zones = Zones(self._database, revise)
@@ -103,9 +113,20 @@ class DatabaseScheduler(Scheduler):
         self._revising = _Revising(zones, Calendars(self._database, known_calendars, revise))
         results = ResultCopy(self.app.backend)
         self._advancing = _Advancing(
-            Advance(self._database, partitions, self._relay.hand_over, name),
-            Follow(self._database, partitions, self.app, results),
-            Copies(self._database, partitions, self.app, results),
+            Look(
+                self._database[executions.COLLECTION],
+                partitions,
+                parts.settled_filter,
+                parts.advance_filter,
+                canvas.followed_filter,
+                executions.uncopied_filter,
+            ),
+            (
+                Advance(self._database, partitions, self._relay.hand_over, name),
+                Follow(self._database, partitions, self.app, results),
+                Copies(self._database, partitions, self.app, results),
+            ),
+            Look(self._database[backfills.COLLECTION], partitions, backfills.due_filter),
             Backfills(self._database, partitions, self._relay.hand_over, name),
         )
         self._rollup = Rollup(self._database, name)
@@ -131,7 +152,17 @@ class DatabaseScheduler(Scheduler):
         )
         consequences = Consequences(self._database, partitions, name, timedelta(days=settings.undelete_days))
         expire = Expire(self._database, partitions, name)
-        self._housekeeping = _Housekeeping(partitions, rescue, expire, consequences, settings.partition_lease / 4)
+        look = Look(
+            self._database[executions.COLLECTION],
+            partitions,
+            executions.expired_filter,
+            partial(executions.ahead_filter, lease=lease),
+            submitted.expired_filter,
+            executions.may_pause_filter,
+        )
+        self._housekeeping = _Housekeeping(
+            partitions, look, (rescue, expire, consequences), settings.partition_lease / 4
+        )
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
         # Celery's handlers close the scheduler inside the signal handler, where locks of the MongoDB client may be
         # held by the very frame that was interrupted.
@@ -233,22 +264,23 @@ class _Housekeeping(_Background):
     """Renews the partitions, rescues, expires and draws the consequences, apart from firing: neither waits for it."""
 
     def __init__(
-        self, partitions: Partitions, rescue: Rescue, expire: Expire, consequences: Consequences, interval: float
+        self, partitions: Partitions, look: Look, duties: Sequence[Rescue | Expire | Consequences], interval: float
     ) -> None:
         super().__init__("housekeeping", patience=2 * interval)
         self._partitions = partitions
-        self._rescue = rescue
-        self._expire = expire
-        self._consequences = consequences
+        self._look = look
+        self._duties = duties
         self._interval = interval
+        self._next_round = 0.0
 
     def run(self) -> None:
         while not self._stopping.wait(self._interval):
             try:
                 self._partitions.run_once()
-                self._rescue.run_once()
-                self._expire.run_once()
-                self._consequences.run_once()
+                if monotonic() >= self._next_round or self._look.finds():
+                    self._next_round = monotonic() + BETWEEN_ROUNDS
+                    for duty in self._duties:
+                        duty.run_once()
             except PyMongoError as error:
                 log.warning("the store cannot be reached", action="housekeeping_failed", error=str(error))
             except Exception:  # a thread that ended unnoticed would lose the partitions
@@ -258,22 +290,38 @@ class _Housekeeping(_Background):
 class _Advancing(_Background):
     """Goes on with what has ended a part, apart from firing: a fan-out of ten thousand items takes seconds."""
 
-    def __init__(self, *duties: Advance | Follow | Copies | Backfills) -> None:
+    def __init__(
+        self, look: Look, duties: Sequence[Advance | Follow | Copies], look_for_backfills: Look, backfills: Backfills
+    ) -> None:
         super().__init__("advancing")
+        self._look = look
         self._duties = duties
+        self._look_for_backfills = look_for_backfills
+        self._backfills = backfills
+        self._backfilling = False
+        self._next_look_for_backfills = 0.0
 
     def run(self) -> None:
         wait = IDLE
         while not self._stopping.wait(wait):
             try:
-                busy = [duty.run_once() for duty in self._duties]
-                wait = BUSY if any(busy) else min(IDLE, 2 * wait)
+                wait = BUSY if self._run_once() else min(IDLE, 2 * wait)
             except (PyMongoError, Unavailable) as error:
                 wait = AFTER_FAILURE / 10
                 log.warning("the store cannot be reached", action="advance_failed", error=str(error))
             except Exception:  # a thread that ended unnoticed would leave all that waits for its parts
                 wait = AFTER_FAILURE
                 log.exception("advancing failed", action="advance_failed")
+
+    def _run_once(self) -> bool:
+        """Do what there is to do; return whether there was anything."""
+        busy = [duty.run_once() for duty in self._duties] if self._look.finds() else []
+        if monotonic() >= self._next_look_for_backfills:
+            self._next_look_for_backfills = monotonic() + BETWEEN_BACKFILLS
+            self._backfilling = self._look_for_backfills.finds()
+        if self._backfilling:
+            busy.append(self._backfills.run_once())
+        return any(busy)
 
 
 class _RollingUp(_Background):

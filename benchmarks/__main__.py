@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from benchmarks.comparison import Comparison
 
 BENCHMARKS: Final = {
+    "at_rest": "benchmarks.at_rest",
     "firing": "benchmarks.firing",
+    "on_time": "benchmarks.on_time",
     "recurrence": "benchmarks.recurrence",
     "running": "benchmarks.running",
 }

@@ -14,9 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import holidays as public
-import recurring_ical_events
 import yaml
-from icalendar import Calendar as ICalendar
 
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.exclusions import Resolved
@@ -26,6 +24,8 @@ from shared.settings import stop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from icalendar import Calendar as ICalendar
 
 FOLDER: Final = "calendars"
 """Of the configuration's folder."""
@@ -281,6 +281,8 @@ def _date(text: object) -> date | None:
 
 def _read_icalendar(file: Path) -> dict[str, Callable[[Window], frozenset[date]]]:
     """Return the calendar of a file, by the file's name."""
+    from icalendar import Calendar as ICalendar  # noqa: PLC0415 - 4 MB and 90 ms of each start, for files that few have
+
     try:
         calendar = ICalendar.from_ical(file.read_bytes())
         events = [event for event in calendar.walk("VEVENT") if event.get("STATUS") != "CANCELLED"]
@@ -312,6 +314,8 @@ def _too_fine(event: Any) -> str:
 
 
 def _event_days(calendar: ICalendar, window: Window) -> Iterator[date]:
+    import recurring_ical_events  # noqa: PLC0415 - as icalendar
+
     query = recurring_ical_events.of(calendar)
     for year in window.years:
         for event in query.between(date(year, 1, 1), date(year + 1, 1, 1)):

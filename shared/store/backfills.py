@@ -212,7 +212,7 @@ def stop_open(backfill_id: str, by: str, reason: str, *, running: bool) -> Move:
 # What beat asks, and does:
 
 
-def due_filter(partitions: Iterable[int], after: str) -> dict[str, Any]:
+def due_filter(partitions: Iterable[int], after: str = "") -> dict[str, Any]:
     """Find backfills of these partitions that there is something to do with, with ids behind the given one."""
     return {**up_to(SCHEMA), "active": True, "partition": {"$in": sorted(partitions)}, "_id": {"$gt": after}}
 

@@ -10,7 +10,7 @@ from shared.store.executions import Move
 from shared.store.pipeline import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 GROUPS: Final = "groups"
 """How many executions the header of a chord has: `_id` is the group's id."""
@@ -24,9 +24,10 @@ def size_of(group: str, size: int) -> tuple[dict[str, Any], list[dict[str, Any]]
     return {"_id": group}, [{"$set": {"size": size, "at": NOW}}]
 
 
-def followed_filter(partitions: Iterable[int], but: Iterable[str] = ()) -> dict[str, Any]:
+def followed_filter(partitions: Iterable[int], but: Collection[str] = ()) -> dict[str, Any]:
     """Find executions that have ended, and that something may follow; but: their ids who are left out."""
-    return {"follow": True, "partition": {"$in": sorted(partitions)}, "_id": {"$nin": list(but)}}
+    left_out = {"_id": {"$nin": sorted(but)}} if but else {}
+    return {"follow": True, "partition": {"$in": sorted(partitions)}, **left_out}
 
 
 FOLLOWED_FIELDS: Final = dict.fromkeys(

@@ -687,7 +687,7 @@ def cancel_previous(row: Mapping[str, Any], by: str) -> Move:
     return cancel_earlier(row["job_uid"], row["nominal_time"], by, reason)
 
 
-def held_filter(partitions: Iterable[int], after_uid: str) -> dict[str, Any]:
+def held_filter(partitions: Iterable[int], after_uid: str = "") -> dict[str, Any]:
     """Find rows that wait for others of their job to end, of the jobs whose uid is greater than the given one."""
     return {"held": True, "partition": {"$in": sorted(partitions)}, "job_uid": {"$gt": after_uid}}
 
@@ -750,6 +750,11 @@ def last_ended_filter(uid: str, since: datetime) -> dict[str, Any]:
 
 DEAD_LETTER_FILTER: Final = {"dead_letter": True, **up_to(SCHEMA)}
 DEAD_LETTER_SENT: Final = {"$unset": {"dead_letter": ""}}
+
+
+def unsent_letters_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find dead letters that have not been sent yet."""
+    return {**DEAD_LETTER_FILTER, "partition": {"$in": sorted(partitions)}}
 
 
 # Reading:

@@ -109,6 +109,11 @@ def expire_one(execution_id: str, by: str) -> Move:
     return expire({"_id": execution_id}, by)
 
 
+def expired_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find what expire_all would end."""
+    return expire_all(partitions, "").filter
+
+
 def expire_all(partitions: Iterable[int], by: str) -> Move:
     """End all executions of these partitions that have expired, as expire does."""
     return expire({"open": True, "partition": {"$in": sorted(partitions)}}, by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from shared.domain.backfill import BackfillState, Existing
 from shared.domain.execution import State
 from shared.domain.policies import Overlap
-from shared.store import backfills, dead_letters, evidence, executions, jobs, parts, submitted
+from shared.store import backfills, canvas, dead_letters, evidence, executions, jobs, parts, submitted
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -207,7 +208,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "job",
     ),
     "jobs that are done": ("jobs", {"filter": jobs.done_filter(ALL)}, "done"),
-    "dead letters": ("executions", {"filter": executions.DEAD_LETTER_FILTER, "limit": 100}, "dead_letter"),
+    "dead letters": ("executions", {"filter": executions.unsent_letters_filter(ALL), "limit": 100}, "dead_letter"),
     "dead letters that nobody has decided about": (
         "executions",
         {"filter": dead_letters.list_filter(None, (NOW, "x")), "sort": dict(dead_letters.NEWEST_FIRST), "limit": 50},
@@ -269,6 +270,26 @@ def test_a_question_is_answered_by_its_index(filled: Db, name: str) -> None:
     stages, indexes, _ = explain(filled, collection, **find)
     assert indexes == ({"_id_", index} if name == "retries that have not ended" else {index})
     assert not stages & {"COLLSCAN", "SORT"}
+
+
+def test_a_look_for_several_duties_reads_the_index_of_each_and_no_more(filled: Db) -> None:
+    advancing = (parts.settled_filter, parts.advance_filter, canvas.followed_filter, executions.uncopied_filter)
+    relaying = (executions.held_filter, executions.unsent_letters_filter, dead_letters.withdraw_filter)
+    rescuing = (executions.expired_filter, partial(executions.ahead_filter, lease=timedelta(seconds=15)))
+    keeping_house = (*rescuing, submitted.expired_filter, executions.may_pause_filter)
+    for questions, expected in (
+        (advancing, {"settle", "advance", "follow", "uncopied"}),
+        (relaying, {"held", "dead_letter", "withdraw"}),
+        (rescuing, {"lease"}),
+        (keeping_house, {"lease", "expires", "may_pause"}),
+    ):
+        # Of a partition that there is not: nothing is found, as at rest, so that each question has to be answered.
+        stages, indexes, stats = explain(
+            filled, "executions", filter={"$or": [question([99]) for question in questions]}, limit=1
+        )
+        assert indexes == expected
+        assert not stages & {"COLLSCAN", "SORT"}
+        assert stats["nReturned"] == 0
 
 
 @pytest.mark.parametrize(
