@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from operator import itemgetter
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import UpdateMany
 from pymongo.errors import PyMongoError
@@ -20,7 +20,7 @@ from shared import metrics
 from shared.domain.execution import State
 from shared.domain.plan import Chain, InFlight, Mode, Plan, Row, must_follow, plan
 from shared.domain.policies import Overlap
-from shared.log import get_logger
+from shared.log import MOST_LINES, get_logger
 from shared.store import executions, jobs
 
 if TYPE_CHECKING:
@@ -55,6 +55,15 @@ class _Planned:
     documents: list[dict[str, Any]]
     """Of the plan's rows."""
     inserted: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Move(NamedTuple):
+    """Where a job's pointer goes, as jobs.advance takes it."""
+
+    covered: datetime
+    pointer: datetime | None
+    fires: int
+    mode: Mode
 
 
 def _is_due(row: Mapping[str, Any]) -> bool:
@@ -132,8 +141,7 @@ class Fire:
             if each.plan.install is not None:
                 self._install(each)
         self._hand_over(row for each in carried_out for row in each.inserted if _is_due(row))
-        for each in carried_out:
-            self._report(each)
+        self._report([row for each in carried_out for row in each.inserted])
         if contested and not follow:
             self._decide([p.job for p in contested], session, follow=True)
 
@@ -214,15 +222,16 @@ class Fire:
 
     def _advance(self, planned: Sequence[_Planned]) -> None:
         """Move the pointers. Where one has moved already somebody else was faster, and there is nothing to undo."""
-        groups: dict[tuple[int, datetime | None, Plan, Mode], list[str]] = defaultdict(list)
+        groups: dict[tuple[int, datetime | None, _Move], list[str]] = defaultdict(list)
         for each in planned:
-            outcome = replace(each.plan, rows=())
-            groups[each.job["revision"], each.chain.pointer, outcome, each.chain.spec.mode].append(each.job["_id"])
+            fires = each.plan.fired - each.chain.fired
+            move = _Move(each.plan.covered, each.plan.pointer, fires, each.chain.spec.mode)
+            groups[each.job["revision"], each.chain.pointer, move].append(each.job["_id"])
         if groups:
             self._jobs.bulk_write(
                 [
-                    UpdateMany(jobs.advance_filter(ids, revision, pointer), jobs.advance(outcome, mode))
-                    for (revision, pointer, outcome, mode), ids in groups.items()
+                    UpdateMany(jobs.advance_filter(ids, revision, pointer), jobs.advance(*move))
+                    for (revision, pointer, move), ids in groups.items()
                 ],
                 ordered=False,
             )
@@ -280,23 +289,28 @@ class Fire:
         metrics.BEAT_PARKED.inc()
         log.error("job parked", action="job_parked", job_id=job["_id"], exc_info=error)
 
-    def _report(self, planned: _Planned) -> None:
-        for row in planned.inserted:
-            state = State(row["state"])
-            if state is State.CLOSED:
-                continue
-            fires = state is State.PENDING
-            metrics.BEAT_DECISIONS.labels("FIRED" if fires else state.value).inc(row["count"])
-            if fires:
-                metrics.BEAT_FIRES.labels(row["queue"]).inc()
+    def _report(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Count and log what was decided; of many rows a line says how many."""
+        decided = [row for row in rows if row["state"] != State.CLOSED]
+        occurrences = Counter[State]()
+        fires = Counter[str]()
+        for row in decided:
+            occurrences[State(row["state"])] += row["count"]
+            if row["state"] == State.PENDING:
+                fires[row["queue"]] += 1
+        for state, number in occurrences.items():
+            metrics.BEAT_DECISIONS.labels("FIRED" if state is State.PENDING else state.value).inc(number)
+        for queue, number in fires.items():
+            metrics.BEAT_FIRES.labels(queue).inc(number)
+        if len(decided) <= MOST_LINES:
+            for row in decided:
+                _log_decision(row)
+            return
+        for state, number in occurrences.items():
             log.info(
-                "occurrence fires" if fires else "occurrences decided not to run",
-                action="occurrence_fired" if fires else f"occurrences_{state.value.lower()}",
-                job_id=row["job_id"],
-                execution_id=row["_id"],
-                trace_id=row.get("trace_id"),
-                count=row["count"],
-                reason=row["reason"] or None,
+                "occurrences fire" if state is State.PENDING else "occurrences decided not to run",
+                action="occurrences_fired" if state is State.PENDING else f"occurrences_{state.value.lower()}",
+                count=number,
             )
 
     def _until_next(self, held: frozenset[int]) -> float:
@@ -334,3 +348,16 @@ class Fire:
         if abs(skew) > _SKEW_LIMIT and (reported is None or (now - reported).total_seconds() > _SKEW_REMINDER):
             self._skew_reported_at = now
             log.warning("this host's clock is off", action="clock_skew", seconds=round(skew, 3))
+
+
+def _log_decision(row: Mapping[str, Any]) -> None:
+    fires = row["state"] == State.PENDING
+    log.info(
+        "occurrence fires" if fires else "occurrences decided not to run",
+        action="occurrence_fired" if fires else f"occurrences_{row['state'].lower()}",
+        job_id=row["job_id"],
+        execution_id=row["_id"],
+        trace_id=row.get("trace_id"),
+        count=row["count"],
+        reason=row["reason"] or None,
+    )

@@ -72,6 +72,8 @@ class Relay(Thread):
         self._queues = queues
         self._by = by
         self._handed_over: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self._their_turn_comes: set[str] = set()
+        """Ids of what was handed over and is still to be sent: under load that takes longer than its grace."""
         self._stopping = Event()
         self._broker_away = False
         self._deficits: dict[str, int] = {}
@@ -86,6 +88,7 @@ class Relay(Thread):
         """Send these rows, which were just inserted, soon. Never blocks; beyond a bound they are found in the store."""
         for document in documents:
             if self._handed_over.qsize() < MOST_WAITING:
+                self._their_turn_comes.add(document["_id"])
                 self._handed_over.put(document)
 
     def stop(self, timeout: float) -> None:
@@ -100,7 +103,7 @@ class Relay(Thread):
             try:
                 wait = 0.0 if self._letters.walking else max(0.0, next_look - monotonic())
                 if batch := take(self._handed_over, BATCH, timeout=0.05 if self._stopping.is_set() else wait):
-                    self._send(batch, "fired")
+                    self._send_handed_over(batch)
                 if monotonic() >= next_look:
                     next_look = monotonic() + INTERVAL
                     self.run_once()
@@ -154,7 +157,8 @@ class Relay(Thread):
 
     def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:
         found = self._executions.find(executions.send_filter(partitions, overdue), executions.RELAY_FIELDS)
-        return list(found.sort("send_at", 1).limit(BATCH))
+        rows = found.sort("send_at", 1).limit(BATCH)
+        return [row for row in rows if row["_id"] not in self._their_turn_comes]
 
     def release_held(self) -> int:
         """Let those go that were held until others of their job had ended; return how many.
@@ -209,6 +213,12 @@ class Relay(Thread):
                 rows = self._executions.find(waiting, executions.RELAY_FIELDS).sort("queued_at", 1).limit(missing)
                 self._send(list(rows), "missing")
                 self._deficits[queue] = 0
+
+    def _send_handed_over(self, batch: Sequence[Mapping[str, Any]]) -> None:
+        try:
+            self._send(batch, "fired")
+        finally:  # what was not sent is found in the store
+            self._their_turn_comes.difference_update(row["_id"] for row in batch)
 
     def _send(self, rows: Sequence[Mapping[str, Any]], why: str) -> int:
         if not rows:

@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from structlog.contextvars import bound_contextvars as bound
@@ -18,7 +18,11 @@ from structlog.contextvars import bound_contextvars as bound
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
-__all__ = ["bound", "configure", "get_logger", "leave_to_host"]
+__all__ = ["MOST_LINES", "bound", "configure", "get_logger", "leave_to_host"]
+
+MOST_LINES: Final = 100
+"""Of so many things done in one go each has a line of its own; of more, one line says how many. To write a line takes
+longer than to fire a job, and nobody reads ten thousand of them a second; what became of each row is in the row."""
 
 _PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,20}://)(?P<user>[^\s:/@]*):[^\s/]*@")
 """Up to the last @ before a slash: in a password that was not quoted there may be others.

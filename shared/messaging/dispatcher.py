@@ -5,7 +5,7 @@ If anything fails here nothing is lost: the row is PENDING, and beat's relay sen
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.errors import PyMongoError
 
 from shared import metrics
-from shared.log import get_logger
+from shared.log import MOST_LINES, get_logger
 from shared.messaging.messages import Outgoing
 from shared.messaging.publisher import BrokerAway, Publisher
 from shared.store import executions
@@ -60,16 +60,7 @@ class Sender:
         for attempt, ids in by_attempt.items():
             move = executions.mark_queued(ids, attempt, self._by)
             self._executions.update_many(move.filter, move.update)
-        for document in confirmed:
-            log.info(
-                "message confirmed",
-                action="execution_queued",
-                execution_id=document["_id"],
-                job_id=document["job_id"],
-                attempt=document["attempt"] + 1,
-                queue=document["queue"],
-                trace_id=document["trace_id"],
-            )
+        _report(confirmed)
         return confirmed
 
     def _messages(self, documents: Sequence[Mapping[str, Any]]) -> tuple[list[Outgoing], Sequence[Mapping[str, Any]]]:
@@ -96,8 +87,25 @@ class Sender:
 
 
 def _count(counter: Any, documents: Sequence[Mapping[str, Any]]) -> None:
-    for document in documents:
-        counter.labels(document["queue"]).inc()
+    for queue, number in Counter(document["queue"] for document in documents).items():
+        counter.labels(queue).inc(number)
+
+
+def _report(confirmed: Sequence[Mapping[str, Any]]) -> None:
+    """Log what was confirmed; of many messages a line says how many."""
+    if len(confirmed) > MOST_LINES:
+        log.info("messages confirmed", action="executions_queued", count=len(confirmed))
+        return
+    for document in confirmed:
+        log.info(
+            "message confirmed",
+            action="execution_queued",
+            execution_id=document["_id"],
+            job_id=document["job_id"],
+            attempt=document["attempt"] + 1,
+            queue=document["queue"],
+            trace_id=document["trace_id"],
+        )
 
 
 class Dispatcher(Thread):

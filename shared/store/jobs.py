@@ -12,7 +12,7 @@ from ulid import ULID
 
 from shared.domain.job import JobDefinition, JobState, JobType
 from shared.domain.overrides import Override, standing
-from shared.domain.plan import Chain, Change, Install, Mode, Plan, Spec
+from shared.domain.plan import Chain, Change, Install, Mode, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
@@ -666,20 +666,20 @@ _CHANGED: Final = {"$currentDate": {"changed": True}}
 """Tells those who watch jobs, from an update that is no pipeline. A pointer that moves on is nothing to be told of."""
 
 
-def advance(plan: Plan, mode: Mode) -> dict[str, Any]:
-    """Return the update that moves a job's pointer to the end of its chain. It does not raise the revision."""
-    fields: dict[str, Any] = {
-        "covered": plan.covered,
-        "next_nominal": plan.pointer,
-        "fired": plan.fired,
-        "wake_at": None,
-    }
+def advance(covered: datetime, pointer: datetime | None, fires: int, mode: Mode) -> dict[str, Any]:
+    """Return the update that moves a job's pointer to the end of its chain. It does not raise the revision.
+
+    fires: how many of the occurrences on the way run. They are added, so that one update does for jobs that have run
+    differently often; the pointer, which the filter asks for, moves with them, so that none is added twice.
+    """
+    fields: dict[str, Any] = {"covered": covered, "next_nominal": pointer, "wake_at": None}
+    move: dict[str, Any] = {"$set": fields, "$inc": {"fired": fires}}
     if mode is Mode.ACTIVE:
-        fields["wake_at"] = plan.pointer
-        if plan.pointer is None:
-            fields |= _COMPLETED
-            return {"$set": fields, **_CHANGED}
-    return {"$set": fields}
+        fields["wake_at"] = pointer
+        if pointer is None:
+            fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
+            move |= _CHANGED
+    return move
 
 
 def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:

@@ -124,6 +124,19 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 class TestSending:
+    def test_what_was_handed_over_and_waits_for_longer_than_its_grace_is_sent_once(
+        self, database: Db, relay: Relay, publisher: Publisher
+    ) -> None:
+        waiting, left = put(database, 3), put(database, 2, prefix="left")
+        relay.hand_over(database.executions.find({"_id": {"$in": waiting}}))
+        assert relay.run_once() == 2
+        assert (states(database, waiting), states(database, left)) == ({"PENDING"}, {"QUEUED"})
+        relay.start()
+        wait_until(lambda: states(database, waiting) == {"QUEUED"})
+        relay.stop(5)
+        assert ready(publisher) == 5
+        assert {row["sent"] for row in database.executions.find()} == {1}
+
     def test_what_is_due_and_was_not_sent_is_sent_once(self, database: Db, relay: Relay, publisher: Publisher) -> None:
         ids = put(database, 700)
         assert relay.run_once() == 700

@@ -12,7 +12,7 @@ from bson import Timestamp
 from shared.domain.execution import AfterFailure, Failure, State
 from shared.domain.flow import Ending, Step
 from shared.domain.job import JobState
-from shared.domain.plan import Change, Install, Mode, Plan, Row, Spec
+from shared.domain.plan import Change, Install, Mode, Row, Spec
 from shared.domain.retry import RetryPolicy
 from shared.store import canvas, dead_letters, executions, jobs, parts, submitted, tail, task_attempts
 from tests.builders import at, fired, job_document
@@ -201,7 +201,7 @@ def test_the_changes_of_a_job_that_its_clients_see_are_marked(database: Db) -> N
     updates: list[Any] = [
         jobs.edit({}, JobState.PAUSED, jobs.Queued(schedule, "anna", "")),
         jobs.install(install, more_changes=False),
-        jobs.advance(Plan((), at(1), None), Mode.ACTIVE),
+        jobs.advance(at(1), None, 1, Mode.ACTIVE),
         jobs.park("it can't be planned"),
     ]
     before = database.jobs.find_one({"_id": job["_id"]})
@@ -213,7 +213,7 @@ def test_the_changes_of_a_job_that_its_clients_see_are_marked(database: Db) -> N
         assert after is not None
         assert after["changed"] != before["changed"]
         before = after
-    database.jobs.update_one({"_id": job["_id"]}, jobs.advance(Plan((), at(1), at(2)), Mode.ACTIVE))
+    database.jobs.update_one({"_id": job["_id"]}, jobs.advance(at(1), at(2), 1, Mode.ACTIVE))
     moved_on = database.jobs.find_one({"_id": job["_id"]})
     assert moved_on is not None
     assert moved_on["changed"] == before["changed"], "a pointer that moves on is nothing to be told of"
