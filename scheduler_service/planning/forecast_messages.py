@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from scheduler_service.transport.convert import timestamp, to_instant, to_span
 from scheduler_service.transport.fields import name_violations, refuse
-from scheduler_service.transport.pages import MOST_BYTES
+from scheduler_service.transport.pages import MOST_BYTES, entry_bytes
 from shared.domain.clock import utc_text
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.load import MINUTE
@@ -89,7 +89,7 @@ def load_message(load: Load, question: Question, limit: int) -> pb.ForecastLoadR
         begins = first + number * width
         bucket = _bucket(chosen, begins, begins + width)
         bucket.time.CopyFrom(timestamp(load.start + begins * MINUTE) or bucket.time)
-        room -= bucket.ByteSize() + 8
+        room -= entry_bytes(bucket)
         if room < 0:
             said = (
                 f"{question.buckets:,} buckets by queue and target are more than one answer holds; ask for wider ones"

@@ -93,24 +93,21 @@ class Schedules:
         found: list[Violation],
     ) -> Schedule | None:
         """Return the schedule as creating a job, or updating this one, would have it."""
-        inside: list[Violation] = []
-        terms = read_terms(request.schedule_config, inside)
+        terms = read_terms(request.schedule_config, found)
         try:
             if job is not None:
                 return changed_schedule(job.job.definition, terms, self._resolve, now, found)
             return terms.parse(now, "", resolve=self._resolve)
         except InvalidInput as refused:
             found += refused.violations
-        finally:
-            found += inside
-        return None
+            return None
 
     def _previewed(self, meant: _Meant, after: datetime | None, count: int) -> pb.PreviewScheduleResponse:
         schedule, job = meant.schedule, None if meant.found is None else meant.found.job
         since = meant.now if after is None else after
         if after is None and (first := schedule.first_after(meant.now)) is not None and first <= since:
             # A `once` of just now still fires.
-            since = _just_before(first)
+            since = first - timedelta(milliseconds=1)
         uid = "" if job is None else job.uid
         left = schedule.max_runs
         if left is not None:
@@ -131,10 +128,6 @@ class Schedules:
             if changes.cut:
                 response.warnings.append(f"removed: only the first {count:,} of those that fall away are shown")
         return response
-
-
-def _just_before(instant: datetime) -> datetime:
-    return instant - timedelta(milliseconds=1)
 
 
 def _warnings(meant: _Meant) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,12 +11,13 @@ from pymongo.errors import ExecutionTimeout
 from shared.domain.errors import ResourceExhausted
 from shared.domain.rollup import Level, floor
 from shared.domain.tally import Tally
+from shared.domain.zones import EPOCH
 from shared.store import rollups
 from shared.store.rollups import By
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from pymongo.database import Database
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 10.0
 """Seconds that the store gets to find the roll-ups."""
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class GroupBy(StrEnum):
@@ -150,7 +147,7 @@ def _cover(levels: list[Level], start: datetime, end: datetime, progress: Progre
     if not levels or start >= end:
         return []
     level, *finer = levels
-    begins = -(-(start - _EPOCH) // level.width) * level.width + _EPOCH
+    begins = -(-(start - EPOCH) // level.width) * level.width + EPOCH
     ends = min(floor(end, level.width), progress.reached(level))
     if begins >= ends:
         return _cover(finer, start, end, progress)

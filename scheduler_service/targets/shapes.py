@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from scheduler_service.transport.convert import struct
-from scheduler_service.transport.pages import MOST_BYTES
+from scheduler_service.transport.pages import MOST_BYTES, entry_bytes
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.text import excerpt
 from shared.proto import target_service_pb2 as pb
@@ -50,7 +50,7 @@ def fitting(messages: Iterable[M]) -> tuple[list[M], bool]:
     found: list[M] = []
     room = MOST_BYTES
     for message in messages:
-        room -= message.ByteSize() + 8
+        room -= entry_bytes(message)
         if found and room < 0:
             return found, False
         found.append(message)

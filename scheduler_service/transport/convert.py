@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -19,6 +19,7 @@ from shared.domain.execution import DECISIONS_NOT_TO_RUN
 from shared.domain.flow import FanOut, Workflow
 from shared.domain.schedule import CronSchedule
 from shared.domain.text import excerpt
+from shared.domain.zones import EPOCH
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from shared.store.executions import StoredExecution
     from shared.store.jobs import StoredJob
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 """The years 1 to 9999, as timestamp.proto asks."""
@@ -57,7 +57,7 @@ def to_instant(field: str, timestamp: Timestamp, found: list[Violation]) -> date
         said = f"{timestamp.seconds} s and {timestamp.nanos} ns after 1970 is not an instant in the years 1 to 9999"
         found.append(Violation(field, said))
         return None
-    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
+    return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
 
 
 def to_span(field: str, duration: Duration, found: list[Violation]) -> timedelta | None:
@@ -119,7 +119,7 @@ def timestamp(instant: datetime | None) -> Timestamp | None:
     if instant is None:
         return None
     # By hand: FromDatetime takes twice as long, and a page of jobs has hundreds of them.
-    since = instant - _EPOCH
+    since = instant - EPOCH
     return Timestamp(seconds=since.days * _DAY + since.seconds, nanos=since.microseconds * _NANOS_OF_A_MICROSECOND)
 
 

@@ -55,6 +55,15 @@ def read_token(listing: str, token: str, found: list[Violation]) -> Position | N
     return None
 
 
+def entry_bytes(entry: Message) -> int:
+    """Return what an entry of a list takes in its response."""
+    return entry.ByteSize() + _AROUND
+
+
+_AROUND: Final = 8
+"""Bytes of a field's number and of a length, at the most."""
+
+
 async def take_page(
     documents: AsyncIterator[Mapping[str, Any]],
     size: int,
@@ -71,7 +80,7 @@ async def take_page(
     last: Position | None = None
     async for document in documents:
         entry = convert(document)
-        room -= entry.ByteSize() + 8
+        room -= entry_bytes(entry)
         if len(entries) == size or (entries and room < 0):
             return entries, last
         entries.append(entry)

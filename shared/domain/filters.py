@@ -237,8 +237,6 @@ class _Reader:
         """Read conditions joined by AND, or by nothing, up to a closing parenthesis or the end."""
         read = self._part(depth)
         while not self.at_end and self.text[self.position] != ")":
-            if self._keyword("OR"):
-                raise AssertionError("OR is read with its terms")
             self._keyword("AND")
             read += self._part(depth)
         return read

@@ -10,7 +10,7 @@ from shared.domain.execution import Failure, State, Trigger, row_id
 from shared.domain.job import JobState
 from shared.domain.schedule import from_document
 from shared.store import jobs
-from shared.store.executions import most_attempts
+from shared.store.executions import NOT_SHOWN, most_attempts
 from shared.store.pipeline import NOW
 from shared.store.submitted import EXPIRED
 
@@ -84,7 +84,7 @@ def to_job(document: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) ->
 
 # Rows:
 
-ROW_FIELDS: Final = {"items": 0, "context": 0, "canvas": 0, "parameters": 0}
+ROW_FIELDS: Final = {**NOT_SHOWN, "parameters": 0}
 
 
 def at_or_before(uid: str, epoch: int, instant: datetime) -> dict[str, Any]:
