@@ -14,7 +14,7 @@ from pymongo.uri_parser import parse_uri
 from scheduler_service.operations.diagnose import Check, failed, warning, well
 from shared.domain.zones import tzdata_version
 from shared.release import release
-from shared.store import dead_letters, executions, jobs, partitions, processes
+from shared.store import calls, dead_letters, executions, jobs, partitions, processes
 from shared.store.mongo import DEFAULT_CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ class _Work:
 
     async def drift(self, within: float) -> Finding:
         with pymongo.timeout(within):
-            count = await self._jobs.count_documents(jobs.HAS_DRIFT, limit=MOST_COUNTED)
-            some = [each["_id"] async for each in self._jobs.find(jobs.HAS_DRIFT, {"_id": 1}, limit=5)]
+            count = await self._jobs.count_documents(calls.HAS_DRIFT, limit=MOST_COUNTED)
+            some = [each["_id"] async for each in self._jobs.find(calls.HAS_DRIFT, {"_id": 1}, limit=5)]
         if not count:
             return well("all jobs fit their targets, as the last health check has found")
         said = f"jobs that do not fit their targets: {_counted(count)}, among them {', '.join(some)}"

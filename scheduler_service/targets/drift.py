@@ -24,7 +24,7 @@ from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable
 from shared.domain.job import TASK
 from shared.log import get_logger
 from shared.metrics import SERVER_DRIFTED
-from shared.store import jobs, targets
+from shared.store import calls, jobs, targets
 from shared.store.flows import to_flow
 from shared.targets import Contract
 from shared.tasks import shape
@@ -127,8 +127,8 @@ class Drift:
         found = Checked()
         async for batch in self._unchecked(known, found, ends):
             await self._judge(batch, checks, found)
-        found.drifted_total = await self._jobs.count_documents(jobs.HAS_DRIFT)
-        drifted = self._jobs.find(jobs.HAS_DRIFT, {jobs.DRIFT: 1}, sort=[("drift.since", 1)], limit=MOST_SHOWN)
+        found.drifted_total = await self._jobs.count_documents(calls.HAS_DRIFT)
+        drifted = self._jobs.find(calls.HAS_DRIFT, {jobs.DRIFT: 1}, sort=[("drift.since", 1)], limit=MOST_SHOWN)
         found.drifted = [job async for job in drifted]
         SERVER_DRIFTED.set(found.drifted_total)
         return found
@@ -140,7 +140,7 @@ class Drift:
 
     async def forget(self, name: str) -> None:
         """Take note that a target is another service now: nothing is known of whether its jobs fit."""
-        await self._jobs.update_many(jobs.uses_filter(name), jobs.forget_drift())
+        await self._jobs.update_many(calls.uses_filter(name), calls.forget_drift())
 
     async def _mark_changed(self, known: Mapping[str, str]) -> None:
         """Mark the jobs of targets that have another contract; note that after it, so that no crash loses the mark."""
@@ -151,7 +151,7 @@ class Drift:
                     self._targets.forget(name)
                 # A million jobs take longer than other writes may.
                 with pymongo.timeout(LONGEST):
-                    marked = await self._jobs.update_many(jobs.checked_filter(name), jobs.mark_unchecked())
+                    marked = await self._jobs.update_many(calls.checked_filter(name), calls.mark_unchecked())
                 log.info(
                     "a target's contract is another one",
                     action="contract_changed",
@@ -170,7 +170,7 @@ class Drift:
             for kind in (0, 1):
                 after = ""
                 while True:
-                    chosen = jobs.unchecked_filter(name, after)[kind]
+                    chosen = calls.unchecked_filter(name, after)[kind]
                     batch = await self._jobs.find(chosen, CALL_FIELDS, sort=[("_id", 1)], limit=BATCH).to_list()
                     if not batch:
                         break
@@ -187,7 +187,7 @@ class Drift:
             if said is None:
                 found.left = True
                 continue
-            updates.append(UpdateOne(jobs.judged_filter(job), jobs.judged(said)))
+            updates.append(UpdateOne(calls.judged_filter(job), calls.judged(said)))
             _tell(job, said)
         if updates:
             await self._jobs.bulk_write(updates, ordered=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.store import jobs
+from shared.store import calls, jobs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,16 +24,16 @@ class TargetUse:
 
     async def note_flows(self) -> None:
         """Keep the targets of flows beside them, in jobs of before that was done; finds nothing as a rule."""
-        async for job in self._jobs.find(jobs.unlisted_flows_filter(), {"flow": 1}):
-            await self._jobs.update_one(jobs.unlisted_flow_filter(job), jobs.list_flow_targets(job))
+        async for job in self._jobs.find(calls.unlisted_flows_filter(), {"flow": 1}):
+            await self._jobs.update_one(calls.unlisted_flow_filter(job), calls.list_flow_targets(job))
 
     async def count(self, target: str) -> int:
         """Return how many jobs call a target."""
-        return await self._jobs.count_documents(jobs.uses_filter(target))
+        return await self._jobs.count_documents(calls.uses_filter(target))
 
     async def some(self, target: str, most: int) -> list[str]:
         """Return the ids of a few of them."""
-        found = self._jobs.find(jobs.uses_filter(target), {"_id": 1}, limit=most)
+        found = self._jobs.find(calls.uses_filter(target), {"_id": 1}, limit=most)
         return [job["_id"] async for job in found]
 
     async def named(self) -> set[str]:
@@ -45,7 +45,7 @@ class TargetUse:
         """Go from name to name: flows may be many, and `distinct` reads each where an index holds lists."""
         found: set[str] = set()
         last = ""
-        while flow := await self._jobs.find_one(jobs.flow_behind(last), {jobs.FLOW_TARGETS: 1}, hint="flow_targets"):
+        while flow := await self._jobs.find_one(calls.flow_behind(last), {calls.FLOW_TARGETS: 1}, hint="flow_targets"):
             last = min(name for name in flow["flow"]["targets"] if name > last)
             found.add(last)
         return found
@@ -53,7 +53,7 @@ class TargetUse:
     async def batches(self, target: str) -> AsyncIterator[list[dict[str, Any]]]:
         """Return all of them in batches, with CALL_FIELDS."""
         batch: list[dict[str, Any]] = []
-        async for job in self._jobs.find(jobs.uses_filter(target), CALL_FIELDS, batch_size=BATCH):
+        async for job in self._jobs.find(calls.uses_filter(target), CALL_FIELDS, batch_size=BATCH):
             batch.append(job)
             if len(batch) == BATCH:
                 yield batch

@@ -8,6 +8,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from shared.store import (
     backfills,
+    calls,
     canvas,
     executions,
     jobs,
@@ -65,17 +66,19 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             [(jobs.DAYS_SOURCE, ASCENDING), ("state", ASCENDING)], name="calendars", **_where(**jobs.HAS_NAMED_DAYS)
         ),
         # targets: whose flows call one; and which flows are from before this was kept
-        IndexModel([(jobs.FLOW_TARGETS, ASCENDING)], name="flow_targets", **_where(**jobs.IS_FLOW)),
+        IndexModel([(calls.FLOW_TARGETS, ASCENDING)], name="flow_targets", **_where(**calls.IS_FLOW)),
         # drift: what calls a target and has not been held against its present contract
         IndexModel(
-            [("target_service", ASCENDING), ("_id", ASCENDING)], name="unchecked", **_where(**jobs.IS_UNCHECKED)
+            [("target_service", ASCENDING), ("_id", ASCENDING)], name="unchecked", **_where(**calls.IS_UNCHECKED)
         ),
         # drift: the same of flows
         IndexModel(
-            [(jobs.FLOW_TARGETS, ASCENDING), ("_id", ASCENDING)], name="unchecked_flows", **_where(**jobs.IS_UNCHECKED)
+            [(calls.FLOW_TARGETS, ASCENDING), ("_id", ASCENDING)],
+            name="unchecked_flows",
+            **_where(**calls.IS_UNCHECKED),
         ),
         # drift: what does not fit, the longest known first
-        IndexModel([("drift.since", ASCENDING)], name="drift", **_where(**jobs.HAS_DRIFT)),
+        IndexModel([("drift.since", ASCENDING)], name="drift", **_where(**calls.HAS_DRIFT)),
         # beat: what it manages by its configuration
         IndexModel([(jobs.MANAGED_BY, ASCENDING)], name="managed", **_where(**jobs.IS_MANAGED)),
         # watchers: which jobs have changed since

@@ -16,7 +16,7 @@ from shared.domain.plan import Chain, Change, Install, Mode, Spec
 from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
-from shared.store.flows import flow_document, flow_targets, to_flow
+from shared.store.flows import flow_document, to_flow
 from shared.store.pipeline import NOW, from_now, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
 from shared.store.tail import NEW_JOB
@@ -62,8 +62,6 @@ DRIFT: Final = "drift"
 """Since when a job's calls do not fit its targets' contracts, and what does not; nothing when they do."""
 UNCHECKED: Final = "unchecked"
 """True while a job has not been held against the contracts that its targets have now."""
-FLOW_TARGETS: Final = "flow.targets"
-"""The targets that a fan-out's source, or a workflow's steps call; flows of before this was kept lack it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,79 +530,6 @@ def managed(by: str, fingerprint: str) -> dict[str, Any]:
 def managed_filter(by: str) -> dict[str, Any]:
     """Find the jobs that something manages, without those that it has deleted."""
     return {**up_to(SCHEMA), MANAGED_BY: by, "state": {"$ne": JobState.DELETED.value}}
-
-
-# Which targets jobs use, and whether their calls still fit:
-
-IS_FLOW: Final = {"flow.kind": {"$type": "string"}}
-"""The index of the targets of flows has this condition."""
-HAS_DRIFT: Final = {f"{DRIFT}.since": {"$type": "date"}}
-IS_UNCHECKED: Final = {UNCHECKED: True}
-_NOT_DELETED: Final = {"$expr": {"$ne": ["$state", JobState.DELETED.value]}}
-"""As an expression, which no index of states answers: that would be nearly all jobs."""
-
-
-def uses_filter(target: str) -> dict[str, Any]:
-    """Find the jobs that call a target, without deleted ones."""
-    return {
-        "$or": [{"target_service": target}, {**IS_FLOW, FLOW_TARGETS: target}],
-        **_NOT_DELETED,
-    }
-
-
-def unlisted_flows_filter() -> dict[str, Any]:
-    """Find the flows of before their targets were kept."""
-    return {**up_to(SCHEMA), **IS_FLOW, FLOW_TARGETS: {"$exists": False}}
-
-
-def flow_behind(target: str) -> dict[str, Any]:
-    """Find the flows that name a target behind this one; the first by the index names the next one."""
-    return {**IS_FLOW, FLOW_TARGETS: {"$gt": target}}
-
-
-def unlisted_flow_filter(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Find such a job if its flow is as it was read."""
-    return {"_id": document["_id"], "flow": document["flow"]}
-
-
-def list_flow_targets(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the update that keeps the targets of a flow beside it."""
-    return {"$set": {FLOW_TARGETS: flow_targets(to_flow(document["flow"]))}}
-
-
-def checked_filter(target: str) -> dict[str, Any]:
-    """Find the jobs that call a target and are not marked as unchecked; so that a broken-off marking goes on."""
-    return {**uses_filter(target), UNCHECKED: {"$ne": True}}
-
-
-def mark_unchecked() -> dict[str, Any]:
-    """Return the update of jobs one of whose targets has another contract."""
-    return {"$set": {UNCHECKED: True}}
-
-
-def forget_drift() -> dict[str, Any]:
-    """Return the update of jobs one of whose targets is another service now."""
-    return {"$set": {UNCHECKED: True, DRIFT: None}}
-
-
-def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
-    """Find the unchecked jobs that call a target themselves, and those whose flows do, behind an id."""
-    unchecked = {**up_to(SCHEMA), **IS_UNCHECKED, **_NOT_DELETED, "_id": {"$gt": after}}
-    return [{**unchecked, "target_service": target}, {**unchecked, FLOW_TARGETS: target}]
-
-
-def judged_filter(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Find a job if nobody has edited it since it was read."""
-    return {"_id": document["_id"], "edits": document["edits"], **IS_UNCHECKED}
-
-
-def judged(problems: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the update that says how a job fits its targets: where it does not, with since when."""
-    said = list(problems)
-    if not said:
-        return [{"$set": {DRIFT: None}}, {"$unset": UNCHECKED}]
-    since = {"$ifNull": [f"${DRIFT}.since", NOW]}
-    return [{"$set": {DRIFT: {"since": since, "problems": literal(said)}}}, {"$unset": UNCHECKED}]
 
 
 # What a worker asks:

@@ -18,7 +18,7 @@ from shared.domain.errors import InvalidInput
 from shared.proto import maintenance_service_pb2 as maintenance
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.proto import target_service_pb2 as pb
-from shared.store import jobs
+from shared.store import calls
 from shared.store import targets as store
 from shared.store.mongo import connect
 from shared.targets import Target, Targets
@@ -529,6 +529,6 @@ async def test_an_edit_while_a_job_is_checked_is_not_undone(server: Running) -> 
         await sell(server)
         before = await server.database.jobs.find_one({"_id": "sell"})
         await server.stub.PauseScheduledJob(jobs_pb.PauseScheduledJobRequest(job_id="sell"))
-        judged = await server.database.jobs.update_one(jobs.judged_filter(before), jobs.judged(["wrong"]))
+        judged = await server.database.jobs.update_one(calls.judged_filter(before), calls.judged(["wrong"]))
         assert judged.matched_count == 0
         assert (await check_health(server)).jobs_checked == 1

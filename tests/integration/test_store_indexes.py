@@ -11,7 +11,7 @@ import pytest
 from shared.domain.backfill import BackfillState, Existing
 from shared.domain.execution import State
 from shared.domain.policies import Overlap
-from shared.store import backfills, canvas, dead_letters, evidence, executions, jobs, parts, submitted
+from shared.store import backfills, calls, canvas, dead_letters, evidence, executions, jobs, parts, submitted
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
@@ -135,17 +135,17 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "jobs that leave out days of calendars": ("jobs", {"filter": jobs.days_filter("2025-2036 0a")}, "calendars"),
     "unchecked jobs that call a target": (
         "jobs",
-        {"filter": jobs.unchecked_filter("scraper-service", "job-2")[0], "sort": {"_id": 1}, "limit": 500},
+        {"filter": calls.unchecked_filter("scraper-service", "job-2")[0], "sort": {"_id": 1}, "limit": 500},
         "unchecked",
     ),
     "unchecked flows that call a target": (
         "jobs",
-        {"filter": jobs.unchecked_filter("scraper-service", "job-2")[1], "sort": {"_id": 1}, "limit": 500},
+        {"filter": calls.unchecked_filter("scraper-service", "job-2")[1], "sort": {"_id": 1}, "limit": 500},
         "unchecked_flows",
     ),
-    "flows from before their targets were kept": ("jobs", {"filter": jobs.unlisted_flows_filter()}, "flow_targets"),
+    "flows from before their targets were kept": ("jobs", {"filter": calls.unlisted_flows_filter()}, "flow_targets"),
     "jobs that do not fit their targets": (
-        "jobs", {"filter": jobs.HAS_DRIFT, "sort": {"drift.since": 1}, "limit": 20}, "drift",
+        "jobs", {"filter": calls.HAS_DRIFT, "sort": {"drift.since": 1}, "limit": 20}, "drift",
     ),
     "jobs that beat_schedule manages": ("jobs", {"filter": jobs.managed_filter("beat_schedule")}, "managed"),
     "jobs from before zone rules were named": ("jobs", {"filter": jobs.unmarked_filter()}, "zone_rules"),
@@ -320,7 +320,7 @@ def test_slots_are_found_without_reading_what_has_ended(filled: Db) -> None:
 
 
 def test_jobs_that_call_a_target_are_found_by_the_indexes_of_jobs_and_of_flows(filled: Db) -> None:
-    stages, indexes, _ = explain(filled, "jobs", filter=jobs.uses_filter("scraper-service"))
+    stages, indexes, _ = explain(filled, "jobs", filter=calls.uses_filter("scraper-service"))
     assert indexes == {"target_service", "flow_targets"}
     assert "COLLSCAN" not in stages
 
