@@ -152,7 +152,7 @@ class _Work:
     async def drift(self, within: float) -> Finding:
         with pymongo.timeout(within):
             count = await self._jobs.count_documents(calls.HAS_DRIFT, limit=MOST_COUNTED)
-            some = [each["_id"] async for each in self._jobs.find(calls.HAS_DRIFT, {"_id": 1}, limit=5)]
+            some = [each["_id"] async for each in self._jobs.find(calls.HAS_DRIFT, {"_id": 1}, limit=MOST_NAMED)]
         if not count:
             return well("all jobs fit their targets, as the last health check has found")
         said = f"jobs that do not fit their targets: {_counted(count)}, among them {', '.join(some)}"

@@ -12,7 +12,7 @@ from scheduler_service.watching.watch import Chosen, ExecutionFeed
 from scheduler_service.watching.watch_jobs import ChosenJobs, JobFeed
 from scheduler_service.watching.watch_tokens import read_token
 from shared.domain.errors import Violation
-from shared.domain.job import JOB_ID
+from shared.domain.job import JOB_ID, MOST_LABELS
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT: Final = 3600.0
 """Seconds."""
-MOST_LABELS: Final = 64
 LONGEST_TOKEN: Final = 1_000
 LAST_MOMENT: Final = 0.2
 """Seconds before the caller's deadline at which it is answered with what there is."""
