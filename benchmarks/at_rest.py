@@ -194,7 +194,8 @@ def _running(
         )  # fmt: skip
         for name in peers:
             yield Comparison(
-                f"memory at rest, {many.name}; {name}", "MB", Better.LOWER, found[many.name].memory, name, found[name].memory
+                f"memory at rest, {many.name}; {name}", "MB", Better.LOWER, found[many.name].memory,
+                name, found[name].memory,
             )  # fmt: skip
         for running in peers.values():
             running.server.kill()

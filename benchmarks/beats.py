@@ -32,11 +32,13 @@ LOOK: Final = 0.002
 def start(servers: Servers, url: str, log: Path) -> subprocess.Popen[bytes]:
     """Start `python -m beat` on a database, with its settings as they are, and what it says in a file."""
     own = {"MONGODB_URL": url, "BEAT_METRICS_PORT": str(free_port())}
+    # As users have it: with Python's byte code kept from the start before, which one in five of its seconds is for.
+    outer = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("ab") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "beat"],
             cwd=ROOT,
-            env={**os.environ, **servers.environment, **own},
+            env={**outer, **servers.environment, **own},
             stdout=file,
             stderr=subprocess.STDOUT,
         )

@@ -256,7 +256,8 @@ def simulated(seconds: int, host: Host) -> list[tuple[float, float]]:
             decided = plan(chain, {}, [], BEGINNING + timedelta(seconds=now), jobs.to_policies(job))
             nominal = [_since(row.last) for row in decided.rows if row.state is State.PENDING]
             fired += [(at, done - at) for at in nominal if at < seconds]
-            job |= jobs.advance(decided, chain.spec.mode)["$set"]
+            moved = jobs.advance(decided.covered, decided.pointer, decided.fired - chain.fired, chain.spec.mode)
+            job |= moved["$set"] | {"fired": decided.fired}
             heappush(waiting, (_since(job["wake_at"]), number))
         now = done
     return fired
