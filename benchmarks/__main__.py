@@ -28,6 +28,7 @@ BENCHMARKS: Final = {
     "on_time": "benchmarks.on_time",
     "recurrence": "benchmarks.recurrence",
     "running": "benchmarks.running",
+    "serving": "benchmarks.serving",
 }
 """Modules by the names of their benchmarks. Each has a function measure(size) that returns comparisons, and a docstring
 whose first line says what is measured."""
