@@ -1,4 +1,4 @@
-"""Callers of a gRPC server, in a process of their own: as many at a time as are asked for, or so many calls a second."""
+"""Callers of a gRPC server, in a process of their own: so many at a time, or so many calls a second."""
 
 from __future__ import annotations
 
