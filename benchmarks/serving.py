@@ -1,9 +1,10 @@
 """GetJobStatus and CreateScheduledJob of the real server, beside the least that any server has to do for them.
 
-A store with 1,000 jobs and 50,000 executions; 1, 16 and 128 callers at a time in a process of their own. The other
-side is a grpc.aio server on uvloop that does the same database operations as a status or a new job needs, and nothing
-else (benchmarks.serving_bare): what both cost in sequence, which is the bare limit of one process. An echo, of messages
-as long, is measured in the same rounds. The milliseconds at half load are those of calls that come evenly, half as many
+A store with 1,000 jobs and 50,000 executions; 1, 16 and 128 callers at a time in a process of their own. The server
+writes a line a call, as it does where it is deployed. The other side is a grpc.aio server on uvloop that does the same
+database operations as a status or a new job needs, and nothing else (benchmarks.serving_bare): the echo and the
+operations in sequence, which is the bare limit of one process. An echo, of messages as long, is measured in the same
+rounds. The milliseconds at half load are those of calls that come evenly, half as many
 as the server has just answered with 16 callers, from when each was to be made.
 
 About eight minutes; --quick measures 16 callers only, in half a minute.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -160,7 +162,8 @@ def measure(size: Size) -> Sequence[Comparison]:
     with TemporaryDirectory() as temporary, private_servers(Path(temporary)) as servers:
         database = connect(servers.mongodb.url)
         fill(database, JOBS, ROWS, origin)
-        with serving(servers.environment) as (address, pid), ExitStack() as stack:
+        deployed = {**servers.environment, "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
+        with serving(deployed, subprocess.DEVNULL) as (address, pid), ExitStack() as stack:
             answers = answers_of(address)
             least = stack.enter_context(bare(servers.mongodb.url, answers, with_database=True))
             echo = stack.enter_context(bare(servers.mongodb.url, answers, with_database=False))

@@ -2,15 +2,15 @@
 
 `echo`: grpc.aio on uvloop decodes the request, and encodes an answer that is always the same, as long as the real one.
 `bare`: in between it does the same database operations on the same documents, by PyMongo's asynchronous client with
-the same write concern: three reads for the status (the job, its newest run, its rows of 30 days counted by state),
-two inserts for a job (its entry in the history, then itself). It checks, limits, logs, counts and converts nothing.
+the same write concern: one read for the status (the job, its newest run, its rows of 30 days counted by state), two
+inserts for a job (its entry in the history, then itself). It checks, limits, logs, counts and converts nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -72,19 +72,12 @@ def _handler(kind: Any, answer: Message, work: Callable[[Any], Awaitable[None]])
 
 
 def _reading(database: AsyncDatabase[dict[str, Any]]) -> Callable[[Any], Awaitable[None]]:
-    stored, rows = database[jobs.COLLECTION], database[executions.COLLECTION]
-
-    async def newest(uid: str) -> None:
-        await rows.find_one(executions.runs_filter(uid), executions.NOT_SHOWN, sort=executions.NEWEST_FIRST)
-
-    async def counts(uid: str) -> None:
-        async with await rows.aggregate(executions.counts_pipeline(uid, datetime.now(UTC) - WINDOW)) as counted:
-            await counted.to_list()
+    stored = database[jobs.COLLECTION]
 
     async def read(request: Any) -> None:
-        job = await stored.find_one({"_id": request.job_id})
-        if job is not None:
-            await asyncio.gather(newest(job["uid"]), counts(job["uid"]))
+        pipeline = [{"$match": {"_id": request.job_id}}, *executions.with_runs(WINDOW)]
+        async with await stored.aggregate(pipeline) as found:
+            await found.to_list()
 
     return read
 
