@@ -29,6 +29,7 @@ BENCHMARKS: Final = {
     "recurrence": "benchmarks.recurrence",
     "running": "benchmarks.running",
     "serving": "benchmarks.serving",
+    "serving_processes": "benchmarks.serving_processes",
 }
 """Modules by the names of their benchmarks. Each has a function measure(size) that returns comparisons, and a docstring
 whose first line says what is measured."""
