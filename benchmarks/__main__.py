@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BENCHMARKS: Final = {
     "at_rest": "benchmarks.at_rest",
     "firing": "benchmarks.firing",
+    "history": "benchmarks.history",
     "on_time": "benchmarks.on_time",
     "recurrence": "benchmarks.recurrence",
     "running": "benchmarks.running",
