@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 BENCHMARKS: Final = {
     "at_rest": "benchmarks.at_rest",
     "firing": "benchmarks.firing",
+    "history": "benchmarks.history",
     "on_time": "benchmarks.on_time",
     "recurrence": "benchmarks.recurrence",
     "running": "benchmarks.running",
+    "serving": "benchmarks.serving",
+    "serving_processes": "benchmarks.serving_processes",
 }
 """Modules by the names of their benchmarks. Each has a function measure(size) that returns comparisons, and a docstring
 whose first line says what is measured."""

@@ -152,12 +152,16 @@ def measure(ask: Ask, times: int, processes: Mapping[str, int]) -> Took:
 
 
 @contextmanager
-def serving(environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Run the server meanwhile; return its address and pid."""
+def serving(environment: Mapping[str, str], log: int | None = None) -> Iterator[tuple[str, int]]:
+    """Run the server meanwhile; return its address and pid. log: where its log goes, in place of standard error."""
     port = free_port()
-    own = {"GRPC_PORT": str(port), "SERVER_METRICS_PORT": str(free_port()), "LOG_LEVEL": "WARNING"}
+    own = {
+        "GRPC_PORT": str(port),
+        "SERVER_METRICS_PORT": str(free_port()),
+        "LOG_LEVEL": os.environ.get("XLOG", "WARNING"),
+    }
     command = [sys.executable, "-m", "scheduler_service"]
-    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment, **own})
+    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **own, **environment}, stderr=log)
     try:
         is_ready, deadline = ready.grpc_serving(port), time.monotonic() + READY
         while not is_ready():

@@ -36,7 +36,7 @@ HOURLY = (
 """How jobs are scheduled, by turns."""
 
 
-def fill(database: Any, job_count: int, row_count: int, origin: datetime) -> None:
+def fill(database: Any, job_count: int, row_count: int, origin: datetime, *, index: bool = True) -> None:
     """Store jobs that fire every hour, the history of their schedules, and their rows from `origin` on; then index."""
     queues = load_queues(ROOT / "config")
     defaults = JobDefaults(queues.names, queues.by_type)
@@ -87,6 +87,12 @@ def fill(database: Any, job_count: int, row_count: int, origin: datetime) -> Non
         waiting[jobs.COLLECTION].append(job)
         flush(BATCH)
     flush(0)
+    if index:
+        create_indexes(database)
+
+
+def create_indexes(database: Any) -> None:
+    """Create the indexes."""
     # At the end, as sorting at once takes less than to keep thirty of them in order meanwhile.
     for collection, indexes in INDEXES.items():
         database[collection].create_indexes(indexes)

@@ -23,3 +23,9 @@ def precise_seconds_of(pid: int) -> float:
 def resident_megabytes(pid: int) -> float:
     """Return the memory that a process has in RAM, in MB; see proc(5)."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1_000_000
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started, and that still run."""
+    text = " ".join(file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children"))
+    return sorted(map(int, text.split()))

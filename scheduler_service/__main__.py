@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
@@ -13,8 +15,9 @@ import uvloop
 from scheduler_service.assembly import Assembly, Parts
 from scheduler_service.jobs.definitions import Definitions
 from scheduler_service.jobs.seed import read_seed
+from scheduler_service.port import PortTakenError
 from scheduler_service.prepare import prepare
-from scheduler_service.server import PortTakenError
+from scheduler_service.processes import NUMBER, run_all
 from scheduler_service.targets.probes import Probe, mongodb_probe, rabbitmq_probe, redis_probe, target_probe
 from shared import log as logs
 from shared import metrics
@@ -51,9 +54,15 @@ STORE_PATIENCE: Final[dict[str, Any]] = {
 """Shorter than the other processes': a client is better told UNAVAILABLE, and tries again, than left waiting.
 Not timeoutMS, which would take the place of the shorter wait for a store that is not there at all."""
 
+METRICS_ALTERNATIVES: Final = 20
+"""Further ports for the metrics of further processes: the next ones after the first may be those of beat and worker."""
 
-async def serve() -> None:
-    """Build everything, serve until SIGTERM or SIGINT, and take it down again. A second signal ends at once."""
+
+async def serve(number: int | None = None) -> None:
+    """Build everything, serve until SIGTERM or SIGINT, and take it down again. A second signal ends at once.
+
+    number: of this one of several processes that share the port, from 1 on; None when there is but one.
+    """
     tasks = load_tasks(celery_app, settings.task_modules, queues)
     try:
         targets = load_targets(settings)
@@ -83,10 +92,13 @@ async def serve() -> None:
             blocking_database,
             dispatcher,
             lambda: _probes(settings, targets, database),
+            shares_port=number is not None,
         )
     )
     told_to_stop = _on_first_signal()
-    metrics.serve(settings.bind_host, settings.server_metrics_port)
+    if number is not None:
+        _watch_starter(told_to_stop)
+    _serve_metrics(number or 1)
     try:
         preparation = prepare(database, drafts, assembly.jobs, definitions)
         await assembly.server.start(settings.bind_host, settings.grpc_port, preparation)
@@ -107,6 +119,12 @@ async def serve() -> None:
     await database.client.close()
     blocking_database.client.close()
     log.info("server has stopped", action="server_stopped")
+
+
+def _serve_metrics(number: int) -> None:
+    """Serve them where the settings say, those of further processes on the ports after it, or the next free ones."""
+    port = settings.server_metrics_port + number - 1
+    metrics.serve(settings.bind_host, port, alternatives=METRICS_ALTERNATIVES if number > 1 else 0)
 
 
 def _probes(settings: Settings, targets: Targets, database: AsyncDatabase[dict[str, Any]]) -> dict[str, Probe]:
@@ -134,10 +152,30 @@ def _on_first_signal() -> asyncio.Event:
     return told
 
 
+def _watch_starter(told: asyncio.Event) -> None:
+    """Set it, too, when who has started this process is gone: then the other end of standard input is."""
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        loop.remove_reader(sys.stdin)
+        told.set()
+
+    loop.add_reader(sys.stdin, tell)
+
+
 def main() -> None:
     """Run the server until it is told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m scheduler_service", description="Configured by the environment.")
+    parser.add_argument(NUMBER, type=int, help=argparse.SUPPRESS)
+    number: int | None = parser.parse_args().process
     logs.configure("scheduler-service", settings.log_level, settings.log_format)
-    uvloop.run(serve())
+    if number is not None or settings.server_processes == 1:
+        uvloop.run(serve(number))
+        return
+    try:
+        sys.exit(uvloop.run(run_all(settings.server_processes, settings.bind_host, settings.grpc_port)))
+    except PortTakenError as taken:
+        stop(str(taken))
 
 
 if __name__ == "__main__":

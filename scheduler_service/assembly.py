@@ -64,6 +64,8 @@ class Parts:
     dispatcher: Dispatch
     probes: Callable[[], Mapping[str, Probe]]
     """Gives what the health check asks, each time anew: targets come and go."""
+    shares_port: bool = False
+    """Whether this is one of several processes of a server."""
 
 
 class Assembly:
@@ -106,7 +108,7 @@ class Assembly:
                 lambda: all_checks(settings, database, parts.queues.names, targets),
             ),
         )
-        self.server = Server(servicers, self.watching, database, Limits(settings))
+        self.server = Server(servicers, self.watching, database, Limits(settings), shares_port=parts.shares_port)
 
     async def stop(self, grace: float) -> None:
         """Stop the server, giving calls in progress grace seconds, and all that works beside it."""

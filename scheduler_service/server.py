@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +10,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from scheduler_service.port import PortTakenError, check
 from scheduler_service.transport.calls import Calls
 from scheduler_service.transport.health import Health
 from scheduler_service.transport.requests import Requests
@@ -61,10 +59,6 @@ CANCELLED_WAIT: Final = 2.0
 """Seconds that handlers get to end after they were cancelled, before what they use is closed."""
 
 
-class PortTakenError(Exception):
-    """The port can't be had; the message is a sentence."""
-
-
 @dataclass(frozen=True, slots=True)
 class Servicers:
     """What answers the calls of each service."""
@@ -78,19 +72,27 @@ class Servicers:
 
 
 class Server:
-    """Serves from start() to stop(). The port can be had by it alone."""
+    """Serves from start() to stop()."""
 
     def __init__(
-        self, servicers: Servicers, watching: Watching, database: AsyncDatabase[dict[str, Any]], limits: Limits
+        self,
+        servicers: Servicers,
+        watching: Watching,
+        database: AsyncDatabase[dict[str, Any]],
+        limits: Limits,
+        *,
+        shares_port: bool = False,
     ) -> None:
+        """shares_port: with other processes of the same server; else the port can be had by it alone."""
         self.health = Health(database, SERVICES)
         self.port = 0
         self._watching = watching
         self._calls = Calls(limits)
         self._requests = Requests(database)
-        # With grpc's default a second server would silently share the port, and get half of the calls.
+        self._shares_port = shares_port
         options = [
-            ("grpc.so_reuseport", 0),
+            # With grpc's default a second server would silently share the port, and get half of the calls.
+            ("grpc.so_reuseport", int(shares_port)),
             # Beyond, gRPC itself refuses, without a word on which setting it is.
             ("grpc.max_receive_message_length", 2 * limits.message_bytes),
         ]
@@ -120,16 +122,12 @@ class Server:
         log.info("server listens", action="server_started", address=f"{host}:{self.port}")
 
     def _bind(self, host: str, port: int) -> int:
+        if not self._shares_port:
+            check(host, port)  # first: gRPC puts lines of its own on stderr before it raises
         try:
-            # Tried first: gRPC puts lines of its own on stderr before it raises.
-            _try(host, port)
             return self._server.add_insecure_port(f"{host}:{port}")
-        except (OSError, RuntimeError) as error:
-            if isinstance(error, OSError) and error.errno not in {errno.EADDRINUSE, None}:
-                sentence = f"cannot listen on {host}:{port}: {error.strerror}; set BIND_HOST or GRPC_PORT"
-            else:
-                sentence = f"port {port} on {host} is taken: end what listens there, or set GRPC_PORT"
-            raise PortTakenError(sentence) from None
+        except RuntimeError as error:
+            raise PortTakenError.of(host, port, error) from None
 
     async def _prepare(self, preparation: Awaitable[None]) -> None:
         try:
@@ -154,14 +152,3 @@ class Server:
         await self._server.stop(grace)  # once: a second call in the meantime makes grpcio crash
         await self._calls.finished(CANCELLED_WAIT)
         await self._requests.finished(CANCELLED_WAIT)
-
-
-def _try(host: str, port: int) -> None:
-    """Raise OSError when the address can't be listened on."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    with closing(socket.socket(family, kind, protocol)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-        probe.listen(1)

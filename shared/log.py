@@ -78,7 +78,8 @@ def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        # One for all: structlog's own factory looks through the stack for a name, at every line, that none of ours has.
+        logger_factory=lambda *_: logging.getLogger("scheduler"),
     )
 
 
@@ -137,7 +138,8 @@ def _masked(value: Any) -> Any:
         return {key: _masked(item) for key, item in value.items()}
     # Whatever else it is, an exception for example, it is shown as text.
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return _PASSWORD.sub(r"\g<scheme>\g<user>:***@", text)
+    # Looked for first: most texts are no URLs, and the expression takes a fifth of the time of a line.
+    return _PASSWORD.sub(r"\g<scheme>\g<user>:***@", text) if "://" in text else text
 
 
 @dataclass(frozen=True, slots=True)

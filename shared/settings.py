@@ -206,7 +206,13 @@ class Settings(BaseSettings):
         0, ge=0, allow_inf_nan=False, description="Requests a second of one caller, at each server, after as many at "
         "once; 0 means no limit."
     )  # fmt: skip
-    server_metrics_port: Port = Field(9464, description="Prometheus port of the gRPC server.")
+    server_processes: int = Field(
+        1, ge=1, le=64, description="Processes of the gRPC server, which share its port; each uses one core at most, "
+        "and has limits, connections to the stores and memory of its own."
+    )  # fmt: skip
+    server_metrics_port: Port = Field(
+        9464, description="Prometheus port of the gRPC server; of several processes the first one's."
+    )
     beat_metrics_port: Port = Field(9465, description="Prometheus port of beat; the next free one if it is taken.")
     worker_metrics_port: Port = Field(
         9466, description="Prometheus port of a worker; the next free one if it is taken."

@@ -17,7 +17,7 @@ from shared.domain.schedule import CronSchedule
 from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from shared.calendars import Calendars
@@ -48,18 +48,26 @@ class Definitions:
         Raises InvalidInput with all violations at once; Unavailable or FailedPrecondition when nothing else is wrong
         but the target's contract can't be read.
         """
+        # In a thread: a contract that is not compiled in is read over the network, and megabytes of JSON are written to
+        # be measured.
+        return await asyncio.to_thread(self._define, draft, now, list(found), with_target=with_target)
+
+    def _define(
+        self, draft: JobDraft, now: datetime, found: Sequence[Violation], *, with_target: bool
+    ) -> JobDefinition:
         violations = list(found)
         draft = self._on_queues_of_tasks(draft)
         definition: JobDefinition | None = None
         away: Unavailable | FailedPrecondition | None = None
         try:
-            # In a thread, as the target's check: megabytes of JSON are written to be measured.
-            definition = await asyncio.to_thread(define, draft, self.defaults, now)
+            definition = define(draft, self.defaults, now)
         except InvalidInput as refused:
             violations += _beside(found, refused.violations)
         if with_target:
+            # Parameters that are refused as they are, as for their size, may be too many to be looked through.
+            with_parameters = not any(map(_of_parameters, violations))
             try:
-                await self._check_target(draft, with_parameters=not any(map(_of_parameters, violations)))
+                self._target_checks.check(draft, with_parameters=with_parameters)
             except InvalidInput as refused:
                 # What is wrong with a field by itself is said once; that the target can't take it either adds nothing.
                 known = {violation.field for violation in violations}
@@ -85,14 +93,6 @@ class Definitions:
         if draft.target_service == TASK and not draft.queue:
             return replace(draft, queue=self._tasks.queue(draft.target_method))
         return draft
-
-    async def _check_target(self, draft: JobDraft, *, with_parameters: bool) -> None:
-        """Ask whether the target has the method, and whether the parameters fit its request; raise what it says.
-
-        Parameters that are refused as they are, as for their size, may be too many to be looked through.
-        """
-        # in a thread: a contract that is not compiled in is read over the network
-        await asyncio.to_thread(self._target_checks.check, draft, with_parameters=with_parameters)
 
     def warnings(self, definition: JobDefinition) -> list[str]:
         """Return sentences on what is right, but may surprise."""

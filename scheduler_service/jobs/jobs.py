@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.jobs.listing import read_page
+from scheduler_service.jobs.together import Together
 from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.moves import run_move
 from scheduler_service.transport.convert import job_message
@@ -35,8 +37,8 @@ from shared.domain.text import excerpt
 from shared.domain.zones import UnknownRules
 from shared.log import get_logger
 from shared.proto import scheduler_service_pb2 as pb
-from shared.store import jobs
-from shared.store.executions import Move
+from shared.store import executions, jobs
+from shared.store.executions import Move, StoredExecution
 from shared.store.mongo import as_utc
 from shared.store.pipeline import NOW
 
@@ -57,6 +59,10 @@ MOST_TRIES: Final = 10
 HEADSTART: Final = timedelta(milliseconds=100)
 """How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
 
+COUNT_KEPT: Final = 1.0
+"""Seconds for which the number of jobs is taken to be what it was, unless the limit is near."""
+FAR_AWAY: Final = 20_000
+"""Jobs: more than all servers together store in that time."""
 
 UNREADABLE: Final = (
     InvalidInput, UnknownRules, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
@@ -76,6 +82,16 @@ class Found:
     def through(self) -> datetime:
         """The instant through which all is decided, or will be as it was before a change that is made now."""
         return jobs.decided_through(self.document, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundWithRuns:
+    """A job as it was read, the database's time then, its newest run, and how many of its latest rows are how."""
+
+    job: jobs.StoredJob
+    now: datetime
+    newest: StoredExecution | None
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +148,14 @@ class Jobs:
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
         self.zone_rules = ZoneRules(database)
+        self._now = Together(self._ask_now)
+        self._room = _Room(self._jobs.estimated_document_count)
 
     async def now(self) -> datetime:
         """Return the database's time, UTC."""
+        return await self._now()
+
+    async def _ask_now(self) -> datetime:
         return as_utc((await self._database.command("hello"))["localTime"])
 
     async def create(
@@ -151,14 +172,13 @@ class Jobs:
 
         A job that the request in progress has created before stands for it.
         """
-        # By what the collection knows of itself: counting a million jobs would cost more than storing one.
-        if limited and self._most is not None and await self._jobs.estimated_document_count() >= self._most:
+        if limited and self._most is not None and not await self._room.for_one_more(self._most):
             raise LimitReached("MAX_JOBS", f"{self._most:,} jobs are stored, deleted ones that are kept included")
         document = jobs.new_document(definition, uid, now, by, token())
         if validate_only:
             if await self.taken([definition.job_id]):
                 raise Taken("job", definition.job_id)
-            return read_job(document)
+            return jobs.to_job(document, definition)
         await self.zone_rules.keep()
         spec = Spec(definition.schedule, Mode.ACTIVE)
         # Before the job, so that no epoch is ever without its entry in the history.
@@ -176,7 +196,7 @@ class Jobs:
             if is_first:
                 await self._revisions.delete_one({"_id": revision["_id"]})
             raise Taken("job", definition.job_id) from None
-        return read_job(document)
+        return jobs.to_job(document, definition)
 
     async def created_before(self, job_id: str) -> jobs.StoredJob | None:
         """Return the job of this id if the request in progress has created it, in a call that got no answer."""
@@ -195,8 +215,22 @@ class Jobs:
 
     async def read(self, job_id: str, *, show_deleted: bool = False) -> Found:
         """Return a job. Raises NoSuch when there is none, or it is deleted, which it then says, unless show_deleted."""
+        return await self._read(job_id, show_deleted=show_deleted)
+
+    async def read_with_runs(self, job_id: str, window: timedelta) -> FoundWithRuns:
+        """Return a job, its newest run, and how its rows of the last time went. Raises as read does.
+
+        One question to the store: three would take the driver twice as long as all else that a status takes.
+        """
+        found = await self._read(job_id, *executions.with_runs(window))
+        newest: list[Mapping[str, Any]] = found.document["newest"]
+        counts = {group["_id"]: group["count"] for group in found.document["counts"]}
+        return FoundWithRuns(found.job, found.now, executions.to_execution(newest[0]) if newest else None, counts)
+
+    async def _read(self, job_id: str, *stages: Mapping[str, Any], show_deleted: bool = False) -> Found:
+        """Return a job; its document also has what the stages add to it."""
         refuse(required("job_id", job_id))
-        pipeline = [{"$match": {"_id": job_id}}, {"$set": {"read_at": NOW}}]
+        pipeline = [{"$match": {"_id": job_id}}, {"$set": {"read_at": NOW}}, *stages]
         async with await self._jobs.aggregate(pipeline) as found:
             async for document in found:
                 now: datetime = document.pop("read_at")
@@ -423,6 +457,21 @@ class Jobs:
             if after is not None:
                 return read_job(after)
         raise Conflict(f"the job '{job_id}' is being changed by others again and again; try again")
+
+
+class _Room:
+    """Whether there is room for another job, by what the collection knows of itself: counting would cost too much."""
+
+    def __init__(self, ask: Callable[[], Awaitable[int]]) -> None:
+        self._ask = Together(ask)
+        self._stored = 0
+        self._asked_at = -COUNT_KEPT
+
+    async def for_one_more(self, most: int) -> bool:
+        """Return whether fewer are stored. Far from the limit a count is good for a moment."""
+        if self._stored + FAR_AWAY > most or monotonic() - self._asked_at > COUNT_KEPT:
+            self._stored, self._asked_at = await self._ask(), monotonic()
+        return self._stored < most
 
 
 def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:

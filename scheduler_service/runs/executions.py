@@ -16,7 +16,6 @@ from shared.store import dead_letters, executions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
 
@@ -85,17 +84,6 @@ class Executions:
     ) -> tuple[list[M], Position | None]:
         """Return a page of a list, and the position to go on from, if there is more."""
         return await read_page(self._executions, listing, after, size, convert, hidden=executions.NOT_SHOWN)
-
-    async def newest(self, uid: str) -> StoredExecution | None:
-        """Return a job's run with the newest nominal time."""
-        chosen = executions.runs_filter(uid)
-        document = await self._executions.find_one(chosen, executions.NOT_SHOWN, sort=executions.NEWEST_FIRST)
-        return None if document is None else executions.to_execution(document)
-
-    async def counts(self, uid: str, since: datetime) -> dict[str, int]:
-        """Return how many of a job's runs, and of the occurrences it skipped, are in which state."""
-        async with await self._executions.aggregate(executions.counts_pipeline(uid, since)) as found:
-            return {group["_id"]: group["count"] async for group in found}
 
     async def end_open(self, job: StoredJob, by: str, reason: str, *, running: bool) -> int:
         """Cancel a deleted job's executions; those that run only if `running`, else they are tried no more.

@@ -53,6 +53,8 @@ log = get_logger()
 
 COUNTS_WINDOW: Final = timedelta(days=30)
 NEXT_FIRE_TIMES: Final = 5
+AT_ONCE: Final = 4_096
+"""Bytes of a request that is read in less time than it takes to hand it to a thread, or little more."""
 
 _OF_UPDATE: Final = frozenset(pb.UpdateScheduledJobRequest.DESCRIPTOR.fields_by_name)
 
@@ -89,10 +91,12 @@ class SchedulerService(SchedulerServiceServicer):
                 job_id=first.definition.job_id, job=job_message(first), warnings=warnings
             )
         found: list[Violation] = []
-        # In a thread: millions of values in parameters would hold up all other calls.
-        draft = await asyncio.to_thread(
-            new_draft, request, request.job_id or f"job-{uid}", self._definitions.defaults, found
-        )
+        job_id, defaults = request.job_id or f"job-{uid}", self._definitions.defaults
+        if request.ByteSize() > AT_ONCE:
+            # In a thread: millions of values in parameters would hold up all other calls.
+            draft = await asyncio.to_thread(new_draft, request, job_id, defaults, found)
+        else:
+            draft = new_draft(request, job_id, defaults, found)
         now = await self._jobs.now()
         definition = await self._definitions.define(draft, now, found)
         by = current.get().by
@@ -233,11 +237,8 @@ class SchedulerService(SchedulerServiceServicer):
 
     async def GetJobStatus(self, request: pb.GetJobStatusRequest, context: Any) -> pb.GetJobStatusResponse:
         """Return a job, when it fires next, how it last went, and how often it went how."""
-        found = await self._jobs.read(request.job_id)
+        found = await self._jobs.read_with_runs(request.job_id, COUNTS_WINDOW)
         job = found.job
-        last, counts = await asyncio.gather(
-            self._executions.newest(job.uid), self._executions.counts(job.uid, found.now - COUNTS_WINDOW)
-        )
         times: list[datetime] = []
         if job.state is JobState.ACTIVE:
             most = job.definition.schedule.max_runs
@@ -246,8 +247,8 @@ class SchedulerService(SchedulerServiceServicer):
         return pb.GetJobStatusResponse(
             job=job_message(job, times),
             next_fire_times=timestamps(times),
-            last_execution=None if last is None else execution_message(last),
-            counts=counts,
+            last_execution=None if found.newest is None else execution_message(found.newest),
+            counts=found.counts,
             window=duration(COUNTS_WINDOW),
             occurrence_changes=[change_message(each) for each in to_come(job.overrides, found.now)],
         )

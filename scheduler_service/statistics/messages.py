@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from google.protobuf.duration_pb2 import Duration
 
 from scheduler_service.transport.convert import duration, timestamp
 from shared.domain.tally import success_rate
@@ -11,7 +12,7 @@ from shared.domain.text import excerpt
 from shared.proto import statistics_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from google.protobuf.duration_pb2 import Duration
+    from datetime import timedelta
 
     from scheduler_service.statistics.depths import Waiting
     from scheduler_service.statistics.live import Live
@@ -69,17 +70,19 @@ def statistics_message(statistics: Statistics, width: timedelta) -> pb.GetStatis
 def _percentiles(spans: Spans) -> pb.GetStatisticsResponse.Percentiles | None:
     if not spans.count:
         return None
+    p50, p95, p99 = spans.percentiles(0.5, 0.95, 0.99)
     return pb.GetStatisticsResponse.Percentiles(
-        p50=_milliseconds(spans.percentile(0.5)),
-        p95=_milliseconds(spans.percentile(0.95)),
-        p99=_milliseconds(spans.percentile(0.99)),
+        p50=_milliseconds(p50),
+        p95=_milliseconds(p95),
+        p99=_milliseconds(p99),
         max=_milliseconds(spans.longest),
         mean=_milliseconds(spans.mean),
     )
 
 
 def _milliseconds(span: float) -> Duration:
-    return duration(timedelta(milliseconds=span))
+    seconds, microseconds = divmod(round(span * 1_000), 1_000_000)
+    return Duration(seconds=seconds, nanos=microseconds * 1_000)
 
 
 def queue_message(queue: Waiting) -> pb.ListQueuesResponse.Queue:

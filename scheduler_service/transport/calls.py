@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -21,9 +21,10 @@ from shared.log import bound, get_logger
 from shared.metrics import SERVER_DURATION, SERVER_REQUESTS, SERVER_STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from google.rpc.status_pb2 import Status
+    from prometheus_client import Histogram
 
     from scheduler_service.transport.limits import Limits
 
@@ -37,6 +38,9 @@ UNDECODABLE: Final = (
     "the request can't be decoded: it is nested deeper than protobuf allows, or not this method's message"
 )
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+_Work: TypeAlias = "Callable[[Any, Any, dict[str, str]], Awaitable[Any]]"
+"""Answers a request in its context, and notes for the log which ids the answer names."""
 
 
 class _Undecodable:
@@ -78,59 +82,91 @@ class Calls(grpc.aio.ServerInterceptor):
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._in_progress: set[asyncio.Task[Any]] = set()
+        self._handlers: dict[str, Any] = {}
+        """By method: made for the first call of each, since making them takes as long as a small answer."""
 
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
         """Return the method's handler with the call's surroundings around it."""
+        if (known := self._handlers.get(details.method)) is not None:
+            return known
         handler = await continuation(details)
-        if handler is None or handler.request_streaming or (handler.response_streaming and _is_quiet(details.method)):
+        if handler is None:
+            return None  # and is not kept: clients may call what they like
+        around = self._handlers[details.method] = self._around(details.method, handler)
+        return around
+
+    def _around(self, method: str, handler: Any) -> Any:
+        if handler.request_streaming or (handler.response_streaming and _is_quiet(method)):
             return handler
+        duration, streams = SERVER_DURATION.labels(method), SERVER_STREAMS.labels(method)
+
+        async def respond(request: Any, context: Any, seen: dict[str, str]) -> Any:
+            response = await handler.unary_unary(_decoded(request), context)
+            seen.update(_ids(response))
+            return response
+
+        async def tell(request: Any, context: Any, _seen: dict[str, str]) -> None:
+            with self._limits.stream(current.get().account), streams.track_inprogress():
+                # Written from here, not yielded on: a generator whose client goes away would be left where it stands.
+                async with aclosing(handler.unary_stream(_decoded(request), context)) as responses:
+                    async for message in responses:
+                        await context.write(message)
+
+        work = tell if handler.response_streaming else respond
 
         async def answer(request: Any, context: Any) -> Any:
-            async with self._surroundings(details.method, request, context) as seen:
-                self._admit(details.method, request)
-                response = await handler.unary_unary(_decoded(request), context)
-                seen.update(_ids(response))
-                return response
-
-        async def stream(request: Any, context: Any) -> None:
-            # Written from here, not yielded on: a generator whose client goes away would be left where it stands.
-            async with self._surroundings(details.method, request, context):
-                self._admit(details.method, request)
-                with (
-                    self._limits.stream(current.get().account),
-                    SERVER_STREAMS.labels(details.method).track_inprogress(),
-                ):
-                    await tell(request, context)
-
-        async def tell(request: Any, context: Any) -> None:
-            async with aclosing(handler.unary_stream(_decoded(request), context)) as responses:
-                async for response in responses:
-                    await context.write(response)
+            return await self._answer(method, duration, request, context, work)
 
         codec = {
             "request_deserializer": _decoding(handler.request_deserializer, self._limits.message_bytes),
             "response_serializer": handler.response_serializer,
         }
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(stream, **codec)
+            return grpc.unary_stream_rpc_method_handler(answer, **codec)
         return grpc.unary_unary_rpc_method_handler(answer, **codec)
 
-    def _admit(self, method: str, request: Any) -> None:
-        """Raise what a limit says; those who watch over the server's health have none."""
-        if not _is_quiet(method):
-            self._limits.admit(current.get().account, request)
-
-    @asynccontextmanager
-    async def _surroundings(self, method: str, request: Any, context: Any) -> AsyncIterator[dict[str, str]]:
+    async def _answer(self, method: str, duration: Histogram, request: Any, context: Any, work: _Work) -> Any:
+        """Do the work on a call: what it raises becomes a status, and its end a line and a count."""
+        began = time.perf_counter()
         task = asyncio.current_task()
         if task is not None:
             self._in_progress.add(task)
             task.add_done_callback(self._in_progress.discard)
         caller = read_caller(context.invocation_metadata() or (), context.peer())
         current.set(caller)
+        code = grpc.StatusCode.OK
+        seen: dict[str, str] = {}
         with bound(trace_id=caller.trace_id, **_ids(request)):
-            async with _answering(method, context) as seen:
-                yield seen
+            try:
+                if not _is_quiet(method):  # those who watch over the server's health have no limits
+                    self._limits.admit(caller.account, request)
+                return await work(request, context, seen)
+            except (asyncio.CancelledError, GeneratorExit):
+                # The client went away, its deadline passed, or this process stops.
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except grpc.aio.AbortError:
+                code = _CODES.get(_number(context.code()), grpc.StatusCode.UNKNOWN)
+                raise
+            except Exception as error:  # noqa: BLE001 - the text of an unhandled one would reach the client
+                status = _status(error)
+                code = _CODES[status.code]
+                seen["error"] = shortened(status.message, 500)
+                await context.abort_with_status(rpc_status.to_status(status))
+            finally:
+                seconds = time.perf_counter() - began
+                SERVER_REQUESTS.labels(method, code.name).inc()
+                duration.observe(seconds)
+                note = log.debug if _is_quiet(method) else log.info
+                note(
+                    "request answered",
+                    action="request_answered",
+                    method=method,
+                    code=code.name,
+                    duration_ms=round(seconds * 1000, 1),
+                    actor=caller.by,
+                    **seen,
+                )
 
     async def finished(self, within: float) -> None:
         """Wait, for at most so many seconds, until no handler runs: `server.stop` does not wait for cancelled ones."""
@@ -138,42 +174,6 @@ class Calls(grpc.aio.ServerInterceptor):
             async with asyncio.timeout(within):
                 while self._in_progress:
                     await asyncio.wait(set(self._in_progress))
-
-
-@asynccontextmanager
-async def _answering(method: str, context: Any) -> AsyncIterator[dict[str, str]]:
-    """Around the work on a call: what it raises becomes a status, and its end a line and a count."""
-    began = time.perf_counter()
-    code = grpc.StatusCode.OK
-    seen: dict[str, str] = {}
-    try:
-        yield seen
-    except (asyncio.CancelledError, GeneratorExit):
-        # The client went away, its deadline passed, or this process stops.
-        code = grpc.StatusCode.CANCELLED
-        raise
-    except grpc.aio.AbortError:
-        code = _CODES.get(_number(context.code()), grpc.StatusCode.UNKNOWN)
-        raise
-    except Exception as error:  # noqa: BLE001 - the text of an unhandled one would reach the client
-        status = _status(error)
-        code = _CODES[status.code]
-        seen["error"] = shortened(status.message, 500)
-        await context.abort_with_status(rpc_status.to_status(status))
-    finally:
-        seconds = time.perf_counter() - began
-        SERVER_REQUESTS.labels(method, code.name).inc()
-        SERVER_DURATION.labels(method).observe(seconds)
-        tell = log.debug if _is_quiet(method) else log.info
-        tell(
-            "request answered",
-            action="request_answered",
-            method=method,
-            code=code.name,
-            duration_ms=round(seconds * 1000, 1),
-            actor=current.get().by,
-            **seen,
-        )
 
 
 def _is_quiet(method: str) -> bool:

@@ -59,13 +59,21 @@ class Spans:
 
         Within ACCURACY of the one that stands at this place when they are put in order.
         """
-        place = max(1, math.ceil(share * self.count))
+        (span,) = self.percentiles(share)
+        return span
+
+    def percentiles(self, *shares: float) -> list[float]:
+        """Return the spans of several shares, the smallest share first, in one walk through the buckets."""
+        places = [max(1, math.ceil(share * self.count)) for share in shares]
+        found: list[float] = []
         seen = 0
         for bucket in sorted(self.buckets):
             seen += self.buckets[bucket]
-            if seen >= place:
-                return min(_middle(bucket), float(self.longest))
-        return 0.0
+            while len(found) < len(places) and seen >= places[len(found)]:
+                found.append(min(_middle(bucket), float(self.longest)))
+            if len(found) == len(places):
+                return found
+        return found + [0.0] * (len(places) - len(found))
 
 
 def _bucket(span: int) -> int:

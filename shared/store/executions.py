@@ -1041,11 +1041,6 @@ def cut_result(result: Any, *, handed_on: bool = False) -> tuple[str, bool]:
 # Lists and counts:
 
 
-def runs_filter(uid: str) -> dict[str, Any]:
-    """Find the runs of a job."""
-    return {"job_uid": uid, "run": True}
-
-
 NEWEST_FIRST: Final = [("nominal_time", -1), ("_id", -1)]
 
 SHOWN: Final = {"state": {"$ne": State.CLOSED.value}}
@@ -1055,12 +1050,29 @@ NOT_SHOWN: Final = {"items": 0, "context": 0, "canvas": 0}
 """What readers need not be sent: megabytes that a whole, or a step, keeps for what is still to be done."""
 
 
-def counts_pipeline(uid: str, since: datetime) -> list[dict[str, Any]]:
-    """Count a job's rows by state from a nominal time on; a gap row counts as its occurrences."""
+def with_runs(window: timedelta) -> list[dict[str, Any]]:
+    """Return the stages that add to a job its newest run, and how many of its rows of the last time are in which state.
+
+    As lists: `newest` of one run at most, `counts` of a state as `_id` and a count, in which a gap row counts as its
+    occurrences. Each is one range of the index `job`.
+    """
+    since = {"$gte": ["$nominal_time", {"$subtract": [NOW, milliseconds(window)]}]}
     return [
-        {"$match": {"job_uid": uid, "run": {"$in": [True, False]}, "nominal_time": {"$gte": since}}},
-        {"$group": {"_id": "$state", "count": {"$sum": {"$ifNull": ["$count", 1]}}}},
+        _looked_up("newest", {"$match": {"run": True}}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": 1}, _SHOWN_ONLY),
+        _looked_up(
+            "counts",
+            {"$match": {"run": {"$in": [True, False]}, "$expr": since}},
+            {"$group": {"_id": "$state", "count": {"$sum": {"$ifNull": ["$count", 1]}}}},
+        ),
     ]
+
+
+_SHOWN_ONLY: Final = {"$project": NOT_SHOWN}
+
+
+def _looked_up(name: str, *stages: Mapping[str, Any]) -> dict[str, Any]:
+    of_job = {"localField": "uid", "foreignField": "job_uid"}
+    return {"$lookup": {"from": COLLECTION, **of_job, "pipeline": stages, "as": name}}
 
 
 def ended_filter(cutoff: datetime) -> dict[str, Any]:

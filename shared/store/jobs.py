@@ -219,9 +219,12 @@ def to_policies(document: Mapping[str, Any]) -> Policies:
     )
 
 
-def to_job(document: Mapping[str, Any]) -> StoredJob:
-    """Read a job as its clients see it: with the edits that still wait for a beat."""
-    definition = JobDefinition(
+def to_job(document: Mapping[str, Any], definition: JobDefinition | None = None) -> StoredJob:
+    """Read a job as its clients see it: with the edits that still wait for a beat.
+
+    definition: the document's, where it was just made of it; else it is read.
+    """
+    definition = definition or JobDefinition(
         job_id=document["_id"],
         name=document["name"],
         description=document["description"],

@@ -166,6 +166,32 @@ def to_tally(document: Mapping[str, Any]) -> Tally:
     return Tally(Counter(document["counts"]), document["retries"], lateness, duration)
 
 
+def add_to(tally: Tally, document: Mapping[str, Any]) -> None:
+    """Add a roll-up to a tally: a question has thousands, of which to_tally would make four objects each."""
+    counts = tally.counts
+    for state, number in document["counts"].items():
+        counts[state] += number
+    tally.retries += document["retries"]
+    _add_spans(tally.lateness, document["lateness"])
+    _add_spans(tally.duration, document["duration"])
+
+
+def _add_spans(spans: Spans, document: Mapping[str, Any]) -> None:
+    spans.count += document["count"]
+    spans.total += document["total"]
+    spans.longest = max(spans.longest, document["longest"])
+    buckets, known = spans.buckets, spans.buckets.get
+    for bucket, number in zip(document["buckets"], document["counts"], strict=True):
+        buckets[bucket] = known(bucket, 0) + number
+
+
+READ_FIELDS: Final = {
+    "_id": 0,
+    **dict.fromkeys(("at", "job", "queue", "target", "counts", "retries", "lateness", "duration"), 1),
+}
+"""What answers need of a roll-up."""
+
+
 def between(level: Level, start: datetime, end: datetime, *by: By) -> dict[str, Any]:
     """Find the roll-ups of a level, of times that begin from an instant on, and before another. by: any, if none."""
     return within(level, start, end) | {"by": _any_of(by or By)}

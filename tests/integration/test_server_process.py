@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from shutil import copytree
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -19,6 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dev.server import HOST, free_port
+from scheduler_service.port import check
 from shared.proto import maintenance_service_pb2 as maintenance_pb
 from shared.proto import scheduler_service_pb2 as pb
 from shared.proto import statistics_service_pb2 as statistics_pb
@@ -59,7 +62,7 @@ class Process:
     def said(self) -> str:
         return self.log.read_text()
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, self.said()
@@ -193,6 +196,83 @@ def test_a_second_server_does_not_share_the_port(start: Callable[..., Process], 
     second = start(environment, GRPC_PORT=str(first.port))
     assert second.process.wait(20) == 1
     assert first.health() == "SERVING"
+
+
+def servers_of(process: Process) -> set[int]:
+    """Return the pids of the servers that say they are alive."""
+    with grpc.insecure_channel(f"{HOST}:{process.port}") as channel:
+        stub: Any = StatisticsServiceStub(channel)
+        found = stub.ListWorkers(statistics_pb.ListWorkersRequest()).processes
+        return {int(each.name.rpartition(":")[2]) for each in found}
+
+
+def answered(metrics: str) -> float:
+    """Return how many lists of workers a server has answered, as its metrics tell."""
+    with urlopen(metrics, timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith("scheduler_server_requests_total") and "ListWorkers" in line
+    )
+
+
+def test_processes_share_a_port_and_stop_together_on_sigterm(
+    start: Callable[..., Process], environment: dict[str, str], database: Database[dict[str, Any]]
+) -> None:
+    process = start(environment, SERVER_PROCESSES="2")
+    process.wait_until(lambda: process.health() == "SERVING" and len(servers_of(process)) == 2)
+    assert process.process.pid not in servers_of(process)
+    said = [json.loads(line) for line in process.said().splitlines()]
+    pages = {line["address"] for line in said if line["action"] == "metrics_serving"}
+    assert len(pages) == 2
+    # Each asks over a connection of its own, and the kernel chooses.
+    process.wait_until(lambda: bool(servers_of(process)) and all(map(answered, pages)))
+    process.process.send_signal(signal.SIGTERM)
+    assert process.process.wait(60) == 0, process.said()
+    assert process.said().count('"action": "server_stopped"') == 2
+    assert database.processes.count_documents({}) == 0
+    check(HOST, process.port)
+
+
+def test_a_process_that_dies_takes_the_others_with_it(
+    start: Callable[..., Process], environment: dict[str, str]
+) -> None:
+    process = start(environment, SERVER_PROCESSES="2")
+    process.wait_until(lambda: process.health() == "SERVING" and len(servers_of(process)) == 2)
+    os.kill(min(servers_of(process)), signal.SIGKILL)
+    assert process.process.wait(60) == 1
+    assert '"action": "server_process_died"' in process.said()
+    assert process.said().count('"action": "server_stopped"') == 1
+    check(HOST, process.port)
+
+
+def test_servers_whose_starter_was_killed_stop(
+    start: Callable[..., Process], environment: dict[str, str], database: Database[dict[str, Any]]
+) -> None:
+    process = start(environment, SERVER_PROCESSES="2")
+    process.wait_until(lambda: process.health() == "SERVING" and len(servers_of(process)) == 2)
+    process.process.kill()
+    process.process.wait()
+    deadline = time.monotonic() + 60
+    while process.said().count('"action": "server_stopped"') < 2:
+        assert time.monotonic() < deadline, process.said()
+        time.sleep(0.05)
+    assert database.processes.count_documents({}) == 0
+    check(HOST, process.port)
+
+
+@pytest.mark.parametrize(("first", "second"), [("1", "2"), ("2", "1"), ("2", "2")])
+def test_processes_share_a_port_with_no_other_server(
+    start: Callable[..., Process], environment: dict[str, str], first: str, second: str
+) -> None:
+    holder = start(environment, SERVER_PROCESSES=first)
+    holder.wait_until(lambda: holder.health() == "SERVING")
+    late = start(environment, GRPC_PORT=str(holder.port), SERVER_PROCESSES=second)
+    assert late.process.wait(60) == 1
+    assert f"port {holder.port} on {HOST} is taken" in late.said()
+    assert "Traceback" not in late.said()
+    assert holder.health() == "SERVING"
 
 
 def test_wrong_preconfigured_jobs_stop_the_start_with_a_sentence(

@@ -1,0 +1,189 @@
+"""A long history: the rows that jobs would have left, millions a minute, and the roll-ups that beat would have made.
+
+Each row is one that `benchmarks.full_store` makes, at another time: its instants, and the times in its ids, are written
+over in its bytes. What all copies of a row add to the statistics is the same, so a roll-up is a sum of multiples.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter, defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo import WriteConcern
+
+from benchmarks.full_store import HOUR, create_indexes, fill, rows_of
+from shared.domain.rollup import Level, Progress, floor
+from shared.domain.tally import Spans, Tally
+from shared.store import executions, jobs, rollups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+BATCH: Final = 10_000
+PERIOD: Final = 10
+"""What became of a job's occurrences repeats after so many."""
+MINUTES_KEPT: Final = timedelta(hours=26)
+"""Roll-ups of minutes are there for so long before the end: no question reads earlier ones."""
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MARK: Final = datetime(2001, 2, 3, tzinfo=UTC)
+"""Where the rows lie that are copied."""
+_STAMP: Final = "%Y%m%dT%H%M%SZ"
+
+
+def fill_history(database: Any, job_count: int, row_count: int, start: datetime, end: datetime) -> None:
+    """Store jobs, and so many rows of theirs at even distances between two instants, with their roll-ups.
+
+    The jobs take turns: no two fire at the same time.
+    """
+    fill(database, job_count, 0, start, index=False)
+    each = row_count // job_count
+    step = timedelta(seconds=(end - start) // each // timedelta(seconds=1))
+    plans = []
+    for number, job in enumerate(database[jobs.COLLECTION].find()):
+        first = start + timedelta(seconds=step * number // job_count // timedelta(seconds=1))
+        plans.append(_Plan(job, _patterns(job, number), first, step, each))
+    _insert(database, executions.COLLECTION, (row for plan in plans for row in _copies(plan)))
+    _insert(database, rollups.COLLECTION, _rollups(plans, end))
+    reached = floor(end, timedelta(minutes=1))
+    progress = Progress(reached, reached, floor(end, HOUR), floor(end, timedelta(days=1)))
+    database[rollups.PROGRESS].insert_one(rollups.begin(progress))
+    create_indexes(database)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A job, the rows that are copied, and when the copies lie."""
+
+    job: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    first: datetime
+    step: timedelta
+    count: int
+
+    @property
+    def instants(self) -> Iterator[datetime]:
+        """The nominal times."""
+        return (self.first + n * self.step for n in range(self.count))
+
+
+def _insert(database: Any, name: str, documents: Iterator[Any]) -> None:
+    """Insert while the next ones are made; not journaled one batch at a time, as nobody relies on them."""
+    collection = database[name].with_options(write_concern=WriteConcern(w=1, j=False))
+    under_way: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(2) as pool:
+        batch: list[Any] = []
+        for document in documents:
+            batch.append(document)
+            if len(batch) == BATCH:
+                under_way.append(pool.submit(collection.insert_many, batch, ordered=False))
+                batch = []
+                if len(under_way) > 3:
+                    under_way.popleft().result()
+        if batch:
+            under_way.append(pool.submit(collection.insert_many, batch, ordered=False))
+        for each in under_way:
+            each.result()
+
+
+def _patterns(job: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
+    """Return the rows of a job that are copied, an hour apart."""
+    rows = list(rows_of(dict(job), number, PERIOD, _MARK))
+    for row in rows:
+        row["changed"] = row["finished_at"]
+    return rows
+
+
+class _Pattern:
+    """A row of which copies are made."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self._at: datetime = row["nominal_time"]
+        self._raw = bson.encode(row)
+        self._instants = sorted({*_instants_of(row)})
+
+    def at(self, instant: datetime, before: datetime) -> RawBSONDocument:
+        """Return the row as it were at another nominal time. before: that of the row before it."""
+        shift, raw = instant - self._at, self._raw
+        for old in self._instants:
+            raw = raw.replace(_bytes(old), _bytes(old + shift))
+        raw = raw.replace(self._at.strftime(_STAMP).encode(), instant.strftime(_STAMP).encode())
+        return RawBSONDocument(
+            raw.replace((self._at - HOUR).strftime(_STAMP).encode(), before.strftime(_STAMP).encode())
+        )
+
+
+def _instants_of(value: Any) -> Iterator[datetime]:
+    if isinstance(value, datetime):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _instants_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _instants_of(inner)
+
+
+def _bytes(instant: datetime) -> bytes:
+    return struct.pack("<q", (instant - _EPOCH) // _MILLISECOND)
+
+
+def _copies(plan: _Plan) -> Iterator[RawBSONDocument]:
+    patterns = list(map(_Pattern, plan.rows))
+    for n, instant in enumerate(plan.instants):
+        yield patterns[n % PERIOD].at(instant, instant - plan.step)
+
+
+def _rollups(plans: Sequence[_Plan], end: datetime) -> Iterator[dict[str, Any]]:
+    everybody: dict[tuple[Level, datetime, rollups.Group], tuple[Tally, int]] = {}
+    for plan in plans:
+        tallies = [rollups.to_tally_of_one(row) for row in plan.rows]
+        groups = [rollups.group_of(row) for row in plan.rows]
+        job = plan.job
+        of_job = rollups.Group(rollups.Kind.SINGLE, job["queue"], job["target_service"], job["_id"])
+        for (level, at), counts in _windows(plan, end).items():
+            own = Tally()
+            for number, times in counts.items():
+                part = _multiple(tallies[number], times)
+                own.merge(part)
+                if (group := groups[number]) is not None:
+                    tally, rows = everybody.setdefault((level, at, group), (Tally(), 0))
+                    tally.merge(part)
+                    everybody[level, at, group] = tally, rows + times
+            yield _document(level, at, of_job, own, sum(counts.values()))
+    for (level, at, group), (tally, rows) in everybody.items():
+        yield _document(level, at, group, tally, rows)
+
+
+def _windows(plan: _Plan, end: datetime) -> dict[tuple[Level, datetime], Counter[int]]:
+    """Return how many copies of which row ended in each minute, hour and day."""
+    found: dict[tuple[Level, datetime], Counter[int]] = defaultdict(Counter)
+    took = [row["finished_at"] - row["nominal_time"] for row in plan.rows]
+    for n, instant in enumerate(plan.instants):
+        ended = instant + took[n % PERIOD]
+        for level in Level:
+            at = floor(ended, level.width)
+            if level is not Level.MINUTE or at > end - MINUTES_KEPT:
+                found[level, at][n % PERIOD] += 1
+    return found
+
+
+def _multiple(tally: Tally, times: int) -> Tally:
+    def spans(of: Spans) -> Spans:
+        buckets = Counter({bucket: times * count for bucket, count in of.buckets.items()})
+        return replace(of, count=times * of.count, total=times * of.total, buckets=buckets)
+
+    counts = Counter({state: times * count for state, count in tally.counts.items()})
+    return Tally(counts, times * tally.retries, spans(tally.lateness), spans(tally.duration))
+
+
+def _document(level: Level, at: datetime, group: rollups.Group, tally: Tally, rows: int) -> dict[str, Any]:
+    key, update = rollups.put(level, at, group, tally, rows, 1)
+    return {"_id": key["_id"], **update["$set"]}

@@ -1,0 +1,79 @@
+"""Questions that are asked once for all who come while another is on its way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from scheduler_service.jobs.together import Together
+
+
+class Asked:
+    """A question that is answered when the test says so, with its number."""
+
+    def __init__(self) -> None:
+        self.answers: list[asyncio.Future[None]] = []
+
+    async def __call__(self) -> int:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answers.append(answer)
+        number = len(self.answers)
+        await answer
+        return number
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_who_comes_while_a_question_is_on_its_way_shares_the_next_one() -> None:
+    asked = Asked()
+    together = Together(asked)
+    first = asyncio.create_task(together())
+    await settle()
+    later = [asyncio.create_task(together()) for _ in range(5)]
+    await settle()
+    assert len(asked.answers) == 1
+    asked.answers[0].set_result(None)
+    assert await first == 1
+    await settle()
+    assert len(asked.answers) == 2
+    asked.answers[1].set_result(None)
+    assert await asyncio.gather(*later) == [2] * 5
+
+
+async def test_who_comes_when_nothing_is_on_its_way_asks_at_once() -> None:
+    asked = Asked()
+    together = Together(asked)
+    for number in (1, 2):
+        task = asyncio.create_task(together())
+        await settle()
+        asked.answers[-1].set_result(None)
+        assert await task == number
+
+
+async def test_an_error_is_told_to_all_who_share_it_and_to_nobody_after_them() -> None:
+    asked = Asked()
+    together = Together(asked)
+    sharing = [asyncio.create_task(together()) for _ in range(2)]
+    await settle()
+    asked.answers[0].set_exception(ConnectionError("away"))
+    assert [str(error) for error in await asyncio.gather(*sharing, return_exceptions=True)] == ["away"] * 2
+    after = asyncio.create_task(together())
+    await settle()
+    asked.answers[1].set_result(None)
+    assert await after == 2
+
+
+async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
+    asked = Asked()
+    together = Together(asked)
+    leaving, staying = (asyncio.create_task(together()) for _ in range(2))
+    await settle()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    asked.answers[0].set_result(None)
+    assert await staying == 1
