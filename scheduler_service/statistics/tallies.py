@@ -28,6 +28,7 @@ PATIENCE: Final = 10.0
 BATCH: Final = 5_000
 """Roll-ups in one answer of the store: with a hundred, as the first has unless told otherwise, most time is waiting."""
 
+
 class GroupBy(StrEnum):
     """What the numbers are told by."""
 
