@@ -152,7 +152,9 @@ class Relay(Thread):
         """Return the seconds until a row that is known becomes due, at most INTERVAL."""
         waiting = executions.unsent_filter(self._partitions.held)
         row = self._executions.find_one(waiting, {"send_at": 1, "now": "$$NOW"}, sort=[("send_at", 1)])
-        wait = INTERVAL if row is None else (row["send_at"] - row["now"]).total_seconds()
+        if row is None or row["_id"] in self._their_turn_comes:
+            return INTERVAL
+        wait: float = (row["send_at"] - row["now"]).total_seconds()
         return min(INTERVAL, max(SHORTEST_PAUSE, wait))
 
     def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:
