@@ -131,16 +131,20 @@ class Fire:
         return self._until_next(held)
 
     def _decide(self, due: Sequence[Mapping[str, Any]], session: ClientSession, *, follow: bool) -> None:
-        """Plan, insert the rows, advance, hand over; what met somebody else's rows is planned once more from those."""
+        """Plan, insert the rows, hand over, advance; what met somebody else's rows is planned once more from those."""
         planned = self._plan(due, session, follow=follow)
         carried_out, contested = self._insert(planned)
         for each in carried_out:
             self._cancel_previous(each)
-        self._advance([p for p in carried_out if p.plan.install is None])
+        advancing = [each for each in carried_out if each.plan.install is None]
+        # Before the pointers move, so that messages are on their way meanwhile: the rows stand, whoever moves those.
+        self._hand_over(row for each in advancing for row in each.inserted if _is_due(row))
+        self._advance(advancing)
         for each in carried_out:
             if each.plan.install is not None:
                 self._install(each)
-        self._hand_over(row for each in carried_out for row in each.inserted if _is_due(row))
+                # After it, as a deletion cancels what was decided before it and is not running yet.
+                self._hand_over(row for row in each.inserted if _is_due(row))
         self._report([row for each in carried_out for row in each.inserted])
         if contested and not follow:
             self._decide([p.job for p in contested], session, follow=True)

@@ -217,7 +217,7 @@ def plan(
 def _follow(chain: Chain, standing: Mapping[datetime | None, Row]) -> tuple[datetime, int, Row | None]:
     """Walk the rows that stand: the last occurrence that they cover, the runs so far, and the closing row, if any."""
     end, fired = chain.covered, chain.fired
-    while (row := standing.get(_next(chain.spec, end, fired))) is not None:
+    while standing and (row := standing.get(_next(chain.spec, end, fired))) is not None:
         if row.state is State.CLOSED:
             return end, fired, row
         end, fired = row.last, fired + (row.state is State.PENDING)
@@ -266,13 +266,15 @@ class _Deciding:
             yield from self._gap(State.SKIPPED, self._through, "the job was paused")
             return
         yield from self._leave_out()
-        first = self._next()
-        if first is not None and self._now - first > self._policies.misfire_grace:
-            yield from self._late(first)
+        following = self._next()
+        if following is not None and self._now - following > self._policies.misfire_grace:
+            yield from self._late(following)
             yield from self._leave_out()
-        while (following := self._next()) is not None:
+            following = self._next()
+        while following is not None:
             yield from self._overlapping(following)
             yield from self._leave_out()
+            following = self._next()
 
     def _next(self) -> datetime | None:
         following = _next(self._spec, self._after, self._fired)
