@@ -5,12 +5,12 @@ rows that are QUEUED in the store: decided there, journaled, their messages conf
 Nobody consumes the queues; they are purged, and the rows removed, after each round, so that they hold one round at
 most.
 
-A round makes some jobs of the store due, of which each has one occurrence, and all have come at once: beat cannot rest
-before it has fired them, and none is found so late that its policy says anything else than to fire it. Half of these
-jobs are cron, in several zones, half intervals, of several lengths, with nominal times in the last few seconds; each
-has another number of runs behind it, and they lie spread through the whole store. A job fires once a second at most, so
-that they are as many with a small store as with a large one: "1,000 at rest" means that hardly anything else but them
-is stored. The rate is taken between the first and the last batch that were marked, as the store's clock has them.
+A round lets some jobs of the store become due, of which each has one occurrence: each second more of them than beat can
+fire, so that it cannot rest before it has fired them all; and none is found so late that its policy says anything else
+than to fire it. Half of these jobs are cron, in several zones, half intervals, of several lengths; each has another
+number of runs behind it, and they lie spread through the whole store. A job fires once a second at most, so that they
+are as many with a small store as with a large one: "1,000 at rest" means that hardly anything else but them is stored.
+The rate is taken between the first and the last batch that were marked, as the store's clock has them.
 
 The limits are loops in this process, for the same jobs and by the same batches, from what was made ready before: one
 publishes frames that py-amqp has written, and waits for the confirms; one finds due jobs, inserts rows, and moves the

@@ -176,7 +176,7 @@ class Publisher:
         return self._confirmed - self._returned
 
     def _connect(self) -> None:
-        if self._connection is not None and self._connection.connected:
+        if self._connection is not None and self._connection.connected and self._channel.is_open:
             return
         self.close()
         try:
