@@ -1,11 +1,11 @@
 """GetJobStatus and CreateScheduledJob of the real server, beside the least that any server has to do for them.
 
-A store with 1,000 jobs and 50,000 executions (--quick: 10,000); 1, 16 and 128 callers at a time in a process of their own. The server
-writes a line a call, as it does where it is deployed. The other side is a grpc.aio server on uvloop that does the same
-database operations as a status or a new job needs, and nothing else (benchmarks.serving_bare): the echo and the
-operations in sequence, which is the bare limit of one process. An echo, of messages as long, is measured in the same
-rounds. The milliseconds at half load are those of calls that come evenly, half as many
-as the server has just answered with 16 callers, from when each was to be made.
+A store with 1,000 jobs and 50,000 executions (--quick: 10,000); 1, 16 and 128 callers at a time in a process of their
+own. The server writes a line a call, as it does where it is deployed. The other side is a grpc.aio server on uvloop
+that does the same database operations as a status or a new job needs, and nothing else (benchmarks.serving_bare): the
+echo and the operations in sequence, which is the bare limit of one process. An echo, of messages as long, is measured
+in the same rounds. The milliseconds at half load are those of calls that come evenly, half as many as the server has
+just answered with 16 callers, from when each was to be made.
 
 About eight minutes; --quick measures 16 callers only, in half a minute.
 """
