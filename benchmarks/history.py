@@ -43,6 +43,8 @@ SPAN: Final = timedelta(days=35)
 AT_MOST: Final = 2.0
 """How many times as long a question may take with a thousand times as many executions."""
 PAGE: Final = 20
+FAILED_PAGE: Final = 2
+"""As many as the smallest store has."""
 PATIENCE: Final = 1_800_000
 """Milliseconds: the indexes of ten million rows take minutes."""
 SPANS: Final = {"an hour": timedelta(hours=1), "a day": timedelta(days=1), "30 days": timedelta(days=30)}
@@ -57,8 +59,8 @@ def questions(address: str, job_count: int, end: datetime) -> Mapping[str, Calla
     def a_job(chance: random.Random) -> str:
         return f"job-{chance.randrange(job_count)}"
 
-    def rows_by(text: str, **fields: Any) -> Callable[[random.Random], object]:
-        request = pb.ListExecutionsRequest(filter=text, page_size=PAGE, **fields)
+    def rows_by(text: str, page_size: int = PAGE, **fields: Any) -> Callable[[random.Random], object]:
+        request = pb.ListExecutionsRequest(filter=text, page_size=page_size, **fields)
         return lambda _: scheduler.ListExecutions(request)
 
     def numbers(group: str, span: timedelta, **fields: Any) -> Callable[[random.Random], object]:
@@ -76,7 +78,7 @@ def questions(address: str, job_count: int, end: datetime) -> Mapping[str, Calla
         "ListExecutions, of one job": lambda chance: scheduler.ListExecutions(
             pb.ListExecutionsRequest(job_id=a_job(chance), page_size=PAGE, include_decisions=True)
         ),
-        "ListExecutions, state = FAILED": rows_by("state = FAILED"),
+        "ListExecutions, state = FAILED": rows_by("state = FAILED", FAILED_PAGE),
         "ListExecutions, state = SUCCEEDED AND queue": rows_by("state = SUCCEEDED AND queue = analysis"),
         "ListExecutions, finished_at": rows_by(
             "finished_at > 2020-01-01T00:00:00Z", order_by="finished_at desc"

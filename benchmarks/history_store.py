@@ -35,7 +35,8 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MARK: Final = datetime(2001, 2, 3, tzinfo=UTC)
 """Where the rows lie that are copied."""
-_STAMP: Final = "%Y%m%dT%H%M%SZ"
+_INSTANT: Final = struct.Struct("<q")
+"""How BSON writes an instant: milliseconds since 1970."""
 
 
 def fill_history(database: Any, job_count: int, row_count: int, start: datetime, end: datetime) -> None:
@@ -105,19 +106,18 @@ class _Pattern:
     """A row of which copies are made."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
-        self._at: datetime = row["nominal_time"]
+        self._at = _milliseconds(row["nominal_time"])
         self._raw = bson.encode(row)
-        self._instants = sorted({*_instants_of(row)})
+        self._instants = [(_INSTANT.pack(at), at) for at in sorted(map(_milliseconds, {*_instants_of(row)}))]
+        self._stamps = [_stamp(row["nominal_time"]), _stamp(row["nominal_time"] - HOUR)]
 
-    def at(self, instant: datetime, before: datetime) -> RawBSONDocument:
-        """Return the row as it were at another nominal time. before: that of the row before it."""
-        shift, raw = instant - self._at, self._raw
-        for old in self._instants:
-            raw = raw.replace(_bytes(old), _bytes(old + shift))
-        raw = raw.replace(self._at.strftime(_STAMP).encode(), instant.strftime(_STAMP).encode())
-        return RawBSONDocument(
-            raw.replace((self._at - HOUR).strftime(_STAMP).encode(), before.strftime(_STAMP).encode())
-        )
+    def at(self, instant: datetime, stamp: bytes, before: bytes) -> RawBSONDocument:
+        """Return the row as it were at another nominal time. stamp, before: as in ids, its own and the one before."""
+        shift, raw = _milliseconds(instant) - self._at, self._raw
+        for old, milliseconds in self._instants:
+            raw = raw.replace(old, _INSTANT.pack(milliseconds + shift))
+        own, earlier = self._stamps
+        return RawBSONDocument(raw.replace(own, stamp).replace(earlier, before))
 
 
 def _instants_of(value: Any) -> Iterator[datetime]:
@@ -131,14 +131,21 @@ def _instants_of(value: Any) -> Iterator[datetime]:
             yield from _instants_of(inner)
 
 
-def _bytes(instant: datetime) -> bytes:
-    return struct.pack("<q", (instant - _EPOCH) // _MILLISECOND)
+def _milliseconds(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MILLISECOND
+
+
+def _stamp(instant: datetime) -> bytes:
+    return instant.strftime("%Y%m%dT%H%M%SZ").encode()
 
 
 def _copies(plan: _Plan) -> Iterator[RawBSONDocument]:
     patterns = list(map(_Pattern, plan.rows))
+    before = _stamp(plan.first - plan.step)
     for n, instant in enumerate(plan.instants):
-        yield patterns[n % PERIOD].at(instant, instant - plan.step)
+        stamp = _stamp(instant)
+        yield patterns[n % PERIOD].at(instant, stamp, before)
+        before = stamp
 
 
 def _rollups(plans: Sequence[_Plan], end: datetime) -> Iterator[dict[str, Any]]:

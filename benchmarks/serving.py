@@ -1,11 +1,11 @@
 """GetJobStatus and CreateScheduledJob of the real server, beside the least that any server has to do for them.
 
-A store with 1,000 jobs and 50,000 executions; 1, 16 and 128 callers at a time in a process of their own. The server
-writes a line a call, as it does where it is deployed. The other side is a grpc.aio server on uvloop that does the same
-database operations as a status or a new job needs, and nothing else (benchmarks.serving_bare): the echo and the
-operations in sequence, which is the bare limit of one process. An echo, of messages as long, is measured in the same
-rounds. The milliseconds at half load are those of calls that come evenly, half as many
-as the server has just answered with 16 callers, from when each was to be made.
+A store with 1,000 jobs and 50,000 executions (--quick: 10,000); 1, 16 and 128 callers at a time in a process of their
+own. The server writes a line a call, as it does where it is deployed. The other side is a grpc.aio server on uvloop
+that does the same database operations as a status or a new job needs, and nothing else (benchmarks.serving_bare): the
+echo and the operations in sequence, which is the bare limit of one process. An echo, of messages as long, is measured
+in the same rounds. The milliseconds at half load are those of calls that come evenly, half as many as the server has
+just answered with 16 callers, from when each was to be made.
 
 About eight minutes; --quick measures 16 callers only, in half a minute.
 """
@@ -27,7 +27,7 @@ import grpc
 
 from benchmarks.comparison import Better, Comparison, taking_turns
 from benchmarks.explain import serving
-from benchmarks.full_store import HOUR, fill
+from benchmarks.full_store import HOUR, SHARE, fill
 from benchmarks.processor import seconds_of
 from benchmarks.results import Size
 from benchmarks.serving_bare import SERVICE, serve
@@ -41,7 +41,8 @@ from shared.store.mongo import connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-JOBS, ROWS = 1_000, 50_000
+JOBS = 1_000
+ROWS: Final = {Size.FULL: 50_000, Size.QUICK: 10_000}
 STATUS, CREATE = "GetJobStatus", "CreateScheduledJob"
 GOALS: Final = {STATUS: 0.6, CREATE: 0.5}
 AT_HALF_LOAD: Final = 10.0
@@ -158,10 +159,11 @@ class Rounds:
 
 def measure(size: Size) -> Sequence[Comparison]:
     """Return rates beside the bare server's and the echo's, processor time beside the bare server's, and p99."""
-    origin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - (ROWS // 100 + 48) * HOUR
+    rows = ROWS[size]
+    origin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - (rows // SHARE + 48) * HOUR
     with TemporaryDirectory() as temporary, private_servers(Path(temporary)) as servers:
         database = connect(servers.mongodb.url)
-        fill(database, JOBS, ROWS, origin)
+        fill(database, JOBS, rows, origin)
         deployed = {**servers.environment, "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
         with serving(deployed, subprocess.DEVNULL) as (address, pid), ExitStack() as stack:
             answers = answers_of(address)

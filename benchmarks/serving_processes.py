@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.comparison import Better, Comparison, taking_turns
 from benchmarks.explain import READY, serving
-from benchmarks.full_store import HOUR, fill
+from benchmarks.full_store import HOUR, SHARE, fill
 from benchmarks.processor import children_of, seconds_of
 from benchmarks.results import Size
 from benchmarks.serving import JOBS, ROWS, STATUS, requests
@@ -42,10 +42,11 @@ SECONDS: Final = {Size.FULL: 4.0, Size.QUICK: 1.0}
 
 def measure(size: Size) -> Sequence[Comparison]:
     """Return rates and processor time of a call, beside those of one process."""
-    origin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - (ROWS // 100 + 48) * HOUR
+    rows = ROWS[size]
+    origin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - (rows // SHARE + 48) * HOUR
     with TemporaryDirectory() as temporary, private_servers(Path(temporary)) as servers, ExitStack() as stack:
         database = connect(servers.mongodb.url)
-        fill(database, JOBS, ROWS, origin)
+        fill(database, JOBS, rows, origin)
         load = stack.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
         spent: dict[str, list[float]] = {}
         started: list[int] = []
