@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.comparison import Comparison
 
 BENCHMARKS: Final = {
+    "against_peers": "benchmarks.against_peers",
     "at_rest": "benchmarks.at_rest",
     "firing": "benchmarks.firing",
     "history": "benchmarks.history",

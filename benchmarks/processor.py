@@ -12,6 +12,16 @@ def seconds_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def seconds_of_all(pid: int) -> float:
+    """Return the processor time of a process and of all below it that have not ended, as PostgreSQL has some."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        return seconds_of(pid) + sum(seconds_of_all(child) for child in children)
+    except FileNotFoundError:  # it ended meanwhile
+        return 0.0
+
+
 def precise_seconds_of(pid: int) -> float:
     """Return the processor time that the threads of a process have used which are there now; see proc(5), schedstat.
 

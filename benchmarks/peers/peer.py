@@ -9,13 +9,14 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kombu import Connection
 
 from benchmarks.peers.environment import python, version
 from benchmarks.peers.postgresql import private_postgresql
 from benchmarks.peers.programs.terms import Terms
+from benchmarks.processor import seconds_of_all
 from dev.run import ROOT
 from dev.server import Program, Server
 
@@ -103,20 +104,31 @@ DJANGO: Final = Peer(
 )
 
 
+class Rate(NamedTuple):
+    """How fast a peer fires, in messages a second, and what a message takes, in microseconds of all processors.
+
+    Its servers' share is in that; what its store does while nothing is measured is not.
+    """
+
+    fires: float
+    processor: float
+
+
 class Running:
     """A peer whose entries are stored, and its queue, which nobody consumes. `server` is yet to be started.
 
     queue: its name. stored: how many entries there was time to store.
     """
 
-    def __init__(self, server: Server, stored: int, broker: str, queue: str) -> None:
+    def __init__(self, server: Server, stored: int, queue: str, broker: Server, store: Server | None) -> None:
         self.server = server
         self.stored = stored
         self.queue = queue
-        self._connection = Connection(broker, heartbeat=0)
+        self._connection = Connection(broker.url, heartbeat=0)
         channel: Any = self._connection.default_channel  # the stubs know none of its methods
         self._channel = channel
         self._channel.queue_declare(queue, durable=True, auto_delete=False)
+        self._working = (server, broker) if store is None else (server, broker, store)
 
     def start(self) -> float:
         """Start it; return the seconds until its first message was in the queue."""
@@ -136,8 +148,8 @@ class Running:
         """Empty the queue."""
         self._channel.queue_purge(self.queue)
 
-    def rate(self, warm_up: float, seconds: float) -> float:
-        """Let it run, if it was paused, for the seconds given; return messages a second, those of the warm-up left out.
+    def rate(self, warm_up: float, seconds: float) -> Rate:
+        """Let it run, if it was paused, for the seconds given; return how it did, the seconds of the warm-up left out.
 
         One that is slow runs longer, for a few messages; one that sends none within half a minute gets the rate of one
         that did. It is paused afterwards, so that others can be measured.
@@ -145,13 +157,16 @@ class Running:
         self.purge()
         self.server.resume()
         time.sleep(warm_up)
-        before, began = self.sent(), time.monotonic()
+        before, used, began = self.sent(), self._used(), time.monotonic()
         time.sleep(seconds)
         while (sent := self.sent() - before) < FEWEST and time.monotonic() < began + LONGEST:
             time.sleep(POLL)
-        ended = time.monotonic()
+        used, took = self._used() - used, time.monotonic() - began
         self.server.pause()
-        return max(sent, 1) / (ended - began)
+        return Rate(max(sent, 1) / took, used / max(sent, 1) * 1e6)
+
+    def _used(self) -> float:
+        return sum(seconds_of_all(server.pid) for server in self._working)
 
     def close(self) -> None:
         """Kill it."""
@@ -178,18 +193,20 @@ def loaded(
     folder.mkdir(parents=True)
     queue = f"peer-{folder.name}"
     with ExitStack() as stack:
-        if peer.store is Store.POSTGRESQL:
-            store = stack.enter_context(private_postgresql()).url
-        else:
-            store = {
-                Store.FILE: str(folder / "schedule"),
-                Store.MONGODB: f"{servers.mongodb.url.rpartition('/')[0]}/{queue}",
-                Store.REDIS: servers.redis.url,
-            }[peer.store]
+        store: Server | None = None
+        address = str(folder / "schedule")
+        match peer.store:
+            case Store.MONGODB:
+                store, address = servers.mongodb, f"{servers.mongodb.url.rpartition('/')[0]}/{queue}"
+            case Store.REDIS:
+                store, address = servers.redis, servers.redis.url
+            case Store.POSTGRESQL:
+                store = stack.enter_context(private_postgresql())
+                address = store.url
         terms = Terms(
             broker=servers.rabbitmq.url,
             queue=queue,
-            store=store,
+            store=address,
             due=due,
             every=every,
             resting=resting,
@@ -217,6 +234,6 @@ def loaded(
                 is_ready=lambda _pid: None,
             )
         )
-        running = Running(server, stored, servers.rabbitmq.url, queue)
+        running = Running(server, stored, queue, servers.rabbitmq, store)
         stack.callback(running.close)
         yield running
