@@ -31,6 +31,8 @@ The scheme has a bound: of a megabyte of letters, as an exception may say, each 
 and the process would do nothing else for minutes.
 """
 
+_NAME = "scheduler"
+
 
 def get_logger() -> FilteringBoundLogger:
     """Return a logger; `log.info("a sentence", action="a_fixed_name", ...)`. Usable before configure()."""
@@ -78,7 +80,8 @@ def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        # One logger for all lines: to name it after the module that logs, the stack would be looked through each time.
+        logger_factory=lambda *_: logging.getLogger(_NAME),
     )
 
 
@@ -137,6 +140,8 @@ def _masked(value: Any) -> Any:
         return {key: _masked(item) for key, item in value.items()}
     # Whatever else it is, an exception for example, it is shown as text.
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    if "://" not in text:
+        return text
     return _PASSWORD.sub(r"\g<scheme>\g<user>:***@", text)
 
 
