@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Event, Lock
+from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -15,10 +15,13 @@ _A = TypeVar("_A")
 
 @dataclass(slots=True, eq=False)
 class _Asked(Generic[_Q, _A]):
-    """One thread's question. The event comes with an answer, with an error, or with neither: then its turn has come."""
+    """One thread's question. `told` is released with an answer, with an error, or with neither: then its turn has come.
+
+    A lock, since it is held until then and waited for once: an Event would make two more for each question.
+    """
 
     question: _Q
-    told: Event
+    told: Lock
     answer: list[_A]
     error: BaseException | None = None
 
@@ -40,12 +43,13 @@ class Together(Generic[_Q, _A]):
 
     def ask(self, question: _Q) -> _A:
         """Return the answer. Raises what `find` raised, for a group that this question was in or had to wait for."""
-        mine: _Asked[_Q, _A] = _Asked(question, Event(), [])
+        mine: _Asked[_Q, _A] = _Asked(question, Lock(), [])
+        mine.told.acquire()
         with self._lock:
             self._waiting.append(mine)
             leads, self._busy = not self._busy, True
         if not leads:
-            mine.told.wait()
+            mine.told.acquire()
             leads = not mine.answer and mine.error is None
         if leads:
             self._lead()
@@ -71,6 +75,6 @@ class Together(Generic[_Q, _A]):
             self._busy = following is not None
         for each in group:
             each.error = error
-            each.told.set()
+            each.told.release()
         if following is not None:
-            following.told.set()
+            following.told.release()

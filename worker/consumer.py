@@ -21,6 +21,8 @@ log = get_logger()
 
 EVENTS_WAIT: Final = 0.1
 """Seconds that an event for monitors may wait for others."""
+EVENTS_TOGETHER: Final = 500
+"""How many of them make a message at most."""
 
 _CONTENT_TYPE: Final = "application/json"
 
@@ -35,6 +37,7 @@ class Consumer(celery_consumer.Consumer):
         hub = vars(self)["hub"]
         if hub and not self._will_flush:
             self._will_flush = True
+            vars(self)["event_dispatcher"].buffer_limit = EVENTS_TOGETHER
             hub.call_later(EVENTS_WAIT, self._flush_all)
 
     def _flush_all(self) -> None:
