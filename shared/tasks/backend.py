@@ -29,9 +29,10 @@ class LedgerBackend(_Redis):  # type: ignore[misc]
     ) -> Any:
         if state != SUCCESS:
             return super()._store_result(task_id, result, state, traceback, request, **named)
-        # Celery would look first for an earlier success, which must stay. An execution succeeds once.
+        # Celery would look first for an earlier success, which must stay: an execution succeeds once. And it would try
+        # again for seconds while Redis is away, and say so each time: what has no copy is marked instead.
         meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
-        self.set(self.get_key_for_task(task_id), self.encode(meta | {"task_id": task_id}))
+        self._set(self.get_key_for_task(task_id), self.encode(meta | {"task_id": task_id}))
         return result
 
     def _set(self, key: str, value: Any, expires: float | None = None) -> None:
