@@ -10,7 +10,8 @@ import pytest
 
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Dispatcher, Sender
-from shared.messaging.publisher import Outgoing, Publisher
+from shared.messaging.messages import Outgoing
+from shared.messaging.publisher import Publisher
 from shared.messaging.queues import Queues
 from shared.settings import Settings
 from shared.store import executions
