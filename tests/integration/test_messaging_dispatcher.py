@@ -10,7 +10,6 @@ import pytest
 
 from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Dispatcher, Sender
-from shared.messaging.messages import Outgoing
 from shared.messaging.publisher import Publisher
 from shared.messaging.queues import Queues
 from shared.settings import Settings
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from dev.servers import Servers
+    from shared.messaging.messages import Outgoing
 
     Db = Database[dict[str, Any]]
 
