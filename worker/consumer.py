@@ -19,11 +19,31 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
+EVENTS_WAIT: Final = 0.1
+"""Seconds that an event for monitors may wait for others."""
+EVENTS_TOGETHER: Final = 500
+"""How many of them make a message at most."""
+
 _CONTENT_TYPE: Final = "application/json"
 
 
 class Consumer(celery_consumer.Consumer):
     """Rejects what is not ours: the broker then parks it in the dead-letter queue, and never delivers it again."""
+
+    _will_flush = False
+
+    def on_send_event_buffered(self) -> None:  # type: ignore[override]  # celery's stubs have a property
+        """Send the events for monitors, as Flower, together: Celery sends a message for nearly each of them."""
+        hub = vars(self)["hub"]
+        if hub and not self._will_flush:
+            self._will_flush = True
+            vars(self)["event_dispatcher"].buffer_limit = EVENTS_TOGETHER
+            hub.call_later(EVENTS_WAIT, self._flush_all)
+
+    def _flush_all(self) -> None:
+        self._will_flush = False  # before: what comes from now on is not sure to be in this message
+        if dispatcher := vars(self)["event_dispatcher"]:
+            dispatcher.flush()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Return what is called with each message."""

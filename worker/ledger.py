@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 import pymongo
-from pymongo import ReturnDocument
-from pymongo.errors import PyMongoError
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
 from shared.domain.errors import InvalidInput
@@ -18,9 +18,10 @@ from shared.domain.execution import Failure, State, window_over
 from shared.log import get_logger
 from shared.store import executions, jobs, parts, submitted, task_attempts
 from shared.store.mongo import is_away
+from shared.together import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from pymongo.database import Database
@@ -72,11 +73,31 @@ class Ended:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An attempt that is to be started, and the nonces of the claims that may have done it."""
+
+    execution_id: str
+    nonces: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """An attempt that was started: its row, when it was asked for, and whether its job was deleted by then."""
+
+    row: Mapping[str, Any]
+    asked_at: float
+    deleted: bool
+
+
 class Ledger:
     """The executions, as a worker uses them. Safe for use by many threads.
 
     Every operation waits while MongoDB is away. When the worker is stopping, what begins an attempt does so no longer,
     and what records one no longer than the grace: then they raise StoppingError.
+
+    What several threads claim, or end well, at about the same time is written at once (docs/decisions/0020): the same
+    compare-and-set on each row, in fewer commands. What is then not known to have been written is done one by one.
     """
 
     def __init__(self, database: Database[dict[str, Any]], worker: str, lease: timedelta, stopping: Stopping) -> None:
@@ -85,29 +106,14 @@ class Ledger:
         self._worker = worker
         self._lease = lease
         self._stopping = stopping
+        self._claims = Together(self._start_together)
+        self._successes = Together(self._record_together)
 
     def claim(self, execution_id: str) -> Lease | None:
         """Start an attempt, and hold its lease; None when there is nothing to start: done, running, or not due yet."""
-        nonces: list[str] = []
-
-        def claim_once() -> Lease | None:
-            # Of a claim whose answer was lost its nonce tells, which nobody else can have written; and its lease, which
-            # has been running since, begins anew. But first comes another, with a nonce of its own: the lost one may
-            # still be on its way, even till this attempt has ended, and must not pass for it then.
-            moves = [executions.confirm(execution_id, nonces, self._lease)] if nonces else []
-            nonces.append(uuid4().hex)
-            start = executions.claim(execution_id, self._worker, nonces[-1], self._lease, os.getpid())
-            for move in (start, *moves):
-                asked_at = monotonic()
-                if document := self._apply(move):
-                    granted_at = document["lease"]["expires_at"] - self._lease
-                    claimed = self._read(document)
-                    return Lease(claimed, asked_at, granted_at) if claimed is not None else None
-            return None
-
-        lease = self._persist(lambda _: claim_once())
-        if lease is not None:
-            return lease if self._may_run(lease) else None
+        wanted = _Wanted(execution_id)
+        if (started := self._persist(lambda _: self._start(wanted))) is not None:
+            return self._lease_of(started)
         early = executions.return_early(execution_id, self._worker)
         if self._persist(lambda _: self._executions.update_one(early.filter, early.update)).matched_count:
             return None
@@ -116,8 +122,67 @@ class Ledger:
             log.info("it was not started in time", action="execution_expired", execution_id=execution_id)
             return None
         # It may have become due between the two; its message is the one that is being handled here.
-        lease = self._persist(lambda _: claim_once())
-        return lease if lease is not None and self._may_run(lease) else None
+        started = self._persist(lambda _: self._start(wanted))
+        return self._lease_of(started) if started is not None else None
+
+    def _start(self, wanted: _Wanted) -> _Started | None:
+        if not wanted.nonces:
+            try:
+                return self._claims.ask(wanted)
+            except OperationFailure as error:
+                if is_away(error):
+                    raise
+                # One row that the write fails at fails all of a group; and those before it are claimed.
+        return self._start_alone(wanted)
+
+    def _start_alone(self, wanted: _Wanted) -> _Started | None:
+        # Of a claim whose answer was lost its nonce tells, which nobody else can have written; and its lease, which
+        # has been running since, begins anew. But first comes another, with a nonce of its own: the lost one may
+        # still be on its way, even till this attempt has ended, and must not pass for it then.
+        execution_id, nonces = wanted.execution_id, wanted.nonces
+        moves = [executions.confirm(execution_id, nonces, self._lease)] if nonces else []
+        nonces.append(uuid4().hex)
+        start = executions.claim(execution_id, self._worker, nonces[-1], self._lease, os.getpid())
+        for move in (start, *moves):
+            asked_at = monotonic()
+            if row := self._apply(move):
+                return _Started(row, asked_at, deleted=row.get("job_id") in self._deleted([row]))
+        return None
+
+    def _start_together(self, group: Sequence[_Wanted]) -> list[_Started | None]:
+        if len(group) == 1:
+            return [self._start_alone(group[0])]
+        # Of two messages for one execution, one starts it; with the nonce of both the same, both would call.
+        first = {each.execution_id: each for each in reversed(group)}
+        token = uuid4().hex
+        nonces = {execution_id: executions.nonce_of(token, execution_id) for execution_id in first}
+        for execution_id, each in first.items():
+            each.nonces.append(nonces[execution_id])
+        move = executions.claim_together(list(first), self._worker, token, self._lease, os.getpid())
+        asked_at = monotonic()
+        if not self._executions.update_many(move.filter, move.update).modified_count:
+            return [None] * len(group)
+        rows = {row["_id"]: row for row in self._executions.find(executions.kept_filter(nonces))}
+        deleted = self._deleted(rows.values())
+        started = {
+            execution_id: _Started(row, asked_at, row.get("job_id") in deleted) for execution_id, row in rows.items()
+        }
+        return [started.get(each.execution_id) if first[each.execution_id] is each else None for each in group]
+
+    def _deleted(self, rows: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+        """Return which jobs of these rows are deleted."""
+        job_ids = {job_id for row in rows if isinstance(job_id := row.get("job_id"), str)}
+        found = self._jobs.find(jobs.deleted_filter(job_ids), {"_id": 1})
+        return frozenset(job["_id"] for job in found)
+
+    def _lease_of(self, started: _Started) -> Lease | None:
+        """Return the lease of what was started, unless it can't be read, or must not run."""
+        claimed = self._read(started.row)
+        if claimed is None:
+            return None
+        granted_at = started.row["lease"]["expires_at"] - self._lease
+        lease = Lease(claimed, started.asked_at, granted_at)
+        return lease if self._may_run(lease, deleted=started.deleted) else None
 
     def _read(self, document: Mapping[str, Any]) -> Claimed | None:
         """Return what was claimed; end it when its document can't be read, or every worker would fail at it in turn."""
@@ -131,7 +196,7 @@ class Ledger:
             self._apply(executions.park(execution_id, document["lease"]["nonce"], self._worker, failure))
             return None
 
-    def _may_run(self, lease: Lease) -> bool:
+    def _may_run(self, lease: Lease, *, deleted: bool) -> bool:
         """Return False, and end the execution, when it must not be called any more.
 
         Its job was deleted: whoever has not heard of that may insert a row after the deletion has cancelled what it
@@ -140,7 +205,7 @@ class Ledger:
         """
         claimed = lease.claimed
         execution = (claimed.execution_id, claimed.nonce, self._worker)
-        if self._persist(lambda _: self._jobs.find_one(jobs.deleted_filter(claimed.job_id), {"_id": 1})) is not None:
+        if deleted:
             self.record(claimed, executions.drop(*execution, "the job was deleted"))
             return False
         if claimed.parent and not self._is_wanted(claimed.parent):
@@ -180,11 +245,29 @@ class Ledger:
         """Write the outcome of an attempt; return what was written, or None if the lease was lost: it is refused."""
 
         def write(*, tried: bool) -> Ended | None:
-            if written := self._apply(move):
-                return _ended(written["transitions"][-1])
-            return self._own_outcome(claimed) if tried else None
+            if move.leads_to is not None and not tried:
+                try:
+                    return self._successes.ask((claimed, move))
+                except BulkWriteError:
+                    tried = True
+            return self._record_alone(claimed, move, tried=tried)
 
         return self._persist(lambda tried: write(tried=tried), until=self._stopping.grace_over)
+
+    def _record_alone(self, claimed: Claimed, move: Move, *, tried: bool) -> Ended | None:
+        if written := self._apply(move):
+            return _ended(written["transitions"][-1])
+        return self._own_outcome(claimed) if tried else None
+
+    def _record_together(self, group: Sequence[tuple[Claimed, Move]]) -> list[Ended | None]:
+        if len(group) == 1:
+            ((claimed, move),) = group
+            return [self._record_alone(claimed, move, tried=False)]
+        writes = [UpdateOne(move.filter, move.update) for _, move in group]
+        if self._executions.bulk_write(writes, ordered=False).matched_count == len(group):
+            return [Ended(move.leads_to, "") for _, move in group if move.leads_to is not None]
+        # Some were refused; which, the rows tell.
+        return [self._own_outcome(claimed) for claimed, _ in group]
 
     def lacks_copy(self, execution_id: str) -> None:
         """Leave it to beat to copy an outcome to Redis, which was away."""

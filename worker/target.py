@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from hashlib import md5
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import grpc
@@ -126,6 +126,7 @@ class TargetCaller:
         self._retryable = retryable_codes
         self._connect = connect
         self._channels: dict[str, grpc.Channel] = {}
+        self._callables: dict[tuple[str, str], tuple[Method, Any]] = {}
         self._lock = threading.Lock()
 
     def call(self, claimed: Claimed, cancelled: Cancellation) -> Succeeded | Failure:
@@ -155,6 +156,7 @@ class TargetCaller:
         """Close all channels; calls in flight end as CANCELLED."""
         with self._lock:
             channels, self._channels = self._channels, {}
+            self._callables.clear()
         for channel in channels.values():
             channel.close()
 
@@ -199,11 +201,7 @@ class TargetCaller:
             timeout_seconds=claimed.timeout.total_seconds(),
         )
         # Without wait_for_ready: a target that refuses connections is UNAVAILABLE now, not DEADLINE_EXCEEDED later.
-        call = self._channel(address).unary_unary(
-            method.path,
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=method.response_class.FromString,
-        )
+        call = self._callable(address, method, type(request))
         in_flight = call.future(request, timeout=claimed.timeout.total_seconds(), metadata=call_metadata(claimed))
         cancelled.watch(in_flight.cancel)
         try:
@@ -230,11 +228,21 @@ class TargetCaller:
     def _failure(self, claimed: Claimed, code: str, message: str) -> Failure:
         return Failure(code, message, retryable=claimed.retry.retries(code, self._retryable))
 
-    def _channel(self, address: str) -> grpc.Channel:
+    def _callable(self, address: str, method: Method, request: type[Message]) -> Any:
+        """Return what calls a method at an address; made anew when the contract was read anew."""
         with self._lock:
+            known = self._callables.get((address, method.path))
+            if known is not None and known[0] is method:
+                return known[1]
             if address not in self._channels:
                 self._channels[address] = self._connect(address)
-            return self._channels[address]
+            made = self._channels[address].unary_unary(
+                method.path,
+                request_serializer=request.SerializeToString,
+                response_deserializer=method.response_class.FromString,
+            )
+            self._callables[address, method.path] = method, made
+            return made
 
 
 def call_metadata(claimed: Claimed) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import PyMongoError
@@ -20,7 +21,7 @@ from shared.store import executions
 from shared.tasks.limits import limits_of_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pymongo.database import Database
 
@@ -29,6 +30,9 @@ log = get_logger()
 BATCH: Final = 500
 MOST_WAITING: Final = 50_000
 """Rows kept for sending while the broker is slow; those beyond are the relay's."""
+MARK_AFTER: Final = 0.05
+"""Seconds after which a Dispatcher notes that a message was confirmed. At once, the note would be written while the
+worker that has the message claims the row, which then waits for it; and most are claimed by then, and need none."""
 
 
 class Sender:
@@ -40,9 +44,14 @@ class Sender:
         self._by = by
 
     def send(self, documents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Publish the messages of these rows, note which were confirmed, and return those.
+        """Publish the messages of these rows, note which were confirmed, and return those. Raises as both do."""
+        confirmed = self.publish(documents)
+        self.mark(confirmed)
+        return confirmed
 
-        Raises BrokerAway, and PyMongoError; a row that was confirmed but not marked is sent again, which is harmless.
+    def publish(self, documents: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Publish the messages of these rows, and return those that were confirmed. Raises BrokerAway.
+
         One that no message can be made of is left out, and counts as not confirmed: it must not stop the others.
         """
         messages, documents = self._messages(documents)
@@ -54,6 +63,13 @@ class Sender:
         confirmed = [d for d in documents if d["_id"] in confirmed_ids]
         _count(metrics.PUBLISHED, confirmed)
         _count(metrics.PUBLISH_FAILURES, [d for d in documents if d["_id"] not in confirmed_ids])
+        return confirmed
+
+    def mark(self, confirmed: Sequence[Mapping[str, Any]]) -> None:
+        """Note that the messages of these rows were confirmed, where no worker has them yet.
+
+        Raises PyMongoError; a row that was confirmed but not marked is sent again, which is harmless.
+        """
         by_attempt: dict[int, list[str]] = defaultdict(list)
         for document in confirmed:
             by_attempt[document["attempt"]].append(document["_id"])
@@ -61,7 +77,6 @@ class Sender:
             move = executions.mark_queued(ids, attempt, self._by)
             self._executions.update_many(move.filter, move.update)
         _report(confirmed)
-        return confirmed
 
     def _messages(self, documents: Sequence[Mapping[str, Any]]) -> tuple[list[Outgoing], Sequence[Mapping[str, Any]]]:
         """Return the messages of those rows that have all that theirs needs, and these rows."""
@@ -116,6 +131,8 @@ class Dispatcher(Thread):
         self._sender = sender
         self._publisher = publisher
         self._waiting: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self._unmarked: list[Mapping[str, Any]] = []
+        self._mark_at = 0.0
         self._stopping = Event()
 
     def submit(self, documents: Iterable[Mapping[str, Any]]) -> None:
@@ -127,18 +144,40 @@ class Dispatcher(Thread):
     def run(self) -> None:
         """Send until stopped."""
         while not (self._stopping.is_set() and self._waiting.empty()):
-            if batch := take(self._waiting, BATCH, timeout=0.5):
-                try:
-                    self._sender.send(batch)
-                except (BrokerAway, PyMongoError) as error:
-                    log.warning(
-                        "messages left to the relay", action="dispatch_failed", count=len(batch), error=str(error)
-                    )
-                    if self._stopping.is_set():
-                        break
-                except Exception:  # a thread that ended unnoticed would leave every run by hand to the relay
-                    log.exception("messages left to the relay", action="dispatch_failed", count=len(batch))
+            idle = max(0.0, self._mark_at - monotonic()) if self._unmarked else 0.5
+            batch = take(self._waiting, BATCH, timeout=idle)
+            away = self._left_to_relay(self._publish, batch)
+            if self._unmarked and (monotonic() >= self._mark_at or len(self._unmarked) >= BATCH):
+                self._mark()
+            if away and self._stopping.is_set():
+                break
+        self._mark()
         self._publisher.close()
+
+    def _publish(self, batch: Sequence[Mapping[str, Any]]) -> None:
+        confirmed = self._sender.publish(batch)
+        if confirmed and not self._unmarked:
+            self._mark_at = monotonic() + MARK_AFTER
+        self._unmarked += confirmed
+
+    def _mark(self) -> None:
+        confirmed, self._unmarked = self._unmarked, []
+        self._left_to_relay(self._sender.mark, confirmed)
+
+    def _left_to_relay(
+        self, send: Callable[[Sequence[Mapping[str, Any]]], object], rows: Sequence[Mapping[str, Any]]
+    ) -> bool:
+        """Do this with the rows, or leave them to the relay; return whether broker or store are away."""
+        if not rows:
+            return False
+        try:
+            send(rows)
+        except (BrokerAway, PyMongoError) as error:
+            log.warning("messages left to the relay", action="dispatch_failed", count=len(rows), error=str(error))
+            return True
+        except Exception:  # a thread that ended unnoticed would leave every run by hand to the relay
+            log.exception("messages left to the relay", action="dispatch_failed", count=len(rows))
+        return False
 
     def stop(self, timeout: float = 5.0) -> None:
         """Send what waits, for at most timeout seconds, and end."""

@@ -274,6 +274,8 @@ class Move:
 
     filter: dict[str, Any]
     update: list[dict[str, Any]]
+    leads_to: State | None = None
+    """The state that it leads to, without a reason, wherever it applies; None where the row has a say in that."""
 
 
 def _states(states: Iterable[State]) -> dict[str, Any]:
@@ -325,10 +327,30 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int
 
     Nor expired, unless it was started before that. pid: the process that runs it, of those that the worker has.
     """
+    return _claim(execution_id, worker, literal(nonce), lease, pid)
+
+
+def claim_together(
+    execution_ids: Sequence[str], worker: str, token: str, lease: timedelta, pid: int | None = None
+) -> Move:
+    """Start an attempt of each of these rows, where claim would; its nonce is nonce_of the token and the row's id.
+
+    The token is never used twice. No id is given twice: it would be for two attempts.
+    """
+    nonce = {"$concat": [literal(token), ".", "$_id"]}
+    return _claim({"$in": list(execution_ids)}, worker, nonce, lease, pid)
+
+
+def nonce_of(token: str, execution_id: str) -> str:
+    """Return the nonce that claim_together writes."""
+    return f"{token}.{execution_id}"
+
+
+def _claim(which: object, worker: str, nonce: object, lease: timedelta, pid: int | None) -> Move:
     in_time = {"$or": [{"$not": [is_past("expires_at")]}, {"$gt": ["$attempt", {"$ifNull": ["$handed_back", 0]}]}]}
     return Move(
         {
-            "_id": execution_id,
+            "_id": which,
             **up_to(SCHEMA),
             "state": _states(predecessors(State.RUNNING)),
             "held": {"$exists": False},
@@ -352,7 +374,7 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int
                     "lease": {
                         "holder": literal(worker),
                         "pid": literal(pid),
-                        "nonce": literal(nonce),
+                        "nonce": nonce,
                         "expires_at": from_now(lease),
                         "length": milliseconds(lease),
                     },
@@ -412,7 +434,8 @@ def succeed(execution_id: str, nonce: str, by: str, result: str | None, *, trunc
     fields: dict[str, Any] = {"finished_at": NOW}
     if result is not None:
         fields |= {"result": literal(result), "result_truncated": literal(truncated)}
-    return Move(held_attempt(execution_id, nonce), [enter(State.SUCCEEDED, by, "", fields), *LEAVE_OPEN])
+    stages = [enter(State.SUCCEEDED, by, "", fields), *LEAVE_OPEN]
+    return Move(held_attempt(execution_id, nonce), stages, leads_to=State.SUCCEEDED)
 
 
 def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:

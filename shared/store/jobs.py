@@ -538,9 +538,9 @@ def managed_filter(by: str) -> dict[str, Any]:
 # What a worker asks:
 
 
-def deleted_filter(job_id: str) -> dict[str, Any]:
-    """Find a job if it is deleted."""
-    return {"_id": job_id, "state": JobState.DELETED.value}
+def deleted_filter(job_ids: Iterable[str]) -> dict[str, Any]:
+    """Find those of some jobs that are deleted."""
+    return {"_id": {"$in": sorted(job_ids)}, "state": JobState.DELETED.value}
 
 
 # What beat does:

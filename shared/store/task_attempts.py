@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,7 +69,7 @@ def progress_stage(done: float, total: float, message: str) -> dict[str, Any]:
 
 def with_progress(move: Move, done: float, total: float, message: str) -> Move:
     """Return a move that notes the last progress as well."""
-    return Move(move.filter, [progress_stage(done, total, message), *move.update])
+    return replace(move, update=[progress_stage(done, total, message), *move.update])
 
 
 def note_progress(reports: Iterable[tuple[str, str, tuple[float, float, str]]]) -> list[UpdateOne]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from google.protobuf import descriptor_pool
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.targets.registry import Target
 
 
+@lru_cache(maxsize=256)
 def compiled_contract(target: Target) -> Contract | None:
     """Return a target's contract as it is compiled in; None unless that has all services which the registry names."""
     compiled = compiled_services()

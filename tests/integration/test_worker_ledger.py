@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.monitoring import CommandListener
 
 from dev.mongodb import start_mongodb
@@ -23,11 +24,12 @@ from shared.store import executions
 from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
 from tests.builders import at, fired, job_document
-from worker.ledger import Ledger, StoppingError
+from worker.ledger import Ledger, StoppingError, _Wanted
 from worker.stopping import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from pymongo.database import Database
     from pymongo.monitoring import CommandFailedEvent, CommandStartedEvent, CommandSucceededEvent
@@ -814,3 +816,157 @@ def test_how_late_it_began_is_told_by_its_first_attempt(database: Documents) -> 
     assert again is not None
     assert (again["late_by"], again["first_started_at"]) == (began["late_by"], began["first_started_at"])
     assert again["started_at"] > again["first_started_at"]
+
+
+# Claims and outcomes that are written together:
+
+
+class Held(AtTheFirst):
+    """Keeps the first of some command waiting until so many others wait behind it; counts those that are sent."""
+
+    def __init__(self, command: str, others: int) -> None:
+        super().__init__(command, self._hold)
+        self._others = others
+        self.sent: list[str] = []
+        self.waiting: Callable[[], int] = lambda: 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.sent.append(event.command_name)
+        super().started(event)
+
+    def wait_for(self, others: int, first: Future[Any]) -> None:
+        """Wait until so many wait behind the first, or it goes on."""
+        wait_until(lambda: self.waiting() == others or first.done(), "it waits")
+
+    def _hold(self) -> None:
+        wait_until(lambda: self.waiting() == self._others, "the others wait")
+
+
+def start_together(url: str, ids: list[str]) -> tuple[list[Lease | None], list[str]]:
+    """Claim all at once: the first alone, the others, who come meanwhile, together. Return the commands as well."""
+    held = Held("findAndModify", len(ids) - 1)
+    watched = connect(url, event_listeners=[held])
+    with watched.client, ThreadPoolExecutor(len(ids)) as pool:
+        mine = ledger(watched)
+        held.waiting = lambda: len(mine._claims._waiting)
+        first = pool.submit(mine.claim, ids[0])
+        wait_until(lambda: "findAndModify" in held.sent, "the first is being claimed")
+        others = []
+        for execution_id in ids[1:]:
+            others.append(pool.submit(mine.claim, execution_id))
+            held.wait_for(len(others), first)
+        return [each.result(30) for each in (first, *others)], held.sent
+
+
+def test_claims_of_several_threads_are_written_together(database: Documents, database_url: str):
+    ids = [execution(database) for _ in range(5)]
+    leases, sent = start_together(database_url, ids)
+    assert [lease and lease.claimed.execution_id for lease in leases] == ids
+    assert len({lease.claimed.nonce for lease in leases if lease}) == 5
+    for execution_id in ids:
+        assert states(database, execution_id) == ["PENDING", "RUNNING"]
+        assert stored(database, execution_id).attempt == 1
+    assert [name for name in sent if name in {"findAndModify", "update"}] == ["findAndModify", "update"]
+
+
+def test_of_claims_written_together_each_gets_its_own_verdict(database: Documents, database_url: str):
+    first, free, deleted = (execution(database) for _ in range(3))
+    early, running = execution(database, due_in=60), execution(database)
+    claim(ledger(database, "worker-2"), running)
+    database.jobs.insert_one(job_document(stored(database, deleted).job_id) | {"state": "DELETED"})
+    leases, _ = start_together(database_url, [first, early, free, running, deleted, "no such execution"])
+    assert [lease and lease.claimed.execution_id for lease in leases] == [first, None, free, None, None, None]
+    assert stored(database, early).state is State.PENDING
+    assert stored(database, running).worker == "worker-2"
+    assert stored(database, deleted).transitions[-1].reason == "the job was deleted"
+
+
+def test_of_two_messages_for_one_execution_that_are_taken_together_one_starts_it(
+    database: Documents, database_url: str
+):
+    first, twice = execution(database), execution(database)
+    leases, _ = start_together(database_url, [first, twice, twice])
+    assert [lease is not None for lease in leases[1:]].count(True) == 1
+    assert states(database, twice) == ["PENDING", "RUNNING"]
+
+
+def test_a_row_that_cannot_be_written_takes_none_of_its_group_with_it(database: Documents, database_url: str):
+    first, before, broken, after = (execution(database) for _ in range(4))
+    database.executions.update_one({"_id": broken}, {"$set": {"attempt": "one"}})
+    with pytest.raises(OperationFailure, match="only supports numeric"):
+        ledger(database).claim(broken)
+    held = Held("findAndModify", 3)
+    watched = connect(database_url, event_listeners=[held])
+    with watched.client, ThreadPoolExecutor(4) as pool:
+        mine = ledger(watched)
+        held.waiting = lambda: len(mine._claims._waiting)
+        answers = [pool.submit(mine.claim, each) for each in (first, before, broken, after)]
+        assert isinstance(answers[2].exception(30), OperationFailure)
+        for execution_id, answer in ((first, answers[0]), (before, answers[1]), (after, answers[3])):
+            lease = answer.result(30)
+            assert lease is not None
+            assert lease.claimed.execution_id == execution_id
+            assert states(database, execution_id) == ["PENDING", "RUNNING"]
+
+
+def test_claims_written_together_whose_answer_was_lost_are_still_ours(
+    database: Documents, through_proxy: Documents, proxy: Proxy
+):
+    ids = [execution(database) for _ in range(4)]
+    mine = ledger(through_proxy)
+    wanted = [_Wanted(each) for each in ids]
+    proxy.lose_reply_to("$concat")
+    with pytest.raises(PyMongoError):
+        mine._start_together(wanted)
+    assert proxy.has_lost_all
+    for each in wanted:
+        started = mine._start(each)
+        assert started is not None
+        assert states(database, each.execution_id) == ["PENDING", "RUNNING"]
+
+
+def record_together(mine: Ledger, held: Held, outcomes: list[tuple[Claimed, Move]]) -> list[Any]:
+    """Record all at once, as start_together claims."""
+    held.waiting = lambda: len(mine._successes._waiting)
+    with ThreadPoolExecutor(len(outcomes)) as pool:
+        first = pool.submit(mine.record, *outcomes[0])
+        wait_until(lambda: "findAndModify" in held.sent, "the first is being recorded")
+        others = [pool.submit(mine.record, *outcome) for outcome in outcomes[1:]]
+        return [each.result(30) for each in (first, *others)]
+
+
+def test_of_outcomes_written_together_each_is_accepted_or_refused_by_itself(database: Documents, database_url: str):
+    short, long = ledger(database, lease=timedelta(milliseconds=1)), ledger(database)
+    ids = [execution(database) for _ in range(4)]
+    claimed = [claim(short if number == 2 else long, each).claimed for number, each in enumerate(ids)]
+    rescue(database, ids[2])
+    held = Held("findAndModify", 3)
+    watched = connect(database_url, event_listeners=[held])
+    with watched.client:
+        outcomes = [(each, success(each, {"of": each.execution_id})) for each in claimed]
+        ended = record_together(ledger(watched), held, outcomes)
+    assert [each is not None for each in ended] == [True, True, False, True]
+    assert [name for name in held.sent if name in {"findAndModify", "update"}] == ["findAndModify", "update"]
+    for number, execution_id in enumerate(ids):
+        row = stored(database, execution_id)
+        if number == 2:
+            assert (row.state, row.result) == (State.PENDING, None)
+        else:
+            assert (row.state, row.result) == (State.SUCCEEDED, {"of": execution_id})
+
+
+def test_outcomes_written_together_whose_answer_was_lost_are_known_as_our_own(
+    database: Documents, through_proxy: Documents, proxy: Proxy
+):
+    ids = [execution(database) for _ in range(3)]
+    mine = ledger(through_proxy)
+    claimed = [claim(mine, each).claimed for each in ids]
+    outcomes = [(each, success(each)) for each in claimed]
+    proxy.lose_reply_to("SUCCEEDED")
+    with pytest.raises(PyMongoError):
+        mine._record_together(outcomes)
+    assert proxy.has_lost_all
+    for each, move in outcomes:
+        ended = mine._record_alone(each, move, tried=True)
+        assert ended is not None
+        assert states(database, each.execution_id) == ["PENDING", "RUNNING", "SUCCEEDED"]
