@@ -27,6 +27,7 @@ BENCHMARKS: Final = {
     "at_rest": "benchmarks.at_rest",
     "firing": "benchmarks.firing",
     "history": "benchmarks.history",
+    "memory": "benchmarks.memory",
     "on_time": "benchmarks.on_time",
     "recurrence": "benchmarks.recurrence",
     "running": "benchmarks.running",
