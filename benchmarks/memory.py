@@ -9,8 +9,8 @@ What is resident is read every few seconds. The first sixth is for warming up: p
 while fill, and are not counted. Of the rest, each fifth of the last third is held against each fifth of the first
 third, by their medians. The growth is the slope of a straight line through all that is counted, by least squares. Its
 standard error takes into account that a sample is close to the one before (Bayley and Hammersley's effective number of
-samples, of the first order). A line through a curve that levels off still rises, so what an hour tells is more than what
-the hours after it will.
+samples, of the first order). A line through a curve that levels off still rises, so what an hour tells is more than
+what the hours after it will.
 
 With --quick, 40 seconds: only what is resident, since a growth of so short a time says nothing.
 """
