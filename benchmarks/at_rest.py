@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 FEW: Final = 10
 CACHE: Final = "3G"
 """Of MongoDB: a server of its own for a million jobs would have at least that."""
+INDEXING: Final = 600_000
+"""Milliseconds that the indexes of a million jobs may take."""
 SETTLED: Final = 5.0
 """Seconds after the start of the last process until they are measured."""
 SOON: Final = 0.5
@@ -77,7 +79,7 @@ class Ours:
         self._servers = servers
         self._url = f"{servers.mongodb.url.rpartition('/')[0]}/jobs_{stored}"
         self._log = folder / f"beat_{stored}.log"
-        self._database = connect(self._url)
+        self._database = connect(self._url, socketTimeoutMS=INDEXING)
         self._jobs, self._rows = self._database[jobs.COLLECTION], self._database[executions.COLLECTION]
         self._numbers = count()
         DueJobs(self._database, stored - 1, 1)
