@@ -13,7 +13,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-import holidays as public
 import yaml
 
 from shared.domain.errors import InvalidInput, Violation
@@ -24,6 +23,7 @@ from shared.settings import stop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from types import ModuleType
 
     from icalendar import Calendar as ICalendar
 
@@ -338,23 +338,32 @@ _READERS: Final = {".yaml": _read_yaml, ".ics": _read_icalendar}
 # Public holidays
 
 
+def _library() -> ModuleType:
+    """Return the library holidays. Few jobs name any: it would be 2 MB of each process, and a part of its start."""
+    import holidays  # noqa: PLC0415 - see above
+
+    return holidays
+
+
 @lru_cache(maxsize=1)
 def _regions() -> Mapping[str, tuple[str, ...]]:
     """Return the countries that are known, each with its subdivisions."""
-    return {country: tuple(parts) for country, parts in public.list_supported_countries(include_aliases=False).items()}
+    return {
+        country: tuple(parts) for country, parts in _library().list_supported_countries(include_aliases=False).items()
+    }
 
 
 @lru_cache(maxsize=256)
 def _public_holidays(code: str, window: Window) -> frozenset[date]:
     country, _, part = code.partition("-")
-    found: Iterable[date] = public.country_holidays(country, subdiv=part or None, years=window.years)
+    found: Iterable[date] = _library().country_holidays(country, subdiv=part or None, years=window.years)
     return frozenset(day for day in found if day.year in window.years)
 
 
 @lru_cache(maxsize=256)
 def _holiday_names(code: str, year: int) -> Mapping[date, str]:
     country, _, part = code.partition("-")
-    return dict(public.country_holidays(country, subdiv=part or None, years=year, language="en_US"))
+    return dict(_library().country_holidays(country, subdiv=part or None, years=year, language="en_US"))
 
 
 def _unknown_region(code: str) -> str:
