@@ -11,6 +11,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+import pymongo
 from celery.beat import Scheduler
 from pymongo.errors import PyMongoError
 
@@ -45,7 +46,7 @@ from shared.messaging.queues import load_queues
 from shared.release import release
 from shared.settings import load_settings, stop
 from shared.store import backfills, canvas, executions, parts, submitted
-from shared.store.indexes import INDEXES, OBSOLETE
+from shared.store.indexes import BUILD_PATIENCE, INDEXES, OBSOLETE
 from shared.store.mongo import connect
 from shared.store.processes import About, Kind
 from shared.tasks.registry import load_tasks
@@ -213,8 +214,11 @@ class DatabaseScheduler(Scheduler):
 
     def _prepare(self) -> None:
         """Make sure of the indexes, the zone rules, the jobs of beat_schedule and the partitions; start the threads."""
-        for collection, indexes in INDEXES.items():
-            self._database[collection].create_indexes(indexes)
+        # First, since with the patience below a store that is away would be waited for as well.
+        self._database.command("ping")
+        with pymongo.timeout(BUILD_PATIENCE):
+            for collection, indexes in INDEXES.items():
+                self._database[collection].create_indexes(indexes)
         for collection, names in OBSOLETE.items():
             for name in self._database[collection].index_information().keys() & set(names):
                 self._database[collection].drop_index(name)

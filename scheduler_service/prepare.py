@@ -11,7 +11,7 @@ from pymongo.errors import PyMongoError
 from scheduler_service.jobs.seed import plant
 from scheduler_service.targets.use import TargetUse
 from shared.log import get_logger
-from shared.store.indexes import INDEXES, OBSOLETE
+from shared.store.indexes import BUILD_PATIENCE, INDEXES, OBSOLETE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,6 @@ log = get_logger()
 
 PAUSES: Final = (0.5, 1.0, 2.0, 5.0)
 """Seconds between tries; the last one goes on."""
-INDEX_PATIENCE: Final = 3600.0
-"""Seconds: on a large collection a new index takes minutes. Shorter, and its creation is begun again and again."""
 
 
 async def prepare(
@@ -60,7 +58,7 @@ async def create_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
     """Create every index that is missing, and drop those that are not needed any more."""
     # First, since with the patience below a store that is away would be waited for as well.
     await database.command("ping")
-    with pymongo.timeout(INDEX_PATIENCE):
+    with pymongo.timeout(BUILD_PATIENCE):
         for collection, indexes in INDEXES.items():
             await database[collection].create_indexes(indexes)
     for collection, names in OBSOLETE.items():

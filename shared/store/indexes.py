@@ -33,6 +33,9 @@ def _newer(schema: int) -> str:
 
 _NEWEST: Final = (("created_at", DESCENDING), ("_id", DESCENDING))
 
+BUILD_PATIENCE: Final = 3600.0
+"""Seconds: on a large collection a new index takes minutes. Shorter, and its creation is begun again and again."""
+
 INDEXES: Final[dict[str, list[IndexModel]]] = {
     jobs.COLLECTION: [
         # beat: what is due; lists: what fires next. Holds only jobs that will wake, so that its size and cost follow
