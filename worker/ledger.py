@@ -15,10 +15,10 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from shared import metrics
 from shared.domain.errors import InvalidInput
 from shared.domain.execution import Failure, State, window_over
+from shared.grouped import Grouped
 from shared.log import get_logger
 from shared.store import executions, jobs, parts, submitted, task_attempts
 from shared.store.mongo import is_away
-from shared.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -96,7 +96,7 @@ class Ledger:
     Every operation waits while MongoDB is away. When the worker is stopping, what begins an attempt does so no longer,
     and what records one no longer than the grace: then they raise StoppingError.
 
-    What several threads claim, or end well, at about the same time is written at once (docs/decisions/0020): the same
+    What several threads claim, or end well, at about the same time is written at once (docs/decisions/0021): the same
     compare-and-set on each row, in fewer commands. What is then not known to have been written is done one by one.
     """
 
@@ -106,8 +106,8 @@ class Ledger:
         self._worker = worker
         self._lease = lease
         self._stopping = stopping
-        self._claims = Together(self._start_together)
-        self._successes = Together(self._record_together)
+        self._claims = Grouped(self._start_together)
+        self._successes = Grouped(self._record_together)
 
     def claim(self, execution_id: str) -> Lease | None:
         """Start an attempt, and hold its lease; None when there is nothing to start: done, running, or not due yet."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from celery.backends.redis import RedisBackend
 from celery.states import SUCCESS
 
-from shared.together import Together
+from shared.grouped import Grouped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class LedgerBackend(_Redis):  # type: ignore[misc]
         """note_group: keeps the size of a chord's header."""
         super().__init__(*args, **kwargs)
         self._note_group = note_group
-        self._sets: Together[tuple[str, Any, float | None], None] = Together(self._set_together)
+        self._sets: Grouped[tuple[str, Any, float | None], None] = Grouped(self._set_together)
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **named: Any

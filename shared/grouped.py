@@ -26,7 +26,7 @@ class _Asked(Generic[_Q, _A]):
     error: BaseException | None = None
 
 
-class Together(Generic[_Q, _A]):
+class Grouped(Generic[_Q, _A]):
     """Gathers questions, and lets one of those who ask find the answers to all.
 
     Nobody waits for company: who comes while nothing is being done does at once what there is, alone; who comes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.together import Together
+from shared.grouped import Grouped
 from tests.acceptance.system import wait_until
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Squares:
         self.groups: list[list[int]] = []
         self.goes_on = Event()
         self.fails = False
-        self.together: Together[int, int] = Together(self.find)
+        self.together: Grouped[int, int] = Grouped(self.find)
 
     def find(self, numbers: Sequence[int]) -> list[int]:
         self.groups.append(list(numbers))
@@ -79,6 +79,6 @@ def test_an_error_is_told_to_all_who_wait_and_the_next_one_begins_anew():
 
 
 def test_of_many_questions_at_once_none_is_lost():
-    together: Together[int, int] = Together(lambda numbers: [number * number for number in numbers])
+    together: Grouped[int, int] = Grouped(lambda numbers: [number * number for number in numbers])
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(together.ask, range(5_000))) == [number * number for number in range(5_000)]
