@@ -155,7 +155,7 @@ async def test_a_list_whose_index_is_not_there_yet_says_so(server: Running, data
 async def test_indexes_of_earlier_releases_are_dropped(server: Running, database: Database[dict[str, Any]]) -> None:
     for collection, names in OBSOLETE.items():
         for name in names:
-            database[collection].create_index("old", name=name)
+            database[collection].create_index(f"old {name}", name=name)
     await create_indexes(server.database)
     for collection, names in OBSOLETE.items():
         there = database[collection].index_information()
