@@ -7,7 +7,7 @@ fewer, and says where the next one begins (AIP-158).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, OPEN, SHOWN_STATES, State, Trigger
@@ -29,6 +29,10 @@ Position: TypeAlias = tuple[datetime | str, str]
 of the page's last one, whatever was added before."""
 
 Query: TypeAlias = "dict[str, Any]"
+
+_FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
+_HAS_ID: Final[Query] = {"_id": {"$gte": ""}}
+"""What was put into the store by hand may have an id that is no text, and that no request could name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,8 @@ class Listing:
         return {"_id": 1, self.path: 1}
 
     def position(self, document: Mapping[str, Any]) -> Position:
-        """Return where a document stands in the list."""
-        return document[self.path], document["_id"]
+        """Return where a document stands in the list; if its id is no text, between those that have one."""
+        return document[self.path], str(document["_id"])
 
     def entries(self, way: Way, after: Position | None) -> list[Stretch]:
         """Find what a way's index answers by itself, behind a position: these, one after the other."""
@@ -78,7 +82,7 @@ class Listing:
     def found(self, way: Way, after: Position | None, through: Position | None) -> list[Stretch]:
         """Find what is asked for, behind a position and up to another one: these, one after the other."""
         return [
-            replace(each, query={"$and": [way.chosen, each.query, *way.rest]})
+            replace(each, query={"$and": [way.chosen, each.query, _HAS_ID, *way.rest]})
             for each in self._stretches(after, through)
         ]
 
@@ -90,7 +94,8 @@ class Listing:
         """Return a part of the list: what has the value of its beginning, what lies between, what has that of its end.
 
         As one query of alternatives it would be sorted in memory, or looked at document by document: at eight o'clock
-        thousands have the same time.
+        thousands have the same time. Each is a comparison, which leaves out what has no such value, or one of another
+        type: it was changed by hand, and no token could stand for its place.
         """
         behind, ahead = ("$lt", "$gt") if self.descending else ("$gt", "$lt")
         beginning = {behind: after[1]} if after else {}
@@ -98,9 +103,10 @@ class Listing:
         if after and through and after[0] == through[0]:
             return [self._same(after[0], beginning | end)]
         between = ({behind: after[0]} if after else {}) | ({ahead: through[0]} if through else {})
+        least = "" if self.path == "name" else _FIRST_INSTANT
         return [
             *([self._same(after[0], beginning)] if after else []),
-            Stretch({self.path: between} if between else {}, self.sort),
+            Stretch({self.path: between or {"$gte": least}}, self.sort),
             *([self._same(through[0], end)] if through else []),
         ]
 

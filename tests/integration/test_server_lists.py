@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bson import ObjectId
 from structlog.testing import capture_logs
 
 import scheduler_service.jobs.listing
@@ -88,6 +89,34 @@ async def test_a_job_that_cannot_be_read_is_shown_with_why_and_hides_no_other(se
     batch = pb.BatchPauseScheduledJobsRequest(filter="state = ACTIVE", reason="all")
     paused = await server.stub.BatchPauseScheduledJobs(batch)
     assert {result.job_id: result.reason for result in paused.results} == {"broken": "JOB_UNREADABLE", "whole": ""}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"_id": ObjectId()},
+        {"_id": 7},
+        {"_id": None},
+        {"created_at": None},
+        {"created_at": "yesterday"},
+        {"name": None},
+        {"name": {"by": "hand"}},
+        None,
+    ],
+    ids=str,
+)
+async def test_what_was_put_among_the_jobs_by_hand_hides_no_job_whatever_its_id_and_time(
+    server: Running, damage: dict[str, Any] | None
+) -> None:
+    """None: an empty document."""
+    await server.create(job_id="whole")
+    stored = await server.database.jobs.find_one({"_id": "whole"})
+    await server.database.jobs.insert_one({} if damage is None else {**stored, "_id": "odd", "uid": "odd", **damage})
+    for order in ("", "name", "name desc", "created_at", "created_at desc", "next_fire_time"):
+        for fields in ({}, {"page_size": 1}, {"show_deleted": True}, {"show_deleted": True, "page_size": 1}):
+            assert "whole" in await jobs(server, order=order, **fields), (order, fields)
+    exported = await server.stub.ExportScheduledJobs(pb.ExportScheduledJobsRequest())
+    assert "job_id: whole" in exported.yaml
 
 
 async def test_deleted_jobs_are_found_where_the_filter_names_that_state(server: Running) -> None:
