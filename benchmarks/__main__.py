@@ -1,9 +1,9 @@
 """Run the benchmarks of RESULTS.md: python -m benchmarks [NAME ...] [--quick] [--gate]. `make bench` runs all.
 
 Each measures ours beside a peer or a limit within one run; results.json gets the figures of all rounds, RESULTS.md
-tables of medians. With --quick each takes seconds, and measures what a ratio needs; with --gate nothing is written, what
-has no ratio is left out, and the command fails when a ratio is more than a third worse than the committed one of the same size. What is found worse
-is measured once more, and counts only if it is worse over both.
+tables of medians. With --quick each takes seconds, and measures what a ratio needs; with --gate nothing is written,
+what has no ratio is left out, and the command fails when a ratio is more than a third worse than the committed one of
+the same size. What is found worse is measured once more, and counts only if it is worse over both.
 """
 
 from __future__ import annotations
