@@ -173,7 +173,8 @@ def main() -> None:
         uvloop.run(serve(number))
         return
     try:
-        sys.exit(uvloop.run(run_all(settings.server_processes, settings.bind_host, settings.grpc_port)))
+        running = run_all(settings.server_processes, settings.bind_host, settings.grpc_port, settings.shutdown_grace)
+        sys.exit(uvloop.run(running))
     except PortTakenError as taken:
         stop(str(taken))
 

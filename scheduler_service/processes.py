@@ -24,17 +24,24 @@ NUMBER: Final = "--process"
 """The argument that makes a process one of several, with its number from 1 on."""
 
 
-async def run_all(count: int, host: str, port: int) -> int:
+AFTER_GRACE: Final = 15.0
+"""Seconds that a server takes at most to end, once its calls have had their grace."""
+
+
+async def run_all(count: int, host: str, port: int, grace: float) -> int:
     """Run so many servers on one port until a signal or the first of them ends; return the exit code.
 
     When one ends by itself, the others are told to stop: whoever started the server starts all of it again, and nobody
-    has to find out that half of it is missing. Raises PortTakenError.
+    has to find out that half of it is missing. What has been told, and does not end though its calls have had `grace`
+    seconds, is killed: it hangs, or was stopped. Raises PortTakenError.
     """
     with held(host, port):
         servers = [await _start(number) for number in range(1, count + 1)]
         told = _pass_on_signals(servers)
         ends = [asyncio.create_task(server.wait()) for server in servers]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        signalled = asyncio.create_task(told.wait())
+        await asyncio.wait([*ends, signalled], return_when=asyncio.FIRST_COMPLETED)
+        signalled.cancel()
         if not told.is_set():
             for number, end in enumerate(ends, start=1):
                 if end.done():
@@ -45,6 +52,11 @@ async def run_all(count: int, host: str, port: int) -> int:
                         exit_code=end.result(),
                     )
             _tell(servers)
+        await asyncio.wait(ends, timeout=grace + AFTER_GRACE)
+        for number, (server, end) in enumerate(zip(servers, ends, strict=True), start=1):
+            if not end.done():
+                log.error("a process of the server hangs, and is killed", action="server_process_killed", number=number)
+                server.kill()
         codes = await asyncio.gather(*ends)
         return 0 if told.is_set() and not any(codes) else 1
 

@@ -247,6 +247,19 @@ def test_a_process_that_dies_takes_the_others_with_it(
     check(HOST, process.port)
 
 
+def test_a_process_that_hangs_does_not_keep_the_others_from_ending(
+    start: Callable[..., Process], environment: dict[str, str]
+) -> None:
+    process = start(environment, SERVER_PROCESSES="2", SHUTDOWN_GRACE="0.1")
+    process.wait_until(lambda: process.health() == "SERVING" and len(servers_of(process)) == 2)
+    os.kill(min(servers_of(process)), signal.SIGSTOP)
+    process.process.send_signal(signal.SIGTERM)
+    assert process.process.wait(60) == 1
+    assert process.said().count('"action": "server_process_killed"') == 1
+    assert process.said().count('"action": "server_stopped"') == 1
+    check(HOST, process.port)
+
+
 def test_servers_whose_starter_was_killed_stop(
     start: Callable[..., Process], environment: dict[str, str], database: Database[dict[str, Any]]
 ) -> None:
