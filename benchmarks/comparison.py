@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,7 +56,7 @@ class Comparison:
     @property
     def ratio(self) -> float | None:
         """The median over the rounds of ours / theirs: what both sides of a round suffer alike cancels out."""
-        return median(a / b for a, b in zip(self.ours, self.theirs, strict=True)) if self.theirs else None
+        return median(map(_over, self.ours, self.theirs)) if self.theirs else None
 
     @property
     def reached(self) -> bool | None:
@@ -73,7 +74,7 @@ class Comparison:
         now, before = self.ratio, earlier.ratio
         if now is None or before is None:
             return None
-        return before / now if self.better is Better.HIGHER else now / before
+        return _over(before, now) if self.better is Better.HIGHER else _over(now, before)
 
     def summary(self) -> str:
         """Return a line for a terminal."""
@@ -108,6 +109,11 @@ class Comparison:
         """Read what to_json returned."""
         figures = {name: tuple(stored[name]) for name in ("ours", "theirs")}
         return cls(**{**stored, **figures, "better": Better(stored["better"])})
+
+
+def _over(one: float, other: float) -> float:
+    """Return how many times the other one is; nothing is as much as nothing."""
+    return one / other if other else 1.0 if not one else inf
 
 
 def _figure(value: float | None) -> str:

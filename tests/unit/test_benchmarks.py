@@ -36,6 +36,12 @@ def test_worse_is_told_in_the_direction_that_is_worse() -> None:
     assert Comparison("alone", "s", Better.LOWER, (1.0,)).worse_by(FIRES) is None
 
 
+def test_nothing_is_as_much_as_nothing() -> None:
+    none = Comparison("lost", "", Better.LOWER, (0.0, 0.0, 0.0), "a peer", (0.0, 0.0, 0.0), ratio_goal=1.0)
+    assert (none.ratio, none.reached, none.worse_by(none)) == (1.0, True, 1.0)
+    assert replace(none, ours=(1.0, 1.0, 0.0)).reached is False
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
