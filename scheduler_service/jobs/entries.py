@@ -14,10 +14,11 @@ from scheduler_service.jobs.drafts import MUTABLE
 from scheduler_service.transport.convert import policies_message, retry_message
 from shared.domain.errors import Violation
 from shared.domain.job import TASK, JobType
+from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shared.domain.job import JobDefaults
 
@@ -25,25 +26,42 @@ FIELDS: Final = ("job_id", *MUTABLE)
 PAUSED: Final = "paused"
 
 
-def read_request(values: Mapping[str, Any], found: list[Violation]) -> pb.CreateScheduledJobRequest | None:
-    """Read an entry as the create request that it describes; None when a field's value cannot be read.
+def read_request(values: Mapping[str, Any], found: list[Violation]) -> pb.CreateScheduledJobRequest:
+    """Read an entry as the create request that it describes, but for what can't be read, which goes to found.
 
-    A field that no job has goes to found, and nothing else: what is wrong with the others shall be said with it.
+    So what is wrong with the others can be said with it; `beside` leaves out what only follows from that it is missing.
     """
     if not values.get("job_id"):
         found.append(Violation("job_id", "a job_id is required: by it the job is known the next time"))
     values = _with_texts({key: value for key, value in values.items() if key != PAUSED and value is not None})
-    unknown = [name for name in values if name in _OF_CALLS]
-    values = _known(values, pb.CreateScheduledJobRequest.DESCRIPTOR, unknown)
-    found += [Violation(name, "no such field in a job's entry") for name in unknown]
-    request, readable = pb.CreateScheduledJobRequest(), True
+    found += [Violation(name, _NO_FIELD) for name in values if name in _OF_CALLS]
+    values = _known(values, pb.CreateScheduledJobRequest.DESCRIPTOR, found)
+    request = pb.CreateScheduledJobRequest()
     for name in sorted(values.keys() - _OF_CALLS):
+        # Apart: of a value that can't be read a part would be there already.
+        field = pb.CreateScheduledJobRequest()
         try:
-            json_format.ParseDict({name: values[name]}, request)
+            json_format.ParseDict({name: values[name]}, field)
         except (json_format.ParseError, ValueError, OverflowError, RecursionError) as error:
             found.append(Violation(name, " ".join(str(error).split())))
-            readable = False
-    return request if readable else None
+        else:
+            request.MergeFrom(field)
+    return request
+
+
+def beside(read: Sequence[Violation], violations: Iterable[Violation]) -> list[Violation]:
+    """Return all violations of an entry but those of fields that were not read: that they are missing isn't true.
+
+    read: what was found when it was read.
+    """
+    unread = {wrong.field for wrong in read}
+    parts = tuple(f"{field}{mark}" for field in unread for mark in ".[")
+    return [
+        wrong for wrong in violations if wrong in read or not (wrong.field in unread or wrong.field.startswith(parts))
+    ]
+
+
+_NO_FIELD: Final = "no such field in a job's entry"
 
 
 _OF_CALLS: Final = frozenset(pb.CreateScheduledJobRequest.DESCRIPTOR.fields_by_name) - frozenset(FIELDS)
@@ -71,18 +89,35 @@ def _with_texts(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "schedule_config": {**schedule, "config": texts}}
 
 
-def _known(entry: Mapping[str, Any], descriptor: Any, unknown: list[str], path: str = "") -> dict[str, Any]:
-    """Return an entry without the keys that no field has; their paths go to unknown. json_format stops at the first."""
+def _known(entry: Mapping[str, Any], descriptor: Any, found: list[Violation], path: str = "") -> dict[str, Any]:
+    """Return an entry without the keys that no field has, and without names that their enums lack.
+
+    All of these go to found; json_format stops at the first, and does not say which names there are.
+    """
     known: dict[str, Any] = {}
     for key, value in entry.items():
         field = descriptor.fields_by_name.get(key)
+        inside = f"{path}{key}"
         if field is None:
-            unknown.append(f"{path}{key}")
+            found.append(Violation(inside, _NO_FIELD))
+        elif field.enum_type is not None and _is_no_name(value, field.enum_type):
+            names = ", ".join(each.name for each in field.enum_type.values if each.number)
+            found.append(Violation(inside, f"'{excerpt(value)}' is not one of {names}"))
         elif isinstance(value, dict) and _is_ours(field.message_type):
-            known[key] = _known(value, field.message_type, unknown, f"{path}{key}.")
+            known[key] = _known(value, field.message_type, found, f"{inside}.")
+        elif isinstance(value, list) and _is_ours(field.message_type):
+            known[key] = [
+                _known(each, field.message_type, found, f"{inside}[{index}].") if isinstance(each, dict) else each
+                for index, each in enumerate(value)
+            ]
         else:
             known[key] = value
     return known
+
+
+def _is_no_name(value: Any, enum: Any) -> bool:
+    """Return whether a value is a text that an enum has neither as a name nor, for it may stand there, as a number."""
+    return isinstance(value, str) and value not in enum.values_by_name and not value.isdecimal()
 
 
 def _is_ours(message_type: Any) -> bool:

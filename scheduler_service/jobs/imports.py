@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from scheduler_service.jobs.batches import PAGE, each
 from scheduler_service.jobs.documents import read_entries, write_document
 from scheduler_service.jobs.drafts import MUTABLE, changed_draft, new_draft
-from scheduler_service.jobs.entries import FIELDS, PAUSED, flattened, read_paused, read_request, write_entry
+from scheduler_service.jobs.entries import FIELDS, PAUSED, beside, flattened, read_paused, read_request, write_entry
 from scheduler_service.jobs.jobs import is_readable
 from scheduler_service.jobs.listing import read_question
 from scheduler_service.transport.convert import job_message
@@ -123,13 +123,11 @@ class Imports:
         for entry in entries:
             inside: list[Violation] = []
             paused = read_paused(entry.values, inside)
-            job: Wanted | None = None
             request = await asyncio.to_thread(read_request, entry.values, inside)
-            if request is not None:
-                if request.job_id and request.job_id in names:
-                    inside.append(Violation("job_id", f"'{request.job_id}' is there twice"))
-                names.add(request.job_id)
-                job = await self._compared(request, now, inside, paused=paused)
+            if request.job_id and request.job_id in names:
+                inside.append(Violation("job_id", f"'{request.job_id}' is there twice"))
+            names.add(request.job_id)
+            job = await self._compared(request, now, inside, paused=paused)
             found += [entry.located(wrong, "yaml.") for wrong in inside]
             wanted += [job] if job is not None else []
         left = MOST_DIFFERENCES_IN_ALL
@@ -142,11 +140,12 @@ class Imports:
         self, request: pb.CreateScheduledJobRequest, now: datetime, found: list[Violation], *, paused: bool
     ) -> Wanted | None:
         """Compare what an entry says with the job that there is, if there is one."""
+        read = tuple(found)
         before = await self._there(request.job_id, now, found)
         try:
             definition = await self._defined(request, before, now, found)
         except InvalidInput as refused:
-            found[:] = refused.violations
+            found[:] = beside(read, refused.violations)
             return None
         except FailedPrecondition as error:
             found.append(Violation("target_method", str(error)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from scheduler_service.jobs.documents import read_entries
 from scheduler_service.jobs.drafts import new_draft
-from scheduler_service.jobs.entries import PAUSED, read_paused, read_request
+from scheduler_service.jobs.entries import PAUSED, beside, read_paused, read_request
 from scheduler_service.transport.refusals import Taken
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
 from shared.log import get_logger
@@ -44,12 +44,13 @@ async def read_seed(folder: Path, definitions: Definitions) -> list[JobDraft]:
         inside: list[Violation] = []
         if read_paused(entry.values, inside):
             inside.append(Violation(PAUSED, "a job is only created here; pause it by a call, or import it"))
-        if request := read_request(entry.values, inside):
-            draft = new_draft(request, request.job_id, definitions.defaults, inside)
-            if draft.job_id and any(other.job_id == draft.job_id for other in drafts):
-                inside.append(Violation("job_id", f"'{draft.job_id}' is there twice"))
-            drafts.append(draft)
-            inside = await _check(draft, definitions, inside)
+        request = read_request(entry.values, inside)
+        if request.job_id and any(other.job_id == request.job_id for other in drafts):
+            inside.append(Violation("job_id", f"'{request.job_id}' is there twice"))
+        read = tuple(inside)
+        draft = new_draft(request, request.job_id, definitions.defaults, inside)
+        drafts.append(draft)
+        inside = beside(read, await _check(draft, definitions, inside))
         found += [entry.located(wrong, f"{FILE}: ") for wrong in inside]
     if found:
         raise InvalidInput(found)

@@ -146,6 +146,34 @@ async def test_nothing_is_changed_unless_all_is_valid_and_all_that_is_wrong_is_n
     assert database.jobs.count_documents({}) == 0
 
 
+async def test_a_value_that_cannot_be_read_hides_nothing_else_that_is_wrong(
+    server: Running, database: Database[dict[str, Any]]
+) -> None:
+    wrong = """jobs:
+- job_id: mine
+  name: Mine
+  job_type: SCRAPPING
+  target_service: scraper
+  priority: 99
+  timeout: soon
+  policies: {overlap: SKIPP}
+  schedule_config: {type: cron, config: {hour: 99, minute: 0}}
+- job_id: mine
+  name: Mine
+  job_type: SCRAPPING
+"""
+    refused = await refusal(server.stub.ImportScheduledJobs(pb.ImportScheduledJobsRequest(yaml=wrong)))
+    assert refused.code == "INVALID_ARGUMENT"
+    fields = [field.removeprefix("yaml.mine.") for field, _ in refused.violations]
+    first = ["job_type", "policies.overlap", "timeout", "priority", "schedule_config.config.hour", "target_method"]
+    second = ["job_type", "job_id", "target_service", "target_method", "schedule_config"]
+    assert sorted(fields) == sorted([*first, *second])
+    types = [said for field, said in refused.violations if field.endswith("job_type")]
+    assert types[0] == "line 4: 'SCRAPPING' is not one of SCRAPING, ANALYSIS, MONITORING, MAINTENANCE, CUSTOM"
+    assert ("yaml.mine.job_id", "line 10: 'mine' is there twice") in refused.violations
+    assert database.jobs.count_documents({}) == 0
+
+
 async def test_prune_deletes_what_fits_its_filter_and_is_not_in_the_document(server: Running) -> None:
     for job_id, by in (("mine", "file"), ("old", "file"), ("other", "hand")):
         await server.create(job_id=job_id, labels={"by": by})
