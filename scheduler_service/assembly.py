@@ -97,6 +97,7 @@ class Assembly:
                 OccurrenceChanges(self.jobs),
                 Backfills(database, self.jobs),
                 runs,
+                parts.definitions.defaults.queues,
             ),
             targets=TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks),
             statistics=StatisticsService(database, self.jobs, Tallies(blocking_database), depths),

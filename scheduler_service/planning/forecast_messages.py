@@ -12,6 +12,7 @@ from scheduler_service.transport.fields import name_violations, refuse
 from scheduler_service.transport.pages import MOST_BYTES, entry_bytes
 from shared.domain.clock import utc_text
 from shared.domain.errors import InvalidInput, Violation
+from shared.domain.job import unknown_queue
 from shared.domain.load import MINUTE
 from shared.domain.rollup import floor
 from shared.proto import planning_service_pb2 as pb
@@ -45,8 +46,11 @@ def _why_not(span: timedelta, bucket: timedelta) -> str:
     return f"{said} is not a whole number of buckets, each {bucket.total_seconds():g} s" if span % bucket else ""
 
 
-def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
-    """Return what a request asks at `now` (the database's time). Raises InvalidInput with all that is wrong."""
+def load_question(request: pb.ForecastLoadRequest, now: datetime, queues: frozenset[str]) -> Question:
+    """Return what a request asks at `now` (the database's time). Raises InvalidInput with all that is wrong.
+
+    queues: those that are configured. A target is asked for as lists are filtered by it, whether there is one or not.
+    """
     found: list[Violation] = []
     start = to_instant("from_time", request.from_time, found) if request.HasField("from_time") else now
     if start is not None and not now - MINUTE <= start <= now + LONGEST_SPAN:
@@ -64,7 +68,11 @@ def load_question(request: pb.ForecastLoadRequest, now: datetime) -> Question:
             found.append(Violation("span", why_not))
         elif start is not None and start + span > now + LONGEST_SPAN:
             found.append(Violation("span", "ends more than 48 hours from now"))
-    found += name_violations(request, "queue", "target_service")
+    elif bucket is not None and start is not None and start + bucket > now + LONGEST_SPAN:
+        found.append(Violation("bucket", "ends more than 48 hours from now"))
+    if request.queue and request.queue not in queues:
+        found.append(unknown_queue("queue", request.queue, queues))
+    found += name_violations(request, "target_service")
     refuse(found)
     start, bucket = start or now, bucket or MINUTE  # for the types: what was refused does not get here
     if span is None:

@@ -39,7 +39,9 @@ class PlanningService(PlanningServiceServicer):
         occurrences: OccurrenceChanges,
         backfills: Backfills,
         runs: Runs,
+        queues: frozenset[str],
     ) -> None:
+        """queues: those that are configured."""
         self._jobs = jobs
         self._forecast = forecast
         self._schedules = schedules
@@ -47,6 +49,7 @@ class PlanningService(PlanningServiceServicer):
         self._occurrences = occurrences
         self._backfills = backfills
         self._runs = runs
+        self._queues = queues
 
     async def PreviewSchedule(self, request: pb.PreviewScheduleRequest, context: Any) -> pb.PreviewScheduleResponse:
         """Return the next fires of a schedule."""
@@ -64,7 +67,7 @@ class PlanningService(PlanningServiceServicer):
 
     async def ForecastLoad(self, request: pb.ForecastLoadRequest, context: Any) -> pb.ForecastLoadResponse:
         """Return how often jobs will fire in each minute of a time to come."""
-        asked = load_question(request, await self._jobs.now())
+        asked = load_question(request, await self._jobs.now(), self._queues)
         load = await self._forecast.read()
         return await asyncio.to_thread(load_message, load, asked, self._forecast.peak_limit)
 

@@ -56,8 +56,12 @@ async def test_while_the_store_is_away_there_is_no_forecast_but_a_refusal_that_s
 
 async def test_what_is_wrong_with_a_question_is_said_before_anything_is_computed(database_url: str) -> None:
     async with serving(database_url) as running:
-        refused = await refusal(running.planning.ForecastLoad(pb.ForecastLoadRequest(bucket={"seconds": 7})))
-    assert (refused.code, [field for field, _ in refused.violations]) == ("INVALID_ARGUMENT", ["bucket"])
+        request = pb.ForecastLoadRequest(bucket={"seconds": 7}, queue="nosuch")
+        refused = await refusal(running.planning.ForecastLoad(request))
+    assert refused.code == "INVALID_ARGUMENT"
+    said = dict(refused.violations)
+    assert said.keys() == {"bucket", "queue"}
+    assert said["queue"].startswith("'nosuch' is not a configured queue (")
 
 
 async def test_a_job_that_adds_to_a_peak_is_warned_about_at_creation_and_at_change(database_url: str) -> None:

@@ -157,10 +157,11 @@ def test_a_load_is_the_same_after_its_way_from_process_to_process() -> None:
 
 
 NOW = START + timedelta(seconds=20)
+QUEUES = frozenset({"manual", "scraping"})
 
 
 def ask(load: Load, limit: int = 0, **asked: Any) -> pb.ForecastLoadResponse:
-    return load_message(load, load_question(pb.ForecastLoadRequest(**asked), NOW), limit)
+    return load_message(load, load_question(pb.ForecastLoadRequest(**asked), NOW, QUEUES), limit)
 
 
 def test_buckets_add_up_whatever_their_width_and_leave_none_out() -> None:
@@ -203,6 +204,9 @@ def test_minutes_beyond_the_limit_are_peaks_the_highest_first() -> None:
         ({"span": {"seconds": 2**62}, "bucket": {"seconds": -5}}, ["bucket", "span"]),
         ({"bucket": {"seconds": 90}}, ["bucket"]),
         ({"bucket": {}}, ["bucket"]),
+        ({"bucket": {"seconds": 99_999 * 3_600}}, ["bucket"]),
+        ({"from_time": START + timedelta(hours=2), "bucket": {"seconds": 47 * 3_600}}, ["bucket"]),
+        ({"queue": "nosuch"}, ["queue"]),
         ({"from_time": START + timedelta(hours=2), "span": {"seconds": 47 * 3_600}}, ["span"]),
     ],
 )
@@ -217,13 +221,13 @@ def test_every_question_that_is_allowed_is_answered_from_the_load() -> None:
     load = reckon(document("job-1", schedule(**SCHEDULES[6])))
     now = load.computed_at + timedelta(hours=1)
     request = pb.ForecastLoadRequest(from_time=now + timedelta(hours=42), span={"seconds": 6 * 3_600})
-    buckets = load_message(load, load_question(request, now), 0).buckets
+    buckets = load_message(load, load_question(request, now, QUEUES), 0).buckets
     assert {bucket.fires for bucket in buckets} == {60}
 
 
 def test_a_load_that_was_computed_when_the_minute_of_the_question_had_passed_is_told_from_its_own_on() -> None:
     load = reckon(document("job-1", schedule(**SCHEDULES[6])))
-    buckets = load_message(load, load_question(pb.ForecastLoadRequest(), NOW - MINUTE), 0).buckets
+    buckets = load_message(load, load_question(pb.ForecastLoadRequest(), NOW - MINUTE, QUEUES), 0).buckets
     assert buckets[0].time.ToDatetime(UTC) == load.start
     assert {bucket.fires for bucket in buckets} == {60}
 
