@@ -148,6 +148,9 @@ def _concerned(found: Found, nominal: datetime) -> Override | None:
         said = f"{shown} is too far ahead (at most {FURTHEST.days} days from now, {rfc3339(found.now)})"
         raise InvalidInput([Violation("nominal_time", said)])
     before = next((each for each in job.overrides if each.nominal == nominal), None)
+    # Further back nothing is looked for, and what is that old is decided, if it ever was one.
+    if nominal >= found.now - FURTHEST and not names(job.definition.schedule, nominal):
+        raise NotFound(f"the schedule of the job '{job_id}' has no occurrence at {shown}{_nearest(found, nominal)}")
     if nominal <= found.through:
         raise FailedPrecondition(
             f"the occurrence {shown} of the job '{job_id}' is due or decided already; ExplainOccurrence says what"
@@ -159,14 +162,13 @@ def _concerned(found: Found, nominal: datetime) -> Override | None:
             f"the occurrence {shown} of the job '{job_id}' was {before.left_out}, which has run, or is due: it stands",
             reason=Reason.OCCURRENCE_DECIDED,
         )
-    if not names(job.definition.schedule, nominal):
-        raise NotFound(f"the schedule of the job '{job_id}' has no occurrence at {shown}{_nearest(found, nominal)}")
     return before
 
 
 def _nearest(found: Found, nominal: datetime) -> str:
     schedule = found.job.definition.schedule
-    near = [schedule.last_between(found.now, nominal), schedule.next_after(nominal)]
+    since = found.now if nominal > found.now else nominal - FURTHEST
+    near = [schedule.last_between(since, nominal), schedule.next_after(nominal)]
     return f"; the nearest are {' and '.join(rfc3339(each) for each in near if each)}" if any(near) else ""
 
 

@@ -260,6 +260,16 @@ class TestRefusals:
         assert refused.code == "NOT_FOUND"
         assert all(f"{each:%Y-%m-%dT%H:%M:%SZ}" in refused.message for each in times[:2])
 
+    async def test_a_past_instant_that_the_schedule_does_not_name_is_told_with_the_nearest_ones_too(
+        self, daily: tuple[Client, list[datetime]]
+    ) -> None:
+        client, times = daily
+        before = [times[0] - timedelta(days=days) for days in (3, 2)]
+        for call in (client.skip, client.restore):
+            refused = await refusal(call(before[1] - HOUR))
+            assert refused.code == "NOT_FOUND"
+            assert all(f"{each:%Y-%m-%dT%H:%M:%SZ}" in refused.message for each in before)
+
     async def test_what_is_past_cannot_be_changed(self, daily: tuple[Client, list[datetime]]) -> None:
         client, times = daily
         refused = await refusal(client.skip(times[0] - timedelta(days=1)))
