@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Final
 
 from celery.exceptions import ImproperlyConfigured
 from celery.utils.text import str_to_list
@@ -13,9 +14,18 @@ from shared.settings import stop
 from shared.tasks.app import settings
 from worker.app import celery_app
 
+ABOUT: Final = """\
+A worker of the scheduler, configured by the environment. It takes the options of `celery worker`, whose help follows;
+those that there is a setting for, as WORKER_POOL, win over it.
+
+"""
+
 
 def main() -> None:
     """Run Celery's worker until it is stopped."""
+    if "--help" in sys.argv[1:]:
+        sys.stdout.write(ABOUT)
+        sys.stdout.flush()
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-P", "--pool")
     parser.add_argument("-n", "--hostname")
