@@ -495,7 +495,8 @@ def test_messages_for_unknown_tasks_hold_up_no_other_while_redis_does_not_answer
 
 
 def test_a_stopped_worker_finishes_what_runs_and_another_takes_the_rest(site: Site, recorder: Recorder, label: str):
-    first = site.start("--concurrency", "1")
+    # What runs may go on for as long as another worker takes to start, which on a busy machine is long.
+    first = site.start("--concurrency", "1", SHUTDOWN_GRACE="3600")
     running = site.enqueue(label, hold=True)
     recorder.wait_for_calls(label, 1)
     waiting = site.enqueue(f"{label}-waiting")
@@ -860,6 +861,21 @@ def test_a_queue_that_is_not_configured_is_named_at_start_with_those_that_are(si
         f"error: {option}: scrapping is not a configured queue (queues.yaml in CONFIG_DIR has analysis, cpu, "
         "default_queue, maintenance, manual, monitoring, scraping)\n"
     )
+
+
+def test_help_says_what_a_worker_is_before_celerys_own_help(site: Site):
+    ended = subprocess.run(
+        [sys.executable, "-m", "worker", "--help"],
+        cwd=ROOT,
+        env={**os.environ, **site.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("A worker of the scheduler")
+    assert "--concurrency" in ended.stdout
 
 
 def test_only_a_pool_that_can_grow_takes_autoscale(site: Site):
