@@ -38,6 +38,29 @@ def grpc_serving(port: int) -> Check:
     return check
 
 
+def servers_serving(port: int, mongodb_url: str, count: int) -> Check:
+    """Whether the gRPC server on the port serves, and so many of its processes say that they live.
+
+    One connection reaches but one of them. Those that were there before this call may be of a server that was killed.
+    """
+    serving = grpc_serving(port)
+
+    def alive() -> set[tuple[str, str]]:
+        with MongoClient[dict[str, Any]](mongodb_url, serverSelectionTimeoutMS=int(PATIENCE * 1000)) as client:
+            servers = client.get_default_database(DATABASE)["processes"].find({"kind": "SERVER"})
+            return {(server["_id"], server["run"]) for server in servers}
+
+    before = alive()
+
+    def check() -> bool:
+        try:
+            return len(alive() - before) >= count and serving()
+        except PyMongoError:
+            return False
+
+    return check
+
+
 def worker_answering(broker_url: str) -> Check:
     """Whether a Celery worker answers a ping over the broker, as `celery inspect ping` asks it."""
 

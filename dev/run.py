@@ -70,7 +70,7 @@ def system(settings: Settings, environment: Mapping[str, str]) -> list[Process]:
         Process(
             "scheduler-service",
             [python, "-m", "scheduler_service"],
-            lambda _: ready.grpc_serving(settings.grpc_port),
+            lambda its: ready.servers_serving(settings.grpc_port, its["MONGODB_URL"], settings.server_processes),
             {settings.grpc_port: "GRPC_PORT", settings.server_metrics_port: "SERVER_METRICS_PORT"},
         ),
         Process(

@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scheduler_service", description="Configured by the environment.")
     parser.add_argument(NUMBER, type=int, help=argparse.SUPPRESS)
     number: int | None = parser.parse_args().process
-    logs.configure("scheduler-service", settings.log_level, settings.log_format)
+    logs.configure("scheduler-service", settings.log_level, settings.log_format, number)
     if number is not None or settings.server_processes == 1:
         uvloop.run(serve(number))
         return

@@ -39,14 +39,16 @@ def get_logger() -> FilteringBoundLogger:
     return logger
 
 
-def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
+def configure(process: str, level: str = "INFO", form: str = "auto", number: int | None = None) -> None:
     """Send all logs of this process, those of libraries too, to standard error in one form.
 
     form: `json`, or `console` (also `auto`), which has colours on a terminal only. Passwords in URLs are masked
     wherever they turn up. On the console, control characters are escaped, since clients choose some of what is logged.
+    number: of this process, if it is one of several that write to one place; lines have it as `process_number`.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([] if number is None else [_add("process_number", number)]),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -55,7 +57,7 @@ def configure(process: str, level: str = "INFO", form: str = "auto") -> None:
     # as text: the structured form shows local variables, and with them secrets
     last: list[Processor] = [structlog.processors.format_exc_info]
     if form == "json":
-        last += [_name_process(process), _mask, structlog.processors.JSONRenderer(default=str)]
+        last += [_add("process", process), _mask, structlog.processors.JSONRenderer(default=str)]
     else:
         last += [_mask, _escape, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -119,9 +121,9 @@ def _drop_absent(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return {key: value for key, value in event.items() if value is not None}
 
 
-def _name_process(process: str) -> Processor:
+def _add(name: str, value: Any) -> Processor:
     def add(_logger: Any, _method: str, event: EventDict) -> EventDict:
-        event["process"] = process
+        event[name] = value
         return event
 
     return add

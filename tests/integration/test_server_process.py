@@ -20,6 +20,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from dev.ready import servers_serving
 from dev.server import HOST, free_port
 from scheduler_service.port import check
 from shared.proto import maintenance_service_pb2 as maintenance_pb
@@ -220,12 +221,17 @@ def answered(metrics: str) -> float:
 def test_processes_share_a_port_and_stop_together_on_sigterm(
     start: Callable[..., Process], environment: dict[str, str], database: Database[dict[str, Any]]
 ) -> None:
-    process = start(environment, SERVER_PROCESSES="2")
-    process.wait_until(lambda: process.health() == "SERVING" and len(servers_of(process)) == 2)
+    port = free_port()
+    two, three = (servers_serving(port, environment["MONGODB_URL"], count) for count in (2, 3))
+    process = start(environment, SERVER_PROCESSES="2", GRPC_PORT=str(port))
+    process.wait_until(two)
+    assert not three()
+    assert len(servers_of(process)) == 2
     assert process.process.pid not in servers_of(process)
     said = [json.loads(line) for line in process.said().splitlines()]
     pages = {line["address"] for line in said if line["action"] == "metrics_serving"}
     assert len(pages) == 2
+    assert sorted(line["process_number"] for line in said if line["action"] == "server_started") == [1, 2]
     # Each asks over a connection of its own, and the kernel chooses.
     process.wait_until(lambda: bool(servers_of(process)) and all(map(answered, pages)))
     process.process.send_signal(signal.SIGTERM)
