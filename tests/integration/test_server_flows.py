@@ -461,6 +461,13 @@ class TestSeeds:
             await read_seed(folder, definitions_of())
         assert [wrong.field for wrong in refused.value.violations] == ["jobs.yaml: many.fan_out.items[0]"]
 
+    async def test_a_value_that_cannot_be_read_hides_nothing_else_that_is_wrong(self, tmp_path: Path) -> None:
+        folder = a_folder(tmp_path, an_entry(job_type="SCRAPPING", priority=99), an_entry(job_type="SCRAPPING"))
+        with pytest.raises(InvalidInput) as refused:
+            await read_seed(folder, definitions_of())
+        fields = [wrong.field.removeprefix("jobs.yaml: mine.") for wrong in refused.value.violations]
+        assert sorted(fields) == ["job_id", "job_type", "job_type", "priority"]
+
 
 async def ran(server: Running, state: str = "FAILED", items: int = 5) -> str:
     """Put a run of the job in the store that has its parts, the first of which failed; return its id."""

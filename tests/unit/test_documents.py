@@ -340,6 +340,18 @@ def test_any_job_written_as_an_entry_reads_back_as_itself(
         ({"colour": "red"}, "colour: no such field in a job's entry"),
         ({"request_id": "x"}, "request_id: no such field in a job's entry"),
         ({"schedule_config": {"typ": "cron"}}, "schedule_config.typ: no such field in a job's entry"),
+        (
+            {"workflow": {"steps": [{"name": "a"}, {"named": "b"}]}},
+            "workflow.steps[1].named: no such field in a job's entry",
+        ),
+        (
+            {"job_type": "SCRAPPING"},
+            "job_type: 'SCRAPPING' is not one of SCRAPING, ANALYSIS, MONITORING, MAINTENANCE, CUSTOM",
+        ),
+        (
+            {"policies": {"misfire": "fire_once"}},
+            "policies.misfire: 'fire_once' is not one of MISFIRE_FIRE_LATEST, MISFIRE_FIRE_ALL, MISFIRE_SKIP",
+        ),
         ({"paused": "yes"}, "paused: has to be true or false"),
         ({"job_id": None}, "job_id: a job_id is required: by it the job is known the next time"),
         ({"retry_policy": {"jitter": float("-inf")}}, "retry_policy: cannot convert float infinity to integer"),
