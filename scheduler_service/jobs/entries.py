@@ -52,9 +52,9 @@ def read_request(values: Mapping[str, Any], found: list[Violation]) -> pb.Create
 def beside(read: Sequence[Violation], violations: Iterable[Violation]) -> list[Violation]:
     """Return all violations of an entry but those of fields that were not read: that they are missing isn't true.
 
-    read: what was found when it was read.
+    read: what was found when it was read. Of a job_id all is kept: one that is there twice may be no job_id, either.
     """
-    unread = {wrong.field for wrong in read}
+    unread = {wrong.field for wrong in read} - {"job_id"}
     parts = tuple(f"{field}{mark}" for field in unread for mark in ".[")
     return [
         wrong for wrong in violations if wrong in read or not (wrong.field in unread or wrong.field.startswith(parts))
