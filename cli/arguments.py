@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 LONGEST_PAGE: Final = 500
+LARGEST: Final = 2**31 - 1
+"""No message holds a larger whole number: every option for one ends there, so that it is refused by its name."""
 
 JobArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="JOB_ID", help="The job.", autocompletion=job_ids, show_default=False)
@@ -48,7 +50,7 @@ YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not 
 NothingAskedOption: TypeAlias = Annotated[
     bool, typer.Option("--yes", "-y", help="Taken as by the other commands; nothing is asked here.")
 ]
-LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
+LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", "-n", min=1, max=LARGEST, help="At most so many.")]
 ValidateOption: TypeAlias = Annotated[
     bool, typer.Option("--validate-only", help="Only check whether it would be accepted.")
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from cli.arguments import (
+    LARGEST,
     JobArgument,
     JobOption,
     LimitOption,
@@ -85,7 +86,7 @@ def create(
             help="What ran before: skip, rerun_failed or rerun.",
         ),
     ] = "skip",
-    parallel: Annotated[int, typer.Option(min=1, help="How many run at a time.")] = 1,
+    parallel: Annotated[int, typer.Option(min=1, max=LARGEST, help="How many run at a time.")] = 1,
     in_order: Annotated[bool, typer.Option("--in-order", help="One after another.")] = False,
     queue: Annotated[str, typer.Option(help="The queue, instead of the job's.")] = "",
     validate_only: ValidateOption = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from cli.completion import context_names
-from cli.contexts import SERVER_VARIABLE, ConfigError, is_address, is_name, save
+from cli.contexts import NO_ADDRESS, SERVER_VARIABLE, ConfigError, is_address, is_name, save
 from cli.exits import Exit
 from cli.output import Format, as_json, as_yaml, plain, stdout
 from cli.session import Command, JsonOption, OutputOption, configured, fail, group
@@ -33,7 +33,7 @@ def _new_name(text: str) -> str:
 
 def _address(text: str) -> str:
     if not is_address(text):
-        raise typer.BadParameter(f"{text!r} is not an address; expected HOST:PORT without a scheme, as localhost:50054")
+        raise typer.BadParameter(f"{text!r} {NO_ADDRESS}")
     return text
 
 

@@ -16,6 +16,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _LAST_PORT: Final = 65_535
 
+NO_ADDRESS: Final = "is not an address; expected HOST:PORT without a scheme, as localhost:50054, the port at most 65535"
+
 
 def is_name(text: str) -> bool:
     """Return whether a context can be called so: one word that no shell and no YAML reads as something else."""
@@ -30,6 +32,10 @@ def is_address(text: str) -> bool:
 
 class ConfigError(Exception):
     """The file cannot be used; the text says why."""
+
+
+class NoSuchContextError(ConfigError):
+    """It names no context of that name."""
 
 
 @dataclass
@@ -57,7 +63,7 @@ class Config:
             return self.servers[context]
         except KeyError:
             known = ", ".join(sorted(self.servers)) or "none"
-            raise ConfigError(f"there is no context '{context}' in {path()}; there is: {known}") from None
+            raise NoSuchContextError(f"there is no context '{context}' in {path()}; there is: {known}") from None
 
 
 def path() -> Path:

@@ -124,6 +124,14 @@ def _show(session: Session, changes: Sequence[Change], *, done: bool = False) ->
             typer.echo(f"{plain(change.job_id)}: {plain(change.error)}", err=True)
     same = len(changes) - len(real)
     failed = sum(bool(change.error) for change in real)
-    said = f"{len(real) - failed:,} changed, " if done else f"{len(real):,} differ, "
+    said = (
+        f"{len(real) - failed:,} changed, " if done else f"{len(real):,} {'differs' if len(real) == 1 else 'differ'}, "
+    )
     said += f"{failed:,} failed, " if failed else ""
-    session.out.tell(f"{said}{same:,} {'were' if done else 'are'} as the file says")
+    session.out.tell(f"{said}{same:,} {_were(same, done=done)} as the file says")
+
+
+def _were(number: int, *, done: bool) -> str:
+    if number == 1:
+        return "was" if done else "is"
+    return "were" if done else "are"

@@ -11,6 +11,7 @@ from cli.exits import Exit
 from cli.output import View, plain, span, state
 from cli.progress import waiting
 from cli.session import Session, alone
+from cli.times import seconds
 from shared.proto import admin_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ CHECKS: Final = View[Check](name=lambda check: check.name, columns={})
 @alone
 def doctor(
     session: Session,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that each check may take.")] = 5.0,
+    timeout: Annotated[
+        float, typer.Option(parser=seconds, metavar="SECONDS", help="Seconds that each check may take.")
+    ] = "5",  # type: ignore[assignment]  # typer reads it as if it were typed
 ) -> None:
     """Check every dependency, queue, target, index, clock and process, and say what to do.
 

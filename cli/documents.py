@@ -63,6 +63,12 @@ def write_job(job: pb.ScheduledJob) -> str:
     return as_yaml({name: values[name] for name in FIELDS if name in values})
 
 
+def write_request(request: pb.CreateScheduledJobRequest) -> str:
+    """Return what a request says of a job, for `create -f`."""
+    values = with_ints(MessageToDict(request, preserving_proto_field_name=True))
+    return as_yaml({name: values[name] for name in ("job_id", *FIELDS) if name in values})
+
+
 def read_job(text: str) -> dict[str, Any]:
     """Return the fields of one job's document; raise DocumentError when it is none."""
     job, *others = read_jobs(text)

@@ -52,7 +52,7 @@ def edited(session: Session, job: pb.ScheduledJob) -> pb.UpdateScheduledJobRespo
         except InvalidInput as refused:
             _ask_for_another_try(refused.message, text, Exit.REFUSED)
         except SchedulerError as error:
-            fail(f"{error.code.name}: {plain(error.message)}\nwhat you wrote is in {_kept(text)}", exit_of(error))
+            fail(f"{error.code.name}: {plain(error.message)}\nwhat you wrote is in {kept(text)}", exit_of(error))
 
 
 def _in_editor(text: str, job_id: str) -> str:
@@ -78,10 +78,11 @@ def _without_comments(text: str) -> str:
 def _ask_for_another_try(why: str, text: str, code: Exit) -> None:
     typer.echo(plain(why), err=True)
     if not (on_terminal() and typer.confirm("Edit it again?", default=True, err=True)):
-        fail(f"nothing was changed; what you wrote is in {_kept(text)}", code)
+        fail(f"nothing was changed; what you wrote is in {kept(text)}", code)
 
 
-def _kept(text: str) -> Path:
+def kept(text: str) -> Path:
+    """Keep what somebody wrote in a file of its own; return where it is."""
     with tempfile.NamedTemporaryFile("w", prefix="schedctl-", suffix=".yaml", delete=False, encoding="utf-8") as file:
         file.write(text)
     return Path(file.name)

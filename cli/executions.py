@@ -166,12 +166,15 @@ def cancel(
     """Stop executions for good, also those that run."""
     named = plain(execution_ids[0]) if len(execution_ids) == 1 else counted(len(execution_ids), "execution")
     session.confirm(f"Cancel {named}?", yes=yes or validate_only)
-    for execution_id in execution_ids:
+
+    def do(execution_id: str) -> None:
         execution = session.scheduler.cancel(execution_id, reason=reason, validate_only=validate_only)
         ended = state_of(execution) == "CANCELLED"
         said = "cancelled" if ended else "asked to stop"
         said = f"would be {said}" if validate_only else f"is {said}"
         session.out.done(execution, execution_id, f"{plain(execution_id)} {said}")
+
+    session.for_each(execution_ids, do)
 
 
 @command(app)
@@ -184,15 +187,18 @@ def retry(
     _yes: NothingAskedOption = False,
 ) -> None:
     """Run again what failed or was cancelled. Each runs as a new execution."""
-    for execution_id in execution_ids:
+
+    def do(execution_id: str) -> None:
         execution = session.scheduler.retry(
             execution_id, queue=queue, from_start=from_start, validate_only=validate_only
         )
         if validate_only:
             session.out.done(execution, execution_id, f"{plain(execution_id)} would run again")
-            continue
+            return
         said = f"{plain(execution_id)} runs again as {plain(execution.execution_id)}"
         session.out.done(execution, execution.execution_id, said)
+
+    session.for_each(execution_ids, do)
 
 
 @command(app)

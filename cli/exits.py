@@ -45,7 +45,12 @@ _BY_CODE: Final = {
 
 def exit_of(error: SchedulerError) -> Exit:
     """Return how a call that did not go well ends the command."""
-    return _BY_CODE.get(error.code.name, Exit.FAILED)
+    return exit_of_code(error.code.name)
+
+
+def exit_of_code(code: str) -> Exit:
+    """Return how a call ends the command that was answered with a status code, as NOT_FOUND."""
+    return _BY_CODE.get(code, Exit.FAILED)
 
 
 def table() -> list[tuple[str, str]]:

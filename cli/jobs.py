@@ -11,6 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 from rich.text import Text
 
 from cli.arguments import (
+    LARGEST,
     AtOption,
     CronOption,
     EveryOption,
@@ -24,23 +25,22 @@ from cli.arguments import (
     ReasonOption,
     SomeJobsArgument,
     ValidateOption,
-    WaitOption,
     YesOption,
     ZoneOption,
     labels_of,
     one_of,
     page_for,
 )
-from cli.documents import DocumentError, create_request, json_object, read_file, read_jobs
-from cli.editing import edited
+from cli.documents import DocumentError, create_request, json_object, read_file, read_jobs, write_request
+from cli.editing import edited, kept
 from cli.executions import EXECUTIONS, follow_to_the_end
-from cli.exits import Exit
+from cli.exits import Exit, exit_of_code
 from cli.form import ask_for
 from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time
 from cli.schedules import OPTIONS, in_words, schedule_of, show_preview
 from cli.session import Session, command, fail, group, on_terminal
 from cli.times import span as read_span
-from scheduler_client import DeadlineExceeded, to_dict
+from scheduler_client import DeadlineExceeded, SchedulerError, to_dict
 from scheduler_client.calls.jobs import create as create_call
 from scheduler_client.values import duration
 from shared.proto import scheduler_service_pb2 as pb
@@ -175,7 +175,9 @@ def create(
     timeout: Annotated[
         timedelta | None, typer.Option(parser=read_span, metavar="SPAN", help="For one attempt, as 30m.")
     ] = None,
-    attempts: Annotated[int | None, typer.Option(min=1, help="In all, the first included: 1 is no retry.")] = None,
+    attempts: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST, help="In all, the first included: 1 is no retry.")
+    ] = None,
     backoff: Annotated[
         timedelta | None, typer.Option(parser=read_span, metavar="SPAN", help="Wait before the second attempt, as 30s.")
     ] = None,
@@ -229,12 +231,17 @@ def create(
             _create_all(session, documents, validate_only=validate_only)
             return
         request = _over(documents[0], request)
-    elif on_terminal() and not yes:
-        ask_for(session, request)
+    asked = file is None and on_terminal() and not yes and ask_for(session, request)
     request.job_type = request.job_type or pb.CUSTOM
     request.validate_only = validate_only
     session.options = (OPTIONS if schedule is not None else {}) | (JOB_OPTIONS if file is None else {})
-    made = session.scheduler.call(create_call(request))
+    try:
+        made = session.scheduler.call(create_call(request))
+    except SchedulerError:
+        if asked:
+            answers = plain(str(kept(write_request(request))))
+            typer.echo(f"your answers are in {answers}; `schedctl jobs create -f {answers}` takes them", err=True)
+        raise
     session.warn(made.warnings)
     if validate_only and not request.job_id:
         made.job.ClearField("job_id")  # made for this answer; it will be another
@@ -262,8 +269,10 @@ def _over(request: pb.CreateScheduledJobRequest, given: pb.CreateScheduledJobReq
 def _create_all(session: Session, requests: list[pb.CreateScheduledJobRequest], *, validate_only: bool) -> None:
     results = session.scheduler.create_jobs(requests, validate_only=validate_only)
     _show_results(session, results)
-    if any(result.code for result in results):
-        raise typer.Exit(Exit.FAILED)
+    codes = {result.code for result in results}
+    if codes != {""}:
+        # All refused for the same reason ends as one job would; else it was not done wholly.
+        raise typer.Exit(exit_of_code(codes.pop()) if len(codes) == 1 else Exit.FAILED)
 
 
 @command(app)
@@ -323,9 +332,12 @@ def _each(
     session: Session, ask: Callable[..., pb.ScheduledJob], said: str, job_ids: list[str] | None, reason: str
 ) -> None:
     """Do it to the jobs that were named, one after the other."""
-    for job_id in job_ids or fail("name the jobs, or give --filter"):
+
+    def do(job_id: str) -> None:
         job = ask(job_id, reason=reason)
         session.out.done(job, job_id, f"the job {plain(job_id)} {said}")
+
+    session.for_each(job_ids or fail("name the jobs, or give --filter"), do)
 
 
 def _all_that_fit(
@@ -343,7 +355,7 @@ def _all_that_fit(
         fail("name the jobs, or give --filter; not both")
     if not yes:
         matched = ask(filter=filter_, validate_only=True).matched
-        session.confirm(f"{what} {counted(matched, 'job')}?", yes=False)
+        session.confirm(f"{what} {counted(matched, 'job')}?", yes=not matched)
     found = ask(filter=filter_, reason=reason)
     _show_results(session, found.results)
     session.out.tell(f"{found.matched:,} fit, {found.changed:,} changed, {found.refused:,} refused")
@@ -394,9 +406,12 @@ def delete(
     """Delete jobs; what has not started is cancelled. For 30 days undelete takes it back."""
     these = f"the job {plain(job_ids[0])}" if len(job_ids) == 1 else counted(len(job_ids), "job")
     session.confirm(f"Delete {these}?", yes=yes)
-    for job_id in job_ids:
+
+    def do(job_id: str) -> None:
         job = session.scheduler.delete_job(job_id, reason=reason, cancel_running=cancel_running)
         session.out.done(job, job_id, f"the job {plain(job_id)} is deleted")
+
+    session.for_each(job_ids, do)
 
 
 @command(app)
@@ -412,7 +427,10 @@ def run(
     queue: Annotated[str, typer.Option(help="The queue, instead of `manual`.")] = "",
     request_id: Annotated[str, typer.Option(help="Repeating it with the same id runs nothing twice.")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Until it has ended; ends with 1 unless it succeeded.")] = False,
-    timeout: WaitOption = None,
+    timeout: Annotated[
+        timedelta | None,
+        typer.Option("--timeout", parser=read_span, metavar="SPAN", help="As --wait, but for at most so long, as 10m."),
+    ] = None,
     validate_only: ValidateOption = False,
 ) -> None:
     """Run a job once, now, whatever its schedule and state."""
@@ -460,7 +478,7 @@ def history(
 def next_(
     session: Session,
     job_id: JobArgument,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 10,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=LARGEST, help="How many.")] = 10,
 ) -> None:
     """Show when a job fires next."""
     found = session.scheduler.preview(job_id=job_id, count=count)

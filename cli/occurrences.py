@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 import typer
@@ -22,6 +22,23 @@ if TYPE_CHECKING:
     from cli.output import Cell
 
 app = group("Skip, move or restore a single occurrence to come.")
+
+ComingArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="TIME",
+        help="Of those to come, by the job's wall clock, as 08:00 (today) or 2030-11-25T08:00; or 2030-11-25T08:00Z.",
+        show_default=False,
+    ),
+]
+NewTimeArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="NEW_TIME",
+        help="When it runs instead, as 10:30 (today), 2030-11-25T10:30 or 2030-11-25T10:30Z; or +2h from now.",
+        show_default=False,
+    ),
+]
 
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 _LOCAL: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?")
@@ -48,7 +65,8 @@ def explain(session: Session, job_id: JobArgument, when: TimeArgument) -> None:
 def _by_the_clock(session: Session, job_id: str, when: str) -> str:
     """Return what is meant by the job's wall clock, as 2026-11-25T08:00; nothing where an instant is."""
     if _CLOCK.fullmatch(when):
-        zone = session.scheduler.get_job(job_id).schedule_config.timezone or "UTC"
+        # Also of a deleted job, which is explained as well.
+        zone = session.scheduler.get_job(job_id, show_deleted=True).schedule_config.timezone or "UTC"
         return f"{datetime.now(ZoneInfo(zone)):%Y-%m-%d}T{when.zfill(5)}"
     if not _LOCAL.fullmatch(when):
         return ""
@@ -92,7 +110,7 @@ def _both(fire: pb.FireTime) -> str:
 def skip(
     session: Session,
     job_id: JobArgument,
-    when: TimeArgument,
+    when: ComingArgument,
     reason: ReasonOption = "",
     validate_only: ValidateOption = False,
     yes: YesOption = False,
@@ -110,10 +128,8 @@ def skip(
 def move(
     session: Session,
     job_id: JobArgument,
-    when: TimeArgument,
-    to: Annotated[
-        str, typer.Argument(metavar="NEW_TIME", help="When it runs instead, said the same way.", show_default=False)
-    ],
+    when: ComingArgument,
+    to: NewTimeArgument,
     reason: ReasonOption = "",
     validate_only: ValidateOption = False,
     _yes: NothingAskedOption = False,
@@ -125,7 +141,7 @@ def move(
 
 
 @command(app)
-def restore(session: Session, job_id: JobArgument, when: TimeArgument, _yes: NothingAskedOption = False) -> None:
+def restore(session: Session, job_id: JobArgument, when: ComingArgument, _yes: NothingAskedOption = False) -> None:
     """Take back a skip or a move."""
     change = session.scheduler.restore_occurrence(job_id, _instant(session, job_id, when))
     _told(session, change, "goes as the schedule says again")

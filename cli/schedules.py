@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from cli.arguments import AtOption, CronOption, EveryOption, FromOption, ZoneOption
+from cli.arguments import LARGEST, AtOption, CronOption, EveryOption, FromOption, ZoneOption
 from cli.completion import job_ids
 from cli.output import View, clock, plain, time, time_of
 from cli.session import Session, alone, fail
@@ -97,7 +97,7 @@ def preview(
     zone: ZoneOption = "",
     interval: EveryOption = "",
     at: AtOption = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many fires.")] = 10,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=LARGEST, help="How many fires.")] = 10,
     start: FromOption = None,
 ) -> None:
     """Show when a schedule fires next, in its own time zone and in UTC, without saving anything.

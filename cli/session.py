@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias, Ty
 import typer
 from typer.core import TyperCommand
 
-from cli.contexts import Config, ConfigError, load
+from cli.contexts import NO_ADDRESS, Config, ConfigError, NoSuchContextError, is_address, load
 from cli.exits import Exit, exit_of
 from cli.output import Format, Output, plain
 from cli.times import is_past
 from scheduler_client import SchedulerClient, SchedulerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 F = TypeVar("F", bound="Callable[..., None]")
 
@@ -84,12 +84,16 @@ class Session:
 
     def _server(self) -> str:
         server, context = self._given
-        if server:  # whatever the file is like
-            return server
-        try:
-            return load().server(server=server, context=context)
-        except ConfigError as error:
-            fail(plain(str(error)))
+        if not server:  # else whatever the file is like
+            try:
+                server = load().server(server=server, context=context)
+            except NoSuchContextError as error:
+                fail(plain(str(error)), Exit.NOT_FOUND)
+            except ConfigError as error:
+                fail(plain(str(error)))
+        if not is_address(server):  # at once: gRPC would look for it until the time to connect is over
+            fail(f"{plain(server)!r} {NO_ADDRESS}")
+        return server
 
     def close(self) -> None:
         """End the connection."""
@@ -100,6 +104,17 @@ class Session:
         """Say what was accepted but may surprise."""
         for sentence in sentences:
             typer.echo(f"warning: {plain(sentence)}", err=True)
+
+    def for_each(self, names: Sequence[str], do: Callable[[str], None]) -> None:
+        """Do it for one after the other; when one is refused, say which were done before, and which were not begun."""
+        for number, name in enumerate(names):
+            try:
+                do(name)
+            except SchedulerError:
+                if len(names) > 1:
+                    done, left = (plain(", ".join(some)) or "none" for some in (names[:number], names[number + 1 :]))
+                    typer.echo(f"{plain(name)} is refused; done before it: {done}; not done after it: {left}", err=True)
+                raise
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask, unless the answer was given; end the command unless it is yes. Where nobody answers, it is no."""

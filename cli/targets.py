@@ -11,6 +11,7 @@ from cli.arguments import TargetArgument, ValidateOption, YesOption
 from cli.exits import Exit
 from cli.output import View, plain, shortened, span, state, time_of
 from cli.session import Session, command, group
+from cli.times import seconds
 from scheduler_client import to_dict
 from shared.proto import target_service_pb2 as pb
 
@@ -112,7 +113,7 @@ def unregister(
 def test(  # no test: it is called so
     session: Session,
     name: TargetArgument,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that it may take.")] = 5.0,  # noqa: PT028
+    timeout: Annotated[float, typer.Option(parser=seconds, metavar="SECONDS", help="Seconds that it may take.")] = "5",  # type: ignore[assignment]  # noqa: PT028 - typer reads it as if it were typed
 ) -> None:
     """Ask a target for its health, and check its jobs. Ends with 1 when something is wrong."""
     found = session.scheduler.test_target(name, timeout=timeout)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import typer
 
+from scheduler_client.values import LONGEST_SPAN
+
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+SHORTEST_WAIT: Final = 0.1
+LONGEST_WAIT: Final = 86_400
+"""Seconds; whoever waits for a check for longer than a day has mistyped."""
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -17,7 +23,10 @@ def instant(text: str) -> datetime:
     if text == "now":
         return datetime.now(UTC)
     if text[:1] in "+-" and (distance := _span(text[1:])) is not None:
-        return datetime.now(UTC) + (distance if text[0] == "+" else -distance)
+        try:
+            return datetime.now(UTC) + (distance if text[0] == "+" else -distance)
+        except OverflowError:
+            raise typer.BadParameter(f"{text!r} is too large; times are in the years 1 to 9999") from None
     try:
         found = datetime.fromisoformat(text.upper())
     except ValueError:
@@ -39,6 +48,19 @@ def span(text: str) -> timedelta:
     found = _span(text)
     if found is None:
         raise typer.BadParameter(f"{text!r} is not a span; expected for example 1h30m, 90s or 7d")
+    if found > LONGEST_SPAN:
+        raise typer.BadParameter(f"{text!r} is too large; a span is at most {LONGEST_SPAN.days}d")
+    return found
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds that somebody waits, at least a tenth of one."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not SHORTEST_WAIT <= found <= LONGEST_WAIT:  # nor is NaN
+        raise typer.BadParameter(f"{text!r} is no number of seconds from {SHORTEST_WAIT} to {LONGEST_WAIT:,}")
     return found
 
 
@@ -49,4 +71,4 @@ def _span(text: str) -> timedelta | None:
     try:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError:
-        return None
+        return timedelta.max

@@ -72,6 +72,7 @@ def once(at: datetime) -> pb.ScheduleConfig:
 
 
 def _seconds(interval: Span) -> str:
+    duration(interval)  # refuses what no span can be
     seconds = interval if isinstance(interval, int | float) else interval.total_seconds()
     if seconds < _SECOND or seconds != int(seconds):
         raise ValueError(f"an interval is a whole number of seconds, at least one; {seconds} is not")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Span: TypeAlias = "timedelta | float"
 """A span of time; a number means seconds."""
 
+LONGEST_SPAN: Final = timedelta(seconds=315_576_000_000)
+"""What a Duration holds at most, in either direction: about 10,000 years."""
+
 _EXACT: Final = 2**53
 """Up to it a float is the whole number that was written."""
 
@@ -34,11 +37,14 @@ def timestamp(instant: datetime | None) -> Timestamp | None:
 
 
 def duration(span: Span | None) -> Duration | None:
-    """Return a span as a message; None stays None."""
+    """Return a span as a message; None stays None.
+
+    Raises ValueError for one that no message holds, before anything is sent.
+    """
     if span is None:
         return None
     found = Duration()
-    found.FromTimedelta(span if isinstance(span, timedelta) else timedelta(seconds=span))
+    found.FromTimedelta(_held(span))
     return found
 
 
@@ -50,6 +56,19 @@ def to_datetime(instant: Timestamp) -> datetime:
 def to_timedelta(span: Duration) -> timedelta:
     """Return a message's span."""
     return span.ToTimedelta()
+
+
+def _held(span: Span) -> timedelta:
+    try:
+        held = span if isinstance(span, timedelta) else timedelta(seconds=span)
+    except OverflowError:
+        held = timedelta.max
+    except ValueError:
+        raise ValueError(f"{span} is not a span; expected a timedelta, or a number of seconds") from None
+    if abs(held) > LONGEST_SPAN:
+        said = span if isinstance(span, timedelta) else f"{span:g} s"
+        raise ValueError(f"a span of {said} is too large; at most {LONGEST_SPAN.total_seconds():.0f} s can be said")
+    return held
 
 
 def to_dict(struct: Struct) -> dict[str, Any]:

@@ -79,9 +79,9 @@ def create(request: pb.CreateScheduledJobRequest) -> Call[pb.CreateScheduledJobR
     return call(f"{SERVICE}/CreateScheduledJob", request, pb.CreateScheduledJobResponse, lambda answer: answer)
 
 
-def get_job(job_id: str) -> Call[pb.ScheduledJob]:
-    """Return a job. Raises NotFound."""
-    request = pb.GetScheduledJobRequest(job_id=job_id)
+def get_job(job_id: str, *, show_deleted: bool = False) -> Call[pb.ScheduledJob]:
+    """Return a job; with show_deleted also a deleted one, else this is NotFound. Raises NotFound."""
+    request = pb.GetScheduledJobRequest(job_id=job_id, show_deleted=show_deleted)
     return call(f"{SERVICE}/GetScheduledJob", request, pb.GetScheduledJobResponse, lambda answer: answer.job)
 
 

@@ -59,6 +59,8 @@ _END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 _UNITS: Final = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
 _LETTERS: Final = {unit[0]: seconds for unit, seconds in _UNITS.items()}
 _NUMBER: Final = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"
+_TOO_LONG: Final = re.compile(r"[0-9]{13,}(?:\.[0-9]*)?\s*[dhms]?")
+"""A span or a number of more digits than any interval has."""
 _PART: Final = re.compile(rf"\s*({_NUMBER})\s*([dhms])\s*")
 _KEYS: Final = {
     "cron": ("expression", *FIELDS, "gap", "repeat"),
@@ -616,7 +618,7 @@ def _period_of(terms: Terms) -> timedelta:
         if config:
             found.append(Violation(where, f"give either every or its parts, not both ({excerpt(', '.join(config))})"))
         if not parts or "".join(part[0] for part in parts) != every:
-            found.append(Violation(where, f"'{excerpt(every)}' is not a sum of spans like 1h30m (units d, h, m, s)"))
+            found.append(_not_read(where, every, "a sum of spans like 1h30m (units d, h, m, s)"))
         total = sum((Fraction(part[1]) * _LETTERS[part[2]] for part in parts), total)
     elif not config:
         found.append(Violation(where, f"an interval takes every, or at least one of {', '.join(_UNITS)}"))
@@ -626,7 +628,7 @@ def _period_of(terms: Terms) -> timedelta:
         if re.fullmatch(_NUMBER, text.strip()):
             total += Fraction(text.strip()) * _UNITS[unit]
         else:
-            found.append(Violation(f"config.{unit}", f"'{excerpt(text)}' is not a number of {unit}"))
+            found.append(_not_read(f"config.{unit}", text, f"a number of {unit}"))
     if not found and (total < 1 or total.denominator != 1 or total > LONGEST_INTERVAL // _SECOND):
         given = every if every is not None else " + ".join(f"{text} {unit}" for unit, text in config.items())
         expected = f"expected whole seconds, from 1 s to {LONGEST_INTERVAL.days} days"
@@ -635,6 +637,12 @@ def _period_of(terms: Terms) -> timedelta:
     if found:
         raise InvalidInput(found)
     return timedelta(seconds=int(total))
+
+
+def _not_read(where: str, text: str, expected: str) -> Violation:
+    if _TOO_LONG.fullmatch(text.strip()):
+        return Violation(where, f"'{excerpt(text)}' is too large; an interval is at most {LONGEST_INTERVAL.days} days")
+    return Violation(where, f"'{excerpt(text)}' is not {expected}")
 
 
 def _parse_at(text: str, timezone: str | None, now: datetime) -> datetime:

@@ -114,7 +114,8 @@ def test_the_commands_about_watching_run_and_tell_something(running: System, grp
 
 @pytest.mark.timeout(BUILDING)
 def test_the_commands_about_backfills_run_and_all_of_its_times_do(running: System, grpcurl: Path):
-    for command in commands_of("docs/backfill.md"):
+    *commands, clean_up = commands_of("docs/backfill.md")
+    for command in commands:
         answer = run(command, grpcurl, running)
         assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
         assert answer.stdout.strip(), command
@@ -127,6 +128,8 @@ def test_the_commands_about_backfills_run_and_all_of_its_times_do(running: Syste
 
         (backfill,) = wait_until(completed, "the backfill has ended", timeout=60)
     assert backfill["states"] == {"SUCCEEDED": backfill["total"]}
+    answer = run(clean_up, grpcurl, running)
+    assert answer.returncode == 0, f"{clean_up}\n{answer.stdout}{answer.stderr}"
 
 
 def ended(client: Reflected, job_id: str) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ async def test_what_differs_is_told_field_by_field(server: Running, tmp_path: Pa
     assert told.code == 1
     assert told.lines[0] == "~ update one"
     assert told.lines[1].strip().startswith("description: ")
+    assert told.lines[-1] == "1 differs, 0 are as the file says"
     (change,) = (await schedctl(server, "diff", "-f", written(tmp_path, job("one", name="New")), "-o", "json")).json
     assert (change["job_id"], change["action"]) == ("one", "ACTION_UPDATE")
 

@@ -208,6 +208,53 @@ async def test_what_is_wrong_is_said_and_told_by_the_exit_code(
     assert said in told.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("jobs", "create", *PRICES, "--every", "1h", "--attempts", "99999999999"), "'--attempts'"),
+        (("jobs", "create", *PRICES, "--every", "1h", "--timeout", "99999999999999h"), "'--timeout'"),
+        (("jobs", "create", *PRICES, "--every", "1h", "--timeout", f"{'9' * 400}h"), "'--timeout'"),
+        (("jobs", "next", "prices", "-n", "99999999999"), "'--count' / '-n'"),
+        (("preview", "prices", "-n", "99999999999"), "'--count' / '-n'"),
+        (("preview", "prices", "--from", "+99999999d"), "'--from'"),
+        (("jobs", "list", "-n", "99999999999999999999"), "'--limit' / '-n'"),
+        (
+            ("backfills", "create", "prices", "--from", "-2h", "--to", "now", "--parallel", "99999999999"),
+            "'--parallel'",
+        ),
+        (("doctor", "--timeout", "1e30"), "'--timeout'"),
+        (("doctor", "--timeout", "nan"), "'--timeout'"),
+        (("targets", "test", "scraper-service", "--timeout", "inf"), "'--timeout'"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else None,
+)
+async def test_a_number_that_no_message_holds_is_refused_by_its_options_name(
+    server: Running, arguments: tuple[str, ...], option: str
+) -> None:
+    told = await schedctl(server, *arguments)
+    assert (told.code, told.out) == (2, "")
+    assert f"Invalid value for {option}" in told.err
+
+
+async def test_an_interval_that_is_too_large_is_said_to_be(server: Running) -> None:
+    told = await schedctl(server, "preview", "--every", "999999999999999999h")
+    assert (told.code, "--every: '999999999999999999h' is too large" in told.err) == (4, True), told.err
+
+
+async def test_of_several_jobs_it_is_said_which_were_done_when_one_is_refused(server: Running) -> None:
+    for name in ("one", "two", "three"):
+        await server.create(job_id=name)
+    told = await schedctl(server, "jobs", "pause", "one", "nosuch", "two", "three")
+    assert (told.code, told.out) == (3, "the job one is paused\n")
+    assert told.err.splitlines() == [
+        "nosuch is refused; done before it: one; not done after it: two, three",
+        "NOT_FOUND: there is no job 'nosuch'",
+    ]
+    told = await schedctl(server, "jobs", "delete", "nosuch", "two", "--yes")
+    assert told.err.startswith("nosuch is refused; done before it: none; not done after it: two\n")
+    assert set((await schedctl(server, "jobs", "list", "-o", "name")).lines) == {"one", "two", "three"}
+
+
 async def test_all_that_the_server_refuses_is_said_a_line_each(server: Running) -> None:
     told = await schedctl(server, "jobs", "create", "Wrong!", *PRICES, "--cron", "0 25 * * *")
     assert (told.code, len(told.err.splitlines())) == (4, 2)
@@ -249,6 +296,9 @@ async def test_all_that_fit_a_filter_are_paused_and_resumed_after_asking(server:
     assert set(told.lines) == {"one", "two"}
     told = await schedctl(server, "jobs", "resume", *arguments, "--yes", "-o", "name")
     assert (told.code, set(told.lines)) == (0, {"one", "two"})
+    for command in ("pause", "resume"):
+        told = await schedctl(server, "jobs", command, "--filter", 'labels.team = "nosuch"')
+        assert (told.code, told.out, told.err) == (0, "0 fit, 0 changed, 0 refused\n", ""), "there is nothing to ask"
     for wrong in (("jobs", "pause"), ("jobs", "pause", "one", *arguments)):
         assert (await schedctl(server, *wrong)).code == 2
 
@@ -268,6 +318,10 @@ async def test_a_file_of_several_jobs_creates_each_by_itself(server: Running, tm
     assert (told.code, told.out) == (2, "one\n")
     assert told.err.startswith("two: INVALID_ARGUMENT: ")
     assert (await schedctl(server, "jobs", "list", "-o", "name")).lines == ["one"]
+    assert (await schedctl(server, "jobs", "create", "-f", str(file))).code == 2, "refused for different reasons"
+    file.write_text(yaml.safe_dump({"jobs": [entry | {"job_id": "one"}, entry | {"job_id": "three"}]}))
+    assert (await schedctl(server, "jobs", "create", "-f", str(file))).code == 2, "one of them is created"
+    assert (await schedctl(server, "jobs", "create", "-f", str(file))).code == 5, "all are taken, as one would be"
     told = await schedctl(server, "jobs", "create", "-f", str(file), "--queue", "scraping")
     assert (told.code, "the file holds several jobs" in told.err) == (2, True), "of which is the option?"
 

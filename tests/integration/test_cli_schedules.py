@@ -78,6 +78,9 @@ async def test_an_occurrence_is_explained_by_the_jobs_clock_or_as_an_instant(ser
     for when in ("-2h", "+30m"):
         told = await schedctl(server, "explain", "prices", when, "-o", "json")
         assert (told.code, told.json[0]["verdict"]) == (0, "VERDICT_NO_OCCURRENCE"), told.err
+    await schedctl(server, "jobs", "delete", "prices", "--yes")
+    gone = await schedctl(server, "explain", "prices", "10:00", "-o", "json")
+    assert (gone.code, gone.json[0]["local_time"]) == (0, today.json[0]["local_time"]), "deleted jobs are explained too"
     told = await schedctl(server, "explain", "prices", "-x")
     assert (told.code, "No such option: -x" in told.err) == (2, True)
     told = await schedctl(server, "explain", "prices", "yesterday")

@@ -111,6 +111,44 @@ async def test_what_was_given_is_not_asked_for_and_no_is_no(server: Running) -> 
     assert (await schedctl(server, "jobs", "list", "-o", "name")).out == ""
 
 
+async def test_the_form_asks_again_for_what_the_server_does_not_take(server: Running) -> None:
+    await server.create(job_id="taken")
+    wrong_first = [
+        ("Name:", "n" * 1_000),
+        ("Name:", "Prices"),
+        ("Id (", "Wrong!"),
+        ("Id (", "taken"),
+        ("Id (", "prices"),
+        ("Type [CUSTOM]:", "SCRAPING"),
+        ("Target", "nosuch"),
+        ("Target", "scraper-service"),
+        ("Method", "Nosuch"),
+        ("Method", "ScrapeCompetitorPrices"),
+        ("Parameters, as JSON", '{"nosuch": 1}'),
+        *FORM[5:],
+    ]
+    told = await on_terminal(server, "jobs", "create", answers=wrong_first)
+    assert (told.code, "the job prices is created" in told.out) == (0, True), told.out
+    assert "the id 'taken' is taken" in told.out
+
+
+async def test_the_answers_are_kept_when_the_job_is_refused_after_all(server: Running, tmp_path: Path) -> None:
+    told = await on_terminal(server, "jobs", "create", "--attempts", "1000000", answers=FORM, TMPDIR=str(tmp_path))
+    assert (told.code, "--attempts: " in told.out) == (4, True), told.out
+    (kept,) = re.findall(r"`schedctl jobs create -f (\S+)` takes them", told.out)
+    assert kept.startswith(str(tmp_path))
+    assert (await schedctl(server, "jobs", "create", "-f", kept, "--attempts", "3")).code == 0
+    (job,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    assert (job["name"], job["schedule_config"]["timezone"]) == ("Prices", "America/New_York")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("\x03", 130), ("\x04", 2)], ids=["Ctrl-C", "Ctrl-D"])
+async def test_the_form_is_left_as_every_question_is(server: Running, typed: str, code: int) -> None:
+    told = await on_terminal(server, "jobs", "create", answers=[("Name:", "Prices"), ("Id (", typed)])
+    assert told.code == code, told.out
+    assert (await schedctl(server, "jobs", "list", "-o", "name")).out == ""
+
+
 # Contexts
 
 
@@ -133,7 +171,7 @@ async def test_contexts_name_servers(server: Running, tmp_path: Path) -> None:
     assert (await ask("jobs", "list", "--server", server.address)).code == 0
     assert (await ask("context", "delete", "away")).code == 0
     missing = await ask("jobs", "list", "--context", "away")
-    assert (missing.code, "there is no context 'away'" in missing.err) == (2, True)
+    assert (missing.code, "there is no context 'away'" in missing.err) == (3, True)
     for command in ("use", "delete"):
         assert (await ask("context", command, "away")).code == 3
     assert oct((tmp_path / "schedctl" / "config.yaml").stat().st_mode)[-3:] == "600"
@@ -237,6 +275,13 @@ async def test_a_server_that_is_away_is_one_sentence() -> None:
     told = await schedctl(address, "jobs", "list")
     assert (told.code, told.out, len(told.err.splitlines())) == (2, "", 1)
     assert address in told.err
+
+
+@pytest.mark.parametrize("address", ["localhost:99999", "http://localhost:50054", "localhost"])
+async def test_what_is_no_address_is_said_at_once(address: str) -> None:
+    for told in (await schedctl(address, "jobs", "list"), await schedctl("", "jobs", "list", "--server", address)):
+        assert (told.code, told.out) == (2, "")
+        assert f"'{address}' is not an address; expected HOST:PORT" in told.err
 
 
 async def test_it_ends_without_a_word_when_nobody_reads_on() -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import scheduler_client
 from cli.__main__ import COMMANDS, app
+from cli.arguments import LARGEST
 from cli.exits import MEANINGS
 from scheduler_client import SchedulerError
 from scheduler_client.methods import Methods
@@ -35,6 +36,23 @@ def commands() -> list[Any]:
         for block in re.findall(r"^```(?:sh|console)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
         for found in SCHEDCTL.findall(block.replace("\\\n", " "))
     ]
+
+
+def every_command(group: Any) -> Iterator[Any]:
+    for name in group.commands:
+        command = group.get_command(None, name)
+        yield from every_command(command) if isinstance(command, TyperGroup) else (command,)
+
+
+def test_every_option_for_a_whole_number_ends_where_the_messages_do() -> None:
+    numbers = [
+        (command.name, option.name, option.max)
+        for command in every_command(typer.main.get_command(app))
+        for option in command.params
+        if getattr(option, "type_descriptor", None) and option.type_descriptor.annotation in (int, int | None)
+    ]
+    assert len(numbers) > 5
+    assert [number for number in numbers if number[2] != LARGEST] == []
 
 
 def parsed(words: list[str]) -> Any:

@@ -137,6 +137,29 @@ def test_what_no_schedule_can_be_is_refused_at_once() -> None:
         once(NOON.replace(tzinfo=None))
 
 
+@pytest.mark.parametrize("span", [1e30, -1e30, 4e11, float("inf"), float("nan"), timedelta.max])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda span: calls.operations.diagnose(timeout=span),
+        lambda span: calls.operations.audit(overdue_after=span),
+        lambda span: calls.targets.test_target("scraper-service", timeout=span),
+        lambda span: calls.statistics.statistics(window=span),
+        lambda span: calls.executions.run("prices", wait=span),
+        lambda span: calls.planning.forecast(span=span),
+        lambda span: calls.planning.forecast(bucket=span),
+        lambda span: calls.jobs.update_job("prices", timeout=span),
+        lambda span: calls.jobs.update_job("prices", expires=span),
+        lambda span: cron("0 8 * * *", jitter=span),
+        lambda span: every("1h", jitter=span),
+        every,
+    ],
+)
+def test_a_span_that_no_message_holds_is_refused_before_anything_is_sent(ask: Any, span: Any) -> None:
+    with pytest.raises(ValueError, match=r"is too large|is not a span"):
+        ask(span)
+
+
 def test_a_job_is_described_in_pythons_words_and_asked_for_in_the_apis() -> None:
     call = calls.jobs.create_job(
         name="Nightly",

@@ -236,6 +236,14 @@ def test_an_interval_is_the_sum_of_its_parts(config: dict[str, str], period: tim
         ({"hours": ""}, "config.hours: '' is not a number of hours"),
         ({"days": "36526"}, "config: '36526 days' is 3.15585e+09 s; expected whole seconds, from 1 s to 36525 days"),
         ({"every": "1h30"}, "config.every: '1h30' is not a sum of spans like 1h30m (units d, h, m, s)"),
+        (
+            {"every": "999999999999999999h"},
+            "config.every: '999999999999999999h' is too large; an interval is at most 36525 days",
+        ),
+        (
+            {"hours": "999999999999999999"},
+            "config.hours: '999999999999999999' is too large; an interval is at most 36525 days",
+        ),
         ({"every": ""}, "config.every: '' is not a sum of spans like 1h30m (units d, h, m, s)"),
         ({"every": "1.5s"}, "config.every: '1.5s' is 1.5 s; expected whole seconds, from 1 s to 36525 days"),
         ({"every": "1h", "hours": "1"}, "config.every: give either every or its parts, not both (hours)"),
