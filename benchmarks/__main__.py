@@ -38,7 +38,7 @@ BENCHMARKS: Final = {
 """Modules by the names of their benchmarks. Each has a function measure(size) that returns comparisons, and a docstring
 whose first line says what is measured."""
 
-GATED: Final = ("firing", "history", "recurrence", "running", "serving")
+GATED: Final = ("firing", "recurrence", "running", "serving")
 """What the gate runs unless it is told: in minutes, with what this project installs, and with ratios that another
 program on the machine moves little. The others need peers, or an hour, or tell milliseconds of a machine at rest."""
 
