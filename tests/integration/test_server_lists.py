@@ -94,7 +94,7 @@ async def test_a_job_that_cannot_be_read_is_shown_with_why_and_hides_no_other(se
 @pytest.mark.parametrize(
     "damage",
     [
-        {"_id": ObjectId()},
+        {"_id": ObjectId("6b07a39b3fb3ead4499cd1a2")},
         {"_id": 7},
         {"_id": None},
         {"created_at": None},

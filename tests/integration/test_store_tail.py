@@ -59,6 +59,7 @@ ARGUMENTS: dict[str, Any] = {
     "row": {"job_uid": "uid-job-1", "nominal_time": now(86_400)},
     "slot": None,
     "through": 1,
+    "token": "n1",
     "total": 1,
     "truncated": False,
     "uid": "uid-job-1",
@@ -83,7 +84,8 @@ def moves() -> dict[str, Callable[[], Move]]:
     for module in STORES:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             signature = inspect.signature(function)
-            if function.__module__ != module.__name__ or signature.return_annotation != "Move":
+            foreign = name.startswith("_") or function.__module__ != module.__name__
+            if foreign or signature.return_annotation != "Move":
                 continue
             given = {**ARGUMENTS, **OTHERS.get(name, {})}
             required = {
