@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from importlib import import_module
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cli.exits import table
+from cli.exits import Exit, table
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "Jobs and executions": {
@@ -102,7 +106,28 @@ def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # What gRPC's core logs of connections that come and go is for its developers, and would stand among our sentences.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    app(prog_name="schedctl")
+    interrupted = _note_interrupts()
+    try:
+        app(prog_name="schedctl")
+    except Exception:
+        # Ctrl-C is an exception in whatever line it meets, within a library's lock for one; what comes of it there is
+        # no fault that anybody has to hear of.
+        if not interrupted:
+            raise
+        sys.exit(Exit.INTERRUPTED)
+
+
+def _note_interrupts() -> list[int]:
+    """Have each Ctrl-C noted in the list that is returned, and raise KeyboardInterrupt as ever."""
+    noted: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background command ignores it
+        signal.signal(signal.SIGINT, interrupt)
+    return noted
 
 
 if __name__ == "__main__":
