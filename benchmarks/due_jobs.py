@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import WriteConcern
 
+from benchmarks.full_store import create_indexes
 from dev.run import ROOT
 from shared.domain.job import JobDefaults, JobDraft, JobType, ScheduleTerms, define
 from shared.domain.schedule import to_document
 from shared.messaging.queues import load_queues
 from shared.store import jobs
-from shared.store.indexes import INDEXES
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -41,9 +41,7 @@ class DueJobs:
         self.ids = [f"job-{number * count // most_due}" for number in range(most_due)]
         """Of those that are made due."""
         self._fill(count)
-        # At the end, as sorting at once takes less than to keep twenty of them in order meanwhile.
-        for collection, indexes in INDEXES.items():
-            database[collection].create_indexes(indexes)
+        create_indexes(database)
 
     def _fill(self, count: int) -> None:
         now = datetime.now(UTC)

@@ -92,8 +92,7 @@ def fill(database: Any, job_count: int, row_count: int, origin: datetime, *, ind
 
 
 def create_indexes(database: Any) -> None:
-    """Create the indexes."""
-    # At the end, as sorting at once takes less than to keep thirty of them in order meanwhile.
+    """Create the indexes, as our processes do. After filling: sorting at once takes less than to keep them in order."""
     for collection, indexes in INDEXES.items():
         database[collection].create_indexes(indexes)
 

@@ -43,6 +43,7 @@ from kombu import Connection, Consumer, Queue
 
 from benchmarks.beats import job_document, running
 from benchmarks.comparison import ROUNDS, Better, Comparison, taking_turns
+from benchmarks.full_store import create_indexes
 from benchmarks.peers.peer import STOCK, loaded
 from benchmarks.results import Size
 from dev.run import ROOT
@@ -53,7 +54,6 @@ from shared.domain.plan import plan
 from shared.domain.policies import LARGEST_LIMIT, Overlap
 from shared.messaging.queues import load_queues
 from shared.store import executions, jobs
-from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class Ours:
     def __init__(self, servers: Servers, url: str) -> None:
         self._database = connect(url)
         self._jobs, self._rows = self._database[jobs.COLLECTION], self._database[executions.COLLECTION]
-        for collection, indexes in INDEXES.items():
-            self._database[collection].create_indexes(indexes)
+        create_indexes(self._database)
         self._broker = Connection(servers.rabbitmq.url, heartbeat=0)
         self._channel: Any = self._broker.default_channel
         self._queues = [queue.name for queue in load_queues(ROOT / "config").declarations()]
