@@ -383,8 +383,9 @@ async def test_a_token_is_valid_only_with_its_filter(server: Running) -> None:
 
 
 async def test_a_status_tells_the_next_five_fires_the_last_run_and_the_counts(server: Running) -> None:
-    job = await server.create(job_id="mine", schedule_config=cron(expression="0 * * * *"))
-    now = (await server.jobs.now()).replace(minute=0, second=0, microsecond=0)
+    now = (await server.jobs.now()).replace(second=0, microsecond=0)
+    first = now + timedelta(minutes=30)  # not while this test runs
+    job = await server.create(job_id="mine", schedule_config=cron(expression=f"{first.minute} * * * *"))
     await a_row(server, now - timedelta(days=31))
     await server.database.executions.update_many({}, {"$set": {"state": "SUCCEEDED"}})
     last = await a_row(server, now - timedelta(hours=2))
@@ -392,8 +393,6 @@ async def test_a_status_tells_the_next_five_fires_the_last_run_and_the_counts(se
     await a_row(server, gap, State.COALESCED, last=gap + timedelta(hours=9), count=10)
     status = await server.stub.GetJobStatus(pb.GetJobStatusRequest(job_id="mine"))
     fires = [time.ToDatetime(UTC) for time in status.next_fire_times]
-    read_at = await server.jobs.now()
-    first = read_at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     assert fires == [first + timedelta(hours=n) for n in range(5)]
     assert list(status.job.next_fire_times) == list(status.next_fire_times)
     assert status.job.uid == job.uid
