@@ -18,18 +18,12 @@ from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.store import jobs
 from tests.builders import every, job_document
 from tests.integration.test_rollup import now
-from tests.integration.test_server_harness import a_request, cron, interval, refusal, serving
+from tests.integration.test_server_harness import a_request, cron, interval, not_now, refusal, serving
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
 Db: TypeAlias = "Database[dict[str, Any]]"
-
-
-def not_now() -> dict[str, str]:
-    """A time of each day, as cron has it, that does not come while the test runs."""
-    at = now() + timedelta(hours=3)
-    return {"hour": str(at.hour), "minute": str(at.minute)}
 
 
 async def test_the_forecast_counts_the_fires_of_all_active_jobs(database: Db, database_url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -35,7 +36,6 @@ from shared.tasks.registry import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from scheduler_service.jobs.jobs import Jobs
     from scheduler_service.planning.forecast import Forecast
@@ -164,6 +164,12 @@ def a_request(**fields: Any) -> pb.CreateScheduledJobRequest:
 
 def cron(timezone: str = "", **config: str) -> pb.ScheduleConfig:
     return pb.ScheduleConfig(type="cron", config=config, timezone=timezone)
+
+
+def not_now() -> dict[str, str]:
+    """Return a time of each day, as cron has it, that does not come while a test runs."""
+    at = datetime.now(UTC) + timedelta(hours=3)
+    return {"hour": str(at.hour), "minute": str(at.minute)}
 
 
 def interval(**config: str) -> pb.ScheduleConfig:

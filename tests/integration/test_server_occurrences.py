@@ -41,7 +41,7 @@ from tests.integration.test_beat_fire import (
     settle,
     wait_until,
 )
-from tests.integration.test_server_harness import Running, cron, interval, refusal, stamp
+from tests.integration.test_server_harness import Running, cron, interval, not_now, refusal, stamp
 from tests.integration.test_server_requests import died, leases_end, lose_answers
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Client:
 @pytest.fixture
 async def daily(server: Running) -> tuple[Client, list[datetime]]:
     """A job of every day, and its next times."""
-    await server.create(job_id="daily", schedule_config=cron(hour="10", minute="0"))
+    await server.create(job_id="daily", schedule_config=cron(**not_now()))
     client = Client(server, "daily")
     return client, await client.upcoming()
 
@@ -215,11 +215,12 @@ class TestWhatClientsSee:
     ) -> None:
         client, times = daily
         await client.skip(times[0])
-        other = pb.ScheduledJob(schedule_config=cron(hour="10,11", minute="0"))
+        time, later = {"hour": str(times[0].hour), "minute": str(times[0].minute)}, str((times[0] + HOUR).hour)
+        other = pb.ScheduledJob(schedule_config=cron(**time | {"hour": f"{time['hour']},{later}"}))
         response = await server.stub.UpdateScheduledJob(pb.UpdateScheduledJobRequest(job_id="daily", job=other))
         assert not response.warnings
         assert await client.changes() == [(times[0], None)]
-        other = pb.ScheduledJob(schedule_config=cron(hour="11", minute="0"))
+        other = pb.ScheduledJob(schedule_config=cron(**time | {"hour": later}))
         response = await server.stub.UpdateScheduledJob(pb.UpdateScheduledJobRequest(job_id="daily", job=other))
         assert "skipped by alice; that is void" in response.warnings[0]
         assert await client.changes() == []
