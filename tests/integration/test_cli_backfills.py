@@ -90,20 +90,20 @@ async def test_a_cancelled_backfill_is_told_by_the_exit_code_of_waiting(server: 
 async def test_a_time_without_an_offset_is_by_the_jobs_own_clock_wherever_an_occurrence_is_named(
     server: Running,
 ) -> None:
-    schedule = pb.ScheduleConfig(type="cron", expressions=["0 2 * * *"], timezone="America/New_York")
+    schedule = pb.ScheduleConfig(type="cron", expressions=["0 14 * * *"], timezone="America/New_York")
     await server.create(job_id="in-new-york", schedule_config=schedule)
     day = f"{datetime.now(ZoneInfo('America/New_York')) + timedelta(days=2):%Y-%m-%d}"
-    nominal = datetime.fromisoformat(f"{day}T02:00").replace(tzinfo=ZoneInfo("America/New_York"))
+    nominal = datetime.fromisoformat(f"{day}T14:00").replace(tzinfo=ZoneInfo("America/New_York"))
     name = f"{nominal.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    told = await schedctl(server, "occurrences", "skip", "in-new-york", f"{day}T02:00", typed="n\n")
+    told = await schedctl(server, "occurrences", "skip", "in-new-york", f"{day}T14:00", typed="n\n")
     assert (told.code, nominal.isoformat() in told.err) == (2, True)
-    told = await schedctl(server, "occurrences", "skip", "in-new-york", f"{day}T02:00", "--yes", "-o", "name")
+    told = await schedctl(server, "occurrences", "skip", "in-new-york", f"{day}T14:00", "--yes", "-o", "name")
     assert (told.code, told.lines) == (0, [name])
-    told = await schedctl(server, "explain", "in-new-york", f"{day} 02:00", "-o", "json")
+    told = await schedctl(server, "explain", "in-new-york", f"{day} 14:00", "-o", "json")
     assert told.json[0]["verdict"] == "VERDICT_SKIPPED"
-    told = await schedctl(server, "occurrences", "restore", "in-new-york", f"{day} 02:00", "-o", "name")
+    told = await schedctl(server, "occurrences", "restore", "in-new-york", f"{day} 14:00", "-o", "name")
     assert (told.code, told.lines) == (0, [name])
-    told = await schedctl(server, "occurrences", "move", "in-new-york", f"{day}T02:00", f"{day}T05:00", "-o", "json")
+    told = await schedctl(server, "occurrences", "move", "in-new-york", f"{day}T14:00", f"{day}T17:00", "-o", "json")
     assert told.json[0]["new_time"] == f"{(nominal + timedelta(hours=3)).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     told = await schedctl(server, "explain", "in-new-york", day, "-o", "json")
     assert told.json[0]["local_time"][:16] == f"{day}T00:00"
