@@ -164,9 +164,12 @@ def test_celerys_inspect_finds_the_worker_and_what_it_runs(
     stub.CreateScheduledJob(recording_job(label, {"hours": "1"}, parameters={"hold": True}))
     execution_id = stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=label)).execution_id
     recorder.wait_for_calls(label, 1)
+    worker = stub.GetExecution(pb.GetExecutionRequest(execution_id=execution_id)).execution.worker
+    # Of one that is named, Celery waits for the answer and no longer.
+    ask = [sys.executable, "-m", "celery", "-A", "worker.app", "inspect", "--destination", worker, "--timeout", "30"]
     said = {
         command: subprocess.run(
-            [sys.executable, "-m", "celery", "-A", "worker.app", "inspect", command],
+            [*ask, command],
             env=running.environment,
             cwd=ROOT,
             capture_output=True,
