@@ -30,18 +30,21 @@ _CONTENT_TYPE: Final = "application/json"
 class Consumer(celery_consumer.Consumer):
     """Rejects what is not ours: the broker then parks it in the dead-letter queue, and never delivers it again."""
 
-    _will_flush = False
+    _flushing: Any = None
+    """The dispatcher whose events are about to be sent, which may be one of before the connection was lost."""
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # celery's stubs have a property
         """Send the events for monitors, as Flower, together: Celery sends a message for nearly each of them."""
-        hub = vars(self)["hub"]
-        if hub and not self._will_flush:
-            self._will_flush = True
-            vars(self)["event_dispatcher"].buffer_limit = EVENTS_TOGETHER
+        hub, dispatcher = vars(self)["hub"], vars(self)["event_dispatcher"]
+        # With the connection Celery may drop what the hub is to do later: that it was to be done for an earlier
+        # dispatcher says nothing of this one. There is none while the connection is made anew.
+        if hub and dispatcher and self._flushing is not dispatcher:
+            self._flushing = dispatcher
+            dispatcher.buffer_limit = EVENTS_TOGETHER
             hub.call_later(EVENTS_WAIT, self._flush_all)
 
     def _flush_all(self) -> None:
-        self._will_flush = False  # before: what comes from now on is not sure to be in this message
+        self._flushing = None  # before: what comes from now on is not sure to be in this message
         if dispatcher := vars(self)["event_dispatcher"]:
             dispatcher.flush()
 

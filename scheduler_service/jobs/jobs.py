@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.jobs.listing import read_page
+from scheduler_service.jobs.room import Room
 from scheduler_service.jobs.together import Together
 from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.moves import run_move
@@ -21,7 +21,6 @@ from scheduler_service.transport.pages import MOST_BYTES
 from scheduler_service.transport.refusals import (
     LONGEST_MESSAGE,
     Conflict,
-    LimitReached,
     NoSuch,
     NotDeleted,
     Taken,
@@ -58,11 +57,6 @@ MOST_TRIES: Final = 10
 
 HEADSTART: Final = timedelta(milliseconds=100)
 """How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
-
-COUNT_KEPT: Final = 1.0
-"""Seconds for which the number of jobs is taken to be what it was, unless the limit is near."""
-FAR_AWAY: Final = 20_000
-"""Jobs: more than all servers together store in that time."""
 
 UNREADABLE: Final = (
     InvalidInput, UnknownRules, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
@@ -144,12 +138,11 @@ class Jobs:
         """Take the database, for how long a deletion can be taken back, and how many jobs may be stored."""
         self._database = database
         self._undelete_for = undelete_for
-        self._most = most
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
         self.zone_rules = ZoneRules(database)
         self._now = Together(self._ask_now)
-        self._room = _Room(self._jobs.estimated_document_count)
+        self._room = Room(self._jobs.estimated_document_count, most)
 
     async def now(self) -> datetime:
         """Return the database's time, UTC."""
@@ -172,8 +165,12 @@ class Jobs:
 
         A job that the request in progress has created before stands for it.
         """
-        if limited and self._most is not None and not await self._room.for_one_more(self._most):
-            raise LimitReached("MAX_JOBS", f"{self._most:,} jobs are stored, deleted ones that are kept included")
+        async with self._room.place() if limited else nullcontext():
+            return await self._create(definition, uid, now, by, validate_only=validate_only)
+
+    async def _create(
+        self, definition: JobDefinition, uid: str, now: datetime, by: str, *, validate_only: bool
+    ) -> jobs.StoredJob:
         document = jobs.new_document(definition, uid, now, by, token())
         if validate_only:
             if await self.taken([definition.job_id]):
@@ -457,21 +454,6 @@ class Jobs:
             if after is not None:
                 return read_job(after)
         raise Conflict(f"the job '{job_id}' is being changed by others again and again; try again")
-
-
-class _Room:
-    """Whether there is room for another job, by what the collection knows of itself: counting would cost too much."""
-
-    def __init__(self, ask: Callable[[], Awaitable[int]]) -> None:
-        self._ask = Together(ask)
-        self._stored = 0
-        self._asked_at = -COUNT_KEPT
-
-    async def for_one_more(self, most: int) -> bool:
-        """Return whether fewer are stored. Far from the limit a count is good for a moment."""
-        if self._stored + FAR_AWAY > most or monotonic() - self._asked_at > COUNT_KEPT:
-            self._stored, self._asked_at = await self._ask(), monotonic()
-        return self._stored < most
 
 
 def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:

@@ -3,6 +3,9 @@
 A job that is new, changed, or whose target has another contract than before is marked unchecked in the store; whoever
 checks it takes the mark off, in the write that says what was found, and only if nobody has edited the job meanwhile. So
 a check costs what has changed, however many jobs there are, and goes on where another one ended.
+
+That a contract is another one is noted before the jobs are marked, and looked for after they were judged: who has
+judged some by what a target was before marks them again, so that they are held against what it is now.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -125,8 +129,13 @@ class Drift:
         away = {name: Unavailable(f"{name} does not answer") for name in unreachable}
         checks = checks_against({**observed, **away}, self._targets, self._tasks)
         found = Checked()
-        async for batch in self._unchecked(known, found, ends):
-            await self._judge(batch, checks, found)
+        async with aclosing(self._unchecked(known, found, ends)) as batches:
+            async for batch in batches:
+                await self._judge(batch, checks, found)
+                if not await self._stand(known):
+                    await self._jobs.update_many(calls.standing_filter(_ids(batch)), calls.mark_unchecked())
+                    found.left = True
+                    break
         found.drifted_total = await self._jobs.count_documents(calls.HAS_DRIFT)
         drifted = self._jobs.find(calls.HAS_DRIFT, {jobs.DRIFT: 1}, sort=[("drift.since", 1)], limit=MOST_SHOWN)
         found.drifted = [job async for job in drifted]
@@ -144,9 +153,10 @@ class Drift:
 
     async def _mark_changed(self, known: Mapping[str, str]) -> None:
         """Mark the jobs of targets that have another contract; note that after it, so that no crash loses the mark."""
-        before = {each["_id"]: each["fingerprint"] async for each in self._contracts.find({"_id": {"$in": [*known]}})}
+        before = await self._noted(known)
         for name, fingerprint in known.items():
             if before.get(name) != fingerprint:
+                await self._contracts.update_one({"_id": name}, targets.contract_coming(fingerprint), upsert=True)
                 if name in self._targets.names:
                     self._targets.forget(name)
                 # A million jobs take longer than other writes may.
@@ -161,6 +171,15 @@ class Drift:
         if known:
             notes = [UpdateOne({"_id": name}, targets.contract_read(it), upsert=True) for name, it in known.items()]
             await self._contracts.bulk_write(notes, ordered=False)
+
+    async def _noted(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Return the contracts that the jobs of targets are marked for, by their fingerprints."""
+        found = self._contracts.find(targets.contracts_filter(names))
+        return {each["_id"]: targets.noted_contract(each) async for each in found}
+
+    async def _stand(self, known: Mapping[str, str]) -> bool:
+        """Return whether nobody has noted meanwhile that one of these contracts is another one."""
+        return await self._noted(known) == known
 
     async def _unchecked(
         self, names: Iterable[str], found: Checked, ends: float
@@ -192,6 +211,10 @@ class Drift:
         if updates:
             await self._jobs.bulk_write(updates, ordered=False)
         found.checked += len(updates)
+
+
+def _ids(batch: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [job["_id"] for job in batch]
 
 
 def _tell(job: Mapping[str, Any], said: list[str]) -> None:

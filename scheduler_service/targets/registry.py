@@ -132,7 +132,9 @@ class TargetRegistry:
 
     async def contracts_read_at(self) -> dict[str, datetime]:
         """Return when the contracts of targets were last read, by name."""
-        return {each["_id"]: each["read_at"] async for each in self._contracts.find({}, sort=[("_id", 1)])}
+        return {
+            each["_id"]: each["read_at"] async for each in self._contracts.find(store.HAS_BEEN_READ, sort=[("_id", 1)])
+        }
 
     async def jobs(self, name: str) -> int:
         """Return how many jobs use a target."""

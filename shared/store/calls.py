@@ -55,6 +55,11 @@ def checked_filter(target: str) -> dict[str, Any]:
     return {**uses_filter(target), UNCHECKED: {"$ne": True}}
 
 
+def standing_filter(job_ids: Iterable[str]) -> dict[str, Any]:
+    """Find those of some jobs that are not deleted: of a deleted one nobody asks whether it fits."""
+    return {"_id": {"$in": sorted(job_ids)}, **_NOT_DELETED}
+
+
 def mark_unchecked() -> dict[str, Any]:
     """Return the update of jobs one of whose targets has another contract."""
     return {"$set": {UNCHECKED: True}}

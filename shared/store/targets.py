@@ -14,7 +14,7 @@ from ulid import ULID
 from shared.store.pipeline import NOW, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
 COLLECTION: Final = "targets"
@@ -117,8 +117,28 @@ def _new_version() -> str:
 # What is known of the targets' contracts, of all targets; `_id` is the target's name:
 
 CONTRACTS: Final = "target_contracts"
+HAS_BEEN_READ: Final = {"read_at": {"$type": "date"}}
+
+
+def contract_coming(fingerprint: str) -> list[dict[str, Any]]:
+    """Return the update that notes which other contract a target has, before its jobs are marked; with upsert."""
+    return [{"$set": {"coming": literal(fingerprint)}}]
 
 
 def contract_read(fingerprint: str) -> list[dict[str, Any]]:
-    """Return the update that notes which contract a target has, after its jobs were marked; to be made with upsert."""
-    return [{"$set": {"fingerprint": literal(fingerprint), "read_at": NOW}}]
+    """Return the update that notes which contract a target has, after its jobs were marked; to be made with upsert.
+
+    What another process has noted to be coming, and marks jobs for, stays.
+    """
+    coming = {"$cond": [{"$eq": ["$coming", literal(fingerprint)]}, "$$REMOVE", "$coming"]}
+    return [{"$set": {"fingerprint": literal(fingerprint), "read_at": NOW, "coming": coming}}]
+
+
+def contracts_filter(names: Iterable[str]) -> dict[str, Any]:
+    """Find what is known of the contracts of some targets."""
+    return {"_id": {"$in": sorted(names)}}
+
+
+def noted_contract(document: Mapping[str, Any]) -> str | None:
+    """Return the fingerprint of the contract that a target's jobs are marked for; None while that changes."""
+    return None if "coming" in document else document["fingerprint"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -81,6 +82,15 @@ async def test_what_goes_beyond_a_limit_is_refused_by_its_name(database_url: str
     async with serving(database_url, **{setting.lower(): value}) as server:
         refused = await refusal(ask(server))
     assert (refused.code, setting in refused.message) == (code, True), refused
+
+
+async def test_many_who_create_jobs_at_the_same_time_do_not_go_beyond_the_limit(database_url: str) -> None:
+    async with serving(database_url, max_jobs=10) as server:
+        answers = await asyncio.gather(*(server.create() for _ in range(60)), return_exceptions=True)
+        refused = [each for each in answers if isinstance(each, grpc.aio.AioRpcError)]
+        assert {each.code() for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        listed = await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest())
+    assert (len(listed.jobs), len(refused)) == (10, 50)
 
 
 async def test_who_asks_too_often_is_told_when_to_come_back_and_health_is_not_counted(database_url: str) -> None:

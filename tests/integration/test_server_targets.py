@@ -13,6 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from prometheus_client import REGISTRY
 
+from scheduler_service.targets import drift
+from scheduler_service.targets.drift import problems_of
 from scheduler_service.targets.use import TargetUse
 from shared.domain.errors import InvalidInput
 from shared.proto import maintenance_service_pb2 as maintenance
@@ -532,3 +534,40 @@ async def test_an_edit_while_a_job_is_checked_is_not_undone(server: Running) -> 
         judged = await server.database.jobs.update_one(calls.judged_filter(before), calls.judged(["wrong"]))
         assert judged.matched_count == 0
         assert (await check_health(server)).jobs_checked == 1
+
+
+async def test_a_job_that_was_judged_by_what_its_target_was_before_is_judged_again(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The contract changes, and another look notes it, after the first one has read the contract and the job."""
+    judging, noted = threading.Event(), threading.Event()
+
+    def judge(*asked: Any) -> list[list[str] | None]:
+        judging.set()
+        noted.wait(60)
+        return problems_of(*asked)
+
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+        monkeypatch.setattr(drift, "problems_of", judge)
+        slow = asyncio.create_task(check_health(server))
+        await asyncio.to_thread(judging.wait, 60)
+    with serving(shop("Buy"), port=port_of(target)):
+        tested = await server.targets.TestTarget(pb.TestTargetRequest(name="shop"))
+        assert tested.misfits_total == 1
+        noted.set()
+        first = await slow
+        assert (first.jobs_checked, first.jobs_left) == (1, True)
+        again = await check_health(server)
+    assert (again.jobs_checked, again.drifts_total) == (1, 1)
+
+
+async def test_a_look_that_broke_off_before_it_noted_a_contract_is_made_up_for(server: Running) -> None:
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+        assert (await check_health(server)).jobs_checked == 1
+        await server.database.target_contracts.update_one({"_id": "shop"}, store.contract_coming("another"))
+        assert (await check_health(server)).jobs_checked == 1
+        assert (await check_health(server)).jobs_checked == 0
