@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from beat.rollup import Rollup
 from dev.run import ROOT
 from shared.domain.execution import State
 from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
@@ -95,6 +96,13 @@ def create_indexes(database: Any) -> None:
     """Create the indexes, as our processes do. After filling: sorting at once takes less than to keep them in order."""
     for collection, indexes in INDEXES.items():
         database[collection].create_indexes(indexes)
+
+
+def roll_up(database: Any) -> None:
+    """Count what has ended, as beat does."""
+    beat = Rollup(database, "benchmark")
+    while beat.run_once():
+        pass
 
 
 def became(job: int, hour: int) -> State:

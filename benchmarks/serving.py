@@ -27,7 +27,7 @@ import grpc
 
 from benchmarks.comparison import Better, Comparison, taking_turns
 from benchmarks.explain import serving
-from benchmarks.full_store import HOUR, SHARE, fill
+from benchmarks.full_store import HOUR, SHARE, fill, roll_up
 from benchmarks.processor import seconds_of
 from benchmarks.results import Size
 from benchmarks.serving_bare import SERVICE, serve
@@ -164,6 +164,7 @@ def measure(size: Size) -> Sequence[Comparison]:
     with TemporaryDirectory() as temporary, private_servers(Path(temporary)) as servers:
         database = connect(servers.mongodb.url)
         fill(database, JOBS, rows, origin)
+        roll_up(database)
         deployed = {**servers.environment, "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
         with serving(deployed, subprocess.DEVNULL) as (address, pid), ExitStack() as stack:
             answers = answers_of(address)

@@ -2,7 +2,7 @@
 
 `echo`: grpc.aio on uvloop decodes the request, and encodes an answer that is always the same, as long as the real one.
 `bare`: in between it does the same database operations on the same documents, by PyMongo's asynchronous client with
-the same write concern: one read for the status (the job, its newest run, its rows of 30 days counted by state), two
+the same write concern: one read for the status (the job, its newest run, its rows and roll-ups counted by state), two
 inserts for a job (its entry in the history, then itself). It checks, limits, logs, counts and converts nothing.
 """
 
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import uvloop
 
+from scheduler_service.jobs.counted import Counted
+from scheduler_service.jobs.jobs import Jobs
 from shared.proto import scheduler_service_pb2 as pb
-from shared.store import executions, jobs
+from shared.store import executions, jobs, rollups
 from shared.store.mongo import connect_async
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ async def _serve(port: int, mongodb_url: str, answers: dict[str, bytes], *, with
     database = connect_async(mongodb_url)
     status = pb.GetJobStatusResponse.FromString(answers["GetJobStatus"])
     created = pb.CreateScheduledJobResponse.FromString(answers["CreateScheduledJob"])
-    read = _reading(database)
+    read = await _reading(database)
     write = await _writing(database, created.job_id)
 
     async def nothing(_request: Any) -> None:
@@ -71,11 +73,13 @@ def _handler(kind: Any, answer: Message, work: Callable[[Any], Awaitable[None]])
     )
 
 
-def _reading(database: AsyncDatabase[dict[str, Any]]) -> Callable[[Any], Awaitable[None]]:
+async def _reading(database: AsyncDatabase[dict[str, Any]]) -> Callable[[Any], Awaitable[None]]:
     stored = database[jobs.COLLECTION]
+    pieces, since = await Counted(database, Jobs(database).now).since(WINDOW)
+    counting = [*executions.with_runs(since), *rollups.with_ended(pieces)]
 
     async def read(request: Any) -> None:
-        pipeline = [{"$match": {"_id": request.job_id}}, *executions.with_runs(WINDOW)]
+        pipeline = [{"$match": {"_id": request.job_id}}, *counting]
         async with await stored.aggregate(pipeline) as found:
             await found.to_list()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, fields, replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo.errors import DuplicateKeyError
 
+from scheduler_service.jobs.counted import Counted
 from scheduler_service.jobs.listing import read_page
 from scheduler_service.jobs.room import Room
 from scheduler_service.jobs.together import Together
@@ -36,7 +38,7 @@ from shared.domain.text import excerpt
 from shared.domain.zones import UnknownRules
 from shared.log import get_logger
 from shared.proto import scheduler_service_pb2 as pb
-from shared.store import executions, jobs
+from shared.store import executions, jobs, rollups
 from shared.store.executions import Move, StoredExecution
 from shared.store.mongo import as_utc
 from shared.store.pipeline import NOW
@@ -80,7 +82,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class FoundWithRuns:
-    """A job as it was read, the database's time then, its newest run, and how many of its latest rows are how."""
+    """A job as it was read, the database's time then, its newest run, and how many of its rows are in which state."""
 
     job: jobs.StoredJob
     now: datetime
@@ -143,6 +145,7 @@ class Jobs:
         self.zone_rules = ZoneRules(database)
         self._now = Together(self._ask_now)
         self._room = Room(self._jobs.estimated_document_count, most)
+        self._counted = Counted(database, self.now)
 
     async def now(self) -> datetime:
         """Return the database's time, UTC."""
@@ -215,14 +218,18 @@ class Jobs:
         return await self._read(job_id, show_deleted=show_deleted)
 
     async def read_with_runs(self, job_id: str, window: timedelta) -> FoundWithRuns:
-        """Return a job, its newest run, and how its rows of the last time went. Raises as read does.
+        """Return a job, its newest run, and what is in flight, or ended since the full hour in which the window begins.
 
-        One question to the store: three would take the driver twice as long as all else that a status takes.
+        Raises as read does. One question to the store: three would take the driver twice as long as all else that a
+        status takes.
         """
-        found = await self._read(job_id, *executions.with_runs(window))
+        pieces, since = await self._counted.since(window)
+        found = await self._read(job_id, *executions.with_runs(since), *rollups.with_ended(pieces))
         newest: list[Mapping[str, Any]] = found.document["newest"]
-        counts = {group["_id"]: group["count"] for group in found.document["counts"]}
-        return FoundWithRuns(found.job, found.now, executions.to_execution(newest[0]) if newest else None, counts)
+        counts = Counter({group["_id"]: group["count"] for group in found.document["counts"]})
+        for ended in found.document.get("ended", ()):
+            counts.update(ended)
+        return FoundWithRuns(found.job, found.now, executions.to_execution(newest[0]) if newest else None, +counts)
 
     async def _read(self, job_id: str, *stages: Mapping[str, Any], show_deleted: bool = False) -> Found:
         """Return a job; its document also has what the stages add to it."""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.errors import ExecutionTimeout
 
 from shared.domain.errors import ResourceExhausted
-from shared.domain.rollup import Level, floor
+from shared.domain.rollup import Level, Piece, cover
 from shared.domain.tally import Tally
-from shared.domain.zones import EPOCH
 from shared.store import rollups
 from shared.store.rollups import By
 
@@ -106,7 +105,7 @@ class Tallies:
             queue=question.queue,
             target=question.target,
         )
-        found = {**chosen, "$or": _pieces(question, progress)}
+        found = {**chosen, **_pieces(question, progress)}
         try:
             if question.group_by is GroupBy.JOB and not question.job:
                 found["job"] = {"$in": self._largest(found, question.most)}
@@ -134,29 +133,14 @@ class Tallies:
             return [job["_id"] for job in jobs]
 
 
-def _pieces(question: Question, progress: Progress) -> list[dict[str, Any]]:
-    """Return the filters of the roll-ups that cover a span: the coarsest that fit a window, finer ones at its ends.
-
-    What the coarser were not made of yet, the finer tell.
-    """
+def _pieces(question: Question, progress: Progress) -> dict[str, Any]:
+    """Find the roll-ups that cover a span: the coarsest that fit a window, finer ones at its ends."""
     levels = [Level.DAY, Level.HOUR, Level.MINUTE]
     if question.width == question.level.width:
         levels = levels[levels.index(question.level) :]
+    pieces = cover(levels, question.start, question.end, progress)
     # Where nothing was counted yet: a filter that finds nothing.
-    nothing = rollups.within(question.level, question.start, question.start)
-    return _cover(levels, question.start, question.end, progress) or [nothing]
-
-
-def _cover(levels: list[Level], start: datetime, end: datetime, progress: Progress) -> list[dict[str, Any]]:
-    if not levels or start >= end:
-        return []
-    level, *finer = levels
-    begins = -(-(start - EPOCH) // level.width) * level.width + EPOCH
-    ends = min(floor(end, level.width), progress.reached(level))
-    if begins >= ends:
-        return _cover(finer, start, end, progress)
-    body = rollups.within(level, begins, ends)
-    return [*_cover(finer, start, begins, progress), body, *_cover(finer, ends, end, progress)]
+    return rollups.any_of(pieces or [Piece(question.level, question.start, question.start)])
 
 
 def _add_up(question: Question, documents: Iterable[Mapping[str, Any]]) -> list[Statistics]:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from shared.domain.zones import EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MINUTE: Final = timedelta(minutes=1)
 HOUR: Final = timedelta(hours=1)
@@ -59,6 +64,11 @@ class Progress:
     def beginning(cls, first: datetime) -> Progress:
         """Return where to begin when the first row ended at this instant, or nothing has yet and it is this one now."""
         return cls(*[floor(first, DAY)] * 4)
+
+    @property
+    def for_good(self) -> Progress:
+        """How far the roll-ups have got that will not change any more."""
+        return replace(self, minutes=self.settled)
 
     def reached(self, level: Level) -> datetime:
         """Return how far the roll-ups of a level have got."""
@@ -111,3 +121,42 @@ def after(progress: Progress, step: Step, through: datetime) -> Progress:
         return replace(progress, hours=through)
     minutes = max(progress.minutes, through)
     return replace(progress, minutes=minutes, settled=through if step.final else progress.settled)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Roll-ups of one level: of the times from `start` on, and before `end`."""
+
+    level: Level
+    start: datetime
+    end: datetime
+
+
+def cover(levels: Sequence[Level], start: datetime, end: datetime, progress: Progress) -> list[Piece]:
+    """Return the roll-ups of which a span consists, in the order of time, as far as they have got.
+
+    levels: those that it may consist of, the coarsest first, which is taken where it fits; what that was not made of
+    yet, the finer ones tell. The span is one of whole times of the finest.
+    """
+    if not levels or start >= end:
+        return []
+    level, *finer = levels
+    begins = -(-(start - EPOCH) // level.width) * level.width + EPOCH
+    ends = min(floor(end, level.width), progress.reached(level))
+    if begins >= ends:
+        return cover(finer, start, end, progress)
+    return [
+        *cover(finer, start, begins, progress),
+        Piece(level, begins, ends),
+        *cover(finer, ends, end, progress),
+    ]
+
+
+def counted(progress: Progress, start: datetime, now: datetime) -> tuple[list[Piece], datetime]:
+    """Return the roll-ups that tell for good what has ended since `start`, and the instant from which on rows have to.
+
+    start: a full hour. That instant is some minutes ago while a beat rolls up, and stands still while none does.
+    """
+    final = progress.not_after(now).for_good
+    since = max(start, final.minutes)
+    return cover((Level.DAY, Level.HOUR, Level.MINUTE), start, since, final), since

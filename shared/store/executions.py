@@ -1073,18 +1073,22 @@ NOT_SHOWN: Final = {"items": 0, "context": 0, "canvas": 0}
 """What readers need not be sent: megabytes that a whole, or a step, keeps for what is still to be done."""
 
 
-def with_runs(window: timedelta) -> list[dict[str, Any]]:
-    """Return the stages that add to a job its newest run, and how many of its rows of the last time are in which state.
+RUN_OR_DECISION: Final = {"run": {"$in": [True, False]}}
+"""Finds what counts for a job: no part, and nothing that closes a chain."""
+
+
+def with_runs(since: datetime) -> list[dict[str, Any]]:
+    """Return the stages that add to a job its newest run, and in which states those rows are that had no end by then.
 
     As lists: `newest` of one run at most, `counts` of a state as `_id` and a count, in which a gap row counts as its
-    occurrences. Each is one range of the index `job`.
+    occurrences. since: in flight now, or ended from then on. Each is one range of an index of its own, `job` and
+    `job_end`, so what ends meanwhile is counted once: as in flight, or as ended.
     """
-    since = {"$gte": ["$nominal_time", {"$subtract": [NOW, milliseconds(window)]}]}
     return [
         _looked_up("newest", {"$match": {"run": True}}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": 1}, _SHOWN_ONLY),
         _looked_up(
             "counts",
-            {"$match": {"run": {"$in": [True, False]}, "$expr": since}},
+            {"$match": {**RUN_OR_DECISION, "finished_at": {"$not": {"$lt": since}}}},
             {"$group": {"_id": "$state", "count": {"$sum": {"$ifNull": ["$count", 1]}}}},
         ),
     ]

@@ -122,9 +122,15 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # dead letters whose copy has to be removed
         IndexModel([("withdraw", ASCENDING)], name="withdraw", **_where(withdraw=True)),
-        # lists and counts of one job
+        # lists of one job
         IndexModel(
             [("job_uid", ASCENDING), ("run", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)], name="job"
+        ),
+        # status: what of one job is in flight, which has no end, and what has ended since the roll-ups were made
+        IndexModel(
+            [("job_uid", ASCENDING), ("run", ASCENDING), ("finished_at", ASCENDING)],
+            name="job_end",
+            **_where(**executions.RUN_OR_DECISION),
         ),
         # lists of all
         IndexModel([("run", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)], name="nominal_time"),

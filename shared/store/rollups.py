@@ -8,14 +8,16 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.domain.execution import State
+from shared.domain.execution import SHOWN_STATES, TERMINAL, State
 from shared.domain.rollup import Level, Progress
 from shared.domain.tally import Spans, Tally
 from shared.store.pipeline import NOW, from_now, has_ended, literal, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from shared.domain.rollup import Piece
 
 COLLECTION: Final = "rollups"
 PROGRESS: Final = "rolling_up"
@@ -202,6 +204,11 @@ def within(level: Level, start: datetime, end: datetime) -> dict[str, Any]:
     return {"level": level.value, "at": {"$gte": start, "$lt": end}}
 
 
+def any_of(pieces: Iterable[Piece]) -> dict[str, Any]:
+    """Find the roll-ups that these are, of which there is at least one."""
+    return {"$or": [within(piece.level, piece.start, piece.end) for piece in pieces]}
+
+
 def before(level: Level, end: datetime) -> dict[str, Any]:
     """Find the roll-ups of a level, of times that begin before an instant."""
     return {"level": level.value, "by": _any_of(By), "at": {"$lt": end}}
@@ -223,6 +230,25 @@ def chosen(by: By, kinds: Iterable[Kind], *, job: str = "", queue: str = "", tar
 
 JOB_INDEX: Final = "job"
 """The index of one job's roll-ups."""
+
+_SHOWN_ENDS: Final = sorted(state.value for state in TERMINAL & set(SHOWN_STATES))
+
+
+def with_ended(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+    """Return the stages that add to a job what its roll-ups count, as `ended`: a list of one document at most.
+
+    It has a number for each state in which a row ends. No pieces: no stages.
+    """
+    if not pieces:
+        return []
+    sums = {state: {"$sum": f"$counts.{state}"} for state in _SHOWN_ENDS}
+    counted = [
+        {"$match": {**chosen(By.JOB, RUNS), **any_of(pieces)}},
+        {"$group": {"_id": None, **sums}},
+        {"$unset": "_id"},
+    ]
+    of_job = {"localField": "_id", "foreignField": "job"}
+    return [{"$lookup": {"from": COLLECTION, **of_job, "pipeline": counted, "as": "ended"}}]
 
 
 # How far they have got, and whose turn it is:

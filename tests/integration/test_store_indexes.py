@@ -189,6 +189,11 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "executions in flight": (
         "executions", {"filter": executions.in_flight_filter(["uid-job-0", "uid-job-20"])}, "open",
     ),
+    "what of a job is in flight or has ended lately": (
+        "executions",
+        {"filter": {"job_uid": "uid-job-1", **executions.with_runs(NOW)[1]["$lookup"]["pipeline"][0]["$match"]}},
+        "job_end",
+    ),
     "what waits in a queue": (
         "executions",
         {"filter": executions.waiting_filter("scraping", timedelta(minutes=1)), "sort": {"queued_at": 1}},

@@ -1,0 +1,166 @@
+"""A status counts what its job's rows say, however far beat has rolled them up, and does not read them all for that."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from beat.rollup import Rollup
+from scheduler_service.services.scheduler import COUNTS_WINDOW
+from shared.domain.rollup import DAY, HOUR, MINUTE, SETTLED_AFTER, floor
+from shared.proto import scheduler_service_pb2 as pb
+from shared.store import executions, jobs, rollups
+from tests.builders import fired, job_document
+from tests.integration.test_rollup import decided, ended, now, roll_up
+from tests.integration.test_server_harness import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from pymongo.database import Database
+
+    from tests.integration.test_server_harness import Running
+
+Db: TypeAlias = "Database[dict[str, Any]]"
+JOB = "job-1"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question of a test is of how far beat has got by then."""
+    monkeypatch.setattr("scheduler_service.jobs.counted.KEPT", -1.0)
+
+
+@pytest.fixture(autouse=True)
+def a_job(database: Db) -> None:
+    database[jobs.COLLECTION].insert_one(job_document(JOB))
+
+
+async def status(running: Running) -> dict[str, int]:
+    return dict((await running.stub.GetJobStatus(pb.GetJobStatusRequest(job_id=JOB))).counts)
+
+
+def counted(database: Db, begin: datetime) -> dict[str, int]:
+    """Count the rows themselves: what is in flight, and what has ended since an instant."""
+    expected: Counter[str] = Counter()
+    for row in database[executions.COLLECTION].find({"job_id": JOB, "part": {"$exists": False}}):
+        if row["state"] != "CLOSED" and ("finished_at" not in row or row["finished_at"] >= begin):
+            expected[row["state"]] += row.get("count", 1)
+    return dict(expected)
+
+
+async def agree(database: Db, running: Running) -> dict[str, int]:
+    """Return what the status says, which has to be what the rows say."""
+    while True:
+        begin = floor(now() - COUNTS_WINDOW, HOUR)
+        said, expected = await status(running), counted(database, begin)
+        if begin == floor(now() - COUNTS_WINDOW, HOUR):  # the hour did not end in between
+            assert said == expected
+            return said
+
+
+def history(chance: random.Random, count: int) -> Iterator[dict[str, Any]]:
+    """Rows of 40 days, most of them of the last hours: what ended in all ways, and what has not."""
+    for number in range(count):
+        ago = timedelta(seconds=chance.choice([600, 7_200, 3 * 86_400, 40 * 86_400]) * chance.random())
+        state = chance.choice(["SUCCEEDED", "SUCCEEDED", "FAILED", "CANCELLED"])
+        queue = chance.choice(["scraping", "analysis"])
+        match number % 10:
+            case 0:
+                yield decided(number, now() - ago, count=chance.randint(1, 5_000))
+            case 1:
+                state = chance.choice(["PENDING", "QUEUED", "RUNNING", "WAITING"])
+                yield fired(job_document(JOB), now() - ago, _id=f"row-{number}", state=state)
+            case 2:
+                row = ended(number, now() - ago, state=state, part=True, parent="row-3")
+                del row["run"]
+                yield row
+            case 3:
+                yield ended(number, now() - ago, state=state, flow={"kind": "fan_out"})
+            case 4:
+                yield ended(number, now() - ago, state=state, job_id="job-2")
+            case 5:
+                row = ended(number, now() - ago, state="CLOSED")
+                del row["run"]
+                yield row
+            case _:
+                yield ended(number, now() - ago, state=state, queue=queue)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_status_counts_what_the_rows_say_however_far_beat_has_got(
+    database: Db, database_url: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beat.rollup.TURN", 25)
+    database[executions.COLLECTION].insert_many(history(random.Random(seed), 400))
+    async with serving(database_url) as running:
+        said = await agree(database, running)
+        assert {"SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED", "RUNNING", "WAITING"} <= said.keys()
+        beat = Rollup(database, "beat")
+        while beat.run_once():
+            assert await agree(database, running) == said
+        later = [ended(1_000 + n, now(), state="FAILED") for n in range(3)]
+        database[executions.COLLECTION].insert_many(later)
+        assert (await agree(database, running))["FAILED"] == said["FAILED"] + 3
+
+
+async def test_what_is_stored_after_its_minute_was_rolled_up_first_is_counted_at_once(
+    database: Db, database_url: str
+) -> None:
+    """The write that ended it took a minute: its time is when the write began."""
+    minute = floor(now() - 2 * MINUTE, MINUTE)
+    database[executions.COLLECTION].insert_one(ended(1, minute))
+    roll_up(database)
+    database[executions.COLLECTION].insert_one(ended(2, minute + timedelta(seconds=1)))
+    async with serving(database_url) as running:
+        assert await agree(database, running) == {"SUCCEEDED": 2}
+
+
+async def test_counts_outlive_the_records_that_they_are_of(database: Db, database_url: str) -> None:
+    rows = [ended(n, now() - n * DAY - HOUR) for n in range(29)]
+    database[executions.COLLECTION].insert_many(rows)
+    roll_up(database)
+    database[executions.COLLECTION].delete_many(executions.ended_filter(now() - 7 * DAY))
+    async with serving(database_url) as running:
+        assert await status(running) == {"SUCCEEDED": 29}
+
+
+async def test_a_clock_that_was_set_back_while_no_beat_runs_hides_nothing_that_ends_now(
+    database: Db, database_url: str
+) -> None:
+    database[executions.COLLECTION].insert_one(ended(1, now() - 3 * HOUR))
+    roll_up(database)
+    ahead = floor(now(), HOUR) + 2 * HOUR
+    database[rollups.PROGRESS].update_one({}, {"$set": {"minutes": ahead, "settled": ahead, "hours": ahead}})
+    async with serving(database_url) as running:
+        database[executions.COLLECTION].insert_one(ended(2, floor(now(), MINUTE) + MINUTE))
+        assert await agree(database, running) == {"SUCCEEDED": 2}
+
+
+async def test_a_status_reads_what_is_in_flight_or_ended_lately_and_not_the_history(
+    database: Db, database_url: str
+) -> None:
+    """Ten executions a minute for five hours, and the open parts of a fan-out."""
+    last = now() - SETTLED_AFTER - 2 * MINUTE
+    rows = [ended(n, last - n * timedelta(seconds=6)) for n in range(3_000)]
+    rows += [fired(job_document(JOB), now(), _id=f"row-{n}") for n in range(4_000, 4_003)]
+    for number in range(5_000, 5_500):
+        part = fired(job_document(JOB), now(), _id=f"row-{number}", part=True, parent="row-4000")
+        del part["run"]
+        rows.append(part)
+    database[executions.COLLECTION].insert_many(rows)
+    roll_up(database)
+    async with serving(database_url) as running:
+        assert await agree(database, running) == {"SUCCEEDED": 3_000, "PENDING": 3}
+        database.command("profile", 2)
+        await status(running)
+        database.command("profile", 0)
+    noted = {"ns": f"{database.name}.{jobs.COLLECTION}", "command.aggregate": jobs.COLLECTION}
+    (read,) = database["system.profile"].find(noted)
+    hours_and_minutes = 24 + 5 + 65
+    assert read["docsExamined"] <= hours_and_minutes + 3 + 2
