@@ -147,7 +147,7 @@ class TestSending:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"send_at": datetime.now(UTC) + timedelta(hours=1)},
+            {"send_at": datetime.now(UTC) + timedelta(days=1)},  # from when the tests were collected
             {"state": State.RUNNING.value, "send_at": None},
             {"state": State.SUCCEEDED.value, "send_at": None},
         ],
