@@ -73,6 +73,8 @@ async def serve(
         raise PortTakenError(
             f"{full_name}: cannot listen on {host}:{port}; stop what listens there, or set {port_setting} or BIND_HOST"
         ) from None
+    # Until it is known. Else the server as a whole would be SERVING from the start, and the service not be found.
+    await _set_health(state, full_name, healthy=False)
     await server.start()
     log.info("Ready for calls", action="server_started", address=f"{host}:{bound}")
 
@@ -101,8 +103,13 @@ async def _watch_health(
             now_healthy = False
         if now_healthy != healthy:
             healthy = now_healthy
-            status = health_pb2.HealthCheckResponse.SERVING if healthy else health_pb2.HealthCheckResponse.NOT_SERVING
-            for name in ("", full_name):
-                await state.set(name, status)
+            await _set_health(state, full_name, healthy=healthy)
             log.info("Health changed", action="health_changed", healthy=healthy)
         await asyncio.sleep(CHECK_SECONDS)
+
+
+async def _set_health(state: health.aio.HealthServicer, full_name: str, *, healthy: bool) -> None:
+    status = health_pb2.HealthCheckResponse.SERVING if healthy else health_pb2.HealthCheckResponse.NOT_SERVING
+    # The server as a whole, which most ask for, comes last: when it says that it is healthy, the service does too.
+    for name in (full_name, ""):
+        await state.set(name, status)

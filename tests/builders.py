@@ -94,6 +94,6 @@ def manage(rabbitmq: Server, method: str, path: str) -> Any:
         data=b"{}" if method == "PUT" else None,
         headers={"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q=", "Content-Type": "application/json"},
     )
-    with urlopen(request, timeout=10) as answer:
+    with urlopen(request, timeout=60) as answer:
         text = answer.read()
         return json.loads(text) if text else None

@@ -113,7 +113,7 @@ class Recorder:
         with self._changed:
             return list(self._calls)
 
-    def wait_for_calls(self, label: str, count: int, timeout: float = 30) -> list[Call]:
+    def wait_for_calls(self, label: str, count: int, timeout: float = 60) -> list[Call]:
         """Wait until that many calls with this label have begun, and return them."""
         with self._changed:
             arrived = self._changed.wait_for(lambda: len(self._calls.get(label, ())) >= count, timeout)

@@ -24,7 +24,7 @@ READY = 120.0
 _T = TypeVar("_T")
 
 
-def wait_until(condition: Callable[[], _T | None], what: str, timeout: float = 30) -> _T:
+def wait_until(condition: Callable[[], _T | None], what: str, timeout: float = 60) -> _T:
     """Return the first true value of the condition; fail the test when there is none in time."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
@@ -74,7 +74,7 @@ class System:
             process.terminate()
         for process in self._running.values():
             try:
-                process.wait(15)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -80,7 +80,7 @@ def test_a_worker_killed_during_a_call_leaves_one_execution_with_one_end(
     )
     (first,) = recorder.wait_for_calls(label, 1)
     with running.without("celery-worker"):
-        assert first.ended.wait(30)
+        assert first.ended.wait(60)
         assert first.given_up
     recorder.wait_for_calls(label, 2)
     recorder.release(label)

@@ -86,7 +86,7 @@ def test_what_is_held_starts_when_the_one_before_it_has_ended(
         second = recorder.wait_for_calls(label, 2)[1]
         assert second.metadata["x-execution-id"] == held[0].execution_id
     else:
-        assert first.ended.wait(30), "nobody released it: the next one has it cancelled"
+        assert first.ended.wait(60), "nobody released it: the next one has it cancelled"
         assert first.given_up
         wait_until(lambda: executions(stub, label, State.STATE_CANCELLED), "it is cancelled")
         recorder.wait_for_calls(label, 2)

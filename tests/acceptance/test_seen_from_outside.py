@@ -43,14 +43,14 @@ def celery_app(running: System) -> Celery:
 
 
 def http_json(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.load(answer)
 
 
 def metric(running: System, variable: str, name: str, **labels: str) -> float:
     """Return the sum of a metric's samples that have these labels."""
     url = f"http://127.0.0.1:{running.environment[variable]}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     samples = [sample for family in families for sample in family.samples if sample.name == name]
     assert samples, f"{name} is not served at {url}"
@@ -155,7 +155,7 @@ def test_celery_knows_the_results_by_the_execution_id(running: System, stub: Sch
     app = celery_app(running)
     stub.CreateScheduledJob(recording_job(label, {"hours": "1"}))
     execution_id = stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=label)).execution_id
-    assert AsyncResult(execution_id, app=app).get(timeout=30) == {"label": label, "calls": 1}
+    assert AsyncResult(execution_id, app=app).get(timeout=60) == {"label": label, "calls": 1}
 
 
 def test_celerys_inspect_finds_the_worker_and_what_it_runs(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.striker import Struck
 
-WARM_UP: Final = 30.0
+WARM_UP: Final = 120.0
 """Seconds that the steady jobs may take until their first calls."""
 
 LONGEST_PATIENCE: Final = 20.0
@@ -37,7 +37,7 @@ LONGEST_DRAIN: Final = 300.0
 """Seconds after the last fault until everything must have come to rest. Messages that were purged are missed after a
 minute, and again a minute later if a second purge took the copies."""
 
-OVERTIME: Final = 1.5
+OVERTIME: Final = 3.0
 """How many times its length a run may take to get its fires; then it has failed."""
 
 HEADROOM: Final = 2.5

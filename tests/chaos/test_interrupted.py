@@ -31,7 +31,7 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: sig
             process.wait(60)
         finally:
             process.kill()
-    wait_until(lambda: not _pids(folder), "all have ended", 30)
+    wait_until(lambda: not _pids(folder), "all have ended", 60)
 
 
 def _pids(folder: Path) -> list[int]:

@@ -402,7 +402,7 @@ class TestCost:
             await stream.read()
             await stream.read()
             stream.cancel()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not [line for line in lines if line["action"] == "request_answered"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         (line,) = [line for line in lines if line["action"] == "request_answered"]

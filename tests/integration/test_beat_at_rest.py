@@ -149,7 +149,7 @@ WAITING: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "the clock was set back": (
         partial(executions.ahead_filter, lease=timedelta(seconds=15)),
-        {"state": "RUNNING", "lease": {"expires_at": NOW + HOUR, "length": 15_000}},
+        {"state": "RUNNING", "lease": {"expires_at": NOW + 24 * HOUR, "length": 15_000}},
     ),
     "an execution has expired": (submitted.expired_filter, {"open": True, "attempt": 0, "expires_at": NOW - HOUR}),
     "a failure may pause its job": (executions.may_pause_filter, {"may_pause": True}),

@@ -466,7 +466,7 @@ def settle(database: Db) -> None:
     wait_until(lambda: beat.run_once() >= 0 and not database.jobs.count_documents({"changes.0": {"$exists": True}}))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, "what was waited for did not come"

@@ -45,7 +45,7 @@ def live(database: Db, name: str) -> int:
     return database.partitions.count_documents({"holder": name, "$expr": {"$gt": ["$expires_at", "$$NOW"]}})
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, "what was waited for did not come"

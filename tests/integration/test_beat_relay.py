@@ -116,7 +116,7 @@ def purge(app: Celery, queue: str = "scraping") -> None:
         cast("Any", connection.default_channel).queue_purge(queue)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, "what was waited for did not come"
@@ -147,7 +147,7 @@ class TestSending:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"send_at": datetime.now(UTC) + timedelta(hours=1)},
+            {"send_at": datetime.now(UTC) + timedelta(days=1)},  # from when the tests were collected
             {"state": State.RUNNING.value, "send_at": None},
             {"state": State.SUCCEEDED.value, "send_at": None},
         ],

@@ -68,7 +68,7 @@ def make_celery() -> Celery:
     return make_app(settings, load_queues(settings.config_dir))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, "what was waited for did not come"
@@ -185,7 +185,7 @@ def test_a_real_beat_fires_and_ends_well_when_it_is_asked_to(
         assert database.partitions.count_documents({"holder": {"$exists": True}}) == PARTITIONS
         wait_until(lambda: database.processes.count_documents({"kind": "BEAT"}) == 1)
         beat.send_signal(number)
-        _, log = beat.communicate(timeout=30)
+        _, log = beat.communicate(timeout=60)
     finally:
         beat.kill()
         beat.wait()
@@ -280,7 +280,7 @@ class TestTaskModules:
                 wait_until(lambda: database.jobs.count_documents({}) == 2)
             finally:
                 beat.terminate()
-            assert beat.wait(30) == 0
+            assert beat.wait(60) == 0
         assert to_job(database.jobs.find_one({"_id": "added"}) or {}).definition.parameters == {"region": "us"}
         found = to_job(database.jobs.find_one({"_id": "nightly-report"}) or {})
         definition = found.definition

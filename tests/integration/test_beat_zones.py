@@ -179,7 +179,7 @@ def test_an_upgrade_while_beats_of_both_versions_run_decides_nothing_twice(
         wait_until(lambda: database.executions.count_documents({}) >= later, seconds=60)
         for beat in beats:
             beat.terminate()
-            assert beat.wait(20) == 0
+            assert beat.wait(60) == 0
     with installed(new):
         ZoneRules(database).load({"installed": document["first"]} for document in database.jobs.find())
         assert check_ledger(database) >= 15 * len(names)

@@ -43,7 +43,7 @@ def test_a_chain_gives_its_last_result_and_each_call_names_the_one_before(office
     last, ids = said(
         office,
         "r = (add.s(1, 2) | add.s(10) | add.s(100)).apply_async()\n"
-        "print(json.dumps([r.get(timeout=30), [r.parent.parent.id, r.parent.id, r.id]]))",
+        "print(json.dumps([r.get(timeout=60), [r.parent.parent.id, r.parent.id, r.id]]))",
     )
     assert last == 113
     first, second, third = (office.ended(each) for each in ids)
@@ -55,7 +55,7 @@ def test_a_group_gives_all_results(office: Office):  # noqa: F811
     results, group_id, ids = said(
         office,
         "r = group(add.s(n, n) for n in range(10))()\n"
-        "print(json.dumps([r.get(timeout=30), r.id, [each.id for each in r]]))",
+        "print(json.dumps([r.get(timeout=60), r.id, [each.id for each in r]]))",
     )
     assert results == [2 * n for n in range(10)]
     assert {office.ended(each).group for each in ids} == {group_id}
@@ -64,7 +64,7 @@ def test_a_group_gives_all_results(office: Office):  # noqa: F811
 def test_a_chord_calls_its_body_with_all_results_once(office: Office):  # noqa: F811
     result, body = said(
         office,
-        "r = chord([add.s(n, n) for n in range(5)])(tasks.total.s())\nprint(json.dumps([r.get(timeout=30), r.id]))",
+        "r = chord([add.s(n, n) for n in range(5)])(tasks.total.s())\nprint(json.dumps([r.get(timeout=60), r.id]))",
     )
     assert result == 20
     assert office.ended(body).parent
@@ -83,7 +83,7 @@ def test_the_rest_of_a_chain_is_not_called_when_one_fails_and_a_retry_goes_on_wi
     error, ids = said(
         office,
         f"r = (tasks.read.s({str(key)!r}) | add.s(5)).apply_async()\n"
-        "try: r.get(timeout=30)\n"
+        "try: r.get(timeout=60)\n"
         "except Exception as e: print(json.dumps([type(e).__name__, [r.parent.id, r.id]]))",
     )
     assert error == "FileNotFoundError"
@@ -128,7 +128,7 @@ def test_code_that_waits_is_told_when_redis_was_away_while_a_chain_broke_off(
 
 
 def test_what_follows_gets_a_result_that_is_ignored(office: Office):  # noqa: F811
-    assert said(office, "print((tasks.quiet.s(7) | add.s(1))().get(timeout=30))") == 8
+    assert said(office, "print((tasks.quiet.s(7) | add.s(1))().get(timeout=60))") == 8
 
 
 def test_the_results_of_a_header_that_are_too_large_fail_the_body(office: Office):  # noqa: F811

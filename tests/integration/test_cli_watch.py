@@ -57,7 +57,7 @@ async def test_one_execution_is_watched_until_it_has_ended(server: Running) -> N
     name = await a_run(server)
     watching = await started(server, "executions", "watch", name)
     assert watching.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert b"PENDING" in await watching.stdout.readline()
         await schedctl(server, "executions", "cancel", name, "--yes", "--reason", "tried out")
         rest, err = await watching.communicate()
@@ -71,7 +71,7 @@ async def test_programs_watch_json_and_ctrl_c_ends_it(server: Running) -> None:
     watching = await started(server, "executions", "watch", "--job", "prices", "-o", "json")
     assert watching.stdout is not None
     reading = asyncio.ensure_future(watching.stdout.readline())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not reading.done():  # until the watch has begun: what was before that is not told
             await schedctl(server, "jobs", "run", "prices")
         watching.send_signal(signal.SIGINT)
@@ -115,7 +115,7 @@ async def test_jobs_are_watched_from_those_there_are(server: Running) -> None:
     await server.create(job_id="prices")
     watching = await started(server, "jobs", "watch", "--initial")
     assert watching.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         first = (await watching.stdout.readline()).decode()
         await schedctl(server, "jobs", "pause", "prices")
         then = (await watching.stdout.readline()).decode()

@@ -282,7 +282,7 @@ def _only_faults_are_logged() -> None:
     )
 
 
-@pytest.mark.timeout(180 + REQUESTS // 10)
+@pytest.mark.timeout(300 + REQUESTS // 10)
 @pytest.mark.usefixtures("_only_faults_are_logged")
 async def test_no_request_is_answered_as_a_fault_of_the_server(
     conformance: Conformance, capsys: pytest.CaptureFixture[str]

@@ -55,7 +55,7 @@ def servers(two: tuple[Servers, Servers]) -> Servers:
     return two[0]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not within the deadline"
@@ -138,7 +138,7 @@ def test_rabbitmq_has_its_management_plugin_and_a_long_consumer_timeout(servers:
     port = servers.rabbitmq.program.ports["management"]
     request = urllib.request.Request(f"http://{HOST}:{port}/api/overview")
     request.add_header("Authorization", f"Basic {base64.b64encode(b'guest:guest').decode()}")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert b"rabbitmq_version" in answer.read()
     assert f"consumer_timeout = {CONSUMER_TIMEOUT}\n" in (servers.rabbitmq.folder / "rabbitmq.conf").read_text()
 
@@ -214,7 +214,7 @@ def test_servers_die_with_an_owner_that_was_killed(tmp_path: Path) -> None:
         assert said.readline() == "started\n"
         owner.kill()
         owner.wait()
-    wait_for(lambda: not processes_of(tmp_path), 30)
+    wait_for(lambda: not processes_of(tmp_path))
 
 
 PRIVATE_SERVERS_FOREVER = """
@@ -386,7 +386,7 @@ class Run:
     def end(self, number: signal.Signals | None = None) -> int:
         if number:
             self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

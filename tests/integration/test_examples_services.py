@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
-COMPETITOR_TIMEOUT = 2.0
+COMPETITOR_TIMEOUT = 6.0
 
 PRODUCT = """<html><head><meta property="og:type" content="product"><meta property="og:title" content="Kettle">
   <meta property="product:ean" content="2000000000060"><meta property="product:price:amount" content="40.00">
@@ -68,11 +68,11 @@ class Service:
 
     def health(self, service: str = "") -> str:
         stub: Any = health_pb2_grpc.HealthStub(self.channel)  # whose types lack its methods
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
-def wait_for(look: Callable[[], T | None], seconds: float = 15) -> T:
+def wait_for(look: Callable[[], T | None], seconds: float = 60) -> T:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
@@ -207,7 +207,7 @@ def pricing(database_url: str) -> Iterator[Service]:
         yield service
 
 
-def scrape(service: Service, execution_id: str = "", timeout: float = 20, **fields: Any) -> Any:
+def scrape(service: Service, execution_id: str = "", timeout: float = 60, **fields: Any) -> Any:
     metadata = (("x-execution-id", execution_id),) if execution_id else ()
     stub = ScraperServiceStub(service.channel)
     return stub.ScrapeCompetitorPrices(ScrapeCompetitorPricesRequest(**fields), metadata=metadata, timeout=timeout)
@@ -258,7 +258,7 @@ def test_two_attempts_at_the_same_time_store_nothing_twice(scraper: Service, sto
     stub = ScraperServiceStub(scraper.channel)
     request = ScrapeCompetitorPricesRequest(competitor_ids=["target"])
     calls = [stub.ScrapeCompetitorPrices.future(request, metadata=(("x-execution-id", "e-race"),)) for _ in range(5)]
-    responses = [call.result(timeout=20) for call in calls]
+    responses = [call.result(timeout=60) for call in calls]
     assert stored.count_documents({"execution_id": "e-race"}) == 8
     assert sum(one.observation_count - one.already_stored_count for one in responses) == 8
 
@@ -270,7 +270,7 @@ def test_what_fails_is_named_and_the_rest_is_stored(scraper: Service, stored: An
     assert response.observation_count == 25
     assert stored.count_documents({"execution_id": "e-partial"}) == 25
 
-    for name, problem in [("down", "connect"), ("garbage", "links no products"), ("slow", "within 2 s")]:
+    for name, problem in [("down", "connect"), ("garbage", "links no products"), ("slow", "within 6 s")]:
         assert results[name].outcome == CompetitorResult.OUTCOME_FAILED
         assert problem in results[name].error
     assert results["half"].outcome == CompetitorResult.OUTCOME_PARTIAL
@@ -281,7 +281,7 @@ def test_what_fails_is_named_and_the_rest_is_stored(scraper: Service, stored: An
 
 
 def test_a_slow_competitor_leaves_time_for_the_answer_before_the_callers_deadline(scraper: Service) -> None:
-    response = scrape(scraper, competitor_ids=["slow", "amazon"], timeout=1.5)
+    response = scrape(scraper, competitor_ids=["slow", "amazon"], timeout=COMPETITOR_TIMEOUT / 2)
     assert list(response.incomplete_competitor_ids) == ["slow"]
     assert response.observation_count == 8
 
@@ -309,9 +309,9 @@ def test_a_cancelled_call_cancels_its_fetches(scraper: Service, slow_shop: SlowS
     call = ScraperServiceStub(scraper.channel).ScrapeCompetitorPrices.future(
         ScrapeCompetitorPricesRequest(competitor_ids=["slow"])
     )
-    assert slow_shop.asked.wait(10)
+    assert slow_shop.asked.wait(60)
     call.cancel()
-    assert slow_shop.hung_up.wait(10)
+    assert slow_shop.hung_up.wait(60)
     assert time.monotonic() - started < COMPETITOR_TIMEOUT
 
 
@@ -323,7 +323,7 @@ def test_every_line_of_a_call_has_the_schedulers_ids(scraper: Service) -> None:
         ("traceparent", f"00-{TRACE_ID}-00f067aa0ba902b7-01"),
     )
     ScraperServiceStub(scraper.channel).ScrapeCompetitorPrices(
-        ScrapeCompetitorPricesRequest(competitor_ids=["amazon"]), metadata=metadata, timeout=20
+        ScrapeCompetitorPricesRequest(competitor_ids=["amazon"]), metadata=metadata, timeout=60
     )
     scraper.event(lambda event: event["action"] == "call_ended" and event.get("execution_id") == "e-log")
     lines = [event for event in scraper.events if event.get("execution_id") == "e-log"]
@@ -368,7 +368,7 @@ def observe(stored: Any, competitor: str, product: str, price: str, *, days_ago:
 
 def analyse(pricing: Service, **fields: Any) -> Any:
     stub = PricingServiceStub(pricing.channel)
-    return stub.ComprehensivePriceAnalysis(ComprehensivePriceAnalysisRequest(**fields), timeout=20)
+    return stub.ComprehensivePriceAnalysis(ComprehensivePriceAnalysisRequest(**fields), timeout=60)
 
 
 def test_the_analysis_tells_spread_cheapest_change_and_outliers(pricing: Service, stored: Any) -> None:
@@ -398,7 +398,7 @@ def test_since_narrows_the_window_but_not_the_comparison(pricing: Service, store
     observe(stored, "lamps-c", "lamp", "12.00", days_ago=0.1)
     request = ComprehensivePriceAnalysisRequest(competitor_ids=["lamps-c"])
     request.since.FromDatetime(datetime.now(UTC) - timedelta(days=1))
-    response = PricingServiceStub(pricing.channel).ComprehensivePriceAnalysis(request, timeout=20)
+    response = PricingServiceStub(pricing.channel).ComprehensivePriceAnalysis(request, timeout=60)
     assert response.observation_count == 1
     assert response.products[0].latest_prices[0].change_since_last_week.percent == "20.00"
 
@@ -414,7 +414,7 @@ def test_since_in_the_future_is_refused(pricing: Service) -> None:
     request = ComprehensivePriceAnalysisRequest()
     request.since.FromDatetime(datetime.now(UTC) + timedelta(days=1))
     with pytest.raises(grpc.RpcError) as caught:
-        PricingServiceStub(pricing.channel).ComprehensivePriceAnalysis(request, timeout=20)
+        PricingServiceStub(pricing.channel).ComprehensivePriceAnalysis(request, timeout=60)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (caught.value.details() or "").startswith("since: ")
 
@@ -432,6 +432,15 @@ def test_without_mongodb_both_are_not_serving_and_unavailable() -> None:
             assert caught.value.details() == "MongoDB does not answer; try again later"
 
 
+def test_as_long_as_mongodb_has_not_answered_none_is_healthy(database_url: str) -> None:
+    name = urlsplit(database_url).path
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running("pricing", f"mongodb://127.0.0.1:{silent.getsockname()[1]}{name}") as service,
+    ):
+        assert [service.health(), service.health("pricing.v1.PricingService")] == ["NOT_SERVING"] * 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_ends_calls_in_flight_as_retryable_within_seconds(database_url: str, number: signal.Signals) -> None:
     shop = SlowShop()
@@ -442,9 +451,9 @@ def test_a_stop_ends_calls_in_flight_as_retryable_within_seconds(database_url: s
         call = ScraperServiceStub(service.channel).ScrapeCompetitorPrices.future(
             ScrapeCompetitorPricesRequest(competitor_ids=["slow"])
         )
-        assert shop.asked.wait(10)
+        assert shop.asked.wait(60)
         service.process.send_signal(number)
-        assert service.process.wait(10) == 0
+        assert service.process.wait(30) == 0, "the shop has a minute"
         assert call.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -455,7 +464,7 @@ def test_a_taken_port_is_one_sentence_and_exit_code_1(name: str, database_url: s
         environment = {**os.environ, f"{name.upper()}_PORT": str(port), "MONGODB_URL": database_url}
         command = [sys.executable, "-m", f"examples.{name}_service"]
         ended = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
     assert ended.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
@@ -465,7 +474,7 @@ def test_a_taken_port_is_one_sentence_and_exit_code_1(name: str, database_url: s
 def test_a_wrong_setting_is_one_sentence_without_its_value() -> None:
     environment = {**os.environ, "MONGODB_URL": "postgres://user:hunter2@host/db"}
     command = [sys.executable, "-m", "examples.pricing_service"]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("MONGODB_URL: expected mongodb://")
     assert "hunter2" not in ended.stderr

@@ -143,7 +143,7 @@ async def serving(
 async def _serving(channel: grpc.aio.Channel) -> None:
     """Wait until the server says SERVING, which it does a moment after all is prepared."""
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for said in stub.Watch(health_pb2.HealthCheckRequest()):
             if said.status == health_pb2.HealthCheckResponse.SERVING:
                 return
@@ -227,7 +227,7 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     )
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait until a condition holds, or fail."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - the condition is another process's

@@ -147,7 +147,7 @@ async def test_a_watcher_hears_that_the_server_stops(server: Running) -> None:
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
     stopping = asyncio.create_task(server.server.stop(60))
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    async with asyncio.timeout(5):  # a watcher holds up no stop
+    async with asyncio.timeout(30):  # a watcher holds up no stop
         await stopping
 
 
@@ -165,7 +165,7 @@ async def test_while_the_store_is_away_calls_are_unavailable_within_seconds_and_
         for refused in await asyncio.gather(*(refusal(call) for call in calls)):
             assert (refused.code, refused.message) == ("UNAVAILABLE", "the store cannot be reached now; try again")
             assert refused.retry
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20, "the store's client alone would wait for 30 s"
         for service in SERVICES:
             assert await health_of(server, service) == "NOT_SERVING"
         bad = await refusal(server.stub.ExecuteJobNow(pb.ExecuteJobRequest(queue="nowhere")))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shared.store.executions import Move
 
 LEASE = timedelta(seconds=30)
-SOON = 15.0
+SOON = 60.0
 
 
 class Watcher:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 RETRYABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"})
-SOON = 20.0
+SOON = 60.0
 """Seconds after which a test gives up on what should happen at once."""
 
 WELL_KNOWN = (timestamp_pb2, duration_pb2, struct_pb2, wrappers_pb2)

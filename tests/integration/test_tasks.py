@@ -56,7 +56,7 @@ class Office:
     def run(self, code: str, **environment: str) -> str:
         """Run code that has the tasks, in a process of its own; return what it prints."""
         done = self.begin(code, **environment)
-        output, error = done.communicate(timeout=60)
+        output, error = done.communicate(timeout=150)
         assert done.returncode == 0, error
         return output.strip()
 
@@ -139,7 +139,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_call_is_an_execution_whose_result_is_the_raw_value(office: Office):
     execution_id = office.call("add.delay(1, y=2)")
-    assert office.result(execution_id).get(timeout=30) == 3
+    assert office.result(execution_id).get(timeout=60) == 3
     row = office.ended(execution_id)
     assert (row.state, row.trigger, row.job_id, row.job_name) == (State.SUCCEEDED, Trigger.API, "", f"{TASKS}.add")
     assert row.result == {"value": 3}, "the API's results are objects"
@@ -169,7 +169,7 @@ def test_many_coroutines_run_at_a_time_in_one_process(open_office: Callable[[], 
 
 def test_a_retry_waits_in_the_ledger_and_counts_for_the_task(office: Office):
     execution_id = office.call("again.delay(2)")
-    assert office.result(execution_id).get(timeout=30) == 2
+    assert office.result(execution_id).get(timeout=60) == 2
     row = office.ended(execution_id)
     assert (row.attempt, office.raw(execution_id)["retries"]) == (3, 2)
     assert [step.state for step in row.transitions if step.state is State.PENDING][1:] == [State.PENDING] * 2
@@ -179,7 +179,7 @@ def test_a_retry_waits_in_the_ledger_and_counts_for_the_task(office: Office):
 def test_after_max_retries_the_exception_is_what_get_raises(office: Office):
     execution_id = office.call("again.delay(9)")
     with pytest.raises(ValueError, match="failed 3 times"):
-        office.result(execution_id).get(timeout=30)
+        office.result(execution_id).get(timeout=60)
     row = office.ended(execution_id)
     assert row.error is not None
     assert (row.state, row.error.code, row.error.message) == (State.FAILED, "TASK_FAILED", "ValueError: failed 3 times")
@@ -202,7 +202,7 @@ def test_exceptions_are_retried_as_the_options_say(office: Office, call: str, st
 
 
 def test_a_retry_may_change_the_arguments(office: Office):
-    assert office.result(office.call("changed.delay(4, 0)")).get(timeout=30) == [4, 5]
+    assert office.result(office.call("changed.delay(4, 0)")).get(timeout=60) == [4, 5]
 
 
 @pytest.mark.parametrize(
@@ -279,9 +279,9 @@ def test_a_result_that_is_ignored_is_kept_nowhere(office: Office, folder: Path):
     row = office.ended(execution_id)
     assert (row.state, row.result) == (State.SUCCEEDED, None)
     assert office.result(execution_id).state == "PENDING", "Celery's word for: nothing is known"
-    assert office.run(f"print(tasks.unheard.delay({str(folder)!r}).get(timeout=30))") == "None", "nobody waits"
+    assert office.run(f"print(tasks.unheard.delay({str(folder)!r}).get(timeout=60))") == "None", "nobody waits"
     kept = office.call(f"unheard.apply_async(({str(folder)!r},), ignore_result=False)")
-    assert office.result(kept).get(timeout=30) == "nobody wants to know"
+    assert office.result(kept).get(timeout=60) == "nobody wants to know"
 
 
 @pytest.mark.parametrize("task", ["wait_for_cancel", "ask_for_cancel"])
@@ -294,7 +294,7 @@ def test_a_cancelled_task_is_told(office: Office, folder: Path, task: str):
     assert (row.state, row.transitions[-1].reason) == (State.CANCELLED, "cancelled by tester: no longer needed")
     assert (folder / f"{execution_id}.cancelled").exists()
     with pytest.raises(TaskRevokedError, match=r"^cancelled by tester: no longer needed$"):
-        office.result(execution_id).get(timeout=30)
+        office.result(execution_id).get(timeout=60)
 
 
 def test_a_result_that_is_revoked_is_cancelled_in_the_ledger(office: Office, folder: Path):
@@ -320,7 +320,7 @@ def test_a_result_that_is_revoked_is_cancelled_in_the_ledger(office: Office, fol
 
 @pytest.mark.parametrize("call", ["soft_async.delay()", "soft_plain.delay()"])
 def test_a_soft_limit_is_an_exception_that_the_task_can_catch(office: Office, call: str):
-    assert office.result(office.call(call)).get(timeout=30) == "in time"
+    assert office.result(office.call(call)).get(timeout=60) == "in time"
 
 
 @pytest.mark.parametrize(
@@ -376,12 +376,12 @@ def test_what_expires_before_it_is_started_is_cancelled(office: Office):
     assert row.transitions[-1].reason.startswith("it expired at ")
     assert row.started_at is None
     with pytest.raises(TaskRevokedError, match=r"^it expired at .*[^)]$"):
-        office.result(execution_id).get(timeout=30)
+        office.result(execution_id).get(timeout=60)
 
 
 def test_the_same_id_is_the_same_execution(office: Office):
     given = f"order-{uuid4().hex[:8]}:1"
-    assert office.run(f"for _ in range(2): print(tasks.add.apply_async((1,), task_id={given!r}).get(timeout=30))") == (
+    assert office.run(f"for _ in range(2): print(tasks.add.apply_async((1,), task_id={given!r}).get(timeout=60))") == (
         "2\n2"
     )
     assert office.ended(given).attempt == 1
@@ -389,7 +389,7 @@ def test_the_same_id_is_the_same_execution(office: Office):
 
 def test_a_task_that_calls_another_is_its_parent(office: Office):
     execution_id = office.call("outer.delay()")
-    inner = office.result(execution_id).get(timeout=30)
+    inner = office.result(execution_id).get(timeout=60)
     row = office.raw(inner)
     office.ended(inner)
     assert (row["parent_id"], row["root_id"]) == (execution_id, execution_id)
@@ -411,7 +411,7 @@ def test_progress_is_seen_while_it_runs_and_when_it_has_ended(office: Office, fo
 
 
 def test_a_task_that_is_not_known_here_can_be_sent_by_its_name(office: Office):
-    code = "from worker.app import celery_app\nprint(celery_app.send_task({!r}, kwargs={{'x': 4}}).get(timeout=30))"
+    code = "from worker.app import celery_app\nprint(celery_app.send_task({!r}, kwargs={{'x': 4}}).get(timeout=60))"
     done = subprocess.run(
         [sys.executable, "-c", code.format(f"{TASKS}.add")],
         cwd=ROOT,
@@ -478,14 +478,14 @@ def test_a_result_that_redis_missed_is_brought_to_it_by_beat(open_office: Callab
     office = open_office()
     office.site.start("--concurrency", "2", CELERY_RESULT_BACKEND=f"redis://127.0.0.1:{free_port()}/0")
     right, wrong = office.call("add.delay(1)"), office.call("fail.delay('other')")
-    assert office.result(right).get(timeout=30) == 2
+    assert office.result(right).get(timeout=60) == 2
     with pytest.raises(Exception, match="TASK_FAILED: ValueError: other"):
-        office.result(wrong).get(timeout=30)
+        office.result(wrong).get(timeout=60)
 
 
 def test_a_large_result_is_whole_in_redis_and_cut_in_the_ledger(office: Office):
     execution_id = office.call("fills.delay(100_000)")
-    assert office.result(execution_id).get(timeout=30) == "x" * 99_998
+    assert office.result(execution_id).get(timeout=60) == "x" * 99_998
     row = office.ended(execution_id)
     assert row.result_truncated
     assert row.result is not None
@@ -496,7 +496,7 @@ def test_of_a_large_result_that_redis_missed_no_part_is_taken_for_the_whole(open
     office = open_office()
     office.site.start("--concurrency", "2", CELERY_RESULT_BACKEND=f"redis://127.0.0.1:{free_port()}/0")
     with pytest.raises(Exception, match="its result was too large to be kept"):
-        office.result(office.call("fills.delay(100_000)")).get(timeout=30)
+        office.result(office.call("fills.delay(100_000)")).get(timeout=60)
 
 
 def test_what_a_worker_that_died_has_not_copied_to_redis_is_brought_to_it_by_beat(
@@ -510,16 +510,16 @@ def test_what_a_worker_that_died_has_not_copied_to_redis_is_brought_to_it_by_bea
         office.ended(execution_id)
         worker.kill()
     office.site.start("--concurrency", "2")
-    assert office.result(execution_id).get(timeout=30) == 2
+    assert office.result(execution_id).get(timeout=60) == 2
 
 
 def test_the_prefork_pool_runs_them_too(open_office: Callable[[], Office]):
     office = open_office()
     office.site.start("--pool", "prefork", "--concurrency", "2")
     calls = ("add.delay(1)", "again.delay(1)", "auto.delay(1)", "auto_plain.delay(1)", "soft_async.delay()")
-    results = [office.result(office.call(call)).get(timeout=30) for call in calls]
+    results = [office.result(office.call(call)).get(timeout=60) for call in calls]
     assert results == [2, 1, 1, 1, "in time"]
-    inner = office.result(office.call("outer.delay()")).get(timeout=30)
+    inner = office.result(office.call("outer.delay()")).get(timeout=60)
     assert office.ended(inner).state is State.SUCCEEDED, "a task of a child process calls another"
 
 

@@ -122,7 +122,7 @@ print(run.execution_id)
     execution_id = succeeded(shop.run(JOB + run))
     settings = Settings(celery_result_backend=shop.environment["CELERY_RESULT_BACKEND"])
     app = make_app(settings, load_queues(ROOT / "config"))
-    assert app.AsyncResult(execution_id).get(timeout=30) == {"success": True, "data": "processed"}
+    assert app.AsyncResult(execution_id).get(timeout=60) == {"success": True, "data": "processed"}
     app.close()
     for right, wrong, said in (
         ('"param2": 42', '"param2": "forty-two"', "parameters.param2: 'forty-two' does not fit: expected a valid"),
@@ -139,7 +139,7 @@ def test_calls_give_results(shop: Shop):
 
 
 def test_a_task_tells_what_it_does(shop: Shop):
-    call = "from app.reports import write_report\nprint(write_report.delay(['a', 'b']).get(timeout=30))"
+    call = "from app.reports import write_report\nprint(write_report.delay(['a', 'b']).get(timeout=60))"
     assert succeeded(shop.run(call)) == "{'reports': 2, 'retries': 0}"
     assert '"action": "task_said"' in shop.log("worker")
 
@@ -153,5 +153,5 @@ def test_a_canvas_gives_results(shop: Shop):
 
 
 def test_the_task_of_the_readme_runs(shop: Shop):
-    call = "from shop.greetings import greet\nprint(greet.delay('Ada').get(timeout=30))"
+    call = "from shop.greetings import greet\nprint(greet.delay('Ada').get(timeout=60))"
     assert succeeded(shop.run(call)) == "hello Ada"

@@ -78,7 +78,7 @@ def started() -> Iterator[list[Keeper]]:
     for each in keepers:
         each.stop()
     for each in keepers:
-        each.join(30)
+        each.join(60)
 
 
 def losses() -> float:
@@ -220,7 +220,7 @@ def test_a_stopping_worker_hands_back_what_still_runs_and_it_does_not_count(
         if hurried:
             stopping.hurry()
         outcome = running.result(30)
-    assert call.ended.wait(30)
+    assert call.ended.wait(60)
     assert (outcome.state, outcome.reason) == (State.PENDING, "handed back: the worker stops")
     raw = database.executions.find_one({"_id": execution_id})
     assert raw is not None

@@ -740,7 +740,7 @@ def test_a_claim_and_a_record_wait_for_a_store_that_is_away(mortal: Documents, m
     with ThreadPoolExecutor(1) as pool:
         mongod.kill()
         claiming = pool.submit(claim, mine, execution_id)
-        assert asked.event.wait(30)
+        assert asked.event.wait(60)
         assert not claiming.done()
         mongod.start()
         claimed = claiming.result(30).claimed
@@ -748,7 +748,7 @@ def test_a_claim_and_a_record_wait_for_a_store_that_is_away(mortal: Documents, m
         mongod.kill()
         asked.event.clear()
         recording = pool.submit(mine.record, claimed, success(claimed))
-        assert asked.event.wait(30)
+        assert asked.event.wait(60)
         assert not recording.done()
         mongod.start()
         assert recording.result(30)
@@ -763,7 +763,7 @@ def test_the_lease_of_a_claim_that_waited_begins_when_it_was_made(mortal: Docume
     with ThreadPoolExecutor(1) as pool:
         mongod.kill()
         claiming = pool.submit(claim, mine, execution_id)
-        assert asked.event.wait(30)
+        assert asked.event.wait(60)
         failed_at = monotonic()
         mongod.start()
         lease = claiming.result(30)

@@ -49,7 +49,7 @@ def orphans(database_url: str, results: ResultCopy) -> Orphans:
 def await_threads() -> None:
     for thread in threading.enumerate():
         if thread.name.startswith("orphan-"):
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive()
 
 

@@ -87,7 +87,7 @@ class Worker:
     def lines(self, action: str) -> list[str]:
         return [line for line in self.log.splitlines() if f'"action": "{action}"' in line]
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = 60) -> int:
         return self.process.wait(timeout)
 
     def signal(self, number: signal.Signals) -> None:
@@ -312,7 +312,7 @@ def test_higher_priorities_go_first(busy: Site, recorder: Recorder, label: str):
 
 def test_a_success_is_in_redis_as_celery_knows_it(busy: Site, label: str):
     execution_id = busy.enqueue(label)
-    assert busy.result(execution_id).get(timeout=30) == {"label": label, "calls": 1}
+    assert busy.result(execution_id).get(timeout=60) == {"label": label, "calls": 1}
     assert busy.result(execution_id).state == "SUCCESS"
     assert busy.ended(execution_id) is State.SUCCEEDED
 
@@ -335,7 +335,7 @@ def test_a_retry_is_in_redis_as_one_and_its_success_afterwards(busy: Site, recor
     due_now = {"due_at": row.transitions[-1].at, "parameters": f'{{"label": "{label}"}}'}
     busy.database.executions.update_one({"_id": execution_id}, {"$set": due_now})
     busy.send(execution_id)
-    assert result.get(timeout=30, propagate=False) == {"label": label, "calls": 2}
+    assert result.get(timeout=60, propagate=False) == {"label": label, "calls": 2}
     assert [call.metadata["x-attempt"] for call in recorder.calls(label)] == ["1", "2"]
 
 
@@ -347,7 +347,7 @@ def test_copies_of_a_message_call_the_target_once_and_change_no_result(busy: Sit
     wait_until(lambda: len(busy.workers[0].lines("message_stray")) > strays, "a stray was seen")
     assert busy.result(execution_id).state == "PENDING", "Celery's word for: nothing is known"
     recorder.release(label)
-    assert busy.result(execution_id).get(timeout=30) == {"label": label, "calls": 1}
+    assert busy.result(execution_id).get(timeout=60) == {"label": label, "calls": 1}
     busy.send(execution_id)  # when it has ended
     wait_until(lambda: len(busy.workers[0].lines("message_stray")) > strays + 1, "another stray was seen")
     assert busy.result(execution_id).result == {"label": label, "calls": 1}
@@ -468,7 +468,7 @@ def test_redis_away_is_said_once_and_changes_nothing_else(site: Site, redis: Ser
             break
     # The last of them may have ended just before; one more is copied in any case.
     execution_id = site.enqueue(f"{label}-copied")
-    assert site.result(execution_id).get(timeout=30) == {"label": f"{label}-copied", "calls": 1}
+    assert site.result(execution_id).get(timeout=60) == {"label": f"{label}-copied", "calls": 1}
     assert len(worker.lines("results_away")) == 1
     assert "Retry limit exceeded" not in worker.log
     assert "Connection to Redis lost" not in worker.log
@@ -532,7 +532,7 @@ def test_a_stopped_worker_hands_back_what_outlasts_its_grace_and_another_runs_it
         wait_until(lambda: first.lines("worker_stopping"), "it is stopping")
     assert first.wait(60) == 0, first.log
     (call,) = recorder.calls(label)
-    assert call.ended.wait(30)
+    assert call.ended.wait(60)
     row = stored(site.database, execution_id)
     assert (row.state, row.attempt, row.max_attempts) == (State.PENDING, 1, 5), first.log
     assert row.transitions[-1].reason == "handed back: the worker stops"
@@ -558,7 +558,7 @@ def test_a_worker_tells_what_it_is_there_for_until_it_ends(site: Site, pool: str
     roles = {role["_id"] for role in site.database.presence.find()}
     assert roles == {f"queue {QUEUE}", "queue manual"}
     worker.process.terminate()
-    assert worker.process.wait(30) == 0, worker.log
+    assert worker.process.wait(60) == 0, worker.log
     assert site.database.processes.count_documents({}) == 0
 
 
@@ -577,7 +577,7 @@ def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site
 
 
 def metrics(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -726,7 +726,7 @@ def test_a_process_that_outlasts_its_time_limit_is_killed_and_its_attempt_has_fa
     assert row.error.message == "it did not end within 1.5 s, and its process was killed"
     assert row.due_at is not None
     assert row.due_at > row.transitions[-1].at, "it waits as after any failure"
-    assert recorder.calls(label)[0].ended.wait(10), "nobody waits for the answer any more"
+    assert recorder.calls(label)[0].ended.wait(60), "nobody waits for the answer any more"
     wait_until(lambda: not Path(f"/proc/{victim}").exists(), "the process is gone")
     for_good = site.enqueue(f"{label}-for-good", hold=True, time_limits=(1, None), retry=ONCE)
     assert site.ended(for_good) is State.FAILED
@@ -832,7 +832,7 @@ def test_an_execution_that_is_revoked_with_its_process_is_cancelled(site: Site, 
     recorder.wait_for_calls(label, 1)
     site.app.control.revoke(execution_id, terminate=True)
     assert site.ended(execution_id) is State.CANCELLED
-    assert recorder.calls(label)[0].ended.wait(10)
+    assert recorder.calls(label)[0].ended.wait(60)
     assert site.ended(site.enqueue(f"{label}-next")) is State.SUCCEEDED
     wait_until(lambda: str(site.result(execution_id).state) == "REVOKED", "Redis has it")
     assert "Traceback" not in worker.log

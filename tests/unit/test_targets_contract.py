@@ -149,13 +149,13 @@ def test_of_many_threads_one_reads_for_all() -> None:
     def read(_target: Target) -> Contract:
         assert not entered.is_set()
         entered.set()
-        go.wait(10)
+        go.wait(60)
         return contract("a.Shop/Buy")
 
     shop = Targets([Target("shop", "localhost:1")], read=read)
     with ThreadPoolExecutor(8) as threads:
         found = [threads.submit(shop.method, "shop", "Buy") for _ in range(8)]
-        assert entered.wait(10)
+        assert entered.wait(60)
         go.set()
         assert {one.result(10).path for one in found} == {"/a.Shop/Buy"}
 
