@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
     "Schedules": {
         "explain": ("cli.occurrences:explain", "Say what became of an occurrence, and why."),
-        "occurrences": ("cli.occurrences:app", "Skip, move or restore a single occurrence to come."),
+        "occurrences": ("cli.occurrences:app", "List, skip, move or restore single occurrences to come."),
         "preview": ("cli.schedules:preview", "Show when a schedule fires, before it is saved."),
         "describe": ("cli.schedules:describe", "Say a schedule in plain words."),
         "forecast": ("cli.forecast:forecast", "Draw how much will fire over the coming hours."),

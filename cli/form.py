@@ -56,7 +56,7 @@ def ask_for(session: Session, request: pb.CreateScheduledJobRequest) -> bool:
 
 def _complete(session: Session, request: pb.CreateScheduledJobRequest) -> None:
     if not request.target_service:
-        typer.echo("workflows, fan-outs and exclusions are written in a file: `schedctl jobs create -f FILE`", err=True)
+        typer.echo("workflows, fan-outs and calendars are written in a file: `schedctl jobs create -f FILE`", err=True)
     scheduler = session.scheduler
     if not request.name:
         _ask_for_field(scheduler, request, "name", "Name")

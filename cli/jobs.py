@@ -7,14 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.field_mask_pb2 import FieldMask
 from rich.text import Text
 
 from cli.arguments import (
     LARGEST,
-    AtOption,
-    CronOption,
-    EveryOption,
     FileOption,
     FilterOption,
     JobArgument,
@@ -26,23 +23,22 @@ from cli.arguments import (
     SomeJobsArgument,
     ValidateOption,
     YesOption,
-    ZoneOption,
     labels_of,
-    one_of,
     page_for,
 )
-from cli.documents import DocumentError, create_request, json_object, read_file, read_jobs, write_request
+from cli.documents import FIELDS, DocumentError, create_request, read_file, read_jobs, write_request
 from cli.editing import edited, kept
 from cli.executions import EXECUTIONS, follow_to_the_end
 from cli.exits import Exit, exit_of_code
 from cli.form import ask_for
+from cli.job_options import JOB_OPTIONS, JobOptions
 from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time
-from cli.schedules import OPTIONS, in_words, schedule_of, show_preview
+from cli.schedules import in_words, show_preview
 from cli.session import Session, command, fail, group, on_terminal
 from cli.times import span as read_span
 from scheduler_client import DeadlineExceeded, SchedulerError, to_dict
 from scheduler_client.calls.jobs import create as create_call
-from scheduler_client.values import duration
+from scheduler_client.calls.jobs import update as update_call
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -134,107 +130,43 @@ def _changed(change: pb.OccurrenceChange, zone: str) -> str:
     return f"{by_the_clock(change.nominal_time, zone)} {new}{asked}{because}"
 
 
-JOB_OPTIONS: Final = {
-    "target_service": "--target",
-    "target_method": "--method",
-    "job_type": "--type",
-    "schedule_config": "--cron, --every or --at",
-    "retry_policy.max_attempts": "--attempts",
-    "retry_policy.initial_backoff": "--backoff",
-    **{name: f"--{name}" for name in ("name", "description", "parameters", "queue", "timeout", "labels")},
-}
-"""Where a job is given by options: what its fields are called there."""
+def _clearable(text: str) -> str:
+    name = text.replace("-", "_")
+    if name not in FIELDS:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(FIELDS)}")
+    return name
 
 
 @command(app)
 def create(
     session: Session,
+    options: JobOptions,
     job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Made by the server if left out.")] = "",
     file: FileOption = None,
-    name: Annotated[str, typer.Option(help="For people.")] = "",
-    description: Annotated[str, typer.Option(help="For people.")] = "",
-    job_type: Annotated[
-        str | None,
-        typer.Option(
-            "--type",
-            parser=one_of(pb.JobType),
-            metavar="TYPE",
-            help="scraping, analysis, monitoring, maintenance or custom.",
-        ),
-    ] = None,
-    target_: Annotated[str, typer.Option("--target", help="The service to call, by its name as a target.")] = "",
-    method: Annotated[str, typer.Option(help="The method to call.")] = "",
-    parameters: Annotated[
-        Struct | None, typer.Option(parser=json_object, metavar="JSON", help="The method's request.")
-    ] = None,
-    expressions: CronOption = [],  # noqa: B006 - typer copies it
-    zone: ZoneOption = "",
-    interval: EveryOption = "",
-    at: AtOption = None,
-    queue: Annotated[str, typer.Option(help="The queue, instead of the type's.")] = "",
-    timeout: Annotated[
-        timedelta | None, typer.Option(parser=read_span, metavar="SPAN", help="For one attempt, as 30m.")
-    ] = None,
-    attempts: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST, help="In all, the first included: 1 is no retry.")
-    ] = None,
-    backoff: Annotated[
-        timedelta | None, typer.Option(parser=read_span, metavar="SPAN", help="Wait before the second attempt, as 30s.")
-    ] = None,
-    misfire: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of(pb.Policies.Misfire), metavar="WHAT", help="What is late: fire_latest, fire_all or skip."
-        ),
-    ] = None,
-    overlap: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of(pb.Policies.Overlap),
-            metavar="WHAT",
-            help="While one runs: skip, buffer_one, buffer_all, cancel_previous or allow.",
-        ),
-    ] = None,
-    label: Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help="A mark.")] = [],  # noqa: B006
     validate_only: ValidateOption = False,
     yes: YesOption = False,
 ) -> None:
     """Create a job: by options, from a file, or by a form.
 
-    Workflows, fan-outs, exclusions, and whatever else has no option here, are written in a file; options given beside
+    Workflows, fan-outs, calendars, and whatever else has no option here, are written in a file; options given beside
     it go before what it says. Of a file with several jobs each is created or refused by itself. On a terminal, what is
     required and was not given is asked for, and the next fires are shown before it is saved.
     """
-    schedule = schedule_of(expressions, zone, interval, at)
-    retry = pb.RetryPolicy(max_attempts=attempts, initial_backoff=duration(backoff))
-    policies = pb.Policies(misfire=misfire, overlap=overlap)
-    request = pb.CreateScheduledJobRequest(
-        job_id=job_id,
-        name=name,
-        description=description,
-        job_type=job_type,
-        target_service=target_,
-        target_method=method,
-        parameters=parameters,
-        schedule_config=schedule,
-        queue=queue,
-        timeout=duration(timeout),
-        retry_policy=retry if retry.ListFields() else None,
-        policies=policies if policies.ListFields() else None,
-        labels=labels_of(label),
-    )
+    request = pb.CreateScheduledJobRequest()
     if file is not None:
         documents = _requests(file)
         if len(documents) > 1:
-            if request.ListFields():
+            if job_id or options.say_anything:
                 fail("the file holds several jobs, and options say something of one; write it into the file")
             _create_all(session, documents, validate_only=validate_only)
             return
-        request = _over(documents[0], request)
+        (request,) = documents
+    options.put(request)
+    request.job_id = job_id or request.job_id
     asked = file is None and on_terminal() and not yes and ask_for(session, request)
     request.job_type = request.job_type or pb.CUSTOM
     request.validate_only = validate_only
-    session.options = (OPTIONS if schedule is not None else {}) | (JOB_OPTIONS if file is None else {})
+    session.options = JOB_OPTIONS if file is None else {}
     try:
         made = session.scheduler.call(create_call(request))
     except SchedulerError:
@@ -257,15 +189,6 @@ def _requests(file: Path) -> list[pb.CreateScheduledJobRequest]:
         fail(plain(str(error)))
 
 
-def _over(request: pb.CreateScheduledJobRequest, given: pb.CreateScheduledJobRequest) -> pb.CreateScheduledJobRequest:
-    """Return a request with what was given beside it: single policies among its others, all else in its place."""
-    for field, _ in given.ListFields():
-        if field.name not in ("retry_policy", "policies"):
-            request.ClearField(field.name)
-    request.MergeFrom(given)
-    return request
-
-
 def _create_all(session: Session, requests: list[pb.CreateScheduledJobRequest], *, validate_only: bool) -> None:
     results = session.scheduler.create_jobs(requests, validate_only=validate_only)
     _show_results(session, results)
@@ -273,6 +196,41 @@ def _create_all(session: Session, requests: list[pb.CreateScheduledJobRequest], 
     if codes != {""}:
         # All refused for the same reason ends as one job would; else it was not done wholly.
         raise typer.Exit(exit_of_code(codes.pop()) if len(codes) == 1 else Exit.FAILED)
+
+
+@command(app)
+def update(
+    session: Session,
+    options: JobOptions,
+    job_id: JobArgument,
+    clear: Annotated[
+        list[str],
+        typer.Option(
+            "--clear", parser=_clearable, metavar="FIELD", help="Back to the default, as expires; may be repeated."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    validate_only: ValidateOption = False,
+) -> None:
+    """Change what the options say of a job; all else stays as it is.
+
+    Of labels, and of what is said of late, overlapping and failed runs, only those named; of a schedule when it fires,
+    and what else is named. What somebody else changes meanwhile is not overwritten: then it ends with 5.
+    """
+    job = session.scheduler.get_job(job_id)
+    names = options.put(job)
+    if both := sorted({*names} & {*clear}):
+        fail(f"what is to become of {', '.join(both)} is said twice: by --clear, and by another option")
+    if not names and not clear:
+        fail("say by options what to change; `schedctl jobs edit` opens the whole job in an editor")
+    for name in clear:
+        job.ClearField(name)
+    session.options = {f"job.{field}": option for field, option in JOB_OPTIONS.items()}
+    mask = FieldMask(paths=[*names, *clear])
+    request = pb.UpdateScheduledJobRequest(job_id=job_id, job=job, update_mask=mask, validate_only=validate_only)
+    changed = session.scheduler.call(update_call(request))
+    session.warn(changed.warnings)
+    said = "would be changed" if validate_only else "is changed"
+    session.out.done(changed.job, job_id, f"the job {plain(job_id)} {said}")
 
 
 @command(app)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from cli.arguments import JobArgument, NothingAskedOption, ReasonOption, TimeArgument, ValidateOption, YesOption
-from cli.output import clock, plain, state, time, time_of
+from cli.output import View, clock, plain, state, time, time_of
 from cli.session import Session, alone, command, group
 from cli.times import instant
 from shared.proto import planning_service_pb2 as pb
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cli.output import Cell
 
-app = group("Skip, move or restore a single occurrence to come.")
+app = group("List, skip, move or restore single occurrences to come.")
 
 ComingArgument: TypeAlias = Annotated[
     str,
@@ -104,6 +104,25 @@ def _both(fire: pb.FireTime) -> str:
     """Return when an occurrence is, in UTC, and by the job's clock where that is another."""
     local = clock(fire.local_time)
     return time(fire.time) if local.endswith("Z") else f"{time(fire.time)} ({local})"
+
+
+CHANGES: Final = View[scheduler_pb.OccurrenceChange](
+    name=lambda change: time(change.nominal_time),
+    columns={
+        "occurrence": lambda change: time(change.nominal_time),
+        "runs at": lambda change: time_of(change, "new_time") or "not at all",
+        "by": lambda change: plain(change.by),
+        "reason": lambda change: plain(change.reason),
+        "asked": lambda change: time(change.time),
+    },
+)
+
+
+@command(app, "list")
+def list_(session: Session, job_id: JobArgument) -> None:
+    """Show those to come that were skipped or moved."""
+    changes = session.scheduler.status(job_id).occurrence_changes
+    session.out.each(changes, CHANGES, none="all go as the schedule says")
 
 
 @command(app)

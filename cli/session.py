@@ -7,6 +7,7 @@ import inspect
 import re
 import socket
 import sys
+from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias, TypeVar, get_type_hints
 
@@ -130,14 +131,19 @@ class Session:
 
 
 def command(group: typer.Typer, name: str | None = None) -> Callable[[F], F]:
-    """Add a function to a group as a command that has the shared options; its first argument is the session."""
+    """Add a function to a group as a command that has the shared options; its first argument is the session.
+
+    An argument that is a dataclass stands for its fields, each an option.
+    """
 
     def add(function: F) -> F:
         hints = get_type_hints(function, include_extras=True)
-        own = [
+        taken = [
             each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name])
             for each in list(inspect.signature(function).parameters.values())[1:]
         ]
+        sets: dict[str, Any] = {each.name: each.annotation for each in taken if is_dataclass(each.annotation)}
+        own = [option for each in taken for option in (_fields_of(each.annotation) if each.name in sets else [each])]
         shared = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
             for name, (hint, default) in _SHARED.items()
@@ -146,6 +152,8 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[F], F]:
         @wraps(function)
         def run(**values: Any) -> None:
             server, context, output, as_json = (values.pop(name) for name in _SHARED)
+            for argument, kind in sets.items():
+                values[argument] = kind(**{each.name: values.pop(each.name) for each in fields(kind)})
             session = Session(server, context, Output(Format.JSON if as_json else output))
             try:
                 function(session, **values)
@@ -161,6 +169,19 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[F], F]:
         return function
 
     return add
+
+
+def _fields_of(kind: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default if each.default_factory is MISSING else each.default_factory(),
+            annotation=hints[each.name],
+        )
+        for each in fields(kind)
+    ]
 
 
 def group(help: str) -> typer.Typer:  # noqa: A002 - typer's name

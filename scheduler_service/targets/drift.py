@@ -34,7 +34,7 @@ from shared.targets import Contract
 from shared.tasks import shape
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 
     from pymongo.asynchronous.database import AsyncDatabase
 
@@ -183,7 +183,7 @@ class Drift:
 
     async def _unchecked(
         self, names: Iterable[str], found: Checked, ends: float
-    ) -> AsyncIterator[list[dict[str, Any]]]:
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
         """Return the unchecked jobs of targets in batches, until there are none, or it is enough."""
         for name in sorted(names):
             for kind in (0, 1):

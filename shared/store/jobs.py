@@ -605,7 +605,7 @@ def advance(covered: datetime, pointer: datetime | None, fires: int, mode: Mode)
     if mode is Mode.ACTIVE:
         fields["wake_at"] = pointer
         if pointer is None:
-            fields |= {"state": JobState.COMPLETED.value, "status_message": "The schedule has no further occurrence."}
+            fields |= _COMPLETED
             move |= _CHANGED
     return move
 

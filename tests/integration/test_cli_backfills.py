@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -29,11 +30,18 @@ async def test_an_occurrence_is_skipped_moved_and_restored(server: Running) -> N
     assert (told.code, f"Skip the occurrence of prices at {SOON}?" in told.err) == (2, True)
     told = await schedctl(server, "occurrences", "skip", "prices", SOON, "--reason", "sale", "--yes")
     assert (told.code, told.out) == (0, f"the occurrence at {SOON} is left out\n")
+    told = await schedctl(server, "occurrences", "list", "prices")
+    assert re.search(rf"^{SOON} +not at all +\S+ +sale +\S+Z$", told.out, re.MULTILINE)
+    assert (await schedctl(server, "occurrences", "list", "prices", "-o", "name")).lines == [SOON]
     told = await schedctl(server, "occurrences", "restore", "prices", SOON)
     assert told.out == f"the occurrence at {SOON} goes as the schedule says again\n"
+    told = await schedctl(server, "occurrences", "list", "prices")
+    assert (told.out, told.err) == ("", "all go as the schedule says\n")
     later = SOON.replace("T10:", "T12:")
     told = await schedctl(server, "occurrences", "move", "prices", SOON, later, "--yes", "-o", "json")
     assert (told.code, told.json[0]["new_time"]) == (0, later)
+    listed = (await schedctl(server, "occurrences", "list", "prices")).lines
+    assert [line.split()[:2] for line in listed] == [["occurrence", "runs"], [SOON, later]]
     for answered in (["--yes"], []):
         told = await schedctl(server, "occurrences", "skip", "prices", SOON.replace("T10:", "T11:"), *answered)
         assert (told.code, "[y/N]" in told.err) == (3, False), "the schedule does not name it"

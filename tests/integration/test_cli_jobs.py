@@ -129,6 +129,102 @@ async def test_what_becomes_of_late_overlapping_and_failed_runs_is_said_by_optio
     assert (job["policies"]["misfire"], job["policies"]["overlap"]) == ("MISFIRE_SKIP", "OVERLAP_BUFFER_ONE")
 
 
+async def test_what_a_schedule_and_the_queue_make_of_it_is_said_by_options(server: Running) -> None:
+    told = await schedctl(
+        server, "jobs", "create", "prices", *PRICES, "--cron", "0 8 * * *", "--jitter", "5m", "--max-runs", "3",
+        "--holiday", "DE-BY", "--holiday", "US", "--priority", "0", "--expires", "2h", "-o", "json",
+    )  # fmt: skip
+    (job,) = told.json
+    schedule = job["schedule_config"]
+    assert (schedule["jitter"], schedule["max_runs"], schedule["exclusions"]["holidays"]) == (
+        "300s", "3", ["DE-BY", "US"],
+    )  # fmt: skip
+    assert (job.get("priority", 0), job["expires"]) == (0, "7200s")
+    (set_,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    assert set_ == job
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--jitter", "5m"), 2, "--jitter, --max-runs, --holiday and --tz go with a schedule"),
+        (("--every", "1h", "--tz", "Asia/Tokyo"), 2, "--tz goes with --cron"),
+        (("--every", "1h", "--priority", "10"), 4, "--priority: 10 is not a priority"),
+        (("--cron", "0 8 * * *", "--holiday", "XX"), 4, "--holiday: 'XX' is not a country"),
+        (("--every", "1h", "--jitter", "2d"), 4, "--jitter: "),
+    ],
+)
+async def test_what_is_wrong_with_a_job_is_told_of_its_option(
+    server: Running, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    told = await schedctl(server, "jobs", "create", "prices", *PRICES, *arguments)
+    assert (told.code, told.out) == (code, "")
+    assert told.err.startswith(said)
+
+
+async def test_options_change_what_they_name_of_a_job_and_nothing_else(server: Running) -> None:
+    await schedctl(
+        server, "jobs", "create", "prices", *PRICES, "--cron", "0 8 * * *", "--tz", "Asia/Tokyo", "--jitter", "5m",
+        "--holiday", "US", "--label", "team=pricing", "--label", "tier=1", "--attempts", "2", "--backoff", "1500ms",
+        "--misfire", "skip", "--expires", "2h",
+    )  # fmt: skip
+    (before,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    told = await schedctl(
+        server, "jobs", "update", "prices", "--cron", "0 9 * * *", "--max-runs", "7", "--label", "tier=2",
+        "--backoff", "90s", "--overlap", "allow", "--description", "By nine", "--clear", "expires",
+    )  # fmt: skip
+    assert (told.code, told.out, told.err) == (0, "the job prices is changed\n", "")
+    (after,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    schedule = before["schedule_config"] | {"config": {"expression": "0 9 * * *"}, "max_runs": "7"}
+    assert after["schedule_config"] == schedule
+    assert (after["labels"], after["description"]) == ({"team": "pricing", "tier": "2"}, "By nine")
+    assert after["retry_policy"] == before["retry_policy"] | {"initial_backoff": "90s"}
+    assert after["policies"] == before["policies"] | {"overlap": "OVERLAP_ALLOW"}
+    assert "expires" in before
+    assert "expires" not in after
+    same = ("name", "target_service", "target_method", "parameters", "job_type", "queue", "priority", "timeout")
+    assert [after.get(name) for name in same] == [before.get(name) for name in same]
+
+
+async def test_a_zone_alone_moves_a_cron_schedule_and_another_type_takes_nothing_over(server: Running) -> None:
+    await schedctl(server, "jobs", "create", "prices", *PRICES, "--cron", "0 8 * * *", "--jitter", "5m")
+    (before,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    told = await schedctl(server, "jobs", "update", "prices", "--tz", "Asia/Tokyo", "-o", "json")
+    assert told.json[0]["schedule_config"] == before["schedule_config"] | {"timezone": "Asia/Tokyo"}
+    told = await schedctl(server, "jobs", "update", "prices", "--every", "2h", "-o", "json")
+    schedule = told.json[0]["schedule_config"]
+    assert (schedule["type"], schedule["config"], "jitter" in schedule) == ("interval", {"every": "2h"}, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "say by options what to change"),
+        (("--queue", "manual", "--clear", "queue"), 2, "what is to become of queue is said twice"),
+        (("--cron", "61 * * * *"), 4, "--cron: "),
+        (("--tz", "Asia/Tokyo"), 2, "--tz goes with --cron"),
+        (("--clear", "colour"), 2, "'colour' is not one of name, "),
+    ],
+)
+async def test_a_change_that_can_not_be_made_changes_nothing(
+    server: Running, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    await schedctl(server, "jobs", "create", "prices", *PRICES, "--every", "1h")
+    (before,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
+    told = await schedctl(server, "jobs", "update", "prices", *arguments)
+    assert (told.code, told.out) == (code, "")
+    assert said in told.err
+    assert (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json == [before]
+
+
+async def test_a_change_is_only_checked_when_that_is_asked_for(server: Running) -> None:
+    await schedctl(server, "jobs", "create", "prices", *PRICES, "--every", "1h")
+    told = await schedctl(server, "jobs", "update", "prices", "--name", "New", "--validate-only")
+    assert told.out == "the job prices would be changed\n"
+    assert (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json[0]["name"] == "Prices"
+    assert (await schedctl(server, "jobs", "update", "nosuch", "--name", "New")).code == 3
+
+
 async def test_options_beside_a_file_go_before_what_it_says(server: Running, tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text(
@@ -139,13 +235,15 @@ async def test_options_beside_a_file_go_before_what_it_says(server: Running, tmp
         parameters: {competitor_ids: [amazon], max_products: 5}
         schedule_config: {type: cron, config: {hour: 8, minute: 0}}
         policies: {misfire: MISFIRE_SKIP, overlap: OVERLAP_ALLOW}
+        retry_policy: {max_attempts: 3, initial_backoff: 1.5s}
         """
     )
     told = await schedctl(
         server, "jobs", "create", "prices", "-f", str(file), "--parameters", '{"max_products": 6}', "--every", "1h",
-        "--overlap", "skip", "-o", "json",
+        "--overlap", "skip", "--backoff", "90s", "-o", "json",
     )  # fmt: skip
     (job,) = told.json
+    assert (job["retry_policy"]["max_attempts"], job["retry_policy"]["initial_backoff"]) == (3, "90s")
     assert (job["name"], job["parameters"]) == ("Prices", {"max_products": 6})
     assert job["schedule_config"]["config"] == {"every": "1h"}
     assert (job["policies"]["misfire"], job["policies"]["overlap"]) == ("MISFIRE_SKIP", "OVERLAP_SKIP")

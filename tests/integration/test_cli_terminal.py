@@ -97,7 +97,7 @@ FORM = [
 async def test_the_form_asks_for_what_is_missing_and_shows_when_it_fires(server: Running) -> None:
     told = await on_terminal(server, "jobs", "create", answers=FORM)
     assert (told.code, "the job prices is created" in told.out) == (0, True), told.out
-    assert told.out.startswith("workflows, fan-outs and exclusions are written in a file"), "before anything is asked"
+    assert told.out.startswith("workflows, fan-outs and calendars are written in a file"), "before anything is asked"
     (job,) = (await schedctl(server, "jobs", "get", "prices", "-o", "json")).json
     assert (job["job_type"], job["schedule_config"]["timezone"]) == ("SCRAPING", "America/New_York")
     assert job["parameters"] == {"competitor_ids": ["amazon"]}

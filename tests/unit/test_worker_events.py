@@ -53,7 +53,8 @@ def test_events_that_come_together_are_one_message() -> None:
 def test_events_are_sent_by_the_next_connection_though_the_first_was_lost_while_some_waited() -> None:
     consumer, hub = consumer_of(Dispatcher())
     consumer.on_send_event_buffered()
-    loops._cancel_timer_entries(hub.timer, loops._timer_entries(hub.timer))  # as Celery does with a failed connection
+    celery: Any = loops
+    celery._cancel_timer_entries(hub.timer, celery._timer_entries(hub.timer))  # as with a connection that failed
     vars(consumer)["event_dispatcher"] = None
     consumer.on_send_event_buffered()  # of a task that ends meanwhile
     after = vars(consumer)["event_dispatcher"] = Dispatcher()
