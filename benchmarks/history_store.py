@@ -17,7 +17,8 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo import WriteConcern
 
-from benchmarks.full_store import HOUR, create_indexes, fill, rows_of
+from benchmarks.full_store import FAILING, HOUR, create_indexes, fill, rows_of
+from shared.domain.execution import basic_iso
 from shared.domain.rollup import Level, Progress, floor
 from shared.domain.tally import Spans, Tally
 from shared.store import executions, jobs, rollups
@@ -27,30 +28,30 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 BATCH: Final = 10_000
+BURST: Final = timedelta(seconds=30)
+"""How long a job fires in an hour. Short enough for what it starts to end in the same minute as well."""
 PERIOD: Final = 10
 """What became of a job's occurrences repeats after so many."""
 MINUTES_KEPT: Final = timedelta(hours=26)
 """Roll-ups of minutes are there for so long before the end: no question reads earlier ones."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MARK: Final = datetime(2001, 2, 3, tzinfo=UTC)
-"""Where the rows lie that are copied."""
+_MARK: Final = datetime(2001, 2, 3, microsecond=1_000, tzinfo=UTC)
+"""Where the rows lie that are copied. Their ids have milliseconds then, as those of the copies."""
 _INSTANT: Final = struct.Struct("<q")
 """How BSON writes an instant: milliseconds since 1970."""
 
 
-def fill_history(database: Any, job_count: int, row_count: int, start: datetime, end: datetime) -> None:
-    """Store jobs, and so many rows of theirs at even distances between two instants, with their roll-ups.
+def fill_history(database: Any, job_count: int, hours: int, times: int, start: datetime, end: datetime) -> None:
+    """Store jobs that fire so many times in one minute of each hour, with their rows and roll-ups between two instants.
 
-    The jobs take turns: no two fire at the same time.
+    In no minute do two jobs fire, of at most 60; what becomes of one time becomes of all in that minute.
     """
     fill(database, job_count, 0, start, index=False)
-    each = row_count // job_count
-    step = timedelta(seconds=(end - start) // each // timedelta(seconds=1))
-    plans = []
-    for number, job in enumerate(database[jobs.COLLECTION].find()):
-        first = start + timedelta(seconds=step * number // job_count // timedelta(seconds=1))
-        plans.append(_Plan(job, _patterns(job, number), first, step, each))
+    stored = enumerate(database[jobs.COLLECTION].find())
+    plans = [
+        _Plan(job, _patterns(job, number), start + number * HOUR // job_count, hours, times) for number, job in stored
+    ]
     _insert(database, executions.COLLECTION, (row for plan in plans for row in _copies(plan)))
     _insert(database, rollups.COLLECTION, _rollups(plans, end))
     reached = floor(end, timedelta(minutes=1))
@@ -61,18 +62,18 @@ def fill_history(database: Any, job_count: int, row_count: int, start: datetime,
 
 @dataclass(frozen=True)
 class _Plan:
-    """A job, the rows that are copied, and when the copies lie."""
+    """A job, the rows that are copied, by turns for an hour each, and when the copies lie."""
 
     job: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
     first: datetime
-    step: timedelta
-    count: int
+    hours: int
+    times: int
 
     @property
-    def instants(self) -> Iterator[datetime]:
-        """The nominal times."""
-        return (self.first + n * self.step for n in range(self.count))
+    def within_an_hour(self) -> Sequence[timedelta]:
+        """When the job fires, from the first time in an hour on."""
+        return [n * BURST // self.times for n in range(self.times)]
 
 
 def _insert(database: Any, name: str, documents: Iterator[Any]) -> None:
@@ -95,8 +96,8 @@ def _insert(database: Any, name: str, documents: Iterator[Any]) -> None:
 
 
 def _patterns(job: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
-    """Return the rows of a job that are copied, an hour apart."""
-    rows = list(rows_of(dict(job), number, PERIOD, _MARK))
+    """Return the rows of a job that are copied, an hour apart. The first job is one that fails now and then."""
+    rows = list(rows_of(dict(job), number or FAILING - 1, PERIOD, _MARK))
     for row in rows:
         row["changed"] = row["finished_at"]
     return rows
@@ -109,7 +110,7 @@ class _Pattern:
         self._at = _milliseconds(row["nominal_time"])
         self._raw = bson.encode(row)
         self._instants = [(_INSTANT.pack(at), at) for at in sorted(map(_milliseconds, {*_instants_of(row)}))]
-        self._stamps = [_stamp(row["nominal_time"]), _stamp(row["nominal_time"] - HOUR)]
+        self._stamps = [basic_iso(row["nominal_time"]).encode(), _before(row["nominal_time"])]
 
     def at(self, instant: datetime, stamp: bytes, before: bytes) -> RawBSONDocument:
         """Return the row as it were at another nominal time. stamp, before: as in ids, its own and the one before."""
@@ -135,17 +136,20 @@ def _milliseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // _MILLISECOND
 
 
-def _stamp(instant: datetime) -> bytes:
-    return instant.strftime("%Y%m%dT%H%M%SZ").encode()
+def _before(instant: datetime) -> bytes:
+    """Return what the reason of a decision says of the occurrence before it."""
+    return f"{instant - HOUR:%Y%m%dT%H%M%SZ}".encode()
 
 
 def _copies(plan: _Plan) -> Iterator[RawBSONDocument]:
     patterns = list(map(_Pattern, plan.rows))
-    before = _stamp(plan.first - plan.step)
-    for n, instant in enumerate(plan.instants):
-        stamp = _stamp(instant)
-        yield patterns[n % PERIOD].at(instant, stamp, before)
-        before = stamp
+    for hour in range(plan.hours):
+        pattern, first = patterns[hour % PERIOD], plan.first + hour * HOUR
+        before = _before(first)
+        for later in plan.within_an_hour:
+            instant = first + later
+            stamp = f"{instant:%Y%m%dT%H%M%S}.{instant.microsecond // 1_000:03}Z"
+            yield pattern.at(instant, stamp.encode(), before)
 
 
 def _rollups(plans: Sequence[_Plan], end: datetime) -> Iterator[dict[str, Any]]:
@@ -172,13 +176,13 @@ def _rollups(plans: Sequence[_Plan], end: datetime) -> Iterator[dict[str, Any]]:
 def _windows(plan: _Plan, end: datetime) -> dict[tuple[Level, datetime], Counter[int]]:
     """Return how many copies of which row ended in each minute, hour and day."""
     found: dict[tuple[Level, datetime], Counter[int]] = defaultdict(Counter)
-    took = [row["finished_at"] - row["nominal_time"] for row in plan.rows]
-    for n, instant in enumerate(plan.instants):
-        ended = instant + took[n % PERIOD]
+    for hour in range(plan.hours):
+        row = plan.rows[hour % PERIOD]
+        ended = plan.first + hour * HOUR + (row["finished_at"] - row["nominal_time"])
         for level in Level:
             at = floor(ended, level.width)
             if level is not Level.MINUTE or at > end - MINUTES_KEPT:
-                found[level, at][n % PERIOD] += 1
+                found[level, at][hour % PERIOD] += plan.times
     return found
 
 

@@ -106,6 +106,9 @@ class Tallies:
             target=question.target,
         )
         found = {**chosen, **_pieces(question, progress)}
+        if question.group_by in {GroupBy.QUEUE, GroupBy.TARGET}:
+            # Not what was decided not to run, which never came to either.
+            found.setdefault(question.group_by.lower(), {"$gt": ""})
         try:
             if question.group_by is GroupBy.JOB and not question.job:
                 found["job"] = {"$in": self._largest(found, question.most)}
@@ -146,14 +149,11 @@ def _pieces(question: Question, progress: Progress) -> dict[str, Any]:
 def _add_up(question: Question, documents: Iterable[Mapping[str, Any]]) -> list[Statistics]:
     windows: dict[str, dict[datetime, Tally]] = {}
     for document in documents:
-        group = question.group(document)
-        # What was decided not to run has no queue and no target.
-        if group or question.group_by is GroupBy.ALL:
-            by_time = windows.setdefault(group, {})
-            time = question.window(document["at"])
-            if (tally := by_time.get(time)) is None:
-                tally = by_time[time] = Tally()
-            rollups.add_to(tally, document)
+        by_time = windows.setdefault(question.group(document), {})
+        time = question.window(document["at"])
+        if (tally := by_time.get(time)) is None:
+            tally = by_time[time] = Tally()
+        rollups.add_to(tally, document)
     size = {group: sum(tally.total for tally in by_time.values()) for group, by_time in windows.items()}
     largest = sorted(windows, key=lambda group: (-size[group], group))[: question.most]
     return [Statistics(group, time, tally) for group in largest for time, tally in sorted(windows[group].items())]

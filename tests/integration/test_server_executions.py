@@ -387,7 +387,8 @@ async def test_a_status_tells_the_next_five_fires_the_last_run_and_the_counts(se
     first = now + timedelta(minutes=30)  # not while this test runs
     job = await server.create(job_id="mine", schedule_config=cron(expression=f"{first.minute} * * * *"))
     await a_row(server, now - timedelta(days=31))
-    await server.database.executions.update_many({}, {"$set": {"state": "SUCCEEDED"}})
+    ended = [{"$set": {"state": "SUCCEEDED", "finished_at": "$nominal_time"}}, {"$unset": ["open", "send_at"]}]
+    await server.database.executions.update_many({}, ended)
     last = await a_row(server, now - timedelta(hours=2))
     gap = now - timedelta(hours=50)
     await a_row(server, gap, State.COALESCED, last=gap + timedelta(hours=9), count=10)

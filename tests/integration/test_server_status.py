@@ -145,9 +145,10 @@ async def test_a_clock_that_was_set_back_while_no_beat_runs_hides_nothing_that_e
 async def test_a_status_reads_what_is_in_flight_or_ended_lately_and_not_the_history(
     database: Db, database_url: str
 ) -> None:
-    """Ten executions a minute for five hours, and the open parts of a fan-out."""
+    """Ten executions a minute for five hours, and the open parts of a fan-out; and other jobs at the same times."""
     last = now() - SETTLED_AFTER - 2 * MINUTE
     rows = [ended(n, last - n * timedelta(seconds=6)) for n in range(3_000)]
+    rows += [ended(10_000 + n, last - n % 20 * HOUR / 4, job_id=f"job-{2 + n // 20}") for n in range(600)]
     rows += [fired(job_document(JOB), now(), _id=f"row-{n}") for n in range(4_000, 4_003)]
     for number in range(5_000, 5_500):
         part = fired(job_document(JOB), now(), _id=f"row-{number}", part=True, parent="row-4000")
