@@ -1077,18 +1077,23 @@ RUN_OR_DECISION: Final = {"run": {"$in": [True, False]}}
 """Finds what counts for a job: no part, and nothing that closes a chain."""
 
 
+def not_ended_before(since: datetime) -> dict[str, Any]:
+    """Find what counts for a job, and is in flight or has ended from an instant on."""
+    return {**RUN_OR_DECISION, "finished_at": {"$not": {"$lt": since}}}
+
+
 def with_runs(since: datetime) -> list[dict[str, Any]]:
-    """Return the stages that add to a job its newest run, and in which states those rows are that had no end by then.
+    """Return the stages that add to a job its newest run, and in which states its rows not ended before an instant are.
 
     As lists: `newest` of one run at most, `counts` of a state as `_id` and a count, in which a gap row counts as its
-    occurrences. since: in flight now, or ended from then on. Each is one range of an index of its own, `job` and
-    `job_end`, so what ends meanwhile is counted once: as in flight, or as ended.
+    occurrences. Each is one range of an index of its own, `job` and `job_end`, so what ends meanwhile is counted once:
+    as in flight, or as ended.
     """
     return [
         _looked_up("newest", {"$match": {"run": True}}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": 1}, _SHOWN_ONLY),
         _looked_up(
             "counts",
-            {"$match": {**RUN_OR_DECISION, "finished_at": {"$not": {"$lt": since}}}},
+            {"$match": not_ended_before(since)},
             {"$group": {"_id": "$state", "count": {"$sum": {"$ifNull": ["$count", 1]}}}},
         ),
     ]

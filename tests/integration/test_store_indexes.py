@@ -191,7 +191,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "what of a job is in flight or has ended lately": (
         "executions",
-        {"filter": {"job_uid": "uid-job-12", **executions.with_runs(NOW + HOUR)[1]["$lookup"]["pipeline"][0]["$match"]}},
+        {"filter": {"job_uid": "uid-job-12", **executions.not_ended_before(NOW + HOUR)}},
         "job_end",
     ),
     "what waits in a queue": (
