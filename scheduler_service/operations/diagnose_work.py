@@ -189,12 +189,12 @@ def setting_checks(settings: Settings) -> list[Check]:
     async def timeouts(_within: float) -> Finding:
         return judge_timeouts(settings)
 
-    async def metrics(within: float) -> Finding:
+    async def metrics(_within: float) -> Finding:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.bind_host, settings.bind_host)
         reader, writer = await asyncio.open_connection(host.strip("[]"), settings.server_metrics_port)
         with closing(writer):
             writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-            line = await asyncio.wait_for(reader.readline(), within)
+            line = await reader.readline()  # whoever makes the checks has them end in time
         said = f"http://{host}:{settings.server_metrics_port}/metrics answers {line.decode(errors='replace').strip()}"
         return well(said) if b" 200" in line else failed(said, remedy)
 

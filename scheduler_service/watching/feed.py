@@ -171,7 +171,9 @@ class Feed(ABC, Generic[T]):
     async def _run(self) -> None:
         self._begin()
         away = False
-        while self._readers or time.monotonic() - self._left < LINGER:
+        # Not until it is cancelled alone: before Python 3.12 that gets lost when it comes just as PyMongo has sent its
+        # command (asyncio.wait_for), and the server would not stop.
+        while self._ended is None and (self._readers or time.monotonic() - self._left < LINGER):
             try:
                 look = await self._tail.look()
                 for subscription in self.subscriptions():

@@ -76,7 +76,7 @@ def watched(database_url: str, asked: Asked) -> Iterator[Db]:
 def test_firing_asks_one_question_a_look_and_none_twice_of_a_job_that_comes_then(
     database: Db, watched: Db, asked: Asked
 ) -> None:
-    database.jobs.insert_one(job_document("later", every(3600, anchor=NOW), created=NOW))
+    database.jobs.insert_one(job_document("later", every(86_400, anchor=NOW), created=NOW))
     fire = Fire(watched, BelievesAll(watched, "beat", LEASE), lambda _: None, "beat")
     assert fire.run_once() == LONGEST_SLEEP
     asked.taken()

@@ -16,7 +16,7 @@ from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.store import executions as rows
 from tests.integration.test_beat_fire import BelievesAll
-from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal, stamp
+from tests.integration.test_server_harness import Running, cron, eventually, interval, not_now, refusal, stamp
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -272,11 +272,13 @@ async def test_what_a_beat_decides_is_explained_as_it_comes(
 async def test_what_was_found_late_names_the_execution_that_did_its_work(
     server: Running, database: Database[dict[str, Any]]
 ) -> None:
-    await a_job(server)
-    behind = {"covered": NOON - timedelta(hours=1), "next_nominal": NOON, "wake_at": NOON}
+    daily = not_now()  # else the latest of its times may just have come, and be decided in time
+    await a_job(server, schedule_config=cron(**daily))
+    nominal = NOON.replace(hour=int(daily["hour"]), minute=int(daily["minute"]))
+    behind = {"covered": nominal - timedelta(hours=1), "next_nominal": nominal, "wake_at": nominal}
     await server.database.jobs.update_one({"_id": "mine"}, {"$set": behind})
     beat = Fire(database, BelievesAll(database, "beat", timedelta(seconds=60)), lambda _: None, "beat@here:1")
-    said = await decided(server, beat, NOON)
+    said = await decided(server, beat, nominal)
     assert said.verdict == Verdict.VERDICT_COALESCED
     assert "did its work" in said.sentence
     misfire = said.facts[0]

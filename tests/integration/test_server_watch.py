@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -289,6 +290,31 @@ async def test_when_the_server_stops_watchers_and_waiters_end_with_unavailable(s
 
 async def _waits(server: Running, count: int) -> bool:
     return len(server.watching._execution_feed._waiters) == count
+
+
+async def test_the_reader_ends_with_the_server_though_its_cancellation_gets_lost_on_the_way(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio.wait_for loses one before Python 3.12, when what it waits for is done by then."""
+    feed, asks = server.watching._execution_feed, asyncio.Event()
+
+    with feed.reading():
+        await feed.looked(ready=False)
+        look = feed._tail.look
+
+        async def loses() -> tails.Look:
+            with suppress(asyncio.CancelledError):
+                asks.set()
+                await asyncio.Event().wait()
+            monkeypatch.setattr(feed._tail, "look", look)
+            return await look()
+
+        monkeypatch.setattr(feed._tail, "look", loses)
+        await asks.wait()
+        async with asyncio.timeout(SOON):
+            await feed.stop()
+    assert feed._task is not None
+    assert feed._task.done()
 
 
 async def test_a_thousand_watchers_come_and_go_and_leave_nothing(server: Running) -> None:
