@@ -141,11 +141,6 @@ class Exclusions:
         """The names that `resolved` is for."""
         return Named(self.terms.calendars, self.terms.holidays)
 
-    @property
-    def resolved_days(self) -> tuple[date, ...]:
-        """The days that the names mean, sorted."""
-        return tuple(map(date.fromordinal, self.resolved))
-
     def with_resolved(self, days: Iterable[date], source: str) -> Exclusions:
         """Return the same exclusions with other days for the names. Raises InvalidInput when they are too many."""
         return replace(self, resolved=tuple(sorted({day.toordinal() for day in days})), source=source)
