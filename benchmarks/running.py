@@ -1,11 +1,11 @@
 """How fast one worker process runs executions, and how soon one that is asked for, beside a bare Celery task.
 
-Seven minutes on private servers and a machine at rest; quick: less than one. Both sides have a worker in this environment with Celery's
-pool of threads, late acknowledgement, one message fetched for each slot, and results in Redis; the peer's task is in
-benchmarks.bare_celery. Each round has its messages ready in the queue before the worker is let at them, and a rate is
-counted at the target, from the call after the first tenth to that before the last. Our worker claims each in MongoDB,
-journaled, keeps its lease, and writes what came of it, journaled; the peer keeps nothing but the result. Ours also
-writes two lines of log for each, as JSON, and tells monitors of it; the peer does neither.
+Seven minutes, on private servers and a machine at rest; quick: less than one. Both sides have a worker in this
+environment with Celery's pool of threads, late acknowledgement, one message fetched for each slot, and results in
+Redis; the peer's task is in benchmarks.bare_celery. Each round has its messages ready in the queue before the worker is
+let at them, and a rate is counted at the target, from the call after the first tenth to that before the last. Our
+worker claims each in MongoDB, journaled, keeps its lease, and writes what came of it, journaled; the peer keeps nothing
+but the result. Ours also writes two lines of log for each, as JSON, and tells monitors of it; the peer does neither.
 """
 
 from __future__ import annotations
