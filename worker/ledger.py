@@ -21,7 +21,7 @@ from shared.store import executions, jobs, parts, submitted, task_attempts
 from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from pymongo.database import Database
@@ -146,7 +146,7 @@ class Ledger:
         for move in (start, *moves):
             asked_at = monotonic()
             if row := self._apply(move):
-                return _Started(row, asked_at, deleted=row.get("job_id") in self._deleted([row]))
+                return _Started(row, asked_at, deleted=self._is_deleted(row.get("job_id")))
         return None
 
     def _start_together(self, group: Sequence[_Wanted]) -> list[_Started | None]:
@@ -162,18 +162,13 @@ class Ledger:
         asked_at = monotonic()
         if not self._executions.update_many(move.filter, move.update).modified_count:
             return [None] * len(group)
-        rows = {row["_id"]: row for row in self._executions.find(executions.kept_filter(nonces))}
-        deleted = self._deleted(rows.values())
-        started = {
-            execution_id: _Started(row, asked_at, row.get("job_id") in deleted) for execution_id, row in rows.items()
-        }
+        rows = self._executions.aggregate([{"$match": executions.kept_filter(nonces)}, jobs.LOOK_UP_DELETED])
+        started = {row["_id"]: _Started(row, asked_at, deleted=jobs.is_deleted(row)) for row in rows}
         return [started.get(each.execution_id) if first[each.execution_id] is each else None for each in group]
 
-    def _deleted(self, rows: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-        """Return which jobs of these rows are deleted."""
-        job_ids = {job_id for row in rows if isinstance(job_id := row.get("job_id"), str)}
-        found = self._jobs.find(jobs.deleted_filter(job_ids), {"_id": 1})
-        return frozenset(job["_id"] for job in found)
+    def _is_deleted(self, job_id: object) -> bool:
+        """Return whether the job of a row is deleted; not if the row names none, or can't be read."""
+        return isinstance(job_id, str) and self._jobs.find_one(jobs.deleted_filter(job_id), {"_id": 1}) is not None
 
     def _lease_of(self, started: _Started) -> Lease | None:
         """Return the lease of what was started, unless it can't be read, or must not run."""

@@ -263,4 +263,7 @@ def span_id_of(execution_id: str, attempt: int) -> str:
 
 def _ascii(text: str) -> str:
     """Return a metadata value: gRPC refuses a call with any that is not printable ASCII; others are %-encoded."""
-    return quote(text, safe="".join(map(chr, range(0x20, 0x7F))))
+    return text if text.isascii() and text.isprintable() else quote(text, safe=_PRINTABLE)
+
+
+_PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F)))

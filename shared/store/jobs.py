@@ -538,9 +538,27 @@ def managed_filter(by: str) -> dict[str, Any]:
 # What a worker asks:
 
 
-def deleted_filter(job_ids: Iterable[str]) -> dict[str, Any]:
-    """Find those of some jobs that are deleted."""
-    return {"_id": {"$in": sorted(job_ids)}, "state": JobState.DELETED.value}
+def deleted_filter(job_id: str) -> dict[str, Any]:
+    """Find a job if it is deleted."""
+    return {"_id": job_id, "state": JobState.DELETED.value}
+
+
+_DELETED: Final = "deleted_job"
+LOOK_UP_DELETED: Final = {
+    "$lookup": {
+        "from": COLLECTION,
+        "localField": "job_id",
+        "foreignField": "_id",
+        "pipeline": [{"$match": {"state": JobState.DELETED.value}}, {"$project": {"_id": 1}}],
+        "as": _DELETED,
+    }
+}
+"""The stage that adds to rows of the ledger whether their jobs are deleted, which is_deleted reads."""
+
+
+def is_deleted(row: Mapping[str, Any]) -> bool:
+    """Return whether the job of a row is deleted, of which LOOK_UP_DELETED has told."""
+    return bool(row[_DELETED])
 
 
 # What beat does:
