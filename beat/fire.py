@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
+from itertools import count, islice
 from operator import itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,6 +22,7 @@ from shared.domain.plan import Chain, InFlight, Mode, Plan, Row, must_follow, pl
 from shared.domain.policies import Overlap
 from shared.log import MOST_LINES, get_logger
 from shared.store import executions, jobs
+from shared.store.executions import OWN_PUBLISHER_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,14 @@ log = get_logger()
 
 BATCH: Final = 1000
 """Jobs looked at in one go. More makes the first of them wait for the last one's plan; fewer costs round trips."""
+
+MOST_OUT: Final = 10_000
+"""Jobs whose rows stand before the pointer of the first of them moves. What a beat that dies then leaves is as many
+jobs to plan again, for nothing."""
+
+LONGEST_OUT: Final = OWN_PUBLISHER_GRACE.total_seconds()
+"""Seconds for which the pointers of what has fired may wait for what is still to fire. Later the grace of a row, which
+begins with the instant that all these decisions are made for, would be over before the row is there."""
 
 LONGEST_SLEEP: Final = 0.5
 """Seconds. A job that is created or edited takes effect no later than this."""
@@ -64,6 +73,27 @@ class _Move(NamedTuple):
     pointer: datetime | None
     fires: int
     mode: Mode
+
+
+class _Moves:
+    """The pointers that are to be moved, of jobs whose rows stand."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[int, datetime | None, _Move], list[str]] = defaultdict(list)
+
+    def note(self, planned: Iterable[_Planned]) -> None:
+        """Note where these jobs' pointers go; one update does for all that go from the same place to the same one."""
+        for each in planned:
+            fires = each.plan.fired - each.chain.fired
+            move = _Move(each.plan.covered, each.plan.pointer, fires, each.chain.spec.mode)
+            self._ids[each.job["revision"], each.chain.pointer, move].append(each.job["_id"])
+
+    def updates(self) -> list[UpdateMany]:
+        """Return the updates. What has been moved already, or edited, they leave alone: there is nothing to undo."""
+        return [
+            UpdateMany(jobs.advance_filter(ids, revision, pointer), jobs.advance(*move))
+            for (revision, pointer, move), ids in self._ids.items()
+        ]
 
 
 def _is_due(row: Mapping[str, Any]) -> bool:
@@ -116,22 +146,35 @@ class Fire:
         return wait
 
     def _decide_due(self, held: frozenset[int]) -> float:
-        """Decide one batch; return what run_once returns."""
+        """Decide what is due, by batches, and then move the pointers; return what run_once returns.
+
+        So what is due at one instant is out before MongoDB has the rest to do. The query goes on from where it was, and
+        shows each job once, as none of those that it has shown moves meanwhile.
+        """
+        began, looked_at, moves = monotonic(), 0, _Moves()
         # What is read later must not be older, as it may be from a primary that was just elected.
         with self._client.start_session(causal_consistency=True) as session:
-            due = list(
-                self._jobs.find(jobs.due_filter(held), {**jobs.PLANNING_FIELDS, "now": "$$NOW"}, session=session)
-                .sort("wake_at", 1)
-                .limit(BATCH)
-            )
-            if due:
-                self._decide(due, session, follow=False)
-        if len(due) == BATCH:
+            try:
+                due = self._due(held, session)
+                while batch := list(islice(due, BATCH)):
+                    looked_at += len(batch)
+                    self._decide(batch, moves, session, follow=False)
+                    if len(batch) < BATCH or monotonic() - began > LONGEST_OUT:
+                        break
+            finally:
+                # Also when a batch cannot be carried out: those before it must not be planned again and again.
+                self._advance(moves)
+        if looked_at and looked_at % BATCH == 0:
             return 0.0
         return self._until_next(held)
 
-    def _decide(self, due: Sequence[Mapping[str, Any]], session: ClientSession, *, follow: bool) -> None:
-        """Plan, insert the rows, hand over, advance; what met somebody else's rows is planned once more from those."""
+    def _due(self, held: frozenset[int], session: ClientSession) -> Iterator[Mapping[str, Any]]:
+        fields = {**jobs.PLANNING_FIELDS, "now": "$$NOW"}
+        found = self._jobs.find(jobs.due_filter(held), fields, batch_size=BATCH, session=session)
+        return iter(found.sort("wake_at", 1).limit(MOST_OUT))
+
+    def _decide(self, due: Sequence[Mapping[str, Any]], moves: _Moves, session: ClientSession, *, follow: bool) -> None:
+        """Plan, insert the rows, hand over; what met somebody else's rows is planned once more from those."""
         planned = self._plan(due, session, follow=follow)
         carried_out, contested = self._insert(planned)
         for each in carried_out:
@@ -139,7 +182,7 @@ class Fire:
         advancing = [each for each in carried_out if each.plan.install is None]
         # Before the pointers move, so that messages are on their way meanwhile: the rows stand, whoever moves those.
         self._hand_over(row for each in advancing for row in each.inserted if _is_due(row))
-        self._advance(advancing)
+        moves.note(advancing)
         for each in carried_out:
             if each.plan.install is not None:
                 self._install(each)
@@ -147,7 +190,7 @@ class Fire:
                 self._hand_over(row for row in each.inserted if _is_due(row))
         self._report([row for each in carried_out for row in each.inserted])
         if contested and not follow:
-            self._decide([p.job for p in contested], session, follow=True)
+            self._decide([p.job for p in contested], moves, session, follow=True)
 
     def _plan(self, due: Sequence[Mapping[str, Any]], session: ClientSession, *, follow: bool) -> list[_Planned]:
         self._zone_rules.load(due)
@@ -224,21 +267,9 @@ class Fire:
                 cancel = executions.cancel_previous(row, self._by)
                 self._executions.update_many(cancel.filter, cancel.update)
 
-    def _advance(self, planned: Sequence[_Planned]) -> None:
-        """Move the pointers. Where one has moved already somebody else was faster, and there is nothing to undo."""
-        groups: dict[tuple[int, datetime | None, _Move], list[str]] = defaultdict(list)
-        for each in planned:
-            fires = each.plan.fired - each.chain.fired
-            move = _Move(each.plan.covered, each.plan.pointer, fires, each.chain.spec.mode)
-            groups[each.job["revision"], each.chain.pointer, move].append(each.job["_id"])
-        if groups:
-            self._jobs.bulk_write(
-                [
-                    UpdateMany(jobs.advance_filter(ids, revision, pointer), jobs.advance(*move))
-                    for (revision, pointer, move), ids in groups.items()
-                ],
-                ordered=False,
-            )
+    def _advance(self, moves: _Moves) -> None:
+        if updates := moves.updates():
+            self._jobs.bulk_write(updates, ordered=False)
 
     def _install(self, planned: _Planned) -> None:
         """Put the first queued change of a job in force, behind the closing row that was just inserted."""

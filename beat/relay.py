@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from threading import Event, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo.errors import PyMongoError
 
@@ -41,6 +43,13 @@ delays those; less than INTERVAL, and beats would send what its holder is about 
 SHORTEST_PAUSE: Final = 0.05
 """Seconds. Rows that become due one after another are sent together."""
 
+QUIET: Final = 0.5
+"""Seconds after the last messages that fire handed over until it is noted that they were confirmed. Sooner, the store
+would be busy with that while it is to insert what else is due; and what a worker has by then needs no note."""
+
+LATEST_NOTE: Final = 1.5
+"""Seconds after which it is noted whatever else there is to do: before others find these rows to be OVERDUE."""
+
 DEFICIT_INTERVAL: Final = 15.0
 """Seconds between two readings of the queues' lengths."""
 
@@ -48,8 +57,18 @@ DEAD_LETTER_BATCH: Final = 100
 
 _ALL: Final = frozenset(range(PARTITIONS))
 
+_WAITING_FIELDS: Final = ("_id", "nominal_time", *executions.RELAY_FIELDS)
+"""What is kept of a row that was handed over: in a burst ten thousand wait, and parameters may be long."""
+
 HandOver: TypeAlias = "Callable[[Iterable[Mapping[str, Any]]], None]"
 """Takes rows over that were just inserted; see Relay.hand_over."""
+
+
+class _Confirmed(NamedTuple):
+    """Rows whose messages were confirmed, which is still to be noted, and the monotonic time at which they were."""
+
+    at: float
+    rows: Sequence[Mapping[str, Any]]
 
 
 class Relay(Thread):
@@ -73,7 +92,8 @@ class Relay(Thread):
         self._by = by
         self._handed_over: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._their_turn_comes: set[str] = set()
-        """Ids of what was handed over and is still to be sent: under load that takes longer than its grace."""
+        """Ids of what was handed over and is still to be sent or noted: under load that takes longer than its grace."""
+        self._confirmed: deque[_Confirmed] = deque()
         self._stopping = Event()
         self._broker_away = False
         self._deficits: dict[str, int] = {}
@@ -89,7 +109,7 @@ class Relay(Thread):
         for document in documents:
             if self._handed_over.qsize() < MOST_WAITING:
                 self._their_turn_comes.add(document["_id"])
-                self._handed_over.put(document)
+                self._handed_over.put({name: document[name] for name in _WAITING_FIELDS if name in document})
 
     def stop(self, timeout: float) -> None:
         """Send what was handed over, for at most timeout seconds, and end."""
@@ -99,11 +119,12 @@ class Relay(Thread):
     def run(self) -> None:
         """Work until stopped. An outage of the broker or the store is waited out."""
         next_look = next_reading = monotonic()
-        while not (self._stopping.is_set() and self._handed_over.empty()):
+        while not (self._stopping.is_set() and self._handed_over.empty() and not self._confirmed):
             try:
-                wait = 0.0 if self._letters.walking else max(0.0, next_look - monotonic())
-                if batch := take(self._handed_over, BATCH, timeout=0.05 if self._stopping.is_set() else wait):
-                    self._send_handed_over(batch)
+                wait = 0.0 if self._letters.walking else max(0.0, min(next_look, self._next_note()) - monotonic())
+                batch = take(self._handed_over, BATCH, timeout=0.05 if self._stopping.is_set() else wait)
+                self._send_handed_over(batch)
+                self._note_confirmed()
                 if monotonic() >= next_look:
                     next_look = monotonic() + INTERVAL
                     self.run_once()
@@ -217,15 +238,46 @@ class Relay(Thread):
                 self._deficits[queue] = 0
 
     def _send_handed_over(self, batch: Sequence[Mapping[str, Any]]) -> None:
+        if not batch:
+            return
+        confirmed: Sequence[Mapping[str, Any]] = ()
         try:
-            self._send(batch, "fired")
+            confirmed = self._publish(batch, "fired")
         finally:  # what was not sent is found in the store
-            self._their_turn_comes.difference_update(row["_id"] for row in batch)
+            self._their_turn_comes.difference_update({row["_id"] for row in batch} - {row["_id"] for row in confirmed})
+        if confirmed:
+            self._confirmed.append(_Confirmed(monotonic(), confirmed))
+
+    def _next_note(self) -> float:
+        """Return the monotonic time at which it is to be noted what was confirmed."""
+        if not self._confirmed:
+            return math.inf
+        if self._stopping.is_set():
+            return 0.0
+        return min(self._confirmed[-1].at + QUIET, self._confirmed[0].at + LATEST_NOTE)
+
+    def _note_confirmed(self) -> None:
+        """Note what was confirmed, the oldest first, if it is time to."""
+        if monotonic() < self._next_note():
+            return
+        rows: list[Mapping[str, Any]] = []
+        while self._confirmed and len(rows) < BATCH:
+            rows += self._confirmed.popleft().rows
+        try:
+            self._sender.mark(rows)
+        finally:  # what was not marked is sent again
+            self._their_turn_comes.difference_update(row["_id"] for row in rows)
 
     def _send(self, rows: Sequence[Mapping[str, Any]], why: str) -> int:
         if not rows:
             return 0
-        confirmed = self._sender.send(rows)
+        confirmed = self._publish(rows, why)
+        self._sender.mark(confirmed)
+        return len(confirmed)
+
+    def _publish(self, rows: Sequence[Mapping[str, Any]], why: str) -> Sequence[Mapping[str, Any]]:
+        """Send the messages of rows, and return those that were confirmed; the others wait for their next turn."""
+        confirmed = self._sender.publish(rows)
         now = datetime.now(UTC)
         for row in confirmed:
             if why == "fired":
@@ -238,7 +290,7 @@ class Relay(Thread):
             postponed = executions.postpone_sending(ids, timedelta(seconds=10))
             self._executions.update_many(postponed.filter, postponed.update)
             log.warning("messages were not confirmed", action="messages_unconfirmed", count=len(ids))
-        return len(confirmed)
+        return confirmed
 
     def _send_dead_letters(self, held: frozenset[int]) -> None:
         found = self._executions.find(executions.unsent_letters_filter(held))

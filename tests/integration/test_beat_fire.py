@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 import pytest
 from pymongo.monitoring import CommandListener
 
+from beat import fire as firing
 from beat.fire import LONGEST_SLEEP, Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 Db: TypeAlias = "Database[dict[str, Any]]"
 
 ALL = frozenset(range(jobs.PARTITIONS))
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 
 
 class BelievesAll(Partitions):
@@ -278,6 +280,121 @@ class TestFiring:
         put(database, document)
         fire(database).run_once()
         assert [row["state"] for row in rows(database, "older")] == ["PENDING"]
+
+
+class TestBursts:
+    """More is due at one instant than a batch: all of it is out before the pointers move."""
+
+    DUE: ClassVar = tuple(f"job-{number}" for number in range(5))
+
+    @pytest.fixture(autouse=True)
+    def small_batches(self, monkeypatch: pytest.MonkeyPatch, database: Db) -> None:
+        monkeypatch.setattr(firing, "BATCH", 2)
+        now = database_now(database)
+        put(database, *(late_job(job_id, now, 1.5, every(3600, anchor=now - HOUR - SECOND)) for job_id in self.DUE))
+
+    def fires(self, database: Db) -> list[str]:
+        return [row["job_id"] for row in database.executions.find({"run": True}).sort("job_id", 1)]
+
+    def still_due(self, database: Db) -> int:
+        return database.jobs.count_documents(jobs.due_filter(ALL))
+
+    def test_everything_is_handed_over_before_the_first_pointer_moves(self, database: Db) -> None:
+        class Watched(Fire):
+            def _advance(self, moves: Any) -> None:
+                seen.append((len(sent.ids), database.jobs.count_documents(jobs.due_filter(ALL))))
+                super()._advance(moves)
+
+        seen: list[tuple[int, int]] = []
+        sent = Sent()
+        Watched(database, BelievesAll(database, "beat", timedelta(seconds=60)), sent, "beat").run_once()
+        assert seen == [(5, 5)]
+        assert self.still_due(database) == 0
+        assert check_ledger(database) == 5
+
+    def test_a_beat_that_dies_before_the_pointers_move_leaves_nothing_to_fire_again(self, database: Db) -> None:
+        class Dying(Fire):
+            def _advance(self, _moves: Any) -> None:
+                raise SystemExit
+
+        with pytest.raises(SystemExit):
+            Dying(database, BelievesAll(database, "beat", timedelta(seconds=60)), Sent(), "beat").run_once()
+        assert (self.fires(database), self.still_due(database)) == (list(self.DUE), 5)
+        sent = Sent()
+        fire(database, sent).run_once()
+        assert (self.fires(database), self.still_due(database)) == (list(self.DUE), 0)
+        assert sent.ids == []  # they are in the store: the relay sends them
+        assert check_ledger(database) == 5
+
+    def test_a_beat_that_dies_between_two_batches_leaves_the_others_to_the_next_one(self, database: Db) -> None:
+        class Dying(Sent):
+            def __call__(self, documents: Iterable[Mapping[str, Any]]) -> None:
+                super().__call__(documents)
+                if len(self.ids) > 3:
+                    raise SystemExit
+
+        class Died(Fire):
+            def _advance(self, _moves: Any) -> None:
+                raise SystemExit
+
+        with pytest.raises(SystemExit):
+            Died(database, BelievesAll(database, "beat", timedelta(seconds=60)), Dying(), "beat").run_once()
+        assert (len(self.fires(database)), self.still_due(database)) == (4, 5)
+        sent = Sent()
+        fire(database, sent).run_once()
+        assert (len(sent.ids), self.still_due(database)) == (1, 0)
+        assert check_ledger(database) == 5
+
+    def test_jobs_that_another_beat_moves_in_between_stay_where_that_put_them(self, database: Db) -> None:
+        class Overtaken(Fire):
+            def _advance(self, moves: Any) -> None:
+                other.run_once()
+                moved.extend(job(database, each) for each in TestBursts.DUE)
+                super()._advance(moves)
+
+        other, moved = fire(database, name="other"), list[dict[str, Any]]()
+        Overtaken(database, BelievesAll(database, "beat", timedelta(seconds=60)), Sent(), "beat").run_once()
+        assert [job(database, each) for each in self.DUE] == moved
+        assert [each["fired"] for each in moved] == [1] * 5
+        assert check_ledger(database) == 5
+
+    @pytest.mark.parametrize("state", [JobState.ACTIVE, JobState.PAUSED, JobState.DELETED])
+    def test_an_edit_that_comes_before_the_pointers_move_is_installed(self, database: Db, state: JobState) -> None:
+        class Edited(Fire):
+            def _advance(self, moves: Any) -> None:
+                assert edit(database, "job-0", every(1800), state)
+                super()._advance(moves)
+
+        Edited(database, BelievesAll(database, "beat", timedelta(seconds=60)), Sent(), "beat").run_once()
+        assert job(database, "job-0")["wake_at"] <= database_now(database)
+        fire(database).run_once()
+        after = job(database, "job-0")
+        assert (after["epoch"], after["changes"], after["installed"]["mode"]) == (1, [], state.value)
+        assert self.fires(database) == list(self.DUE)
+        assert check_ledger(database) == 5
+
+    def test_a_batch_that_cannot_be_carried_out_does_not_hold_back_those_before_it(self, database: Db) -> None:
+        class Broken(Sent):
+            def __call__(self, documents: Iterable[Mapping[str, Any]]) -> None:
+                super().__call__(documents)
+                if len(self.ids) > 3:
+                    raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fire(database, Broken()).run_once()
+        assert self.still_due(database) == 3
+        fire(database).run_once()
+        assert check_ledger(database) == 5
+
+    def test_pointers_do_not_wait_for_longer_than_a_bound_for_what_else_is_due(
+        self, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        beat = fire(database)
+        monkeypatch.setattr(firing, "MOST_OUT", 4)
+        assert (beat.run_once(), self.still_due(database)) == (0.0, 1)
+        monkeypatch.setattr(firing, "LONGEST_OUT", 0.0)
+        database.jobs.update_many({}, {"$set": {"wake_at": database_now(database)}})
+        assert (beat.run_once(), len(self.fires(database))) == (0.0, 4)
 
 
 class TestMaxRuns:

@@ -137,6 +137,36 @@ class TestSending:
         assert ready(publisher) == 5
         assert {row["sent"] for row in database.executions.find()} == {1}
 
+    def test_what_was_confirmed_is_noted_later_and_not_sent_again_meanwhile(
+        self, database: Db, relay: Relay, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("beat.relay.QUIET", 1e9)
+        monkeypatch.setattr("beat.relay.LATEST_NOTE", 1e9)
+        sent = put(database, 3)
+        claimed, *waiting = sent
+        relay.hand_over(database.executions.find({"_id": {"$in": sent}}))
+        relay.start()
+        wait_until(lambda: len(relay._confirmed) > 0 and relay._handed_over.empty())
+        assert states(database, sent) == {"PENDING"}
+        assert relay._to_send(frozenset(range(PARTITIONS)), timedelta(0)) == []
+        claim = executions.claim(claimed, "worker", "nonce", timedelta(seconds=60))
+        assert database.executions.update_one(claim.filter, claim.update).modified_count
+        relay.stop(30)
+        assert (states(database, [claimed]), states(database, waiting)) == ({"RUNNING"}, {"QUEUED"})
+        assert {row["sent"] for row in database.executions.find({"_id": {"$in": waiting}})} == {1}
+        assert ready(publisher) == 3
+
+    def test_what_was_confirmed_is_noted_in_time_however_much_there_is_to_send(
+        self, database: Db, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("beat.relay.QUIET", 1e9)
+        monkeypatch.setattr("beat.relay.LATEST_NOTE", 0.0)
+        sent = put(database, 3)
+        relay.hand_over(database.executions.find({"_id": {"$in": sent}}))
+        relay.start()
+        wait_until(lambda: states(database, sent) == {"QUEUED"})
+        relay.stop(5)
+
     def test_what_is_due_and_was_not_sent_is_sent_once(self, database: Db, relay: Relay, publisher: Publisher) -> None:
         ids = put(database, 700)
         assert relay.run_once() == 700

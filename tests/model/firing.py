@@ -36,6 +36,8 @@ class Size(NamedTuple):
     """Empty: runs end as soon as they are decided, and are not followed."""
     spec: str = "every"
     beats: int = 2
+    lag: int = 0
+    """How much older than the job, as it is read, the time may be that goes with it: in a burst it is asked once."""
     broken: str = ""
 
 
@@ -417,9 +419,10 @@ class Firing:
     def _beat(self, world: World, beat: Beat) -> Iterator[tuple[str, World, Beat]]:
         size = self._size
         if beat is None:
-            if world.job.wake is not None and world.job.wake <= world.now:
-                early = open_rows(world, size) if size.broken == "open rows last" else None
-                yield "reads the job", world, Read(world.job, world.now, open_rows=early)
+            for now in range(max(1, world.now - size.lag), world.now + 1):
+                if world.job.wake is not None and world.job.wake <= now:
+                    early = open_rows(world, size) if size.broken == "open rows last" else None
+                    yield f"reads the job, by the time {now}", world, Read(world.job, now, open_rows=early)
             return
         yield "crashes", world, None
         if isinstance(beat, Read):
