@@ -30,7 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from beat.fire import Fire
+from beat.fire import Fire, _Moves
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
@@ -104,12 +104,14 @@ class Beat(Fire):
 
     def act_on(self, due: list[dict[str, Any]]) -> None:
         with self._client.start_session(causal_consistency=True) as session:
-            self._decide(due, session, follow=False)
+            moves = _Moves()
+            self._decide(due, moves, session, follow=False)
+            self._advance(moves)
 
-    def _advance(self, planned: Any) -> None:
+    def _advance(self, moves: _Moves) -> None:
         if self.dies:
             raise DiedError
-        super()._advance(planned)
+        super()._advance(moves)
 
 
 class Broker:
