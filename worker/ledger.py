@@ -14,9 +14,10 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
 from shared.domain.errors import InvalidInput
-from shared.domain.execution import Failure, State, window_over
+from shared.domain.execution import Failure, State, predecessors, window_over
 from shared.grouped import Grouped
 from shared.log import get_logger
+from shared.messaging.messages import AHEAD
 from shared.store import executions, jobs, parts, submitted, task_attempts
 from shared.store.mongo import is_away
 
@@ -36,6 +37,10 @@ _T = TypeVar("_T")
 
 RETRY_WAIT: Final = 0.5
 """Seconds between two tries of a write while the store is away."""
+LOOK_AGAIN: Final = 0.01
+"""Seconds between two looks for a row whose message came first."""
+WAITING_FOR_WORKER: Final = predecessors(State.RUNNING)
+"""States in which a worker may claim an execution."""
 
 
 class StoppingError(Exception):
@@ -110,7 +115,24 @@ class Ledger:
         self._successes = Grouped(self._record_together)
 
     def claim(self, execution_id: str) -> Lease | None:
-        """Start an attempt, and hold its lease; None when there is nothing to start: done, running, or not due yet."""
+        """Start an attempt, and hold its lease; None when there is nothing to start: done, running, or not due yet.
+
+        Or not there, for as long as a message may be ahead of its row.
+        """
+        lease = self._claim(execution_id)
+        return self._claim(execution_id) if lease is None and self._has_come(execution_id) else lease
+
+    def _has_come(self, execution_id: str) -> bool:
+        """Wait for the row of an execution; return whether it waits for a worker, so that it may have come just now."""
+        until = monotonic() + AHEAD
+        while True:
+            is_last = monotonic() >= until  # before the look: whoever stores a row counts on one that is so late
+            row = self._persist(lambda _: self._executions.find_one({"_id": execution_id}, {"state": 1}))
+            if row is not None or is_last:
+                return row is not None and row["state"] in WAITING_FOR_WORKER
+            sleep(LOOK_AGAIN)
+
+    def _claim(self, execution_id: str) -> Lease | None:
         wanted = _Wanted(execution_id)
         if (started := self._persist(lambda _: self._start(wanted))) is not None:
             return self._lease_of(started)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import sha256
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ulid import ULID
@@ -13,6 +15,7 @@ from scheduler_service.transport.refusals import NoSuch
 from shared.domain.errors import FailedPrecondition, Reason, Violation
 from shared.domain.execution import State
 from shared.domain.job import unknown_queue
+from shared.messaging.messages import AHEAD
 from shared.store import executions as rows
 from shared.store.dead_letters import Ending, Outcome
 
@@ -29,7 +32,7 @@ RETRYABLE: Final = frozenset({State.FAILED.value, State.CANCELLED.value})
 
 
 class Dispatch(Protocol):
-    """What sends the messages of executions that were just inserted; see shared.messaging.dispatcher."""
+    """What sends the messages of executions that are inserted; see shared.messaging.dispatcher."""
 
     def submit(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Take rows over; never blocks, and may lose them: the relay finds them."""
@@ -49,10 +52,21 @@ class Runs:
         queues = self._definitions.defaults.queues
         return [unknown_queue("queue", queue[:80], queues)] if queue and queue not in queues else []
 
-    async def start(self, document: dict[str, Any], *, validate_only: bool = False) -> Mapping[str, Any]:
-        """Store a run, and send its message; of a repeated request, return the first. validate_only: do neither."""
+    async def start(
+        self, document: dict[str, Any], *, is_first: bool, validate_only: bool = False
+    ) -> Mapping[str, Any]:
+        """Store a run, and send its message; of a repeated request, return the first. validate_only: do neither.
+
+        is_first: whether the request cannot be a repeated one, which may not send a message: its queue may be another.
+        Then the message goes out while the row is being stored (docs/decisions/0023).
+        """
+        began, ahead = monotonic(), is_first and not validate_only
+        if ahead:
+            # In the loop's next round, when the command that stores the row has been sent.
+            asyncio.get_running_loop().call_soon(self._dispatcher.submit, [document])
         stored, is_new = await self._executions.insert_manual(document, validate_only=validate_only)
-        if is_new:
+        # A worker that found no row for so long may have dropped the message.
+        if is_new and (not ahead or monotonic() - began > AHEAD):
             self._dispatcher.submit([stored])
         return stored
 
@@ -94,7 +108,7 @@ class Runs:
             ended, token, queue, caller.trace_id, now, caller.by, reuse="flow" in ended and not from_start
         )
         await self._executions.refuse_another_retry(document)
-        stored = await self.start(document, validate_only=validate_only)
+        stored = await self.start(document, is_first=not request_id, validate_only=validate_only)
         if ended.get("letter") and not validate_only:
             # Last, so that a crash in between leaves a letter that was retried, and not one that is lost.
             await self._executions.end_letter(execution_id, Ending(Outcome.RETRIED, caller.by, retry=stored["_id"]))

@@ -208,7 +208,8 @@ class SchedulerService(SchedulerServiceServicer):
         caller = current.get()
         run = request_token(request.request_id) if request.request_id else str(ULID())
         document = rows.manual_document(job.document, run, queue, caller.trace_id, job.now, caller.by)
-        stored = await self._runs.start(document, validate_only=request.validate_only)
+        is_first = not request.request_id
+        stored = await self._runs.start(document, is_first=is_first, validate_only=request.validate_only)
         if stored["queue"] != queue:
             raise reused(request.request_id, f"which started '{stored['_id']}' on the queue '{stored['queue']}'")
         if seconds and not request.validate_only:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 PERSISTENT: Final = 2
 
+AHEAD: Final = 0.3
+"""Seconds by which a message may come before the row of its execution (docs/decisions/0023): for so long a worker looks
+for the row before it drops the message, and a server that needed longer to store the row sends another."""
+
 _LONGEST_KEY: Final = 255
 """Bytes of a routing key."""
 

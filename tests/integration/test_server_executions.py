@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from scheduler_service.runs.executions import Executions
+from scheduler_service.runs.runs import Runs
 from shared.domain.execution import State
 from shared.domain.plan import Row
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
 from shared.store.jobs import to_chain
 from tests.integration.test_server_harness import Running, cron, interval, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PENDING = pb.Execution.STATE_PENDING
 SUCCEEDED = pb.Execution.STATE_SUCCEEDED
@@ -60,6 +65,55 @@ async def test_a_run_by_hand_is_stored_answered_and_handed_to_the_dispatcher(ser
     assert "competitor_ids" in again.execution.parameters
     again.execution.ClearField("parameters")
     assert again.execution == execution
+
+
+class StoredLast(Executions):
+    """Stores a run when its message has been handed over."""
+
+    def __init__(self, server: Running) -> None:
+        super().__init__(server.database)
+        self._sent = server.sent
+
+    async def insert_manual(
+        self, document: dict[str, Any], *, validate_only: bool = False
+    ) -> tuple[Mapping[str, Any], bool]:
+        await asyncio.sleep(0)
+        assert validate_only or self._sent.documents
+        return await super().insert_manual(document, validate_only=validate_only)
+
+
+def runs(server: Running, executions: Executions) -> Runs:
+    return Runs(server.jobs, executions, server.definitions, server.sent)
+
+
+async def a_run(server: Running) -> dict[str, Any]:
+    await server.create(job_id="mine")
+    job = await server.database.jobs.find_one({"_id": "mine"})
+    return rows.manual_document(job, "token", "manual", "", datetime.now(UTC), "test")
+
+
+async def test_the_message_of_a_run_by_hand_does_not_wait_for_its_row_to_be_stored(server: Running) -> None:
+    document = await a_run(server)
+    stored = await runs(server, StoredLast(server)).start(document, is_first=True)
+    assert [sent["_id"] for sent in server.sent.documents] == [stored["_id"]]
+    assert await server.database.executions.count_documents({"_id": stored["_id"]}) == 1
+
+
+async def test_a_run_that_took_longer_to_store_than_a_worker_waits_for_it_is_sent_once_more(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = await a_run(server)
+    monkeypatch.setattr("scheduler_service.runs.runs.AHEAD", 0)
+    stored = await runs(server, StoredLast(server)).start(document, is_first=True)
+    assert [sent["_id"] for sent in server.sent.documents] == [stored["_id"]] * 2
+
+
+async def test_a_repeated_request_that_names_another_queue_sends_no_message_there(server: Running) -> None:
+    await server.create(job_id="mine")
+    await execute(server, request_id="once")
+    refused = await refusal(execute(server, request_id="once", queue="scraping"))
+    assert refused.code == "INVALID_ARGUMENT"
+    assert [sent["queue"] for sent in server.sent.documents] == ["manual"]
 
 
 async def test_the_same_request_id_gives_the_first_execution_however_many_ask_at_once(server: Running) -> None:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.monitoring import CommandListener
+from pymongo.write_concern import WriteConcern
 
 from dev.mongodb import start_mongodb
 from shared import metrics
 from shared.domain.execution import TERMINAL, AfterFailure, Failure, State
 from shared.domain.retry import RetryPolicy
+from shared.messaging.messages import AHEAD
 from shared.store import executions
 from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
@@ -251,6 +253,52 @@ def through_proxy(proxy: Proxy, database: Documents) -> Iterator[Documents]:
 
 
 # Claiming:
+
+
+def ahead_of_its_row(database: Documents) -> dict[str, Any]:
+    """Return the row of an execution whose message is here already; the row is not."""
+    row = database.executions.find_one_and_delete({"_id": execution(database)})
+    assert row is not None
+    return row
+
+
+def test_a_message_that_is_ahead_of_its_row_waits_for_it(database: Documents, monkeypatch: pytest.MonkeyPatch):
+    row = ahead_of_its_row(database)
+    looks = iter([lambda: None, lambda: database.executions.insert_one(row)])
+    monkeypatch.setattr("worker.ledger.sleep", lambda _: next(looks)())
+    assert claim(ledger(database), row["_id"]).claimed.attempt == 1
+
+
+def test_a_row_that_comes_just_after_the_claim_is_claimed(database: Documents, monkeypatch: pytest.MonkeyPatch):
+    row = ahead_of_its_row(database)
+
+    class Late(Ledger):
+        def _has_come(self, execution_id: str) -> bool:
+            self._executions.insert_one(row)
+            return super()._has_come(execution_id)
+
+    monkeypatch.setattr("worker.ledger.sleep", lambda _: pytest.fail("it is there"))
+    assert claim(Late(database, "worker-1", LONG, Stopping(60)), row["_id"]).claimed.attempt == 1
+
+
+def test_a_message_whose_row_does_not_come_is_dropped_after_a_look_as_late_as_its_sender_counts_on(
+    database: Documents, monkeypatch: pytest.MonkeyPatch
+):
+    row = ahead_of_its_row(database)
+    clock = [0.0]
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        clock[0] += AHEAD
+        if len(waited) == 1:
+            database.executions.insert_one(row)  # at the last moment
+
+    monkeypatch.setattr("worker.ledger.sleep", wait)
+    monkeypatch.setattr("worker.ledger.monotonic", lambda: clock[0])
+    assert claim(ledger(database), row["_id"]).claimed.attempt == 1
+    assert ledger(database).claim("gone") is None
+    assert len(waited) == 2
 
 
 def test_of_many_who_claim_at_once_exactly_one_gets_it(database: Documents):
@@ -731,6 +779,23 @@ def mortal(mongod: Server) -> Iterator[Documents]:
     found = connect(mongod.url, serverSelectionTimeoutMS=200)
     yield found
     found.client.close()
+
+
+def test_what_was_claimed_outlives_the_store_also_when_its_row_was_not_in_the_journal_yet(
+    mortal: Documents, mongod: Server
+):
+    execution(mortal)  # so that all there is to be made is there
+    row = ahead_of_its_row(mortal)
+    # As others see it while a server waits for the insertion to be acknowledged.
+    mortal.executions.with_options(write_concern=WriteConcern(w=1, j=False)).insert_one(row)
+    claimed = claim(ledger(mortal), row["_id"]).claimed
+    mongod.kill()
+    mongod.start()
+    again = connect(mongod.url)
+    with again.client:
+        kept = again.executions.find_one({"_id": row["_id"]})
+    assert kept is not None
+    assert (kept["state"], kept["lease"]["nonce"]) == ("RUNNING", claimed.nonce)
 
 
 def test_a_claim_and_a_record_wait_for_a_store_that_is_away(mortal: Documents, mongod: Server):

@@ -1,6 +1,8 @@
 """The run of one execution: relays, messages that are lost, doubled and late, workers that die, stall or are cut off,
 retries, rescue, cancel, and a worker that is asked to stop.
 
+The message of a run by hand goes ahead of its row (docs/decisions/0023), which a crash of the store can then take away.
+
 A clock is not needed: a wait may be over at any time, a lease may end whenever its holder does not renew it.
 Any number of relays, rescuers and clients act on readings of any age.
 """
@@ -14,9 +16,10 @@ from tests.model.explore import Step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PENDING, QUEUED, RUNNING = "PENDING", "QUEUED", "RUNNING"
+ABSENT, PENDING, QUEUED, RUNNING = "ABSENT", "PENDING", "QUEUED", "RUNNING"
 SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
 MAY_BECOME: Final = {
+    ABSENT: {PENDING},
     PENDING: {QUEUED, RUNNING, CANCELLED},
     QUEUED: {PENDING, RUNNING, CANCELLED},
     RUNNING: {PENDING, SUCCEEDED, FAILED, CANCELLED},
@@ -36,6 +39,8 @@ class Size(NamedTuple):
     cancels: int = 1
     lost: str = "RETRY"
     """The policy on_worker_lost: RETRY or FAIL."""
+    ahead: int = 0
+    """Messages that are sent while the row is being inserted; with any, the store may crash until it is durable."""
     broken: str = ""
 
 
@@ -68,6 +73,8 @@ RULES: Final = {
         Size(faults=2, cancels=0),
     ),
     "hand back last": Rule("a stopping worker hands back only when its call has ended", Size()),
+    "durable claim": Rule("a worker calls only when its claim, and so the row, is durable", Size(cancels=0, ahead=1)),
+    "durable answer": Rule("whoever asked is answered only when the row is durable", Size(cancels=0, ahead=1)),
 }
 
 
@@ -82,6 +89,17 @@ class Row(NamedTuple):
     cancel: bool = False
     dead_letter: str = ""
     handed_back: int = 0
+
+
+class Insertion(NamedTuple):
+    """How far the row's insertion by a server is. Of a row that others see already, a crash leaves what is durable."""
+
+    asked: bool = True
+    """Whether the server has, or will have, the store insert it; not any more once a crash has told it otherwise."""
+    durable: bool = True
+    answered: bool = True
+    ahead: int = 0
+    """Messages that are still to be sent before the row is known to be there."""
 
 
 class Worker(NamedTuple):
@@ -117,6 +135,7 @@ class World(NamedTuple):
     nonces: int = 0
     faults: int = 0
     fault: str = ""
+    insertion: Insertion = Insertion()
 
 
 class Running:
@@ -125,8 +144,11 @@ class Running:
     def __init__(self, size: Size) -> None:
         self._size = size
         self.start = World()
+        if size.ahead:
+            self.start = World(Row(ABSENT), insertion=Insertion(durable=False, answered=False, ahead=size.ahead))
 
     def steps(self, world: World) -> Iterator[Step[World]]:
+        yield from self._server(world)
         yield from self._relay(world)
         yield from self._broker(world)
         yield from self._store(world)
@@ -145,6 +167,31 @@ class Running:
                 workers = sorted((world.workers[1 - number], becomes), key=hash)
                 yield Step(f"a worker {what}", after._replace(workers=(workers[0], workers[1])), fault)
 
+    def _server(self, world: World) -> Iterator[Step[World]]:
+        """Insert the row, durably, and send its message meanwhile."""
+        row, insertion = world.row, world.insertion
+        if insertion.ahead and world.messages < MOST_MESSAGES:
+            sent = world._replace(
+                messages=world.messages + 1, marks=world.marks | {0}, confirmed=max(0, world.confirmed)
+            )
+            yield Step("the message goes ahead", sent._replace(insertion=insertion._replace(ahead=insertion.ahead - 1)))
+        if row.state == ABSENT and insertion.asked:
+            yield Step("the row is there", world._replace(row=Row()))
+        if row.state != ABSENT and not insertion.durable:
+            yield Step("the journal is written", self._made_durable(world))
+        if row.state != ABSENT and not insertion.durable and world.faults < self._size.faults:
+            crashed = world._replace(row=Row(ABSENT), rescues=frozenset(), faults=world.faults + 1)
+            yield Step("the store crashes, and its driver tries again", crashed, fault=True)
+            refused = crashed._replace(insertion=insertion._replace(asked=False))
+            yield Step("the store crashes, and the caller is told so", refused, fault=True)
+        known = insertion.durable or (self._size.broken == "durable answer" and row.state != ABSENT)
+        if known and not insertion.answered:
+            yield Step("the caller is answered", world._replace(insertion=insertion._replace(answered=True)))
+
+    def _made_durable(self, world: World) -> World:
+        """Return what a journaled write leaves: it covers all that was written before it."""
+        return world._replace(insertion=world.insertion._replace(durable=True))
+
     def _relay(self, world: World) -> Iterator[Step[World]]:
         row, broken = world.row, self._size.broken
         unsent = row.state == PENDING and row.due and (broken != "relay" or row.attempt > 0)
@@ -156,7 +203,7 @@ class Running:
         for attempt in world.marks:
             marked = world._replace(marks=world.marks - {attempt})
             if row.state == PENDING and (row.attempt == attempt or broken == "mark by attempt"):
-                marked = marked._replace(row=row._replace(state=QUEUED))
+                marked = self._made_durable(marked._replace(row=row._replace(state=QUEUED)))
             yield Step(f"the confirmed message of attempt {attempt + 1} is marked", marked)
         if row.dead_letter == "asked for":
             yield Step("the dead letter is sent", world._replace(row=row._replace(dead_letter="sent")))
@@ -191,7 +238,7 @@ class Running:
                     rescued = rescued._replace(fault="a lease was taken from a worker that kept it")
                 final = self._size.lost == "FAIL" or attempt - row.handed_back >= self._size.attempts
                 after = self._failed(row, final=final)
-                rescued = rescued._replace(row=after._replace(due=True))
+                rescued = self._made_durable(rescued._replace(row=after._replace(due=True)))
             yield Step(f"a rescuer takes attempt {attempt}", rescued)
 
     def _keepers(self, world: World) -> list[Worker]:
@@ -208,7 +255,7 @@ class Running:
                 if any(w.nonce == row.nonce for w in self._keepers(world)):
                     taken = taken._replace(fault="an attempt was taken from a process that is alive")
                 final = self._size.lost == "FAIL" or row.attempt - row.handed_back >= self._size.attempts
-                taken = taken._replace(row=self._failed(row, final=final)._replace(due=True))
+                taken = self._made_durable(taken._replace(row=self._failed(row, final=final)._replace(due=True)))
             yield Step("the parent of a dead process takes what that left", taken)
 
     def _client(self, world: World) -> Iterator[Step[World]]:
@@ -221,9 +268,9 @@ class Running:
                 yield Step(
                     "it is cancelled", world._replace(row=ended(row, CANCELLED), cancels=frozenset()), fault=True
                 )
-        elif cancels and not row.cancel and MAY_BECOME[row.state]:
+        elif cancels and not row.cancel and CANCELLED in MAY_BECOME[row.state]:
             asked = row._replace(cancel=True) if row.state == RUNNING else ended(row, CANCELLED)
-            yield Step("a client cancels it", world._replace(row=asked), fault=True)
+            yield Step("a client cancels it", self._made_durable(world._replace(row=asked)), fault=True)
 
     def _claim(self, row: Row, nonce: int) -> Row | None:
         broken = self._size.broken
@@ -249,12 +296,10 @@ class Running:
         if claimed is None:
             yield "finds nothing to do", taken, None, False
         else:
-            yield (
-                f"starts attempt {claimed.attempt}",
-                taken._replace(row=claimed, nonces=nonce),
-                Worker("calls", nonce, claimed.attempt),
-                False,
-            )
+            started = taken._replace(row=claimed, nonces=nonce)
+            if self._size.broken != "durable claim":
+                started = self._made_durable(started)
+            yield f"starts attempt {claimed.attempt}", started, Worker("calls", nonce, claimed.attempt), False
         if failing is not None:
             unsure = Worker("unsure", nonce)
             taken = taken._replace(nonces=nonce, faults=failing.faults)
@@ -317,7 +362,7 @@ class Running:
             yield "gives up its claim", world, None, False
         else:
             calls = Worker("calls", claimed.nonce, claimed.attempt)
-            after = world._replace(row=claimed, nonces=max(world.nonces, claimed.nonce))
+            after = self._made_durable(world._replace(row=claimed, nonces=max(world.nonces, claimed.nonce)))
             yield f"learns that it holds attempt {claimed.attempt}", after, calls, False
 
     def _write(
@@ -343,8 +388,8 @@ class Running:
 
     def wrong(self, old: World, new: World) -> str:
         before, after = old.row, new.row
-        if new.fault:
-            return new.fault
+        if new.fault or after.state == ABSENT:
+            return new.fault or self._missed(new)
         if before.state != after.state and after.state not in MAY_BECOME[before.state]:
             return f"{before.state} became {after.state}"
         if after.attempt != before.attempt:
@@ -365,9 +410,18 @@ class Running:
             return f"QUEUED, and attempt {after.attempt + 1} has no message"
         return ""
 
+    def _missed(self, world: World) -> str:
+        """Say who relies on a row that is not there."""
+        if world.insertion.answered:
+            return "the row is gone, and its caller was answered"
+        calling = any(w is not None and w.doing != "unsure" for w in world.workers)
+        return "the row is gone, and a worker calls for it" if calling else ""
+
     def done(self, world: World) -> bool:
         mourned = world.row.state != FAILED or world.row.dead_letter == "sent"
-        return not MAY_BECOME[world.row.state] and mourned and world.workers == (None, None)
+        never_was = world.row.state == ABSENT and not world.insertion.asked
+        ended = not MAY_BECOME[world.row.state] and mourned and world.insertion.answered
+        return (never_was or ended) and world.workers == (None, None)
 
 
 def ended(row: Row, state: str) -> Row:

@@ -38,7 +38,12 @@ FIRINGS = [
     firing.Size(3, edits=2, edit_to=firing.MOVED_EARLY, spec="odd", beats=1),
     firing.Size(3, edits=2, edit_to=("skip 3", "paused", "odd", "deleted"), beats=1),
 ]
-RUNNINGS = [running.Size(), running.Size(lost="FAIL", cancels=0)]
+RUNNINGS = [
+    running.Size(),
+    running.Size(lost="FAIL", cancels=0),
+    running.Size(attempts=1, ahead=1),
+    running.Size(ahead=1, cancels=0),
+]
 PARTS = [
     parts.Size(),
     parts.Size(beats=1, deaths=1),
