@@ -15,6 +15,7 @@ from pymongo import UpdateMany
 from pymongo.errors import PyMongoError
 
 from beat.insert import insert_missing
+from beat.look import Look, Sought
 from beat.zone_rules import ZoneRules
 from shared import metrics
 from shared.domain.execution import State
@@ -130,6 +131,8 @@ class Fire:
         self._by = by
         self._skew_reported_at: datetime | None = None
         self._next_look_for_newer = 0.0
+        coming = Sought(jobs.COLLECTION, (jobs.sleeping_filter,), first_by="wake_at")
+        self._look = Look(database, partitions, coming=coming)
         self._is_at_rest = False
         """Whether nothing was due soon when this last looked; what comes then has to be looked for, and seldom does."""
 
@@ -139,7 +142,7 @@ class Fire:
         if not held:
             return LONGEST_SLEEP / 10
         self._watch_newer(held)
-        wait = self._until_next(held) if self._is_at_rest else 0.0
+        wait = self._until_next() if self._is_at_rest else 0.0
         if not wait:
             wait = self._decide_due(held)
         self._is_at_rest = wait >= LONGEST_SLEEP
@@ -166,7 +169,7 @@ class Fire:
                 self._advance(moves)
         if looked_at and looked_at % BATCH == 0:
             return 0.0
-        return self._until_next(held)
+        return self._until_next()
 
     def _due(self, held: frozenset[int], session: ClientSession) -> Iterator[Mapping[str, Any]]:
         fields = {**jobs.PLANNING_FIELDS, "now": "$$NOW"}
@@ -348,12 +351,10 @@ class Fire:
                 count=number,
             )
 
-    def _until_next(self, held: frozenset[int]) -> float:
+    def _until_next(self) -> float:
         """Return the seconds until the next wake time that is known, by the database's clock."""
         asked_at = monotonic()
-        next_job = self._jobs.find_one(
-            jobs.sleeping_filter(held), {"wake_at": 1, "now": "$$NOW"}, sort=[("wake_at", 1)]
-        )
+        next_job = self._look.found().get("coming")
         if next_job is None:
             return LONGEST_SLEEP
         self._watch_clock(next_job["now"], asked_at)

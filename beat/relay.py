@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from pymongo.errors import PyMongoError
 
 from beat.letters import Letters
-from beat.look import Look
+from beat.look import Look, Sought
 from shared import metrics
 from shared.domain.execution import RESEND_FIRST, State
 from shared.domain.policies import Overlap
@@ -82,7 +82,9 @@ class Relay(Thread):
         publisher: Publisher,
         queues: Sequence[str],
         by: str,
+        **along: Sought,
     ) -> None:
+        """along: what others look for, which this asks for with what it looks for itself."""
         super().__init__(name="relay", daemon=True)
         self._executions = database[executions.COLLECTION]
         self._partitions = partitions
@@ -99,10 +101,16 @@ class Relay(Thread):
         self._deficits: dict[str, int] = {}
         self._released_through = ""
         self._letters = Letters(database, publisher)
-        self._look = Look(
-            self._executions, partitions, executions.held_filter, executions.unsent_letters_filter,
-            dead_letters.withdraw_filter,
-        )  # fmt: skip
+        marks = executions.held_filter, executions.unsent_letters_filter, dead_letters.withdraw_filter
+        self.look = Look(
+            database,
+            partitions,
+            unsent=Sought(executions.COLLECTION, (executions.unsent_filter,), first_by="send_at"),
+            marked=Sought(executions.COLLECTION, marks),
+            **along,
+        )
+        self.pause = INTERVAL
+        """Seconds from the last look to the next one."""
 
     def hand_over(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Send these rows, which were just inserted, soon. Never blocks; beyond a bound they are found in the store."""
@@ -128,7 +136,7 @@ class Relay(Thread):
                 if monotonic() >= next_look:
                     next_look = monotonic() + INTERVAL
                     self.run_once()
-                    next_look = monotonic() + self._until_next()
+                    next_look = monotonic() + self.pause
                 elif self._letters.walking:
                     self._letters.run_once(self._partitions.held)
                 if monotonic() >= next_reading:
@@ -152,30 +160,36 @@ class Relay(Thread):
 
         Raises BrokerAway, PyMongoError.
         """
-        waits = self._look.finds()
-        if waits:
+        found = self.look.found()
+        marked, first = "marked" in found, found.get("unsent")
+        if marked:
             self.release_held()
+        sent = 0
+        if marked or (first is not None and first["send_at"] <= first["now"]):  # what was released is due at once
+            sent = self._send_due()
+        # A beat that reaches the store but not the broker keeps its partitions, and goes on deciding.
+        if others := _ALL - self._partitions.held:
+            sent += self._send(self._to_send(others, OVERDUE), "relayed")
+        if marked:
+            self._send_dead_letters(self._partitions.held)
+            self._letters.run_once(self._partitions.held)
+        self.pause = SHORTEST_PAUSE if sent else self._until_due(first)
+        return sent
+
+    def _send_due(self) -> int:
         sent = 0
         while held := self._partitions.held:
             rows = self._to_send(held, timedelta(0))
             sent += self._send(rows, "relayed")
             if len(rows) < BATCH:
                 break
-        # A beat that reaches the store but not the broker keeps its partitions, and goes on deciding.
-        if others := _ALL - self._partitions.held:
-            sent += self._send(self._to_send(others, OVERDUE), "relayed")
-        if waits:
-            self._send_dead_letters(self._partitions.held)
-            self._letters.run_once(self._partitions.held)
         return sent
 
-    def _until_next(self) -> float:
-        """Return the seconds until a row that is known becomes due, at most INTERVAL."""
-        waiting = executions.unsent_filter(self._partitions.held)
-        row = self._executions.find_one(waiting, {"send_at": 1, "now": "$$NOW"}, sort=[("send_at", 1)])
-        if row is None or row["_id"] in self._their_turn_comes:
+    def _until_due(self, first: Mapping[str, Any] | None) -> float:
+        """Return the seconds until a row becomes due, the first that is known, at most INTERVAL."""
+        if first is None or first["_id"] in self._their_turn_comes:
             return INTERVAL
-        wait: float = (row["send_at"] - row["now"]).total_seconds()
+        wait: float = (first["send_at"] - first["now"]).total_seconds()
         return min(INTERVAL, max(SHORTEST_PAUSE, wait))
 
     def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:

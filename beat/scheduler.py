@@ -24,7 +24,7 @@ from beat.copies import Copies
 from beat.expire import Expire
 from beat.fire import Fire
 from beat.follow import Follow
-from beat.look import Look
+from beat.look import Look, Sought
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
@@ -63,12 +63,16 @@ log = get_logger()
 OTHER_METRICS_PORTS: Final = 20
 HOUR: Final = 3600.0
 AFTER_FAILURE: Final = 10.0
+RENEWALS: Final = 3
+"""Times that the partitions are renewed within their lease: two may fail until they are lost."""
 BUSY: Final = 0.02
 IDLE: Final = 0.2
 """Seconds between two looks at what waits for its parts, when the last one found something, and at the most: how long
 after a step the next one starts. A look that finds nothing is one question, answered by four empty indexes."""
-BETWEEN_BACKFILLS: Final = 1.0
-"""Seconds between two looks for backfills that have not ended; while there are any, each gets its turn every IDLE."""
+RECENT: Final = 1.2
+"""Seconds for which backfills and the housekeeping trust a look of the relay's, which makes one a second; when it does
+not, they make their own. A new backfill starts by so much later, and a lost worker is noticed so much later, and the
+housekeeping's own rhythm, after its lease."""
 BETWEEN_ROUNDS: Final = 5.0
 """Seconds between two rounds of the housekeeping when no look finds anything for it: jobs that are done are deleted by
 these, and rescue compares the clocks of the database and of this host, which must not have drifted apart meanwhile."""
@@ -101,11 +105,32 @@ class DatabaseScheduler(Scheduler):
         partitions = Partitions(self._database, name, timedelta(seconds=settings.partition_lease))
         queues = load_queues(settings.config_dir, settings.extra_queues)
         publisher = Publisher(self.app, queues)
+        ended = Sought(
+            executions.COLLECTION,
+            (parts.settled_filter, parts.advance_filter, canvas.followed_filter, executions.uncopied_filter),
+        )
+        lease = timedelta(seconds=settings.execution_lease)
+        overdue = Sought(
+            executions.COLLECTION,
+            (
+                executions.expired_filter,
+                partial(executions.ahead_filter, lease=lease),
+                submitted.expired_filter,
+                executions.may_pause_filter,
+            ),
+        )
+        started = Sought(backfills.COLLECTION, (backfills.due_filter,))
         self._relay = Relay(
-            self._database, partitions, Sender(self._database, publisher, name), publisher, sorted(queues.names), name
+            self._database,
+            partitions,
+            Sender(self._database, publisher, name),
+            publisher,
+            sorted(queues.names),
+            name,
+            backfills=started,
+            overdue=overdue,
         )
         self._fire = Fire(self._database, partitions, self._relay.hand_over, name)
-        lease = timedelta(seconds=settings.execution_lease)
         rescue = Rescue(self._database, partitions, returns, lease, name)
         self._zone_rules = ZoneRules(self._database)
         revise = Revise(self._database)
@@ -114,20 +139,13 @@ class DatabaseScheduler(Scheduler):
         self._revising = _Revising(zones, Calendars(self._database, known_calendars, revise))
         results = ResultCopy(self.app.backend)
         self._advancing = _Advancing(
-            Look(
-                self._database[executions.COLLECTION],
-                partitions,
-                parts.settled_filter,
-                parts.advance_filter,
-                canvas.followed_filter,
-                executions.uncopied_filter,
-            ),
+            Look(self._database, partitions, ended=ended),
             (
                 Advance(self._database, partitions, self._relay.hand_over, name),
                 Follow(self._database, partitions, self.app, results),
                 Copies(self._database, partitions, self.app, results),
             ),
-            Look(self._database[backfills.COLLECTION], partitions, backfills.due_filter),
+            self._relay.look,
             Backfills(self._database, partitions, self._relay.hand_over, name),
         )
         self._rollup = Rollup(self._database, name)
@@ -153,16 +171,8 @@ class DatabaseScheduler(Scheduler):
         )
         consequences = Consequences(self._database, partitions, name, timedelta(days=settings.undelete_days))
         expire = Expire(self._database, partitions, name)
-        look = Look(
-            self._database[executions.COLLECTION],
-            partitions,
-            executions.expired_filter,
-            partial(executions.ahead_filter, lease=lease),
-            submitted.expired_filter,
-            executions.may_pause_filter,
-        )
         self._housekeeping = _Housekeeping(
-            partitions, look, (rescue, expire, consequences), settings.partition_lease / 4
+            partitions, self._relay.look, (rescue, expire, consequences), settings.partition_lease / RENEWALS
         )
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
         # Celery's handlers close the scheduler inside the signal handler, where locks of the MongoDB client may be
@@ -281,7 +291,8 @@ class _Housekeeping(_Background):
         while not self._stopping.wait(self._interval):
             try:
                 self._partitions.run_once()
-                if monotonic() >= self._next_round or self._look.finds():
+                found = self._look.found(since=monotonic() - RECENT)
+                if monotonic() >= self._next_round or "overdue" in found:
                     self._next_round = monotonic() + BETWEEN_ROUNDS
                     for duty in self._duties:
                         duty.run_once()
@@ -302,8 +313,6 @@ class _Advancing(_Background):
         self._duties = duties
         self._look_for_backfills = look_for_backfills
         self._backfills = backfills
-        self._backfilling = False
-        self._next_look_for_backfills = 0.0
 
     def run(self) -> None:
         wait = IDLE
@@ -319,11 +328,8 @@ class _Advancing(_Background):
 
     def _run_once(self) -> bool:
         """Do what there is to do; return whether there was anything."""
-        busy = [duty.run_once() for duty in self._duties] if self._look.finds() else []
-        if monotonic() >= self._next_look_for_backfills:
-            self._next_look_for_backfills = monotonic() + BETWEEN_BACKFILLS
-            self._backfilling = self._look_for_backfills.finds()
-        if self._backfilling:
+        busy = [duty.run_once() for duty in self._duties] if self._look.found() else []
+        if "backfills" in self._look_for_backfills.found(since=monotonic() - RECENT):
             busy.append(self._backfills.run_once())
         return any(busy)
 

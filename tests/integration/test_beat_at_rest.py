@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
@@ -11,9 +12,9 @@ from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandListener
 
 from beat.fire import LONGEST_SLEEP, Fire
-from beat.look import Look
+from beat.look import Look, Sought
 from beat.partitions import Partitions
-from beat.relay import Relay
+from beat.relay import INTERVAL, Relay
 from shared.store import backfills, canvas, dead_letters, executions, parts, submitted
 from shared.store.jobs import PARTITIONS
 from shared.store.mongo import connect
@@ -61,6 +62,14 @@ class BelievesAll(Partitions):
         return frozenset(range(PARTITIONS))
 
 
+class Lends(Partitions):
+    lent: frozenset[int] = frozenset()
+
+    @property
+    def held(self) -> frozenset[int]:
+        return self.lent
+
+
 @pytest.fixture
 def asked() -> Asked:
     return Asked()
@@ -82,19 +91,35 @@ def test_firing_asks_one_question_a_look_and_none_twice_of_a_job_that_comes_then
     asked.taken()
     for _ in range(3):
         assert fire.run_once() == LONGEST_SLEEP
-        assert asked.taken() == [("find", "jobs")]
+        assert asked.taken() == [("aggregate", "jobs")]
     database.jobs.insert_one(job_document("new", every(), created=NOW - timedelta(seconds=2)))
     fire.run_once()
     assert database.executions.count_documents({"job_id": "new", "run": True}) > 0
 
 
-def test_the_relay_asks_three_questions_a_look(watched: Db, asked: Asked) -> None:
+def relay_of(watched: Db, **along: Sought) -> Relay:
     nobody = cast("Any", None)
-    relay = Relay(watched, BelievesAll(watched, "beat", LEASE), nobody, nobody, (), "beat")
-    assert relay.run_once() == 0
-    assert len(asked.taken()) <= 2
-    relay._until_next()
-    assert asked.taken() == [("find", "executions")]
+    return Relay(watched, BelievesAll(watched, "beat", LEASE), nobody, nobody, (), "beat", **along)
+
+
+def test_the_relay_asks_one_question_a_look_whatever_it_asks_along_for_others(watched: Db, asked: Asked) -> None:
+    relay = relay_of(watched, backfills=Sought(backfills.COLLECTION, (backfills.due_filter,)))
+    for _ in range(3):
+        assert relay.run_once() == 0
+        assert relay.pause == INTERVAL
+        assert asked.taken() == [("aggregate", "executions")]
+
+
+def test_who_trusts_a_recent_look_asks_none_of_its_own(database: Db, watched: Db, asked: Asked) -> None:
+    relay = relay_of(watched, backfills=Sought(backfills.COLLECTION, (backfills.due_filter,)))
+    began = monotonic()
+    relay.run_once()
+    asked.taken()
+    database.backfills.insert_one({"_id": "runs", "schema": 1, "partition": 3, "active": True})
+    assert "backfills" not in relay.look.found(since=began)
+    assert asked.taken() == []
+    assert "backfills" in relay.look.found(since=monotonic()), "it was asked before that"
+    assert len(asked.taken()) == 1
 
 
 def test_renewing_the_partitions_reads_none_of_them(watched: Db, asked: Asked) -> None:
@@ -159,22 +184,48 @@ WAITING: dict[str, tuple[Any, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", WAITING)
 def test_a_look_finds_what_any_of_its_duties_has_to_do(database: Db, name: str) -> None:
-    questions = [question for question, _ in WAITING.values()]
-    look = Look(database.executions, BelievesAll(database, "beat", LEASE), *questions)
+    together = Sought(executions.COLLECTION, tuple(question for question, _ in WAITING.values()))
+    alone = {f"look {number}": Sought(executions.COLLECTION, (question,)) for number, (question, _) in numbered()}
+    held = BelievesAll(database, "beat", LEASE)
+    look = Look(database, held, all=together, **alone)
     resting = fired(job_document("job-1"), NOW - HOUR, state="SUCCEEDED")
     database.executions.insert_one(resting)
-    assert not look.finds()
+    assert not look.found()
     database.executions.insert_one(fired(job_document("job-2"), NOW - HOUR) | WAITING[name][1])
-    assert look.finds()
-    alone = Look(database.executions, BelievesAll(database, "beat", LEASE), WAITING[name][0])
-    assert alone.finds()
-    nobody = Look(database.executions, Partitions(database, "nobody", LEASE), *questions)
-    assert not nobody.finds(), "it holds no partition"
+    assert look.found().keys() == {"all", f"look {list(WAITING).index(name)}"}
+    nobody = Look(database, Partitions(database, "nobody", LEASE), all=together)
+    assert not nobody.found(), "it holds no partition"
 
 
-def test_a_look_finds_a_backfill_that_has_not_ended(database: Db) -> None:
-    look = Look(database.backfills, BelievesAll(database, "beat", LEASE), backfills.due_filter)
+def numbered() -> Iterator[tuple[int, tuple[Any, dict[str, Any]]]]:
+    return enumerate(WAITING.values())
+
+
+def test_a_look_finds_a_backfill_that_has_not_ended_beside_something_else(database: Db) -> None:
+    ended = Sought(executions.COLLECTION, (parts.settled_filter,))
+    started = Sought(backfills.COLLECTION, (backfills.due_filter,))
+    look = Look(database, BelievesAll(database, "beat", LEASE), ended=ended, backfills=started)
     database.backfills.insert_one({"_id": "ended", "schema": 1, "partition": 3})
-    assert not look.finds()
+    assert not look.found()
     database.backfills.insert_one({"_id": "runs", "schema": 1, "partition": 3, "active": True})
-    assert look.finds()
+    assert look.found().keys() == {"backfills"}
+
+
+def test_a_look_tells_the_first_by_a_field_and_the_databases_time(database: Db) -> None:
+    for number, seconds in enumerate((30, 10, 20)):
+        row = fired(job_document(f"job-{number}"), NOW) | {"send_at": NOW + timedelta(seconds=seconds)}
+        database.executions.insert_one(row)
+    unsent = Sought(executions.COLLECTION, (executions.unsent_filter,), first_by="send_at")
+    found = Look(database, BelievesAll(database, "beat", LEASE), unsent=unsent).found()["unsent"]
+    assert found["send_at"] == NOW + timedelta(seconds=10)
+    assert NOW <= found["now"] <= datetime.now(UTC) + timedelta(seconds=1)
+
+
+def test_a_look_asks_about_the_partitions_that_are_held_now(database: Db) -> None:
+    held = Lends(database, "beat", LEASE)
+    look = Look(database, held, ended=Sought(executions.COLLECTION, (parts.settled_filter,)))
+    database.executions.insert_one(fired(job_document("job-1"), NOW) | {"settle": True, "partition": 5})
+    held.lent = frozenset({4})
+    assert not look.found()
+    held.lent = frozenset({5})
+    assert look.found()

@@ -389,13 +389,16 @@ def test_a_broker_that_is_killed_takes_nothing_with_it(database: Db, tmp_path: P
 
 class TestWhenToLook:
     def test_it_looks_again_when_the_next_row_is_due(self, database: Db, relay: Relay) -> None:
-        assert relay._until_next() == INTERVAL
+        relay.run_once()
+        assert relay.pause == INTERVAL
         put(database, send_at=ago(-0.5))
-        assert SHORTEST_PAUSE <= relay._until_next() <= 0.5
+        relay.run_once()
+        assert SHORTEST_PAUSE <= relay.pause <= 0.5
 
     def test_but_not_more_often_than_makes_sense(self, database: Db, relay: Relay) -> None:
         put(database)
-        assert relay._until_next() == SHORTEST_PAUSE
+        assert relay.run_once() == 1
+        assert relay.pause == SHORTEST_PAUSE
 
 
 class TestHeld:
