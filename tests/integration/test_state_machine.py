@@ -643,7 +643,7 @@ def occurrences(schedule: Occurrences, after: datetime, through: datetime) -> It
         yield (after := following)
 
 
-@pytest.mark.timeout(300 if EXAMPLES == USUAL else 0)
+@pytest.mark.timeout(600 if EXAMPLES == USUAL else 0)
 def test_whatever_happens_in_whatever_order_the_store_does_as_the_model(database: Db, database_url: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with asyncio.Runner() as runner:
