@@ -264,7 +264,7 @@ def ahead_of_its_row(database: Documents) -> dict[str, Any]:
 
 def test_a_message_that_is_ahead_of_its_row_waits_for_it(database: Documents, monkeypatch: pytest.MonkeyPatch):
     row = ahead_of_its_row(database)
-    looks = iter([lambda: None, lambda: database.executions.insert_one(row)])
+    looks: Iterator[Callable[[], object]] = iter([lambda: None, lambda: database.executions.insert_one(row)])
     monkeypatch.setattr("worker.ledger.sleep", lambda _: next(looks)())
     assert claim(ledger(database), row["_id"]).claimed.attempt == 1
 
