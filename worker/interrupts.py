@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 _SOFT_LIMIT: Final = signal.SIGUSR1
-"""As the pool sends it."""
+"""As the pool sends it, where it was started with a soft limit for all."""
 
 
 @dataclass(slots=True)
@@ -78,6 +79,17 @@ def heeding_soft_limit() -> Iterator[None]:
         yield
     finally:
         _process.heeds_soft_limit = False
+
+
+def reach_soft_limit() -> None:
+    """Raise SoftTimeLimitExceeded in the block that heeds it, if there is one, also while that waits in C.
+
+    Called by any thread. Not left to the pool, which counts from when it gave the message away: a limit that came while
+    the attempt was claimed, or waited for its turn, would be lost.
+    """
+    main = threading.main_thread().ident
+    if _process.heeds_soft_limit and main is not None:
+        signal.pthread_kill(main, _SOFT_LIMIT)
 
 
 def _end_unless_running(number: int, frame: FrameType | None) -> None:

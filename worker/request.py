@@ -36,9 +36,9 @@ class Request(celery_request.Request):
     def __init__(self, *args: Any, **named: Any) -> None:
         """Take what Celery gives."""
         super().__init__(*args, **named)
-        hard, soft = self.time_limits
-        if hard is not None:
-            self.time_limits = hard + MARGIN, soft
+        hard, _ = self.time_limits
+        # The soft one counts from when the function begins, which only its process knows: see TaskCaller.
+        self.time_limits = None if hard is None else hard + MARGIN, None
 
     def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """Be told that the task raised, or that its process is gone."""
@@ -52,7 +52,7 @@ class Request(celery_request.Request):
         super().on_failure(exc_info, send_failed_event, return_ok or known)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        """Be told that the function is asked to end (soft), or that its process is killed now."""
+        """Be told that the process is killed now; a soft limit is of whoever started the pool with one."""
         if not soft:
             self._orphan(lambda orphans, orphan: orphans.overdue(orphan, timeout - MARGIN))
         super().on_timeout(soft, timeout)

@@ -30,7 +30,7 @@ from shared.tasks.limits import limits
 from shared.tasks.signature import what_is_not_json
 from worker.alarms import Alarms, Interruption
 from worker.answers import INVALID_RESULT, AskedAgain, Ignored, NotYet, Raised, Succeeded
-from worker.interrupts import heeding_soft_limit
+from worker.interrupts import heeding_soft_limit, reach_soft_limit
 from worker.loop import Ended, TaskLoop
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class TaskCaller:
     ) -> None:
         """Take the codes of failures to try again where a job names none.
 
-        limits_by_signal: the pool raises SoftTimeLimitExceeded in functions itself, as prefork's does.
+        limits_by_signal: functions run in the main thread of a process of their own, as prefork's do: a signal wakes
+        them, and the pool kills the process of one that does not end.
         """
         self._tasks = tasks
         self._rates = rates
@@ -170,14 +171,14 @@ class TaskCaller:
             )
 
         interruption = Interruption()
-        soft = None if self._limits_by_signal else attempt.soft
+        interrupt = reach_soft_limit if self._limits_by_signal else interruption.interrupt
         started = time.monotonic()
         try:
             with (
                 self._alarms.during(attempt.hard, overrun),
                 interruption,
-                self._alarms.during(soft, interruption.interrupt),
                 heeding_soft_limit(),
+                self._alarms.during(attempt.soft, interrupt),
             ):
                 returned = attempt.task.run(*attempt.args, **attempt.kwargs)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end the worker

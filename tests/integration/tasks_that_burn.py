@@ -29,6 +29,22 @@ def save_what_there_is() -> list[bool]:
         return [count > 0, current_execution().cancelled]
 
 
+class Prepares(celery_app.Task):  # type: ignore[misc]  # it is Any
+    """Takes longer to get ready than the function has."""
+
+    def before_start(self, *_: Any) -> None:
+        time.sleep(1)
+
+
+@celery_app.task(base=Prepares, soft_time_limit=0.5, time_limit=60)
+def save_what_there_is_then() -> bool:
+    try:
+        time.sleep(3600)
+    except SoftTimeLimitExceeded:
+        return True
+    raise AssertionError
+
+
 @celery_app.task(soft_time_limit=0.5, time_limit=60)
 def sleep_for_ever() -> None:
     time.sleep(3600)

@@ -69,7 +69,7 @@ def row(database: Db, execution_id: str) -> dict[str, Any]:
 
 
 def test_an_attempt_whose_worker_fell_silent_is_due_again_at_once(database: Db) -> None:
-    lost, alive = running(database, 1, -1), running(database, 2, 5)
+    lost, alive = running(database, 1, -1), running(database, 2, LEASE.total_seconds() - 1)
     assert rescue(database).run_once() == 1
     after = row(database, lost)
     assert (after["state"], after["attempt"], after["workers_lost"]) == ("PENDING", 1, 1)
@@ -207,7 +207,7 @@ def test_what_may_have_been_done_is_not_done_again_where_the_job_says_so(databas
 def test_what_cannot_be_read_is_ended_and_what_is_newer_left_alone_and_neither_keeps_another_from_being_rescued(
     database: Db, field: str
 ) -> None:
-    broken, live = running(database, 1, ends=-9), running(database, 4, ends=5)
+    broken, live = running(database, 1, ends=-9), running(database, 4, ends=LEASE.total_seconds() - 1)
     database.executions.update_many({"_id": {"$in": [broken, live]}}, {"$unset": {field: ""}})
     newer = running(database, 2, ends=-8, schema=executions.SCHEMA + 1)
     good = running(database, 3, ends=-1)

@@ -84,6 +84,12 @@ def test_a_soft_limit_is_raised_in_the_function_which_may_save_what_it_has(site:
     assert (row.state, row.result) == (State.SUCCEEDED, {"value": [True, False]})
 
 
+def test_a_soft_limit_counts_from_when_the_function_begins(site: Site):
+    (execution_id,) = call(site, "save_what_there_is_then.delay()")
+    row = ended(site, execution_id)
+    assert (row.state, row.result) == (State.SUCCEEDED, {"value": True})
+
+
 def test_a_soft_limit_wakes_a_function_that_sleeps(site: Site):
     (execution_id,) = call(site, "sleep_for_ever.delay()")
     row = ended(site, execution_id)
