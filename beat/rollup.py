@@ -11,18 +11,19 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from shared.domain.rollup import KEPT, Level, Progress, after, floor, next_step
+from shared.domain.rollup import KEPT, MINUTE, Level, Progress, after, floor, next_step
 from shared.domain.tally import Tally
 from shared.store import executions, rollups
 from shared.store.mongo import already_there, database_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pymongo.database import Database
@@ -90,36 +91,47 @@ class Rollup:
 
     def _roll_up(self, step: Step, turn: int) -> datetime:
         """Make the roll-ups of a step, or the first of them, as far as a turn goes; return through which instant."""
-        level = step.level
-        tallies, made_of, through = tally(level, self._read(step), step.end)
-        # Most of what is made once more is as it was.
-        present = self._rollups.find(rollups.between(level, step.start, through), {"rows": 1})
-        standing = {document["_id"]: document["rows"] for document in present}
-        writes = [
-            UpdateOne(*rollups.put(level, at, group, found, made_of[at, group], turn), upsert=True)
-            for (at, group), found in tallies.items()
-            if standing.get(rollups.rollup_id(level, at, group)) != made_of[at, group]
-        ]
-        for first in range(0, len(writes), BATCH):
-            self._write(writes[first : first + BATCH])
+        sums, through = self._sums_of_rows(step) if step.level is Level.MINUTE else self._sums_of_parts(step)
+        while batch := list(islice(sums, BATCH)):
+            self._put(step.level, batch, turn)
         return through
 
-    def _read(self, step: Step) -> Iterator[Part]:
-        """Go through what a step's roll-ups are made of, in the order of time."""
-        if (part := _PARTS.get(step.level)) is not None:
-            chosen = rollups.between(part, step.start, step.end)
-            for document in self._rollups.find(chosen, sort=[("at", 1)]):
-                yield document["at"], rollups.to_group(document), rollups.to_tally(document), document["rows"]
-            return
+    def _sums_of_rows(self, step: Step) -> tuple[Iterator[Sum], datetime]:
+        """Count rows by minute and group; also return through which instant."""
         rows = self._executions.find(
-            rollups.ended_between(step.start, step.end), rollups.ROW_FIELDS, sort=[("finished_at", 1)]
+            rollups.ended_between(step.start, step.end), rollups.ROW_FIELDS, sort=[("finished_at", 1)], batch_size=BATCH
         )
-        for row in rows:
-            counted = rollups.to_tally_of_one(row)
-            for group in _groups(row):
-                yield row["finished_at"], group, counted, 1
+        counted = ((row["finished_at"], group, rollups.to_tally_of_one(row)) for row in rows for group in _groups(row))
+        return tally(counted, step.end)
 
-    def _write(self, writes: list[UpdateOne]) -> None:
+    def _sums_of_parts(self, step: Step) -> tuple[Iterator[Sum], datetime]:
+        """Add up what the first hour, or the first day, of a step is made of; also return through which instant.
+
+        One group after another, sorted by the store: of an hour in which a hundred thousand jobs ran, all sums at once
+        would be a hundred megabytes that a process hardly gives back.
+        """
+        end = step.start + step.level.width
+        chosen = rollups.between(_PARTS[step.level], step.start, end)
+        parts = self._rollups.find(chosen, sort=rollups.BY_GROUP, batch_size=BATCH, allow_disk_use=True)
+        return (_sum(step.start, group, alike) for group, alike in groupby(parts, rollups.to_group)), end
+
+    def _put(self, level: Level, sums: Sequence[Sum], turn: int) -> None:
+        """Put roll-ups in the place of those before."""
+        ids = [rollups.rollup_id(level, each.at, each.group) for each in sums]
+        # Most of what is made once more is as it was.
+        present = self._rollups.find({"_id": {"$in": ids}}, {"rows": 1})
+        standing = {document["_id"]: document["rows"] for document in present}
+        self._write(
+            [
+                UpdateOne(*rollups.put(level, each.at, each.group, each.tally, each.rows, turn), upsert=True)
+                for rollup_id, each in zip(ids, sums, strict=True)
+                if standing.get(rollup_id) != each.rows
+            ]
+        )
+
+    def _write(self, writes: Sequence[UpdateOne]) -> None:
+        if not writes:
+            return
         try:
             self._rollups.bulk_write(writes, ordered=False)
         except BulkWriteError as error:
@@ -135,29 +147,45 @@ class Rollup:
 
 _BY_END: Final = [("finished_at", 1)]
 
-Part: TypeAlias = "tuple[datetime, Group, Tally, int]"
-"""What a roll-up is made of: when it was, what it counts for, its own tally, and of how many rows."""
+Part: TypeAlias = "tuple[datetime, Group, Tally]"
+"""What a roll-up is made of: when it was, what it counts for, and its own tally."""
 
 
-def tally(
-    level: Level, parts: Iterable[Part], end: datetime
-) -> tuple[dict[tuple[datetime, Group], Tally], Counter[tuple[datetime, Group]], datetime]:
-    """Add parts up, by the times of a level and by group; also how many rows each sum is made of.
+class Sum(NamedTuple):
+    """A roll-up to be: of which time and group, and of how many rows it is made."""
 
-    Whole times only, until TURN parts have been read, or there are no more before `end`; also returned is through which
+    at: datetime
+    group: Group
+    tally: Tally
+    rows: int
+
+
+def tally(rows: Iterable[Part], end: datetime) -> tuple[Iterator[Sum], datetime]:
+    """Add rows up by minute and group.
+
+    Whole minutes only, until TURN have been read, or there are no more before `end`; also returned is through which
     instant.
     """
     tallies: dict[tuple[datetime, Group], Tally] = {}
     made_of: Counter[tuple[datetime, Group]] = Counter()
-    read, last = 0, None
-    for instant, group, part, rows in parts:
-        at = floor(instant, level.width)
+    through, read, last = end, 0, None
+    for instant, group, one in rows:
+        at = floor(instant, MINUTE)
         if at != last and read >= TURN:
-            return tallies, made_of, at
-        tallies.setdefault((at, group), Tally()).merge(part)
-        made_of[at, group] += rows
+            through = at
+            break
+        tallies.setdefault((at, group), Tally()).merge(one)
+        made_of[at, group] += 1
         read, last = read + 1, at
-    return tallies, made_of, end
+    return (Sum(*key, found, made_of[key]) for key, found in tallies.items()), through
+
+
+def _sum(at: datetime, group: Group, parts: Iterable[Mapping[str, Any]]) -> Sum:
+    total, rows = Tally(), 0
+    for part in parts:
+        rollups.add_to(total, part)
+        rows += part["rows"]
+    return Sum(at, group, total, rows)
 
 
 def _groups(row: Mapping[str, Any]) -> Iterator[Group]:

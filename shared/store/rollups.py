@@ -218,6 +218,10 @@ def _any_of(values: Iterable[By]) -> dict[str, Any]:
     return {"$in": [by.value for by in values]}
 
 
+BY_GROUP: Final = [("job", 1), ("kind", 1), ("queue", 1), ("target", 1)]
+"""The order in which those of one group follow each other."""
+
+
 def chosen(by: By, kinds: Iterable[Kind], *, job: str = "", queue: str = "", target: str = "") -> dict[str, Any]:
     """Find the roll-ups of what is asked for; empty: of all."""
     named = {"job": job, "queue": queue, "target": target}
