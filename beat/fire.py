@@ -9,13 +9,16 @@ from datetime import UTC, datetime
 from itertools import count, islice
 from operator import itemgetter
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo import UpdateMany
 from pymongo.errors import PyMongoError
 
+from beat import ahead
+from beat.ahead import Ahead
 from beat.insert import insert_missing
 from beat.look import Look, Sought
+from beat.rows import documents
 from beat.zone_rules import ZoneRules
 from shared import metrics
 from shared.domain.execution import State
@@ -24,11 +27,13 @@ from shared.domain.policies import Overlap
 from shared.log import MOST_LINES, get_logger
 from shared.store import executions, jobs
 from shared.store.executions import OWN_PUBLISHER_GRACE
+from shared.store.partitions import BY_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pymongo.client_session import ClientSession
+    from pymongo.cursor import Cursor
     from pymongo.database import Database
 
     from beat.partitions import Partitions
@@ -36,12 +41,17 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
+_Document: TypeAlias = "dict[str, Any]"
+
 BATCH: Final = 1000
 """Jobs looked at in one go. More makes the first of them wait for the last one's plan; fewer costs round trips."""
 
 MOST_OUT: Final = 10_000
 """Jobs whose rows stand before the pointer of the first of them moves. What a beat that dies then leaves is as many
 jobs to plan again, for nothing."""
+
+IDLE: Final = 0.05
+"""Seconds without anything to do, in which some of what comes next is made ready. Less, and it could come late."""
 
 LONGEST_OUT: Final = OWN_PUBLISHER_GRACE.total_seconds()
 """Seconds for which the pointers of what has fired may wait for what is still to fire. Later the grace of a row, which
@@ -102,15 +112,6 @@ def _is_due(row: Mapping[str, Any]) -> bool:
     return row["state"] == State.PENDING.value and "held" not in row and bool(row["due_at"] <= row["decided_at"])
 
 
-def _retry_until(job: Mapping[str, Any], chain: Chain, decided: Plan, row: Row) -> datetime | None:
-    """Return from when on an execution is not tried again, if its job's retry window ends with the next occurrence."""
-    if row.state is not State.PENDING or not jobs.is_retried_until_next(job):
-        return None
-    # The last run that max_runs allows has no next occurrence.
-    is_last = decided.pointer is None and row is decided.rows[-1]
-    return None if is_last else chain.spec.runs.next_after(row.last)
-
-
 class Fire:
     """One duty of beat. Any number may run at once, on the same jobs too: the ledger's ids keep decisions unique."""
 
@@ -126,6 +127,7 @@ class Fire:
         self._revisions = database[jobs.REVISIONS]
         self._executions = database[executions.COLLECTION]
         self._zone_rules = ZoneRules(database)
+        self._ahead = Ahead(database, self._zone_rules, by)
         self._partitions = partitions
         self._hand_over = hand_over
         self._by = by
@@ -146,7 +148,7 @@ class Fire:
         if not wait:
             wait = self._decide_due(held)
         self._is_at_rest = wait >= LONGEST_SLEEP
-        return wait
+        return 0.0 if wait >= IDLE and self._ahead.run_once(held) else wait
 
     def _decide_due(self, held: frozenset[int]) -> float:
         """Decide what is due, by batches, and then move the pointers; return what run_once returns.
@@ -157,11 +159,16 @@ class Fire:
         began, looked_at, moves = monotonic(), 0, _Moves()
         # What is read later must not be older, as it may be from a primary that was just elected.
         with self._client.start_session(causal_consistency=True) as session:
+            is_ready = len(self._ahead) > 0
+            found = self._find(jobs.due_filter(held), ahead.FIELDS if is_ready else jobs.PLANNING_FIELDS, session)
+            due = iter(found.sort("wake_at", 1).limit(MOST_OUT))
             try:
-                due = self._due(held, session)
                 while batch := list(islice(due, BATCH)):
                     looked_at += len(batch)
-                    self._decide(batch, moves, session, follow=False)
+                    planned = self._planned_ahead(batch, session) if is_ready else self._plan(batch, session)
+                    if contested := self._decide(planned, moves):
+                        again = self._read((each.job["_id"] for each in contested), session)
+                        self._decide(self._plan(again, session, follow=True), moves)
                     if len(batch) < BATCH or monotonic() - began > LONGEST_OUT:
                         break
             finally:
@@ -171,14 +178,30 @@ class Fire:
             return 0.0
         return self._until_next()
 
-    def _due(self, held: frozenset[int], session: ClientSession) -> Iterator[Mapping[str, Any]]:
-        fields = {**jobs.PLANNING_FIELDS, "now": "$$NOW"}
-        found = self._jobs.find(jobs.due_filter(held), fields, batch_size=BATCH, session=session)
-        return iter(found.sort("wake_at", 1).limit(MOST_OUT))
+    def _find(self, chosen: Mapping[str, Any], fields: Mapping[str, Any], session: ClientSession) -> Cursor[_Document]:
+        return self._jobs.find(chosen, {**fields, "now": "$$NOW"}, batch_size=BATCH, session=session)
 
-    def _decide(self, due: Sequence[Mapping[str, Any]], moves: _Moves, session: ClientSession, *, follow: bool) -> None:
-        """Plan, insert the rows, hand over; what met somebody else's rows is planned once more from those."""
-        planned = self._plan(due, session, follow=follow)
+    def _read(self, job_ids: Iterable[str], session: ClientSession) -> list[_Document]:
+        """Read jobs whole, if they are due."""
+        ids = list(job_ids)
+        return list(self._find(jobs.still_due_filter(ids), jobs.PLANNING_FIELDS, session).hint(BY_ID)) if ids else []
+
+    def _planned_ahead(self, due: Sequence[Mapping[str, Any]], session: ClientSession) -> list[_Planned]:
+        """Return the plans of jobs, as far as they are ready; of the others, those that are made now."""
+        ready = [(each, job["now"]) for job in due if (each := self._ahead.take(job)) is not None]
+        # Read after the jobs, as for any plan.
+        in_flight = self._in_flight((each.chain.uid for each, _ in ready), session) if ready else {}
+        planned = [
+            _Planned(each.job, each.chain, each.plan, [each.document(now)])
+            for each, now in ready
+            if each.chain.uid not in in_flight
+        ]
+        done = {each.job["_id"] for each in planned}
+        others = self._read((job["_id"] for job in due if job["_id"] not in done), session)
+        return planned + self._plan(others, session)
+
+    def _decide(self, planned: list[_Planned], moves: _Moves) -> list[_Planned]:
+        """Insert the rows of plans, and hand over; return those that met somebody else's rows, and decide nothing."""
         carried_out, contested = self._insert(planned)
         for each in carried_out:
             self._cancel_previous(each)
@@ -192,10 +215,14 @@ class Fire:
                 # After it, as a deletion cancels what was decided before it and is not running yet.
                 self._hand_over(row for row in each.inserted if _is_due(row))
         self._report([row for each in carried_out for row in each.inserted])
-        if contested and not follow:
-            self._decide([p.job for p in contested], moves, session, follow=True)
+        return contested
 
-    def _plan(self, due: Sequence[Mapping[str, Any]], session: ClientSession, *, follow: bool) -> list[_Planned]:
+    def _plan(
+        self, due: Sequence[Mapping[str, Any]], session: ClientSession, *, follow: bool = False
+    ) -> list[_Planned]:
+        """Plan jobs that were read whole. follow: from the rows that stand, else read only where they must be."""
+        if not due:
+            return []
         self._zone_rules.load(due)
         chains = []
         for job in due:
@@ -210,13 +237,8 @@ class Fire:
             with self._parking(job):
                 decided = plan(chain, standing, in_flight[chain.uid], job["now"], jobs.to_policies(job))
                 if not decided.stale:
-                    documents = [
-                        executions.scheduled_document(
-                            job, row, job["now"], self._by, _retry_until(job, chain, decided, row)
-                        )
-                        for row in decided.rows
-                    ]
-                    planned.append(_Planned(job, chain, decided, documents))
+                    rows = documents(job, chain, decided, job["now"], self._by)
+                    planned.append(_Planned(job, chain, decided, rows))
         return planned
 
     def _standing(self, chain: Chain, session: ClientSession) -> dict[datetime | None, Row]:

@@ -200,8 +200,7 @@ def pending_fields(
         "partition": job["partition"],
         "due_at": due_at,
         **({} if expires is None else {"expires_at": due_at + timedelta(seconds=expires)}),
-        # Of what is due only later nobody else will send the message.
-        "send_at": due_at if due_at > now else now + OWN_PUBLISHER_GRACE,
+        "send_at": _send_at(due_at, now),
         "sent": 0,
         "attempt": 0,
         "workers_lost": 0,
@@ -223,6 +222,22 @@ def pending_fields(
     if job.get("flow"):
         fields["flow"] = job["flow"]
     return fields
+
+
+def decided_at(document: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Return the document of a row that runs, and that was made before, as if it were decided at `now`."""
+    (transition,) = document["transitions"]
+    return document | {
+        "decided_at": now,
+        "send_at": _send_at(document["due_at"], now),
+        "transitions": [transition | {"at": now}],
+    }
+
+
+def _send_at(due_at: datetime, now: datetime) -> datetime:
+    """Return when the relay looks after a row that was decided at `now`, if nobody has sent its message."""
+    # Of what is due only later nobody else will send the message.
+    return due_at if due_at > now else now + OWN_PUBLISHER_GRACE
 
 
 def first_transition(state: State, now: datetime, by: str, reason: str) -> dict[str, Any]:

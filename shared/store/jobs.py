@@ -574,6 +574,23 @@ def due_filter(partitions: Iterable[int]) -> dict[str, Any]:
     }
 
 
+def still_due_filter(job_ids: list[str]) -> dict[str, Any]:
+    """Find those of some jobs whose wake time has come, by the database's clock."""
+    return {
+        **up_to(SCHEMA),
+        "_id": {"$in": job_ids},
+        "wake_at": {"$type": "date"},
+        "$expr": {"$lte": ["$wake_at", NOW]},
+    }
+
+
+def soon_filter(partitions: Iterable[int], span: timedelta, after: datetime | None) -> dict[str, Any]:
+    """Find the jobs of these partitions that wake within a span from now, and after an instant."""
+    wakes: dict[str, Any] = {"$type": "date"} if after is None else {"$type": "date", "$gt": after}
+    soon = {"$and": [{"$gt": ["$wake_at", NOW]}, {"$lte": ["$wake_at", from_now(span)]}]}
+    return {**due_filter(partitions), "wake_at": wakes, "$expr": soon}
+
+
 def overdue_filter(partitions: Iterable[int], span: timedelta) -> dict[str, Any]:
     """Find the jobs of these partitions whose wake time came that long ago, and at which no beat has looked."""
     return {**due_filter(partitions), "$expr": {"$lte": ["$wake_at", from_now(-span)]}}
