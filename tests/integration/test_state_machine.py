@@ -105,7 +105,9 @@ class Beat(Fire):
     def act_on(self, due: list[dict[str, Any]]) -> None:
         with self._client.start_session(causal_consistency=True) as session:
             moves = _Moves()
-            self._decide(due, moves, session, follow=False)
+            if contested := self._decide(self._plan(due, session), moves):
+                again = self._read((each.job["_id"] for each in contested), session)
+                self._decide(self._plan(again, session, follow=True), moves)
             self._advance(moves)
 
     def _advance(self, moves: _Moves) -> None:
