@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 import pymongo
-from pymongo import ReturnDocument, UpdateMany, UpdateOne
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
 from shared.domain.errors import InvalidInput
@@ -95,14 +95,6 @@ class _Started:
     deleted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """How an attempt has ended well, which is to be written."""
-
-    claimed: Claimed
-    move: Move
-
-
 class Ledger:
     """The executions, as a worker uses them. Safe for use by many threads.
 
@@ -119,7 +111,8 @@ class Ledger:
         self._worker = worker
         self._lease = lease
         self._stopping = stopping
-        self._writes: Grouped[_Wanted | _Outcome, Any] = Grouped(self._write_together)
+        self._claims = Grouped(self._start_together)
+        self._successes = Grouped(self._record_together)
 
     def claim(self, execution_id: str) -> Lease | None:
         """Start an attempt, and hold its lease; None when there is nothing to start: done, running, or not due yet.
@@ -157,13 +150,11 @@ class Ledger:
     def _start(self, wanted: _Wanted) -> _Started | None:
         if not wanted.nonces:
             try:
-                started: _Started | None = self._writes.ask(wanted)
+                return self._claims.ask(wanted)
             except OperationFailure as error:
                 if is_away(error):
                     raise
                 # One row that the write fails at fails all of a group; and those before it are claimed.
-            else:
-                return started
         return self._start_alone(wanted)
 
     def _start_alone(self, wanted: _Wanted) -> _Started | None:
@@ -180,41 +171,22 @@ class Ledger:
                 return _Started(row, asked_at, deleted=self._is_deleted(row.get("job_id")))
         return None
 
-    def _write_together(self, group: Sequence[_Wanted | _Outcome]) -> list[_Started | Ended | None]:
-        """Make claims and write outcomes, by one write; return what came of each."""
-        match group:
-            case [_Wanted() as alone]:
-                return [self._start_alone(alone)]
-            case [_Outcome(claimed, move)]:
-                return [self._record_alone(claimed, move, tried=False)]
-        wanted = [each for each in group if isinstance(each, _Wanted)]
-        outcomes = [each for each in group if isinstance(each, _Outcome)]
+    def _start_together(self, group: Sequence[_Wanted]) -> list[_Started | None]:
+        if len(group) == 1:
+            return [self._start_alone(group[0])]
         # Of two messages for one execution, one starts it; with the nonce of both the same, both would call.
-        first = {each.execution_id: each for each in reversed(wanted)}
+        first = {each.execution_id: each for each in reversed(group)}
         token = uuid4().hex
         nonces = {execution_id: executions.nonce_of(token, execution_id) for execution_id in first}
         for execution_id, each in first.items():
             each.nonces.append(nonces[execution_id])
-        writes: list[UpdateMany | UpdateOne] = [UpdateOne(each.move.filter, each.move.update) for each in outcomes]
-        if first:
-            claim = executions.claim_together(list(first), self._worker, token, self._lease, os.getpid())
-            writes.append(UpdateMany(claim.filter, claim.update))
+        move = executions.claim_together(list(first), self._worker, token, self._lease, os.getpid())
         asked_at = monotonic()
-        matched = self._executions.bulk_write(writes, ordered=False).matched_count
-        started = self._started(nonces, asked_at) if first and matched else {}
-        written = matched == len(outcomes) + len(first)
-
-        def answer(each: _Wanted | _Outcome) -> _Started | Ended | None:
-            if isinstance(each, _Wanted):
-                return started.get(each.execution_id) if first[each.execution_id] is each else None
-            # Where something was refused, or had nothing to start, the row tells which it was.
-            return Ended(each.move.leads_to, "") if written and each.move.leads_to else self._own_outcome(each.claimed)
-
-        return [answer(each) for each in group]
-
-    def _started(self, nonces: Mapping[str, str], asked_at: float) -> dict[str, _Started]:
+        if not self._executions.update_many(move.filter, move.update).modified_count:
+            return [None] * len(group)
         rows = self._executions.aggregate([{"$match": executions.kept_filter(nonces)}, jobs.LOOK_UP_DELETED])
-        return {row["_id"]: _Started(row, asked_at, deleted=jobs.is_deleted(row)) for row in rows}
+        started = {row["_id"]: _Started(row, asked_at, deleted=jobs.is_deleted(row)) for row in rows}
+        return [started.get(each.execution_id) if first[each.execution_id] is each else None for each in group]
 
     def _is_deleted(self, job_id: object) -> bool:
         """Return whether the job of a row is deleted; not if the row names none, or can't be read."""
@@ -292,13 +264,9 @@ class Ledger:
         def write(*, tried: bool) -> Ended | None:
             if move.leads_to is not None and not tried:
                 try:
-                    ended: Ended | None = self._writes.ask(_Outcome(claimed, move))
-                except OperationFailure as error:
-                    if is_away(error):
-                        raise
+                    return self._successes.ask((claimed, move))
+                except BulkWriteError:
                     tried = True
-                else:
-                    return ended
             return self._record_alone(claimed, move, tried=tried)
 
         return self._persist(lambda tried: write(tried=tried), until=self._stopping.grace_over)
@@ -307,6 +275,16 @@ class Ledger:
         if written := self._apply(move):
             return _ended(written["transitions"][-1])
         return self._own_outcome(claimed) if tried else None
+
+    def _record_together(self, group: Sequence[tuple[Claimed, Move]]) -> list[Ended | None]:
+        if len(group) == 1:
+            ((claimed, move),) = group
+            return [self._record_alone(claimed, move, tried=False)]
+        writes = [UpdateOne(move.filter, move.update) for _, move in group]
+        if self._executions.bulk_write(writes, ordered=False).matched_count == len(group):
+            return [Ended(move.leads_to, "") for _, move in group if move.leads_to is not None]
+        # Some were refused; which, the rows tell.
+        return [self._own_outcome(claimed) for claimed, _ in group]
 
     def lacks_copy(self, execution_id: str) -> None:
         """Leave it to beat to copy an outcome to Redis, which was away."""

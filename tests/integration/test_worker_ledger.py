@@ -26,7 +26,7 @@ from shared.store import executions
 from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
 from tests.builders import at, fired, job_document
-from worker.ledger import Ledger, StoppingError, _Outcome, _Wanted
+from worker.ledger import Ledger, StoppingError, _Wanted
 from worker.stopping import Stopping
 
 if TYPE_CHECKING:
@@ -913,7 +913,7 @@ def start_together(url: str, ids: list[str]) -> tuple[list[Lease | None], list[s
     watched = connect(url, event_listeners=[held])
     with watched.client, ThreadPoolExecutor(len(ids)) as pool:
         mine = ledger(watched)
-        held.waiting = lambda: len(mine._writes._waiting)
+        held.waiting = lambda: len(mine._claims._waiting)
         first = pool.submit(mine.claim, ids[0])
         wait_until(lambda: "findAndModify" in held.sent, "the first is being claimed")
         others = []
@@ -964,7 +964,7 @@ def test_a_row_that_cannot_be_written_takes_none_of_its_group_with_it(database: 
     watched = connect(database_url, event_listeners=[held])
     with watched.client, ThreadPoolExecutor(4) as pool:
         mine = ledger(watched)
-        held.waiting = lambda: len(mine._writes._waiting)
+        held.waiting = lambda: len(mine._claims._waiting)
         answers = [pool.submit(mine.claim, each) for each in (first, before, broken, after)]
         assert isinstance(answers[2].exception(30), OperationFailure)
         for execution_id, answer in ((first, answers[0]), (before, answers[1]), (after, answers[3])):
@@ -982,7 +982,7 @@ def test_claims_written_together_whose_answer_was_lost_are_still_ours(
     wanted = [_Wanted(each) for each in ids]
     proxy.lose_reply_to("$concat")
     with pytest.raises(PyMongoError):
-        mine._write_together(wanted)
+        mine._start_together(wanted)
     assert proxy.has_lost_all
     for each in wanted:
         started = mine._start(each)
@@ -992,7 +992,7 @@ def test_claims_written_together_whose_answer_was_lost_are_still_ours(
 
 def record_together(mine: Ledger, held: Held, outcomes: list[tuple[Claimed, Move]]) -> list[Any]:
     """Record all at once, as start_together claims."""
-    held.waiting = lambda: len(mine._writes._waiting)
+    held.waiting = lambda: len(mine._successes._waiting)
     with ThreadPoolExecutor(len(outcomes)) as pool:
         first = pool.submit(mine.record, *outcomes[0])
         wait_until(lambda: "findAndModify" in held.sent, "the first is being recorded")
@@ -1020,70 +1020,6 @@ def test_of_outcomes_written_together_each_is_accepted_or_refused_by_itself(data
             assert (row.state, row.result) == (State.SUCCEEDED, {"of": execution_id})
 
 
-def claim_and_record_together(
-    url: str, first: str, ids: list[str], outcomes: list[tuple[Claimed, Move]]
-) -> tuple[list[Lease | None], list[Any], list[str]]:
-    """Claim the first alone, and all else, claims and outcomes, meanwhile and together. Return the commands as well."""
-    held = Held("findAndModify", len(ids) + len(outcomes))
-    watched = connect(url, event_listeners=[held])
-    with watched.client, ThreadPoolExecutor(1 + len(ids) + len(outcomes)) as pool:
-        mine = ledger(watched)
-        held.waiting = lambda: len(mine._writes._waiting)
-        leading = pool.submit(mine.claim, first)
-        wait_until(lambda: "findAndModify" in held.sent, "the first is being claimed")
-        claims = [pool.submit(mine.claim, execution_id) for execution_id in ids]
-        records = [pool.submit(mine.record, *outcome) for outcome in outcomes]
-        assert leading.result(30) is not None
-        return [each.result(30) for each in claims], [each.result(30) for each in records], held.sent
-
-
-def test_claims_and_outcomes_that_come_together_are_one_write(database: Documents, database_url: str):
-    first, *ids = (execution(database) for _ in range(3))
-    claimed = [claim(ledger(database), execution(database)).claimed for _ in range(2)]
-    outcomes = [(each, success(each, {"of": each.execution_id})) for each in claimed]
-    leases, ended, sent = claim_and_record_together(database_url, first, ids, outcomes)
-    assert [lease and lease.claimed.execution_id for lease in leases] == ids
-    assert [each and each.state for each in ended] == [State.SUCCEEDED] * 2
-    assert [name for name in sent if name in {"findAndModify", "update"}] == ["findAndModify", "update"]
-    for each in claimed:
-        assert stored(database, each.execution_id).result == {"of": each.execution_id}
-    for execution_id in ids:
-        assert states(database, execution_id) == ["PENDING", "RUNNING"]
-
-
-def test_a_refused_outcome_is_told_from_the_claims_that_it_came_with(database: Documents, database_url: str):
-    """As many rows are written as there are outcomes, but one of these rows is a claim's."""
-    first, free, running = (execution(database) for _ in range(3))
-    claim(ledger(database, "worker-2"), running)
-    lost = claim(ledger(database, lease=timedelta(milliseconds=1)), execution(database)).claimed
-    kept = claim(ledger(database), execution(database)).claimed
-    rescue(database, lost.execution_id)
-    outcomes = [(lost, success(lost)), (kept, success(kept))]
-    leases, ended, _ = claim_and_record_together(database_url, first, [free, running], outcomes)
-    assert [lease and lease.claimed.execution_id for lease in leases] == [free, None]
-    assert [each is not None for each in ended] == [False, True]
-    assert stored(database, lost.execution_id).state is State.PENDING
-    assert stored(database, kept.execution_id).state is State.SUCCEEDED
-
-
-def test_a_row_that_cannot_be_claimed_takes_no_outcome_with_it(database: Documents, database_url: str):
-    first, broken = execution(database), execution(database)
-    database.executions.update_one({"_id": broken}, {"$set": {"attempt": "one"}})
-    kept = claim(ledger(database), execution(database)).claimed
-    held = Held("findAndModify", 2)
-    watched = connect(database_url, event_listeners=[held])
-    with watched.client, ThreadPoolExecutor(3) as pool:
-        mine = ledger(watched)
-        held.waiting = lambda: len(mine._writes._waiting)
-        leading = pool.submit(mine.claim, first)
-        wait_until(lambda: "findAndModify" in held.sent, "the first is being claimed")
-        refused, recorded = pool.submit(mine.claim, broken), pool.submit(mine.record, kept, success(kept))
-        assert isinstance(refused.exception(30), OperationFailure)
-        assert recorded.result(30) is not None
-        assert leading.result(30) is not None
-    assert states(database, kept.execution_id) == ["PENDING", "RUNNING", "SUCCEEDED"]
-
-
 def test_outcomes_written_together_whose_answer_was_lost_are_known_as_our_own(
     database: Documents, through_proxy: Documents, proxy: Proxy
 ):
@@ -1093,7 +1029,7 @@ def test_outcomes_written_together_whose_answer_was_lost_are_known_as_our_own(
     outcomes = [(each, success(each)) for each in claimed]
     proxy.lose_reply_to("SUCCEEDED")
     with pytest.raises(PyMongoError):
-        mine._write_together([_Outcome(*each) for each in outcomes])
+        mine._record_together(outcomes)
     assert proxy.has_lost_all
     for each, move in outcomes:
         ended = mine._record_alone(each, move, tried=True)
