@@ -34,6 +34,8 @@ AHEAD: Final = timedelta(seconds=5)
 """How long before its time a job is looked at. More makes room for a larger burst, and for more edits in between."""
 AT_A_TIME: Final = 100
 """Jobs made ready in one go: some ten milliseconds, for which what comes due meanwhile waits."""
+FEWEST: Final = AT_A_TIME
+"""Fewer are out in a moment in any case; and to make a plan ready and look it up takes more than only to make it."""
 MOST: Final = 10_000
 MOST_BYTES: Final = 20_000_000
 """Of rows that are ready, all together. What is beyond these bounds is planned when it is due."""
@@ -84,7 +86,8 @@ class Ahead:
         """Make some jobs ready; return whether there are more. Raises PyMongoError."""
         since = monotonic() - self._looked_at
         # What an old look would still show is due by now.
-        if since > AHEAD.total_seconds() or (self._coming is None and since > AHEAD.total_seconds() / 2):
+        is_new = since > AHEAD.total_seconds() or (self._coming is None and since > AHEAD.total_seconds() / 2)
+        if is_new:
             self._looked_at = monotonic()
             self._coming = self._look(held)
         if self._coming is None:
@@ -93,6 +96,7 @@ class Ahead:
         if found:
             self._forget_before(found[0]["now"] - AHEAD)
             self._looked_through = found[0]["now"] + AHEAD
+        if not is_new or len(found) >= FEWEST:
             self._zone_rules.load(found)
             for job in found:
                 self._make_ready(job)

@@ -86,7 +86,7 @@ class _Move(NamedTuple):
     mode: Mode
 
 
-class _Moves:
+class Moves:
     """The pointers that are to be moved, of jobs whose rows stand."""
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class Fire:
         So what is due at one instant is out before MongoDB has the rest to do. The query goes on from where it was, and
         shows each job once, as none of those that it has shown moves meanwhile.
         """
-        began, looked_at, moves = monotonic(), 0, _Moves()
+        began, looked_at, moves = monotonic(), 0, Moves()
         # What is read later must not be older, as it may be from a primary that was just elected.
         with self._client.start_session(causal_consistency=True) as session:
             is_ready = len(self._ahead) > 0
@@ -166,9 +166,7 @@ class Fire:
                 while batch := list(islice(due, BATCH)):
                     looked_at += len(batch)
                     planned = self._planned_ahead(batch, session) if is_ready else self._plan(batch, session)
-                    if contested := self._decide(planned, moves):
-                        again = self._read((each.job["_id"] for each in contested), session)
-                        self._decide(self._plan(again, session, follow=True), moves)
+                    self._decide(planned, moves, session)
                     if len(batch) < BATCH or monotonic() - began > LONGEST_OUT:
                         break
             finally:
@@ -200,7 +198,13 @@ class Fire:
         others = self._read((job["_id"] for job in due if job["_id"] not in done), session)
         return planned + self._plan(others, session)
 
-    def _decide(self, planned: list[_Planned], moves: _Moves) -> list[_Planned]:
+    def _decide(self, planned: list[_Planned], moves: Moves, session: ClientSession) -> None:
+        """Carry plans out; what met somebody else's rows is read and planned once more, from those."""
+        if contested := self._carry_out(planned, moves):
+            again = self._read((each.job["_id"] for each in contested), session)
+            self._carry_out(self._plan(again, session, follow=True), moves)
+
+    def _carry_out(self, planned: list[_Planned], moves: Moves) -> list[_Planned]:
         """Insert the rows of plans, and hand over; return those that met somebody else's rows, and decide nothing."""
         carried_out, contested = self._insert(planned)
         for each in carried_out:
@@ -292,7 +296,7 @@ class Fire:
                 cancel = executions.cancel_previous(row, self._by)
                 self._executions.update_many(cancel.filter, cancel.update)
 
-    def _advance(self, moves: _Moves) -> None:
+    def _advance(self, moves: Moves) -> None:
         if updates := moves.updates():
             self._jobs.bulk_write(updates, ordered=False)
 

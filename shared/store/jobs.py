@@ -564,24 +564,21 @@ def is_deleted(row: Mapping[str, Any]) -> bool:
 # What beat does:
 
 
+_WOKEN: Final = {
+    **up_to(SCHEMA),
+    "wake_at": {"$type": "date"},
+    "$expr": {"$lte": ["$wake_at", NOW]},
+}
+
+
 def due_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find the jobs of these partitions whose wake time has come, by the database's clock."""
-    return {
-        **up_to(SCHEMA),
-        "partition": {"$in": sorted(partitions)},
-        "wake_at": {"$type": "date"},
-        "$expr": {"$lte": ["$wake_at", NOW]},
-    }
+    return {"partition": {"$in": sorted(partitions)}, **_WOKEN}
 
 
 def still_due_filter(job_ids: list[str]) -> dict[str, Any]:
     """Find those of some jobs whose wake time has come, by the database's clock."""
-    return {
-        **up_to(SCHEMA),
-        "_id": {"$in": job_ids},
-        "wake_at": {"$type": "date"},
-        "$expr": {"$lte": ["$wake_at", NOW]},
-    }
+    return {"_id": {"$in": job_ids}, **_WOKEN}
 
 
 def soon_filter(partitions: Iterable[int], span: timedelta, after: datetime | None) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class Beat(Fire):
         return super()._plan(due, session, follow=follow)
 
 
+@pytest.fixture(autouse=True)
+def one_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "FEWEST", 1)
+
+
 @pytest.fixture
 def beat(database: Db, monkeypatch: pytest.MonkeyPatch) -> Beat:
     # As if it had looked when the jobs, which are due, were not yet: then no test has to wait until they are.
@@ -208,6 +213,15 @@ def test_it_looks_at_jobs_some_seconds_before_they_are_due_and_not_at_later_ones
     beat._ahead.run_once(ALL)
     assert list(beat._ahead._ready) == ["soon"]
     assert list(database.executions.find()) == []
+
+
+def test_few_jobs_are_planned_when_they_are_due(database: Db, beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "FEWEST", 3)
+    put(database, "job-1", "job-2")
+    assert not beat._ahead.run_once(ALL)
+    assert len(beat._ahead) == 0
+    beat.run_once()
+    assert (sorted(beat.planned), sorted(beat.sent)) == (["job-1", "job-2"], ["job-1", "job-2"])
 
 
 def test_a_job_that_cannot_be_planned_is_left_to_the_second(database: Db, beat: Beat) -> None:

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from beat.fire import Fire, _Moves
+from beat.fire import Fire, Moves
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
@@ -104,13 +104,11 @@ class Beat(Fire):
 
     def act_on(self, due: list[dict[str, Any]]) -> None:
         with self._client.start_session(causal_consistency=True) as session:
-            moves = _Moves()
-            if contested := self._decide(self._plan(due, session), moves):
-                again = self._read((each.job["_id"] for each in contested), session)
-                self._decide(self._plan(again, session, follow=True), moves)
-            self._advance(moves)
+            moves = Moves()
+            self._decide(self._plan(due, session), moves, session)
+        self._advance(moves)
 
-    def _advance(self, moves: _Moves) -> None:
+    def _advance(self, moves: Moves) -> None:
         if self.dies:
             raise DiedError
         super()._advance(moves)
@@ -645,7 +643,7 @@ def occurrences(schedule: Occurrences, after: datetime, through: datetime) -> It
         yield (after := following)
 
 
-@pytest.mark.timeout(600 if EXAMPLES == USUAL else 0)
+@pytest.mark.timeout(300 if EXAMPLES == USUAL else 0)
 def test_whatever_happens_in_whatever_order_the_store_does_as_the_model(database: Db, database_url: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with asyncio.Runner() as runner:

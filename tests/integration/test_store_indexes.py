@@ -128,6 +128,9 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "jobs that are due, of some partitions": (
         "jobs", {"filter": jobs.due_filter(range(0, 64, 3)), "sort": {"wake_at": 1}, "limit": 1000}, "wake_time",
     ),
+    "jobs that are due soon": (
+        "jobs", {"filter": jobs.soon_filter(ALL, HOUR, NOW), "sort": {"wake_at": 1}, "limit": 1000}, "wake_time",
+    ),
     "the next wake time": (
         "jobs", {"filter": jobs.sleeping_filter(ALL), "sort": {"wake_at": 1}, "limit": 1}, "wake_time",
     ),
