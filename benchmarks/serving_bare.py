@@ -2,7 +2,7 @@
 
 `echo`: grpc.aio on uvloop decodes the request, and encodes an answer that is always the same, as long as the real one.
 `bare`: in between it does the same database operations on the same documents, by PyMongo's asynchronous client with
-the same write concern: one read for the status (the job, its newest run, its rows and roll-ups counted by state), two
+the same write concern: two reads at a time for the status (the job, its newest run and rows; its roll-ups), two
 inserts for a job (its entry in the history, then itself). It checks, limits, logs, counts and converts nothing.
 """
 
@@ -76,11 +76,14 @@ def _handler(kind: Any, answer: Message, work: Callable[[Any], Awaitable[None]])
 async def _reading(database: AsyncDatabase[dict[str, Any]]) -> Callable[[Any], Awaitable[None]]:
     stored = database[jobs.COLLECTION]
     pieces, since = await Counted(database, Jobs(database).now).since(WINDOW)
-    counting = [*executions.with_runs(since), *rollups.with_ended(pieces)]
 
     async def read(request: Any) -> None:
-        pipeline = [{"$match": {"_id": request.job_id}}, *counting]
-        async with await stored.aggregate(pipeline) as found:
+        pipeline = [{"$match": {"_id": request.job_id}}, *executions.with_runs(since)]
+        asked = [stored.aggregate(pipeline)]
+        if pieces:
+            ended = rollups.ended_pipeline(request.job_id, pieces)
+            asked.append(database[rollups.COLLECTION].aggregate(ended, hint=rollups.JOB_INDEX))
+        for found in await asyncio.gather(*asked):
             await found.to_list()
 
     return read

@@ -238,21 +238,16 @@ JOB_INDEX: Final = "job"
 _SHOWN_ENDS: Final = sorted(state.value for state in TERMINAL & set(SHOWN_STATES))
 
 
-def with_ended(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
-    """Return the stages that add to a job what its roll-ups count, as `ended`: a list of one document at most.
+def ended_pipeline(job: str, pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+    """Add up what a job's roll-ups count: one document at most, with a number for each state in which rows end.
 
-    It has a number for each state in which a row ends. No pieces: no stages.
+    To be asked with JOB_INDEX as a hint: for single pieces the planner may take all jobs' instead.
     """
-    if not pieces:
-        return []
-    sums = {state: {"$sum": f"$counts.{state}"} for state in _SHOWN_ENDS}
-    counted = [
-        {"$match": {**chosen(By.JOB, RUNS), **any_of(pieces)}},
-        {"$group": {"_id": None, **sums}},
+    return [
+        {"$match": {**chosen(By.JOB, RUNS, job=job), **any_of(pieces)}},
+        {"$group": {"_id": None, **{state: {"$sum": f"$counts.{state}"} for state in _SHOWN_ENDS}}},
         {"$unset": "_id"},
     ]
-    of_job = {"localField": "_id", "foreignField": "job"}
-    return [{"$lookup": {"from": COLLECTION, **of_job, "pipeline": counted, "as": "ended"}}]
 
 
 # How far they have got, and whose turn it is:
