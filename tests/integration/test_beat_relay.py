@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from beat.partitions import Partitions
 from beat.relay import INTERVAL, OVERDUE, SHORTEST_PAUSE, Relay
@@ -22,7 +23,7 @@ from shared.messaging.messages import Outgoing
 from shared.messaging.publisher import BrokerAway, Publisher
 from shared.messaging.queues import DEAD_LETTER, Queues
 from shared.settings import Settings
-from shared.store import executions
+from shared.store import executions, parts
 from shared.store.jobs import PARTITIONS
 from tests.builders import QUEUES, fired, job_document, own_vhost
 
@@ -166,6 +167,20 @@ class TestSending:
         relay.start()
         wait_until(lambda: states(database, sent) == {"QUEUED"})
         relay.stop(5)
+
+    def test_items_that_are_given_slots_are_sent_at_once_and_count_for_no_lateness(
+        self, database: Db, relay: Relay, publisher: Publisher
+    ) -> None:
+        def counted() -> float:
+            return REGISTRY.get_sample_value("scheduler_beat_lateness_seconds_count") or 0.0
+
+        ids, before = put(database, 2, trigger="PART"), counted()
+        relay._send_handed_over(list(database.executions.find({"_id": {"$in": ids}}, parts.SLOT_FIELDS)))
+        assert [row["_id"] for row in relay._confirmed[0].rows] == ids
+        assert (ready(publisher), counted()) == (2, before)
+        relay.hand_over(database.executions.find({"_id": {"$in": put(database, 1, prefix="fired")}}))
+        relay._send_handed_over([relay._handed_over.get_nowait()])
+        assert counted() == before + 1
 
     def test_what_is_due_and_was_not_sent_is_sent_once(self, database: Db, relay: Relay, publisher: Publisher) -> None:
         ids = put(database, 700)
