@@ -94,7 +94,7 @@ class Ahead:
             return False
         found = list(islice(self._coming, AT_A_TIME))
         if found:
-            self._forget_before(found[0]["now"] - AHEAD)
+            self.forget_before(found[0]["now"] - AHEAD)
             self._looked_through = found[0]["now"] + AHEAD
         if not is_new or len(found) >= FEWEST:
             self._zone_rules.load(found)
@@ -106,12 +106,16 @@ class Ahead:
 
     def take(self, job: Mapping[str, Any]) -> Ready | None:
         """Return what is ready for a job that is due, as FIELDS and the time `now` show it; None if that is nothing."""
-        ready = self._ready.pop(job["_id"], None)
+        ready = self._drop(job["_id"])
         if ready is None:
             return None
-        self._bytes -= len(ready.row)
         is_same = ready.key == _key(job)
         return ready if is_same and ready.at <= job["now"] <= ready.until else None
+
+    def forget_before(self, instant: datetime) -> None:
+        """Forget what was due by then, and was not asked for: it was edited, or another beat has it."""
+        for job_id in [job_id for job_id, ready in self._ready.items() if ready.at < instant]:
+            self._drop(job_id)
 
     def _look(self, held: frozenset[int]) -> Iterator[Mapping[str, Any]]:
         soon = jobs.soon_filter(held, AHEAD, self._looked_through)
@@ -119,6 +123,7 @@ class Ahead:
         return iter(self._jobs.find(soon, fields, batch_size=AT_A_TIME).sort("wake_at", 1).limit(MOST))
 
     def _make_ready(self, job: Mapping[str, Any]) -> None:
+        self._drop(job["_id"])  # what was made of it as it was before
         if len(self._ready) >= MOST or self._bytes >= MOST_BYTES:
             return
         try:
@@ -129,14 +134,15 @@ class Ahead:
             self._bytes += len(ready.row)
             self._ready[job["_id"]] = ready
 
-    def _forget_before(self, instant: datetime) -> None:
-        """Forget what was due by then, and was not asked for: it was edited, or another beat has it."""
-        for job_id in [job_id for job_id, ready in self._ready.items() if ready.at < instant]:
-            self._bytes -= len(self._ready.pop(job_id).row)
+    def _drop(self, job_id: str) -> Ready | None:
+        ready = self._ready.pop(job_id, None)
+        if ready is not None:
+            self._bytes -= len(ready.row)
+        return ready
 
 
 def _key(job: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(job[name] for name in FIELDS)
+    return tuple(job.get(name) for name in FIELDS)
 
 
 def _ready(job: Mapping[str, Any], by: str) -> Ready | None:

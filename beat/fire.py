@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ class Fire:
         """Whether nothing was due soon when this last looked; what comes then has to be looked for, and seldom does."""
 
     def run_once(self) -> float:
-        """Decide one batch of what is due; return for how many seconds there is nothing to do, up to LONGEST_SLEEP."""
+        """Decide what is due; return for how many seconds there is nothing to do, up to LONGEST_SLEEP."""
         held = self._partitions.held
         if not held:
             return LONGEST_SLEEP / 10
@@ -148,10 +149,14 @@ class Fire:
         if not wait:
             wait = self._decide_due(held)
         self._is_at_rest = wait >= LONGEST_SLEEP
-        return 0.0 if wait >= IDLE and self._ahead.run_once(held) else wait
+        if wait >= IDLE:
+            began = monotonic()
+            # It takes some of the time that there is, and nothing is to come late by that.
+            wait = 0.0 if self._ahead.run_once(held) else wait - (monotonic() - began)
+        return min(LONGEST_SLEEP, max(0.0, wait))
 
     def _decide_due(self, held: frozenset[int]) -> float:
-        """Decide what is due, by batches, and then move the pointers; return what run_once returns.
+        """Decide what is due, by batches, and then move the pointers; return the seconds until more is.
 
         So what is due at one instant is out before MongoDB has the rest to do. The query goes on from where it was, and
         shows each job once, as none of those that it has shown moves meanwhile.
@@ -187,6 +192,7 @@ class Fire:
     def _planned_ahead(self, due: Sequence[Mapping[str, Any]], session: ClientSession) -> list[_Planned]:
         """Return the plans of jobs, as far as they are ready; of the others, those that are made now."""
         ready = [(each, job["now"]) for job in due if (each := self._ahead.take(job)) is not None]
+        self._ahead.forget_before(due[0]["now"] - ahead.AHEAD)
         # Read after the jobs, as for any plan.
         in_flight = self._in_flight((each.chain.uid for each, _ in ready), session) if ready else {}
         planned = [
@@ -378,14 +384,14 @@ class Fire:
             )
 
     def _until_next(self) -> float:
-        """Return the seconds until the next wake time that is known, by the database's clock."""
+        """Return the seconds until the next wake time that is known, by the database's clock; infinite without one."""
         asked_at = monotonic()
         next_job = self._look.found().get("coming")
         if next_job is None:
-            return LONGEST_SLEEP
+            return math.inf
         self._watch_clock(next_job["now"], asked_at)
         wait: float = (next_job["wake_at"] - next_job["now"]).total_seconds()
-        return min(LONGEST_SLEEP, max(0.0, wait))
+        return max(0.0, wait)
 
     def _watch_newer(self, held: frozenset[int]) -> None:
         """Say now and then that there are jobs which this beat leaves to newer ones: there may be no such beat."""

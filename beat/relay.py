@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 from beat.letters import Letters
 from beat.look import Look, Sought
 from shared import metrics
-from shared.domain.execution import RESEND_FIRST, State
+from shared.domain.execution import RESEND_FIRST, State, Trigger
 from shared.domain.policies import Overlap
 from shared.log import get_logger
 from shared.messaging.dispatcher import BATCH, MOST_WAITING, Sender, take
@@ -36,9 +36,10 @@ log = get_logger()
 INTERVAL: Final = 1.0
 """Seconds between two looks for what nobody sent; less when something that is known becomes due before."""
 
-OVERDUE: Final = timedelta(seconds=1.5)
+OVERDUE: Final = timedelta(seconds=3)
 """After so long whoever holds the partition seems to be cut off from the broker, and every beat sends its rows. More
-delays those; less than INTERVAL, and beats would send what its holder is about to send."""
+delays those; less than INTERVAL and LATEST_NOTE together, and beats would send what its holder is about to send, or
+has just sent and not noted yet."""
 
 SHORTEST_PAUSE: Final = 0.05
 """Seconds. Rows that become due one after another are sent together."""
@@ -48,7 +49,8 @@ QUIET: Final = 0.5
 would be busy with that while it is to insert what else is due; and what a worker has by then needs no note."""
 
 LATEST_NOTE: Final = 1.5
-"""Seconds after which it is noted whatever else there is to do: before others find these rows to be OVERDUE."""
+"""Seconds after which it is noted whatever else there is to do: before the grace of a row that was sent at once is
+over, and before others find one OVERDUE that was sent at the end of it, as in a burst."""
 
 DEFICIT_INTERVAL: Final = 15.0
 """Seconds between two readings of the queues' lengths."""
@@ -57,7 +59,7 @@ DEAD_LETTER_BATCH: Final = 100
 
 _ALL: Final = frozenset(range(PARTITIONS))
 
-_WAITING_FIELDS: Final = ("_id", "nominal_time", *executions.RELAY_FIELDS)
+_WAITING_FIELDS: Final = ("_id", "trigger", "nominal_time", *executions.RELAY_FIELDS)
 """What is kept of a row that was handed over: in a burst ten thousand wait, and parameters may be long."""
 
 HandOver: TypeAlias = "Callable[[Iterable[Mapping[str, Any]]], None]"
@@ -129,10 +131,11 @@ class Relay(Thread):
         next_look = next_reading = monotonic()
         while not (self._stopping.is_set() and self._handed_over.empty() and not self._confirmed):
             try:
+                # First, as a broker that is away keeps nobody from noting what it confirmed before.
+                self._note_confirmed()
                 wait = 0.0 if self._letters.walking else max(0.0, min(next_look, self._next_note()) - monotonic())
                 batch = take(self._handed_over, BATCH, timeout=0.05 if self._stopping.is_set() else wait)
                 self._send_handed_over(batch)
-                self._note_confirmed()
                 if monotonic() >= next_look:
                     next_look = monotonic() + INTERVAL
                     self.run_once()
@@ -162,8 +165,7 @@ class Relay(Thread):
         """
         found = self.look.found()
         marked, first = "marked" in found, found.get("unsent")
-        if marked:
-            self.release_held()
+        released = self.release_held() if marked else 0
         sent = 0
         if marked or (first is not None and first["send_at"] <= first["now"]):  # what was released is due at once
             sent = self._send_due()
@@ -173,7 +175,8 @@ class Relay(Thread):
         if marked:
             self._send_dead_letters(self._partitions.held)
             self._letters.run_once(self._partitions.held)
-        self.pause = SHORTEST_PAUSE if sent else self._until_due(first)
+        # What was released may be due soon, and was not asked for with the first that is.
+        self.pause = SHORTEST_PAUSE if sent or released else self._until_due(first)
         return sent
 
     def _send_due(self) -> int:
@@ -187,9 +190,12 @@ class Relay(Thread):
 
     def _until_due(self, first: Mapping[str, Any] | None) -> float:
         """Return the seconds until a row becomes due, the first that is known, at most INTERVAL."""
-        if first is None or first["_id"] in self._their_turn_comes:
+        if first is None:
             return INTERVAL
         wait: float = (first["send_at"] - first["now"]).total_seconds()
+        if wait <= 0 and first["_id"] in self._their_turn_comes:
+            # It may stay the first for long. One that is not due yet is noted by then, and another the first.
+            return INTERVAL
         return min(INTERVAL, max(SHORTEST_PAUSE, wait))
 
     def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:
@@ -295,7 +301,9 @@ class Relay(Thread):
         now = datetime.now(UTC)
         for row in confirmed:
             if why == "fired":
-                metrics.BEAT_LATENESS.observe(max(0.0, (now - row["nominal_time"]).total_seconds()))
+                # A part has its whole's nominal time, and a backfill's execution one of the past: they are not late.
+                if row.get("trigger") == Trigger.SCHEDULE.value:
+                    metrics.BEAT_LATENESS.observe(max(0.0, (now - row["nominal_time"]).total_seconds()))
             else:
                 metrics.BEAT_RELAYED.labels("retry_or_lost" if row["state"] == State.PENDING.value else why).inc()
         if len(confirmed) < len(rows):

@@ -182,7 +182,7 @@ class DatabaseScheduler(Scheduler):
         log.info("beat starts", action="beat_starting", name=name)
 
     def tick(self, *_args: Any, **_kwargs: Any) -> float:
-        """Fire one batch; return the seconds to sleep. Raises nothing but SystemExit: it would end beat."""
+        """Fire what is due; return the seconds to sleep. Raises nothing but SystemExit: it would end beat."""
         if self._asked_to_stop:
             raise SystemExit(0)
         try:

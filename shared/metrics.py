@@ -34,7 +34,9 @@ BEAT_DECISIONS: Final = Counter(
     "scheduler_beat_decisions", "Occurrences decided by this beat, by what was decided.", ["decision"]
 )
 BEAT_LATENESS: Final = Histogram(
-    "scheduler_beat_lateness_seconds", "From the nominal time to the broker's confirm.", buckets=(*_SECONDS, 60, 600)
+    "scheduler_beat_lateness_seconds",
+    "From the nominal time of what a schedule fires to the broker's confirm.",
+    buckets=(*_SECONDS, 60, 600),
 )
 BEAT_TICK: Final = Histogram("scheduler_beat_tick_duration_seconds", "One look for due jobs.", buckets=_SECONDS)
 BEAT_TICK_FAILURES: Final = Counter("scheduler_beat_tick_failures", "Looks for due jobs that failed.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -204,6 +206,40 @@ def test_what_is_beyond_the_bounds_is_planned_when_it_is_due(
     assert len(beat.planned) == 1
     assert sorted(beat.sent) == ["job-1", "job-2", "job-3", "job-4"]
     assert (len(beat._ahead), beat._ahead._bytes) == (0, 0)
+
+
+def test_a_job_that_is_made_ready_once_more_counts_once(database: Db, beat: Beat) -> None:
+    put(database, "job-1")
+    beat._ahead.run_once(ALL)
+    size = beat._ahead._bytes
+    beat._ahead._looked_at = -math.inf
+    beat._ahead.run_once(ALL)
+    assert (len(beat._ahead), beat._ahead._bytes) == (1, size)
+    beat.run_once()
+    assert (len(beat._ahead), beat._ahead._bytes, beat.sent) == (0, 0, ["job-1"])
+
+
+def test_what_is_ready_and_never_asked_for_is_forgotten_when_others_are_due(database: Db, beat: Beat) -> None:
+    put(database, "job-1", late=ahead.AHEAD.total_seconds() + 1)
+    beat._ahead.run_once(ALL)
+    assert len(beat._ahead) == 1
+    database.jobs.delete_one({"_id": "job-1"})
+    put(database, "job-2")
+    beat.run_once()
+    assert (len(beat._ahead), beat._ahead._bytes, beat.planned) == (0, 0, ["job-2"])
+
+
+def test_beat_sleeps_by_so_much_less_as_making_ready_took(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
+    def takes(_held: Any) -> bool:
+        clock.append(clock[-1] + 0.25)
+        return False
+
+    clock = [monotonic()]
+    monkeypatch.setattr("beat.fire.monotonic", lambda: clock[-1])
+    monkeypatch.setattr(beat, "_until_next", lambda: 0.375)
+    monkeypatch.setattr(beat._ahead, "run_once", takes)
+    assert beat.run_once() == pytest.approx(0.125)
+    assert beat.run_once() == pytest.approx(0.125)
 
 
 def test_it_looks_at_jobs_some_seconds_before_they_are_due_and_not_at_later_ones(database: Db) -> None:

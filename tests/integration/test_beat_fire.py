@@ -599,9 +599,12 @@ class Interfered:
     def __getitem__(self, name: str) -> Any:
         return _InterferedCollection(self, self._database[name])
 
-    @property
-    def client(self) -> Any:
-        return self._database.client
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def command(self, *arguments: Any, **options: Any) -> Any:
+        operation = partial(self._database.command, *arguments, **options)
+        return self.step(operation, None, lambda _: None)
 
     def step(self, operation: Callable[[], Any], requests: Sequence[Any] | None, part: Callable[[Any], Any]) -> Any:
         """Do an operation; of a bulk, requests are its parts, and part does some of them."""
@@ -654,7 +657,8 @@ class Crashing(Interfered):
         self._left -= 1
         if self._left >= 0:
             return operation()
-        if self._halfway and requests is not None and len(requests) > 1:
+        # Once: who has died does nothing on its way out.
+        if self._left == -1 and self._halfway and requests is not None and len(requests) > 1:
             part(requests[: len(requests) // 2])
         raise CrashError
 

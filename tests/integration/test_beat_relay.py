@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from beat.partitions import Partitions
 from beat.relay import INTERVAL, OVERDUE, SHORTEST_PAUSE, Relay
@@ -22,7 +23,7 @@ from shared.messaging.messages import Outgoing
 from shared.messaging.publisher import BrokerAway, Publisher
 from shared.messaging.queues import DEAD_LETTER, Queues
 from shared.settings import Settings
-from shared.store import executions
+from shared.store import executions, parts
 from shared.store.jobs import PARTITIONS
 from tests.builders import QUEUES, fired, job_document, own_vhost
 
@@ -166,6 +167,38 @@ class TestSending:
         relay.start()
         wait_until(lambda: states(database, sent) == {"QUEUED"})
         relay.stop(5)
+
+    def test_what_was_confirmed_is_noted_also_while_the_broker_is_away(
+        self, database: Db, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(_rows: Any) -> Any:
+            seen.append(states(database, confirmed))
+            raise BrokerAway
+
+        seen: list[set[str]] = []
+        confirmed, waiting = put(database, 2), put(database, 1, prefix="waiting")
+        monkeypatch.setattr("beat.relay.LATEST_NOTE", 0.0)
+        relay._send_handed_over(list(database.executions.find({"_id": {"$in": confirmed}})))
+        monkeypatch.setattr(relay._sender, "publish", away)
+        relay.hand_over(database.executions.find({"_id": {"$in": waiting}}))
+        relay.start()
+        wait_until(lambda: len(seen) > 0)
+        relay.stop(5)
+        assert seen[0] == {"QUEUED"}
+
+    def test_items_that_are_given_slots_are_sent_at_once_and_count_for_no_lateness(
+        self, database: Db, relay: Relay, publisher: Publisher
+    ) -> None:
+        def counted() -> float:
+            return REGISTRY.get_sample_value("scheduler_beat_lateness_seconds_count") or 0.0
+
+        ids, before = put(database, 2, trigger="PART"), counted()
+        relay._send_handed_over(list(database.executions.find({"_id": {"$in": ids}}, parts.SLOT_FIELDS)))
+        assert [row["_id"] for row in relay._confirmed[0].rows] == ids
+        assert (ready(publisher), counted()) == (2, before)
+        relay.hand_over(database.executions.find({"_id": {"$in": put(database, 1, prefix="fired")}}))
+        relay._send_handed_over([relay._handed_over.get_nowait()])
+        assert counted() == before + 1
 
     def test_what_is_due_and_was_not_sent_is_sent_once(self, database: Db, relay: Relay, publisher: Publisher) -> None:
         ids = put(database, 700)
@@ -400,6 +433,15 @@ class TestWhenToLook:
         assert relay.run_once() == 1
         assert relay.pause == SHORTEST_PAUSE
 
+    @pytest.mark.parametrize(("due_in", "pause"), [(0.4, 0.4), (0.0, INTERVAL), (-3.0, INTERVAL)])
+    def test_what_is_handed_over_and_not_due_yet_hides_nothing_that_is_due_soon_after_it(
+        self, relay: Relay, due_in: float, pause: float
+    ) -> None:
+        now = datetime.now(UTC)
+        relay._their_turn_comes.add("handed over")
+        first = {"_id": "handed over", "send_at": now + timedelta(seconds=due_in), "now": now}
+        assert relay._until_due(first) == pytest.approx(pause)
+
 
 class TestHeld:
     """Rows that wait, by their job's overlap policy, until others of it have ended."""
@@ -424,6 +466,14 @@ class TestHeld:
         assert self.held(database) == [second]
         move = executions.claim(second, "worker", "nonce", timedelta(seconds=15))
         assert not database.executions.update_one(move.filter, move.update).matched_count
+
+    def test_what_is_let_go_before_it_is_due_is_looked_for_at_once(self, database: Db, relay: Relay) -> None:
+        (held,) = self.put(database, "BUFFER_ALL", True)
+        database.executions.update_one({"_id": held}, {"$set": {"due_at": ago(-86_400)}})
+        assert (relay.run_once(), self.held(database)) == (0, [])
+        assert relay.pause == SHORTEST_PAUSE
+        assert relay.run_once() == 0
+        assert relay.pause == INTERVAL
 
     def test_it_is_sent_when_those_before_it_have_ended_one_after_another(
         self, database: Db, relay: Relay, publisher: Publisher
