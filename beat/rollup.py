@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby, islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo import ReturnDocument, UpdateOne
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
     from shared.store.rollups import Group
 
 LEASE: Final = timedelta(seconds=60)
-"""Much longer than a step takes; when a beat dies, the statistics of the others stand still for so long."""
+"""Much longer than most steps take, and a longer one renews it; when a beat dies, the statistics of the others stand
+still for so long."""
+RENEWED_AFTER: Final = LEASE.total_seconds() / 4
+"""Seconds. An hour in which a hundred thousand jobs ran each minute takes minutes to add up: of two beats that took it
+from each other after a lease, neither would ever be done."""
 BATCH: Final = 500
 TURN: Final = 20_000
 """About how much is added up in one turn: some seconds' work, much less than the lease."""
@@ -65,6 +70,8 @@ class Rollup:
         if step is None:
             return False
         through = self._roll_up(step, claimed["turn"])
+        if through is None:
+            return True
         reached = after(progress, step, through)
         moved = self._progress.update_one(*rollups.move_on(claimed["turn"], reached))
         if step.level is Level.HOUR and moved.matched_count:
@@ -89,11 +96,19 @@ class Rollup:
             self._progress.insert_one(rollups.begin(began))
         return self._progress.find_one_and_update(chosen, update, return_document=ReturnDocument.AFTER)
 
-    def _roll_up(self, step: Step, turn: int) -> datetime:
-        """Make the roll-ups of a step, or the first of them, as far as a turn goes; return through which instant."""
+    def _roll_up(self, step: Step, turn: int) -> datetime | None:
+        """Make the roll-ups of a step, or the first of them, as far as a turn goes; return through which instant.
+
+        None: it is another one's turn by now, who makes them anew.
+        """
+        renewed_at = monotonic()
         sums, through = self._sums_of_rows(step) if step.level is Level.MINUTE else self._sums_of_parts(step)
         while batch := list(islice(sums, BATCH)):
             self._put(step.level, batch, turn)
+            if monotonic() - renewed_at > RENEWED_AFTER:
+                renewed_at = monotonic()
+                if not self._progress.update_one(*rollups.keep_turn(turn, LEASE)).matched_count:
+                    return None
         return through
 
     def _sums_of_rows(self, step: Step) -> tuple[Iterator[Sum], datetime]:

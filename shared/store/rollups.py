@@ -284,6 +284,11 @@ def move_on(turn: int, progress: Progress) -> tuple[dict[str, Any], dict[str, An
     return {"_id": _ID, "turn": turn}, {"$set": _progress_document(progress)}
 
 
+def keep_turn(turn: int, lease: timedelta) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the filter and the update that renew the lease of a turn, unless it is another one's by now."""
+    return {"_id": _ID, "turn": turn}, [{"$set": {"expires_at": from_now(lease), "length": milliseconds(lease)}}]
+
+
 def give_up_turn(holder: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the filter and the update that end the lease."""
     return {"_id": _ID, "holder": holder}, {"$unset": {"holder": "", "expires_at": ""}}

@@ -211,6 +211,52 @@ def test_while_one_beat_rolls_up_another_leaves_it_alone_and_takes_over_when_it_
     assert not first.run_once()
 
 
+def test_a_beat_keeps_its_turn_for_a_step_that_takes_longer_than_its_lease(
+    database: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [ended(n, floor(now(), HOUR) - HOUR, job_id=f"job-{n}") for n in range(3)]
+    database[executions.COLLECTION].insert_many(rows)
+    monkeypatch.setattr("beat.rollup.BATCH", 1)
+    monkeypatch.setattr("beat.rollup.RENEWED_AFTER", -1.0)
+    slow, other, overtaken = Rollup(database, "slow"), Rollup(database, "other"), list[bool]()
+    put = slow._put
+
+    def put_slowly(level: Level, *sums: Any) -> None:
+        overtaken.append(other.run_once())
+        put(level, *sums)
+        database[rollups.PROGRESS].update_one({}, {"$set": {"expires_at": now() - DAY}})
+
+    vars(slow)["_put"] = put_slowly
+    go_on(slow)
+    assert len(overtaken) > 3
+    assert not any(overtaken)
+    assert ask(database, GroupBy.JOB) == counted(rows, lambda row: row["job_id"])
+
+
+def test_a_beat_that_was_overtaken_leaves_its_step_to_the_other(database: Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [ended(n, floor(now(), HOUR) - HOUR, job_id=f"job-{n}") for n in range(3)]
+    database[executions.COLLECTION].insert_many(rows)
+    monkeypatch.setattr("beat.rollup.BATCH", 1)
+    monkeypatch.setattr("beat.rollup.RENEWED_AFTER", -1.0)
+    slow, written = Rollup(database, "slow"), list[int]()
+    write = slow._write
+
+    def overtaken(writes: list[Any]) -> None:
+        written.append(len(writes))
+        write(writes)
+        database[rollups.PROGRESS].update_one({}, {"$inc": {"turn": 1}})
+
+    vars(slow)["_write"] = overtaken
+    assert slow.run_once()
+    assert written == [1]
+    standing = database[rollups.PROGRESS].find_one()
+    assert standing is not None
+    assert standing["minutes"] == floor(rows[0]["finished_at"], DAY), "as it was when it began"
+    vars(slow)["_write"] = write
+    go_on(slow)
+    assert ask(database, GroupBy.JOB) == counted(rows, lambda row: row["job_id"])
+
+
 def test_a_beat_that_was_overtaken_does_not_put_back_what_it_saw_before(database: Db) -> None:
     """It claimed, read the rows, and stood still; another beat took over, and saw one more row."""
     minute = floor(now() - HOUR, MINUTE)
