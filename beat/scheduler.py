@@ -64,7 +64,7 @@ OTHER_METRICS_PORTS: Final = 20
 HOUR: Final = 3600.0
 AFTER_FAILURE: Final = 10.0
 RENEWALS: Final = 3
-"""Times that the partitions are renewed within their lease: two may fail until they are lost."""
+"""Times that the partitions are renewed within their lease: one may fail; after two they are lost until one does not."""
 BUSY: Final = 0.02
 IDLE: Final = 0.2
 """Seconds between two looks at what waits for its parts, when the last one found something, and at the most: how long
@@ -288,7 +288,9 @@ class _Housekeeping(_Background):
         self._next_round = 0.0
 
     def run(self) -> None:
-        while not self._stopping.wait(self._interval):
+        wait = self._interval
+        while not self._stopping.wait(wait):
+            began = monotonic()
             try:
                 self._partitions.run_once()
                 found = self._look.found(since=monotonic() - RECENT)
@@ -300,6 +302,8 @@ class _Housekeeping(_Background):
                 log.warning("the store cannot be reached", action="housekeeping_failed", error=str(error))
             except Exception:  # a thread that ended unnoticed would lose the partitions
                 log.exception("housekeeping failed", action="housekeeping_failed")
+            # The leases go on meanwhile, however long the rest has taken.
+            wait = max(0.0, self._interval - (monotonic() - began))
 
 
 class _Advancing(_Background):

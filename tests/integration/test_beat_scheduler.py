@@ -10,17 +10,21 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import copytree
+from threading import Event
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 
-from beat.scheduler import DatabaseScheduler
+from beat.look import Look, Sought
+from beat.partitions import Partitions
+from beat.scheduler import DatabaseScheduler, _Housekeeping
 from dev.mongodb import start_mongodb
 from dev.server import free_port
 from shared.messaging.app import make_app
 from shared.messaging.queues import load_queues
 from shared.settings import Settings, load_settings
+from shared.store import executions
 from shared.store.jobs import PARTITIONS, to_job
 from shared.store.mongo import connect
 from tests.builders import every, job_document, own_vhost
@@ -104,6 +108,28 @@ def test_the_lazy_one_connects_to_nothing(environment: pytest.MonkeyPatch) -> No
     assert not hasattr(lazy, "_database")
     lazy.close()
     lazy.close()
+
+
+def test_partitions_are_renewed_in_their_rhythm_however_long_the_rest_of_a_round_takes(
+    database: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TakesLong:
+        def run_once(self) -> None:
+            clock.append(clock[-1] + 0.75)
+
+    class Counting(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout)
+            return len(waited) > 2
+
+    clock, waited = [100.0], list[float | None]()
+    partitions = Partitions(database, "beat", timedelta(seconds=3))
+    look = Look(database, partitions, overdue=Sought(executions.COLLECTION, (executions.expired_filter,)))
+    monkeypatch.setattr("beat.scheduler.monotonic", lambda: clock[-1])
+    housekeeping = _Housekeeping(partitions, look, [cast("Any", TakesLong())], interval=1.0)
+    housekeeping._stopping = Counting()
+    housekeeping.run()
+    assert waited == [1.0, 0.25, 1.0]
 
 
 def test_it_waits_for_a_store_that_is_away_and_survives_when_it_goes_again(
