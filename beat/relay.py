@@ -131,11 +131,12 @@ class Relay(Thread):
         next_look = next_reading = monotonic()
         while not (self._stopping.is_set() and self._handed_over.empty() and not self._confirmed):
             try:
-                # First, as a broker that is away keeps nobody from noting what it confirmed before.
-                self._note_confirmed()
                 wait = 0.0 if self._letters.walking else max(0.0, min(next_look, self._next_note()) - monotonic())
                 batch = take(self._handed_over, BATCH, timeout=0.05 if self._stopping.is_set() else wait)
-                self._send_handed_over(batch)
+                try:
+                    self._send_handed_over(batch)
+                finally:  # a broker that is away keeps nobody from noting what it confirmed before
+                    self._note_confirmed()
                 if monotonic() >= next_look:
                     next_look = monotonic() + INTERVAL
                     self.run_once()

@@ -64,7 +64,7 @@ OTHER_METRICS_PORTS: Final = 20
 HOUR: Final = 3600.0
 AFTER_FAILURE: Final = 10.0
 RENEWALS: Final = 3
-"""Times that the partitions are renewed within their lease: one may fail; after two they are lost until one does not."""
+"""Times that the partitions are renewed within their lease: one may fail, and after two they are lost for a while."""
 BUSY: Final = 0.02
 IDLE: Final = 0.2
 """Seconds between two looks at what waits for its parts, when the last one found something, and at the most: how long
