@@ -241,10 +241,11 @@ _SHOWN_ENDS: Final = sorted(state.value for state in TERMINAL & set(SHOWN_STATES
 def ended_pipeline(job: str, pieces: Sequence[Piece]) -> list[dict[str, Any]]:
     """Add up what a job's roll-ups count: one document at most, with a number for each state in which rows end.
 
-    To be asked with JOB_INDEX as a hint: for single pieces the planner may take all jobs' instead.
+    To be asked with JOB_INDEX as a hint: for single pieces the planner may take all jobs' instead. Of a job that has no
+    id, none: it is asked before anybody has said that there is no such job.
     """
     return [
-        {"$match": {**chosen(By.JOB, RUNS, job=job), **any_of(pieces)}},
+        {"$match": {**chosen(By.JOB, RUNS), "job": job, **any_of(pieces)}},
         {"$group": {"_id": None, **{state: {"$sum": f"$counts.{state}"} for state in _SHOWN_ENDS}}},
         {"$unset": "_id"},
     ]

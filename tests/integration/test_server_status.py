@@ -11,12 +11,12 @@ import pytest
 
 from beat.rollup import Rollup
 from scheduler_service.services.scheduler import COUNTS_WINDOW
-from shared.domain.rollup import DAY, HOUR, MINUTE, SETTLED_AFTER, floor
+from shared.domain.rollup import DAY, HOUR, MINUTE, SETTLED_AFTER, Level, Piece, floor
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions, jobs, rollups
 from tests.builders import fired, job_document
 from tests.integration.test_rollup import decided, ended, now, roll_up
-from tests.integration.test_server_harness import serving
+from tests.integration.test_server_harness import refusal, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,6 +140,19 @@ async def test_a_clock_that_was_set_back_while_no_beat_runs_hides_nothing_that_e
     async with serving(database_url) as running:
         database[executions.COLLECTION].insert_one(ended(2, floor(now(), MINUTE) + MINUTE))
         assert await agree(database, running) == {"SUCCEEDED": 2}
+
+
+async def test_a_status_that_names_no_job_is_refused_and_reads_no_roll_ups_of_all_jobs(
+    database: Db, database_url: str
+) -> None:
+    database[executions.COLLECTION].insert_many([ended(n, now() - HOUR, job_id=f"job-{n}") for n in range(20)])
+    roll_up(database)
+    pieces = [Piece(level, now() - 2 * DAY, now()) for level in Level]
+    asked = rollups.ended_pipeline("", pieces)
+    assert list(database[rollups.COLLECTION].aggregate(asked, hint=rollups.JOB_INDEX)) == []
+    async with serving(database_url) as running:
+        refused = await refusal(running.stub.GetJobStatus(pb.GetJobStatusRequest()))
+    assert (refused.code, "job_id" in refused.message) == ("INVALID_ARGUMENT", True)
 
 
 async def test_a_status_reads_what_is_in_flight_or_ended_lately_and_not_the_history(
