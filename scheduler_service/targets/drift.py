@@ -169,7 +169,7 @@ class Drift:
                     jobs=marked.modified_count,
                 )
         if known:
-            notes = [UpdateOne({"_id": name}, targets.contract_read(it), upsert=True) for name, it in known.items()]
+            notes = [UpdateOne(*targets.contract_read(name, it)) for name, it in known.items()]
             await self._contracts.bulk_write(notes, ordered=False)
 
     async def _noted(self, names: Iterable[str]) -> dict[str, str | None]:

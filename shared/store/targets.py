@@ -125,13 +125,16 @@ def contract_coming(fingerprint: str) -> list[dict[str, Any]]:
     return [{"$set": {"coming": literal(fingerprint)}}]
 
 
-def contract_read(fingerprint: str) -> list[dict[str, Any]]:
-    """Return the update that notes which contract a target has, after its jobs were marked; to be made with upsert.
+def contract_read(name: str, fingerprint: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the filter and the update that note which contract a target has, after its jobs were marked for it.
 
-    What another process has noted to be coming, and marks jobs for, stays.
+    They find nothing where another process has noted meanwhile that it is another one, which may have judged by that
+    the jobs that were marked for this. What it has noted to be coming, and marks jobs for, stays.
     """
-    coming = {"$cond": [{"$eq": ["$coming", literal(fingerprint)]}, "$$REMOVE", "$coming"]}
-    return [{"$set": {"fingerprint": literal(fingerprint), "read_at": NOW, "coming": coming}}]
+    ours = literal(fingerprint)
+    coming = {"$cond": [{"$eq": ["$coming", ours]}, "$$REMOVE", "$coming"]}
+    standing = {"_id": name, "$or": [{"coming": fingerprint}, {"fingerprint": fingerprint}]}
+    return standing, [{"$set": {"fingerprint": ours, "read_at": NOW, "coming": coming}}]
 
 
 def contracts_filter(names: Iterable[str]) -> dict[str, Any]:

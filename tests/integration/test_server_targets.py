@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from prometheus_client import REGISTRY
 from scheduler_service.targets import drift
 from scheduler_service.targets.drift import problems_of
 from scheduler_service.targets.use import TargetUse
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, Violation
 from shared.proto import maintenance_service_pb2 as maintenance
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.proto import target_service_pb2 as pb
@@ -25,6 +26,7 @@ from shared.store import targets as store
 from shared.store.mongo import connect
 from shared.targets import Target, Targets
 from shared.targets.registrations import Registrations
+from shared.tasks.registry import Tasks
 from tests.integration.test_server_harness import Running, eventually, interval, refusal
 from tests.integration.test_server_harness import serving as scheduling
 from tests.integration.test_targets import SOON, calling, claimed, serving, shop
@@ -561,6 +563,28 @@ async def test_a_job_that_was_judged_by_what_its_target_was_before_is_judged_aga
         assert (first.jobs_checked, first.jobs_left) == (1, True)
         again = await check_health(server)
     assert (again.jobs_checked, again.drifts_total) == (1, 1)
+
+
+async def test_a_look_that_another_one_overtook_while_it_marked_jobs_does_not_note_its_contract(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one may have judged by its own what was marked for this one's; the next look sees that they differ."""
+    first, last = (InvalidInput([Violation("", said)]) for said in ("what it was first", "what it was last"))
+    slow, quick = (drift.Drift(server.database, Targets([]), Tasks({})) for _ in range(2))
+    mark = slow._jobs.update_many
+
+    async def overtaken(*asked: Any) -> Any:
+        await quick.read_now("shop", last)
+        return await mark(*asked)
+
+    monkeypatch.setattr(slow, "_jobs", SimpleNamespace(update_many=overtaken))
+    await slow.read_now("shop", first)
+    noted = await server.database.target_contracts.find_one({"_id": "shop"})
+    await quick.read_now("shop", last)
+    again = await server.database.target_contracts.find_one({"_id": "shop"})
+    assert noted is not None
+    assert again is not None
+    assert store.noted_contract(noted) == store.noted_contract(again)
 
 
 async def test_a_look_that_broke_off_before_it_noted_a_contract_is_made_up_for(server: Running) -> None:
