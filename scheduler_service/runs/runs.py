@@ -62,7 +62,7 @@ class Runs:
         """
         began, ahead = monotonic(), is_first and not validate_only
         if ahead:
-            # In the loop's next round, when the command that stores the row has been sent.
+            # In the loop's next round, in which the command that stores the row is sent too, if it is not yet.
             asyncio.get_running_loop().call_soon(self._dispatcher.submit, [document])
         stored, is_new = await self._executions.insert_manual(document, validate_only=validate_only)
         # A worker that found no row for so long may have dropped the message.

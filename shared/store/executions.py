@@ -1101,8 +1101,8 @@ def with_runs(since: datetime) -> list[dict[str, Any]]:
     """Return the stages that add to a job its newest run, and in which states its rows not ended before an instant are.
 
     As lists: `newest` of one run at most, `counts` of a state as `_id` and a count, in which a gap row counts as its
-    occurrences. Each is one range of an index of its own, `job` and `job_end`, so what ends meanwhile is counted once:
-    as in flight, or as ended.
+    occurrences. Each is one range of an index of its own, `job` and `job_end`; what ends meanwhile moves forward in
+    that, so that it is counted, and twice only where there are so many that they are not read at one go.
     """
     return [
         _looked_up("newest", {"$match": {"run": True}}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": 1}, _SHOWN_ONLY),
