@@ -14,7 +14,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
 from shared.domain.errors import InvalidInput
-from shared.domain.execution import Failure, State, predecessors, window_over
+from shared.domain.execution import Failure, State, may_be_ahead, predecessors, window_over
 from shared.grouped import Grouped
 from shared.log import get_logger
 from shared.messaging.messages import AHEAD
@@ -117,10 +117,12 @@ class Ledger:
     def claim(self, execution_id: str) -> Lease | None:
         """Start an attempt, and hold its lease; None when there is nothing to start: done, running, or not due yet.
 
-        Or not there, for as long as a message may be ahead of its row.
+        Or not there; for as long as its message may be ahead of its row, where it may be that.
         """
         lease = self._claim(execution_id)
-        return self._claim(execution_id) if lease is None and self._has_come(execution_id) else lease
+        if lease is None and may_be_ahead(execution_id) and self._has_come(execution_id):
+            return self._claim(execution_id)
+        return lease
 
     def _has_come(self, execution_id: str) -> bool:
         """Wait for the row of an execution; return whether it waits for a worker, so that it may have come just now."""

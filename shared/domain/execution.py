@@ -108,6 +108,11 @@ def retry_id(uid: str, token: str) -> str:
     return f"{uid}.r.{token}"
 
 
+def may_be_ahead(execution_id: str) -> bool:
+    """Return whether the message of an execution may come before its row: of a run by hand, and of a retry."""
+    return execution_id.partition(".")[2].startswith(("m.", "r."))
+
+
 def backfill_execution_id(uid: str, backfill_id: str, nominal: datetime) -> str:
     """Return the id of the execution of one of a backfill's nominal times: there is never a second one."""
     return f"{uid}.b.{backfill_id}.{basic_iso(nominal)}"

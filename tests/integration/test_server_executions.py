@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 
 from scheduler_service.runs.executions import Executions
 from scheduler_service.runs.runs import Runs
-from shared.domain.execution import State
+from shared.domain.execution import State, may_be_ahead
 from shared.domain.plan import Row
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions as rows
@@ -96,6 +96,7 @@ async def test_the_message_of_a_run_by_hand_does_not_wait_for_its_row_to_be_stor
     document = await a_run(server)
     stored = await runs(server, StoredLast(server)).start(document, is_first=True)
     assert [sent["_id"] for sent in server.sent.documents] == [stored["_id"]]
+    assert may_be_ahead(stored["_id"]), "so that a worker waits for it"
     assert await server.database.executions.count_documents({"_id": stored["_id"]}) == 1
 
 

@@ -19,7 +19,7 @@ from pymongo.write_concern import WriteConcern
 
 from dev.mongodb import start_mongodb
 from shared import metrics
-from shared.domain.execution import TERMINAL, AfterFailure, Failure, State
+from shared.domain.execution import TERMINAL, AfterFailure, Failure, State, manual_id, retry_id, row_id
 from shared.domain.retry import RetryPolicy
 from shared.messaging.messages import AHEAD
 from shared.store import executions
@@ -256,8 +256,9 @@ def through_proxy(proxy: Proxy, database: Documents) -> Iterator[Documents]:
 
 
 def ahead_of_its_row(database: Documents) -> dict[str, Any]:
-    """Return the row of an execution whose message is here already; the row is not."""
-    row = database.executions.find_one_and_delete({"_id": execution(database)})
+    """Return the row of a run by hand whose message is here already; the row is not."""
+    by_hand = execution(database, _id=manual_id(f"uid-{next(_numbers)}", "token"))
+    row = database.executions.find_one_and_delete({"_id": by_hand})
     assert row is not None
     return row
 
@@ -297,8 +298,14 @@ def test_a_message_whose_row_does_not_come_is_dropped_after_a_look_as_late_as_it
     monkeypatch.setattr("worker.ledger.sleep", wait)
     monkeypatch.setattr("worker.ledger.monotonic", lambda: clock[0])
     assert claim(ledger(database), row["_id"]).claimed.attempt == 1
-    assert ledger(database).claim("gone") is None
+    assert ledger(database).claim(retry_id("uid-gone", "token")) is None
     assert len(waited) == 2
+
+
+def test_no_slot_waits_for_the_row_of_what_a_schedule_names(database: Documents, monkeypatch: pytest.MonkeyPatch):
+    """Its message comes after it. Of messages that outlived the store's rows there may be as many as a queue holds."""
+    monkeypatch.setattr("worker.ledger.sleep", lambda _: pytest.fail("it waits"))
+    assert ledger(database).claim(row_id("uid-gone", 0, at(0))) is None
 
 
 def test_of_many_who_claim_at_once_exactly_one_gets_it(database: Documents):
