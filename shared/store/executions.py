@@ -1092,6 +1092,9 @@ RUN_OR_DECISION: Final = {"run": {"$in": [True, False]}}
 """Finds what counts for a job: no part, and nothing that closes a chain."""
 
 
+BY_END: Final = {"finished_at": 1}
+
+
 def not_ended_before(since: datetime) -> dict[str, Any]:
     """Find what counts for a job, and is in flight or has ended from an instant on."""
     return {**RUN_OR_DECISION, "finished_at": {"$not": {"$lt": since}}}
@@ -1101,14 +1104,15 @@ def with_runs(since: datetime) -> list[dict[str, Any]]:
     """Return the stages that add to a job its newest run, and in which states its rows not ended before an instant are.
 
     As lists: `newest` of one run at most, `counts` of a state as `_id` and a count, in which a gap row counts as its
-    occurrences. Each is one range of an index of its own, `job` and `job_end`; what ends meanwhile moves forward in
-    that, so that it is counted, and twice only where there are so many that they are not read at one go.
+    occurrences. Each is one range of an index of its own, `job` and `job_end`. In that one a row moves forward when it
+    ends, so it is not missed; and of what is read in an order, from two ranges, MongoDB leaves out what it met before.
     """
     return [
         _looked_up("newest", {"$match": {"run": True}}, {"$sort": dict(NEWEST_FIRST)}, {"$limit": 1}, _SHOWN_ONLY),
         _looked_up(
             "counts",
             {"$match": not_ended_before(since)},
+            {"$sort": BY_END},
             {"$group": {"_id": "$state", "count": {"$sum": {"$ifNull": ["$count", 1]}}}},
         ),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +15,7 @@ from scheduler_service.services.scheduler import COUNTS_WINDOW
 from shared.domain.rollup import DAY, HOUR, MINUTE, SETTLED_AFTER, Level, Piece, floor
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions, jobs, rollups
+from shared.store.indexes import INDEXES
 from tests.builders import fired, job_document
 from tests.integration.test_rollup import decided, ended, now, roll_up
 from tests.integration.test_server_harness import refusal, serving
@@ -142,6 +144,27 @@ async def test_a_clock_that_was_set_back_while_no_beat_runs_hides_nothing_that_e
     async with serving(database_url) as running:
         database[executions.COLLECTION].insert_one(ended(2, floor(now(), MINUTE) + MINUTE))
         assert await agree(database, running) == {"SUCCEEDED": 2}
+
+
+def test_what_ends_while_it_is_counted_is_counted_once(database: Db) -> None:
+    """By the index in which it moves on when it ends, while so much is read that MongoDB lets writes in between."""
+    rows = database[executions.COLLECTION]
+    rows.create_indexes(INDEXES[executions.COLLECTION])
+    count = 10_000
+    in_flight = [fired(job_document(JOB), now(), _id=f"row-{n}") for n in range(count)]
+    rows.insert_many(in_flight)
+    *_, counts = executions.with_runs(now() - HOUR)
+    question = [{"$match": {"job_uid": in_flight[0]["job_uid"]}}, *counts["$lookup"]["pipeline"]]
+    ends = {"$set": {"state": "SUCCEEDED", "finished_at": "$$NOW"}}
+    with ThreadPoolExecutor(1) as pool:
+        for batch in range(5):
+            some = [f"row-{n}" for n in range(batch * 500, batch * 500 + 500)]
+            ending = pool.submit(rows.update_many, {"_id": {"$in": some}}, [ends])
+            while True:
+                all_ended = ending.done()
+                assert sum(group["count"] for group in rows.aggregate(question, hint="job_end")) == count
+                if all_ended:
+                    break
 
 
 async def test_a_status_that_names_no_job_is_refused_and_reads_no_roll_ups_of_all_jobs(

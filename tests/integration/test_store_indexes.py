@@ -194,7 +194,10 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "what of a job is in flight or has ended lately": (
         "executions",
-        {"filter": {"job_uid": "uid-job-12", **executions.not_ended_before(NOW + HOUR)}},
+        {
+            "filter": {"job_uid": "uid-job-12", **executions.not_ended_before(NOW + HOUR)},
+            "sort": executions.BY_END,
+        },
         "job_end",
     ),
     "what waits in a queue": (
