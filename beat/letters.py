@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.log import get_logger
@@ -11,6 +12,8 @@ from shared.messaging.queues import DEAD_LETTER
 from shared.store import dead_letters, executions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pymongo.database import Database
 
     from shared.messaging.publisher import Publisher, Walk
@@ -21,7 +24,14 @@ STEP: Final = 50
 """Messages looked at in one go, a few tens of milliseconds: what fires meanwhile waits so long."""
 
 MARKS: Final = 1_000
-"""Rows that one walk takes the mark off; the next walk follows at once."""
+"""Rows that a walk is begun for, at most. It removes the copies of others as well."""
+
+AGAIN: Final = 5.0
+"""Seconds after a walk until the next one for nothing but copies that it has not found."""
+
+GIVEN_UP_AFTER: Final = 30.0
+"""Seconds between the first and the last walk for a copy that none finds. Less, and one that somebody holds for long
+stays in the queue; more, and a long queue is read more often for copies that are gone."""
 
 
 class Letters:
@@ -30,14 +40,26 @@ class Letters:
     A queue can only be read from its head. So a walk takes message after message, keeps those that have to stay in hand
     until it has seen as many as there were, and then lets go of them all at once, which puts them back where they were.
     When it breaks off, for whatever reason, the broker does the same by itself, and the next one begins anew.
+
+    A walk does not see what somebody else has in hand, as another beat on its walk, or a person who looks at messages
+    on the management page. So a copy that it has not found may be there all the same, and is looked for again a few
+    times. By the monotonic clock, as what matters is the time between walks: the decision may have been made long
+    before the first. One that is held until the last goes with any later walk, whatever that is begun for.
     """
 
     def __init__(self, database: Database[dict[str, Any]], publisher: Publisher) -> None:
         self._executions = database[executions.COLLECTION]
         self._publisher = publisher
         self._walk: Walk | None = None
-        self._marked: list[str] = []
-        self._removed = 0
+        self._began = 0.0
+        self._marked: set[str] = set()
+        self._removed: list[str] = []
+        """Rows whose copies were removed, which the broker may not have read yet."""
+        self._count = 0
+        self._missed: dict[str, float] = {}
+        """Rows whose copies were not found: when the first walk began that did not find it."""
+        self._again_at = 0.0
+        """When there is a walk for none but these."""
 
     @property
     def walking(self) -> bool:
@@ -60,23 +82,50 @@ class Letters:
             raise
         self._walk = None
         walk.end()
-        self._executions.update_many(dead_letters.withdrawn_filter(self._marked), dead_letters.WITHDRAWN)
-        log.info("copies of ended dead letters removed", action="dead_letters_withdrawn", count=self._removed)
+        self._note_removed()
+        self._note_missed()
+        if self._count:
+            log.info("copies of ended dead letters removed", action="dead_letters_withdrawn", count=self._count)
 
     def _begin(self, held: frozenset[int]) -> Walk | None:
-        marked = self._executions.find(dead_letters.withdraw_filter(held), {"_id": 1}).limit(MARKS)
-        self._marked = [row["_id"] for row in marked]
-        self._removed = 0
-        return self._publisher.walk(DEAD_LETTER) if self._marked else None
+        found = self._executions.find(dead_letters.withdraw_filter(held), {"_id": 1}).limit(MARKS)
+        self._marked, self._began = {row["_id"] for row in found}, monotonic()
+        if not self._marked or (self._marked <= self._missed.keys() and self._began < self._again_at):
+            return None
+        self._removed, self._count = [], 0
+        return self._publisher.walk(DEAD_LETTER)
 
     def _step(self, walk: Walk) -> bool:
         """Look at the next messages; return whether there were any."""
         letters = walk.take(STEP)
+        if letters:  # The broker reads in order what it is told: what was removed before these were asked for is gone.
+            self._note_removed()
         ids = [letter.execution_id for letter in letters if letter.execution_id]
         stay = {row["_id"] for row in self._executions.find(dead_letters.undecided_filter(ids), {"_id": 1})}
         for letter in letters:
             # What is no copy of an execution, as a message that another queue gave up, is not ours to remove.
             if letter.execution_id and letter.execution_id not in stay:
                 walk.remove(letter)
-                self._removed += 1
+                self._removed.append(letter.execution_id)
+                self._count += 1
         return bool(letters)
+
+    def _note_removed(self) -> None:
+        if self._removed:
+            self._take_mark_off(self._removed)
+            self._marked.difference_update(self._removed)
+            self._removed = []
+
+    def _note_missed(self) -> None:
+        """Give up the copies that no walk has found for long; the others are looked for again."""
+        missed = {each: self._missed.get(each, self._began) for each in self._marked}
+        gone = [each for each, first in missed.items() if self._began - first >= GIVEN_UP_AFTER]
+        if gone:
+            self._take_mark_off(gone)
+        for each in gone:
+            del missed[each]
+        self._missed = missed
+        self._again_at = monotonic() + AGAIN
+
+    def _take_mark_off(self, execution_ids: Sequence[str]) -> None:
+        self._executions.update_many(dead_letters.withdrawn_filter(execution_ids), dead_letters.WITHDRAWN)

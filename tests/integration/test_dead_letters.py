@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import json
 import socket
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -25,7 +26,7 @@ from shared.store.dead_letters import Ending, Outcome, end
 from shared.store.jobs import PARTITIONS
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_audit import schedctl
-from tests.integration.test_beat_relay import ALL_QUEUES, make_relay, states, taken, wait_until
+from tests.integration.test_beat_relay import ALL_QUEUES, make_relay, ready, states, taken, wait_until
 from tests.integration.test_server_harness import Running, refusal
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from beat.relay import Relay
     from dev.servers import Servers
+    from shared.messaging.publisher import Walk
 
 Db: TypeAlias = "Database[dict[str, Any]]"
 
@@ -60,6 +62,14 @@ def relay(database: Db, publisher: Publisher) -> Relay:
     return make_relay(database, publisher)
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time by which walks are spread, a list of one: it stands still but for the test."""
+    now = [100.0]
+    monkeypatch.setattr("beat.letters.monotonic", lambda: now[0])
+    return now
+
+
 def failed(database: Db, count: int = 1, job_id: str = "job-1", *, minutes_ago: float = 5) -> list[str]:
     """Let runs of a job fail for good by the very write that a worker makes; return their ids, the oldest first."""
     job = job_document(job_id)
@@ -80,11 +90,18 @@ def failed(database: Db, count: int = 1, job_id: str = "job-1", *, minutes_ago: 
 
 def copies(app: Celery, queue: str = DEAD_LETTER) -> list[str]:
     """Return the executions whose copies lie in the queue, in its order, and leave it as it is."""
+    with in_hand(app, queue) as found:
+        return found
+
+
+@contextmanager
+def in_hand(app: Celery, queue: str = DEAD_LETTER) -> Iterator[list[str]]:
+    """Hold all messages of the queue, and put them back."""
     with app.connection_for_write() as connection:
         channel, found = cast("Any", connection.default_channel), []
         while (message := channel.basic_get(queue)) is not None:
             found.append((message.headers or {}).get("x-execution-id", ""))
-        return found  # the connection's end puts all back
+        yield found  # the connection's end puts all back
 
 
 async def listed(server: Running, **fields: Any) -> list[str]:
@@ -291,12 +308,79 @@ class TestCopies:
         assert copies(app) == [stays]
 
     def test_what_is_decided_before_its_copy_was_sent_never_gets_one(
-        self, database: Db, relay: Relay, app: Celery
+        self, database: Db, relay: Relay, app: Celery, clock: list[float]
     ) -> None:
         (dead,) = failed(database)
         decide(database, dead)
-        walk_on(database, relay)
+        while database.executions.count_documents({"withdraw": True}):
+            relay.run_once()
+            clock[0] += letters.AGAIN
         assert copies(app) == []
+
+    def test_a_copy_that_somebody_holds_while_a_walk_is_on_goes_with_a_later_one(
+        self, database: Db, publisher: Publisher, relay: Relay, app: Celery, clock: list[float]
+    ) -> None:
+        ids = failed(database, 3)
+        relay.run_once()
+        decide(database, ids[1])
+        with in_hand(app) as held:
+            assert held == ids
+            relay.run_once()
+            assert not relay._letters.walking
+        wait_until(lambda: ready(publisher, DEAD_LETTER) == 3)
+        clock[0] += letters.AGAIN
+        walk_on(database, relay)
+        assert copies(app) == [ids[0], ids[2]]
+
+    def test_a_copy_that_is_not_there_is_looked_for_a_few_times_with_time_between(
+        self, database: Db, publisher: Publisher, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (gone,) = failed(database)
+        decide(database, gone)
+        walk, walks = publisher.walk, list[float]()
+
+        def counted(queue: str) -> Walk:
+            walks.append(clock[0])
+            return walk(queue)
+
+        monkeypatch.setattr(publisher, "walk", counted)
+        looking = Letters(database, publisher)
+        for second in range(120):
+            clock[0] = second
+            looking.run_once(EVERYWHERE)
+        assert walks == [0, 5, 10, 15, 20, 25, 30]
+        assert database.executions.count_documents({"withdraw": True}) == 0
+
+    @pytest.mark.usefixtures("clock")
+    def test_what_is_decided_while_another_copy_is_missing_goes_at_once(
+        self, database: Db, publisher: Publisher, relay: Relay, app: Celery
+    ) -> None:
+        missed, new, stays = failed(database, 3)
+        relay.run_once()
+        walking = Letters(database, publisher)
+        decide(database, missed)
+        with in_hand(app):
+            walk_through(walking)
+        wait_until(lambda: ready(publisher, DEAD_LETTER) == 3)
+        walk_through(walking)
+        assert database.executions.distinct("_id", {"withdraw": True}) == [missed], "it is not its time yet"
+        decide(database, new)
+        walk_through(walking)
+        assert copies(app) == [stays]
+        assert database.executions.count_documents({"withdraw": True}) == 0
+
+    def test_however_many_are_decided_the_walk_that_removes_their_copies_is_the_last(
+        self, database: Db, publisher: Publisher, relay: Relay, app: Celery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = failed(database, 12)
+        relay.run_once()
+        monkeypatch.setattr(letters, "MARKS", 3)
+        monkeypatch.setattr(letters, "STEP", 5)
+        decide(database, *ids[1:])
+        walking = Letters(database, publisher)
+        walk_through(walking)
+        assert copies(app) == ids[:1]
+        assert database.executions.count_documents({"withdraw": True}) == 0
 
     def test_a_walk_goes_in_small_steps_so_that_firing_never_waits_for_it(
         self, database: Db, publisher: Publisher, relay: Relay, app: Celery, monkeypatch: pytest.MonkeyPatch
@@ -328,9 +412,9 @@ class TestCopies:
         with pytest.raises(BrokerAway):
             walking.run_once(EVERYWHERE)
         wait_until(lambda: publisher.ready_counts([DEAD_LETTER])[DEAD_LETTER] == 20)
-        while database.executions.count_documents({"withdraw": True}):
-            walking.run_once(EVERYWHERE)
+        walk_through(walking)
         assert copies(app) == [*ids[:10], *ids[11:]]
+        assert database.executions.count_documents({"withdraw": True}) == 0
 
     def test_while_a_walk_is_on_what_is_handed_over_is_sent(
         self, database: Db, relay: Relay, app: Celery, monkeypatch: pytest.MonkeyPatch
@@ -369,6 +453,13 @@ def decide(database: Db, *execution_ids: str) -> None:
     for execution_id in execution_ids:
         move = end(execution_id, Ending(Outcome.DISCARDED, "anna"))
         assert database.executions.update_one(move.filter, move.update).modified_count == 1
+
+
+def walk_through(walking: Letters) -> None:
+    """Let it make one walk, to its end."""
+    walking.run_once(EVERYWHERE)
+    while walking.walking:
+        walking.run_once(EVERYWHERE)
 
 
 def walk_on(database: Db, relay: Relay) -> None:
