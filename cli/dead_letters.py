@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from shared.proto import admin_service_pb2 as pb
 
+PORTION: Final = 50
+"""Letters that one call is about: the server takes one after the other, each of them a few writes, and has to be done
+with all when the call's time is over, also when it is busy."""
+
 app = group("List, retry or discard what failed for good.")
 
 LETTERS: Final = View[Execution](
@@ -126,8 +130,8 @@ def _chosen(session: Session, named: list[str], all_: bool, job_id: str, ask: st
         elif ask:
             whose = f" of the job {plain(job_id)}" if job_id else ""
             session.confirm(f"{ask} {counted(len(ids), 'dead letter')}{whose}?", yes=False)
-    for start in range(0, len(ids), LONGEST_PAGE):
-        yield ids[start : start + LONGEST_PAGE]
+    for start in range(0, len(ids), PORTION):
+        yield ids[start : start + PORTION]
 
 
 class _Refused:

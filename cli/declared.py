@@ -44,7 +44,8 @@ def diff(
     session: Session, file: FileArgument, prune: PruneOption = False, prune_filter: PruneFilterOption = ""
 ) -> None:
     """Show what apply would change; ends with 1 when that is anything."""
-    changes = session.scheduler.import_jobs(read_file(file), prune=prune, prune_filter=prune_filter, validate_only=True)
+    text, scheduler = read_file(file), session.scheduler_of_many
+    changes = scheduler.import_jobs(text, prune=prune, prune_filter=prune_filter, validate_only=True)
     _show(session, changes)
     if _real(changes):
         raise typer.Exit(Exit.FOUND)
@@ -62,7 +63,7 @@ def apply(
 
     Deletions are shown and asked about first.
     """
-    text, scheduler = read_file(file), session.scheduler
+    text, scheduler = read_file(file), session.scheduler_of_many
     if prune and not yes:
         planned = scheduler.import_jobs(text, prune=True, prune_filter=prune_filter, validate_only=True)
         deleted = [change for change in planned if change.action == Change.ACTION_DELETE]

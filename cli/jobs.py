@@ -190,7 +190,8 @@ def _requests(file: Path) -> list[pb.CreateScheduledJobRequest]:
 
 
 def _create_all(session: Session, requests: list[pb.CreateScheduledJobRequest], *, validate_only: bool) -> None:
-    results = session.scheduler.create_jobs(requests, validate_only=validate_only)
+    scheduler = session.scheduler_of_many
+    results = scheduler.create_jobs(requests, validate_only=validate_only)
     _show_results(session, results)
     codes = {result.code for result in results}
     if codes != {""}:
@@ -260,7 +261,7 @@ def pause(
 
     Those named, or, after asking, all that fit a filter.
     """
-    scheduler = session.scheduler
+    scheduler = session.scheduler_of_many if filter_ else session.scheduler
     if filter_:
         _all_that_fit(session, scheduler.pause_jobs, "Pause", job_ids, filter_, reason, yes=yes)
     else:
@@ -279,7 +280,7 @@ def resume(
 
     Those named, or, after asking, all that fit a filter.
     """
-    scheduler = session.scheduler
+    scheduler = session.scheduler_of_many if filter_ else session.scheduler
     if filter_:
         _all_that_fit(session, scheduler.resume_jobs, "Resume", job_ids, filter_, reason, yes=yes)
     else:

@@ -28,6 +28,9 @@ F = TypeVar("F", bound="Callable[..., None]")
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds that a server may take to accept the connection."""
 
+FOR_MANY: Final = 600.0
+"""Seconds that a call about any number of jobs may take: a busy server may need minutes for thousands."""
+
 OutputOption: TypeAlias = Annotated[Format, typer.Option("--output", "-o", help="How results are printed.")]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="The same as -o json.")]
 
@@ -82,6 +85,11 @@ class Session:
                     " or SCHEDCTL_SERVER"
                 )
         return self._client
+
+    @property
+    def scheduler_of_many(self) -> SchedulerClient:
+        """Return the client for calls about any number of jobs, which may take longer than others."""
+        return self.scheduler.within(FOR_MANY)
 
     def _server(self) -> str:
         server, context = self._given

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from scheduler_service.services.scheduler import SchedulerService
 from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
@@ -399,6 +400,41 @@ async def test_all_that_fit_a_filter_are_paused_and_resumed_after_asking(server:
         assert (told.code, told.out, told.err) == (0, "0 fit, 0 changed, 0 refused\n", ""), "there is nothing to ask"
     for wrong in (("jobs", "pause"), ("jobs", "pause", "one", *arguments)):
         assert (await schedctl(server, *wrong)).code == 2
+
+
+@pytest.fixture
+def minutes_given(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many minutes, rounded, the calls about many jobs were given that a server, started after this, has got."""
+    given: dict[str, int] = {}
+    many = ("BatchCreateScheduledJobs", "BatchPauseScheduledJobs", "BatchResumeScheduledJobs", "ImportScheduledJobs")
+    for method in many:
+        answer = getattr(SchedulerService, method)
+
+        async def noted(self: Any, request: Any, context: Any, answer: Any = answer, method: str = method) -> Any:
+            given[method] = round(context.time_remaining() / 60)
+            return await answer(self, request, context)
+
+        monkeypatch.setattr(SchedulerService, method, noted)
+    return given
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("BatchPauseScheduledJobs", ("jobs", "pause", "--filter", "state = ACTIVE", "--yes")),
+        ("BatchResumeScheduledJobs", ("jobs", "resume", "--filter", "state = PAUSED")),
+        ("BatchCreateScheduledJobs", ("jobs", "create", "-f", "config/jobs.yaml", "--validate-only")),
+        ("ImportScheduledJobs", ("diff", "-f", "config/jobs.yaml")),
+        ("ImportScheduledJobs", ("apply", "-f", "config/jobs.yaml")),
+    ],
+)
+async def test_a_call_about_many_jobs_is_given_minutes_as_a_busy_server_may_need(
+    minutes_given: dict[str, int], server: Running, method: str, arguments: tuple[str, ...]
+) -> None:
+    words = [str(ROOT / word) if word.endswith(".yaml") else word for word in arguments]
+    told = await schedctl(server, *words)
+    assert told.code in {0, 1}, told.err
+    assert minutes_given == {method: 10}
 
 
 async def test_a_file_of_several_jobs_creates_each_by_itself(server: Running, tmp_path: Path) -> None:

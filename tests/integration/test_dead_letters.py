@@ -14,6 +14,7 @@ import pytest
 
 from beat import letters
 from beat.letters import Letters
+from scheduler_service.services.admin import AdminService
 from shared.domain.execution import AfterFailure, Failure, State
 from shared.messaging.app import make_app
 from shared.messaging.publisher import BrokerAway, Publisher
@@ -467,6 +468,21 @@ def walk_on(database: Db, relay: Relay) -> None:
         relay.run_once()
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """About how many letters each call was that a server, started after this, has got."""
+    sizes: list[int] = []
+    for method in ("RetryDeadLetters", "DiscardDeadLetters"):
+        answer = getattr(AdminService, method)
+
+        async def counted(self: Any, request: Any, context: Any, answer: Any = answer) -> Any:
+            sizes.append(len(request.execution_ids))
+            return await answer(self, request, context)
+
+        monkeypatch.setattr(AdminService, method, counted)
+    return sizes
+
+
 class TestCommand:
     async def test_list_shows_a_table_or_json(self, server: Running, database: Db) -> None:
         assert (await schedctl("dead-letters", "list", server=server.address)).code == 0
@@ -542,3 +558,14 @@ class TestCommand:
         said = await schedctl("dead-letters", "retry", "--all", "--yes", server=server.address)
         assert (said.code, len(said.out.splitlines())) == (0, 510)
         assert await listed(server) == []
+
+    @pytest.mark.parametrize("what", ["retry", "discard"])
+    async def test_each_call_is_about_so_few_that_a_busy_server_is_done_in_time(
+        self, asked: list[int], server: Running, database: Db, what: str
+    ) -> None:
+        ids = await asyncio.to_thread(failed, database, 120)
+        said = await schedctl("dead-letters", what, *ids[:60], server=server.address)
+        assert (said.code, len(said.out.splitlines())) == (0, 60)
+        said = await schedctl("dead-letters", what, "--all", "--yes", server=server.address)
+        assert (said.code, len(said.out.splitlines())) == (0, 60)
+        assert asked == [50, 10, 50, 10]
