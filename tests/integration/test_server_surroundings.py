@@ -31,6 +31,16 @@ async def health_of(server: Running, service: str = "") -> str:
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
+async def answered(lines: list[Any], number: int) -> list[dict[str, Any]]:
+    """Return the lines of so many requests, once they are there: a client may have its answer before."""
+
+    async def are_there() -> bool:
+        return sum(line["action"] == "request_answered" for line in lines) >= number
+
+    await eventually(are_there)
+    return [line for line in lines if line["action"] == "request_answered"]
+
+
 async def test_of_an_internal_error_a_client_sees_an_id_that_is_in_the_log(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +66,7 @@ async def test_each_request_is_one_line_and_one_count_with_its_ids(server: Runni
             a_request(job_id="mine"), metadata=[("traceparent", f"00-{trace}-b7ad6b7169203331-01")]
         )
         await refusal(server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="none")))
-    first, second = [line for line in lines if line["action"] == "request_answered"]
+        first, second = await answered(lines, 2)
     assert (first["method"], first["code"], first["job_id"], first["trace_id"]) == (
         labels["method"],
         "OK",
@@ -76,7 +86,7 @@ async def test_the_line_of_a_request_names_who_asked(server: Running) -> None:
             call = getattr(server.stub, f"{method}ScheduledJob")
             await call(kind(job_id="mine"), metadata=[("x-actor", f"{method} man")])
         await refusal(server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="mine")))
-    *named, last = [line["actor"] for line in lines if line["action"] == "request_answered"]
+        *named, last = [line["actor"] for line in await answered(lines, 4)]
     assert named == ["Pause man", "Resume man", "Delete man"]
     assert last.startswith("127.0.0.1:")
 
@@ -116,6 +126,7 @@ async def test_a_request_that_cannot_be_decoded_is_bad_input_with_one_line_and_o
     call: Any = server.channel.unary_unary(f"/{method}")
     with structlog.testing.capture_logs() as lines:
         refused = await refusal(call(raw))
+        await answered(lines, 1)
     assert (refused.code, refused.violations) == ("INVALID_ARGUMENT", [("", refused.message)])
     assert refused.message.startswith("the request can't be decoded: ")
     told = [(line["action"], line["code"], line["method"]) for line in lines if "code" in line or "exc_info" in line]
