@@ -34,11 +34,14 @@ async def health_of(server: Running, service: str = "") -> str:
 async def answered(lines: list[Any], number: int) -> list[dict[str, Any]]:
     """Return the lines of so many requests, once they are there: a client may have its answer before."""
 
-    async def are_there() -> bool:
-        return sum(line["action"] == "request_answered" for line in lines) >= number
+    def there() -> list[dict[str, Any]]:
+        return [line for line in lines if line["action"] == "request_answered"]
 
-    await eventually(are_there)
-    return [line for line in lines if line["action"] == "request_answered"]
+    async def are_enough() -> bool:
+        return len(there()) >= number
+
+    await eventually(are_enough)
+    return there()
 
 
 async def test_of_an_internal_error_a_client_sees_an_id_that_is_in_the_log(
