@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pymongo
+
 from beat.rollup import Rollup
 from dev.run import ROOT
 from shared.domain.execution import State
@@ -12,7 +14,7 @@ from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
 from shared.domain.plan import Mode, Row, Spec
 from shared.messaging.queues import load_queues
 from shared.store import executions, jobs
-from shared.store.indexes import INDEXES
+from shared.store.indexes import BUILD_PATIENCE, INDEXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +96,9 @@ def fill(database: Any, job_count: int, row_count: int, origin: datetime, *, ind
 
 def create_indexes(database: Any) -> None:
     """Create the indexes, as our processes do. After filling: sorting at once takes less than to keep them in order."""
-    for collection, indexes in INDEXES.items():
-        database[collection].create_indexes(indexes)
+    with pymongo.timeout(BUILD_PATIENCE):
+        for collection, indexes in INDEXES.items():
+            database[collection].create_indexes(indexes)
 
 
 def roll_up(database: Any) -> None:
