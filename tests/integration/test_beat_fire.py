@@ -63,9 +63,9 @@ class Sent:
         self.ids += [document["_id"] for document in documents]
 
 
-def fire(database: Db, hand_over: Sent | None = None, name: str = "beat") -> Fire:
+def fire(database: Db, hand_over: Sent | None = None, name: str = "beat", *, kind: type[Fire] = Fire) -> Fire:
     held = BelievesAll(database, name, timedelta(seconds=60))
-    return Fire(database, held, hand_over or Sent(), name)
+    return kind(database, held, hand_over or Sent(), name)
 
 
 def database_now(database: Db) -> datetime:
@@ -307,7 +307,7 @@ class TestBursts:
 
         seen: list[tuple[int, int]] = []
         sent = Sent()
-        Watched(database, BelievesAll(database, "beat", timedelta(seconds=60)), sent, "beat").run_once()
+        fire(database, sent, kind=Watched).run_once()
         assert seen == [(5, 5)]
         assert self.still_due(database) == 0
         assert check_ledger(database) == 5
@@ -318,7 +318,7 @@ class TestBursts:
                 raise SystemExit
 
         with pytest.raises(SystemExit):
-            Dying(database, BelievesAll(database, "beat", timedelta(seconds=60)), Sent(), "beat").run_once()
+            fire(database, kind=Dying).run_once()
         assert (self.fires(database), self.still_due(database)) == (list(self.DUE), 5)
         sent = Sent()
         fire(database, sent).run_once()
@@ -338,7 +338,7 @@ class TestBursts:
                 raise SystemExit
 
         with pytest.raises(SystemExit):
-            Died(database, BelievesAll(database, "beat", timedelta(seconds=60)), Dying(), "beat").run_once()
+            fire(database, Dying(), kind=Died).run_once()
         assert (len(self.fires(database)), self.still_due(database)) == (4, 5)
         sent = Sent()
         fire(database, sent).run_once()
@@ -353,7 +353,7 @@ class TestBursts:
                 super()._advance(moves)
 
         other, moved = fire(database, name="other"), list[dict[str, Any]]()
-        Overtaken(database, BelievesAll(database, "beat", timedelta(seconds=60)), Sent(), "beat").run_once()
+        fire(database, kind=Overtaken).run_once()
         assert [job(database, each) for each in self.DUE] == moved
         assert [each["fired"] for each in moved] == [1] * 5
         assert check_ledger(database) == 5
@@ -365,7 +365,7 @@ class TestBursts:
                 assert edit(database, "job-0", every(1800), state)
                 super()._advance(moves)
 
-        Edited(database, BelievesAll(database, "beat", timedelta(seconds=60)), Sent(), "beat").run_once()
+        fire(database, kind=Edited).run_once()
         assert job(database, "job-0")["wake_at"] <= database_now(database)
         fire(database).run_once()
         after = job(database, "job-0")
@@ -426,8 +426,7 @@ class TestOverlap:
                 return super()._standing(chain, session)
 
         put(database, late_job("job-1", database_now(database), 2.5))
-        held = BelievesAll(database, "beat", timedelta(seconds=60))
-        Slow(database, held, Sent(), "beat").run_once()
+        fire(database, kind=Slow).run_once()
         first, second = rows(database)
         assert (first["state"], second["state"]) == ("PENDING", "SKIPPED")
         assert first["_id"] in second["reason"]
@@ -550,8 +549,7 @@ class TestChanges:
 
         now = database_now(database)
         put(database, late_job("job-1", now, 1.5, every(anchor=now - timedelta(seconds=1.5), end=now)))
-        held = BelievesAll(database, "beat", timedelta(seconds=60))
-        Edited(database, held, Sent(), "beat").run_once()
+        fire(database, kind=Edited).run_once()
         assert job(database)["wake_at"] <= database_now(database)
         fire(database).run_once()
         assert (job(database)["epoch"], job(database)["changes"]) == (1, [])
