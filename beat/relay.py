@@ -38,8 +38,8 @@ INTERVAL: Final = 1.0
 
 OVERDUE: Final = timedelta(seconds=3)
 """After so long whoever holds the partition seems to be cut off from the broker, and every beat sends its rows. More
-delays those; less than INTERVAL and LATEST_NOTE together, and beats would send what its holder is about to send, or
-has just sent and not noted yet."""
+delays those; less than LATEST_NOTE, and beats would send what its holder has just sent, at the end of its grace, and
+not noted yet."""
 
 SHORTEST_PAUSE: Final = 0.05
 """Seconds. Rows that become due one after another are sent together."""
@@ -48,7 +48,7 @@ QUIET: Final = 0.5
 """Seconds after the last messages that fire handed over until it is noted that they were confirmed. Sooner, the store
 would be busy with that while it is to insert what else is due; and what a worker has by then needs no note."""
 
-LATEST_NOTE: Final = 1.5
+LATEST_NOTE: Final = 2.5
 """Seconds after which it is noted whatever else there is to do: before the grace of a row that was sent at once is
 over, and before others find one OVERDUE that was sent at the end of it, as in a burst."""
 

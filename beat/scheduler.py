@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pymongo
 from celery.beat import Scheduler
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from beat.advance import Advance
 from beat.backfill import Backfills
@@ -45,7 +45,7 @@ from shared.messaging.publisher import Publisher
 from shared.messaging.queues import load_queues
 from shared.release import release
 from shared.settings import load_settings, stop
-from shared.store import backfills, canvas, executions, parts, submitted
+from shared.store import backfills, canvas, executions, pages, parts, submitted
 from shared.store.indexes import BUILD_PATIENCE, INDEXES, OBSOLETE
 from shared.store.mongo import connect
 from shared.store.processes import About, Kind
@@ -223,9 +223,14 @@ class DatabaseScheduler(Scheduler):
         log.info("beat stopped", action="beat_stopped")
 
     def _prepare(self) -> None:
-        """Make sure of the indexes, the zone rules, the jobs of beat_schedule and the partitions; start the threads."""
+        """Make sure of all that beat needs in the store, from its collections to its partitions; start the threads."""
         # First, since with the patience below a store that is away would be waited for as well.
         self._database.command("ping")
+        for command in pages.CREATE_COMMANDS:
+            try:
+                self._database.command(command)
+            except OperationFailure as error:
+                pages.tolerate(error)
         with pymongo.timeout(BUILD_PATIENCE):
             for collection, indexes in INDEXES.items():
                 self._database[collection].create_indexes(indexes)

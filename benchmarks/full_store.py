@@ -13,7 +13,7 @@ from shared.domain.execution import State
 from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
 from shared.domain.plan import Mode, Row, Spec
 from shared.messaging.queues import load_queues
-from shared.store import executions, jobs
+from shared.store import executions, jobs, pages
 from shared.store.indexes import BUILD_PATIENCE, INDEXES
 
 if TYPE_CHECKING:
@@ -92,6 +92,12 @@ def fill(database: Any, job_count: int, row_count: int, origin: datetime, *, ind
     flush(0)
     if index:
         create_indexes(database)
+
+
+def create_collections(database: Any) -> None:
+    """Create the collections, as our processes do, of which there is none yet."""
+    for command in pages.CREATE_COMMANDS:
+        database.command(command)
 
 
 def create_indexes(database: Any) -> None:

@@ -1,4 +1,4 @@
-"""What has to be there before the first call is answered well: indexes, zone rules and preconfigured jobs."""
+"""What has to be there before the first call is answered well: collections, indexes, zone rules, preconfigured jobs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import pymongo
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from scheduler_service.jobs.seed import plant
 from scheduler_service.targets.use import TargetUse
 from shared.log import get_logger
+from shared.store import pages
 from shared.store.indexes import BUILD_PATIENCE, INDEXES, OBSOLETE
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ PAUSES: Final = (0.5, 1.0, 2.0, 5.0)
 async def prepare(
     database: AsyncDatabase[dict[str, Any]], drafts: Sequence[JobDraft], jobs: Jobs, definitions: Definitions
 ) -> None:
-    """Create indexes, kept zone rules and preconfigured jobs; try again for as long as the store is away."""
+    """Create collections, indexes, zone rules and preconfigured jobs; try again for as long as the store is away."""
     tries = 0
     while True:
         try:
-            await create_indexes(database)
+            await create_collections(database)
             await jobs.zone_rules.keep()
             planted = await plant(drafts, jobs, definitions)
             await TargetUse(database).note_flows()
@@ -54,10 +55,15 @@ async def prepare(
             return
 
 
-async def create_indexes(database: AsyncDatabase[dict[str, Any]]) -> None:
-    """Create every index that is missing, and drop those that are not needed any more."""
+async def create_collections(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Create every collection and index that is missing, and drop indexes that are not needed any more."""
     # First, since with the patience below a store that is away would be waited for as well.
     await database.command("ping")
+    for command in pages.CREATE_COMMANDS:
+        try:
+            await database.command(command)
+        except OperationFailure as error:
+            pages.tolerate(error)
     with pymongo.timeout(BUILD_PATIENCE):
         for collection, indexes in INDEXES.items():
             await database[collection].create_indexes(indexes)

@@ -47,8 +47,11 @@ SCHEMA: Final = 3
 Older ones are read with defaults, and migrated by the claim. Newer ones are neither claimed nor rescued.
 """
 
-OWN_PUBLISHER_GRACE: Final = timedelta(seconds=2)
-"""How long the relay leaves a new row to the process that inserted it, which is about to send it."""
+OWN_PUBLISHER_GRACE: Final = timedelta(seconds=3)
+"""How long the relay leaves a new row to the process that inserted it, which is about to send it.
+
+What that process did not send, since it died, waits for as long. Of a burst all should be out within it (beat.fire).
+"""
 
 LARGEST_RESULT: Final = 64 * 1024
 """Bytes of JSON."""

@@ -17,6 +17,7 @@ from shared.domain.overrides import Override
 from shared.domain.policies import Misfire, Policies
 from shared.domain.schedule import to_document
 from shared.store import jobs
+from shared.store.executions import OWN_PUBLISHER_GRACE
 from tests.builders import every, fired, job_document
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def test_what_was_made_ready_fires_without_being_planned_again_and_its_row_is_th
     differ = dict.fromkeys((*ITS_OWN, *OF_THE_INSTANT))
     assert {**ready, **differ} == {**planned, **differ}
     for row in (ready, planned):
-        assert row["send_at"] - row["decided_at"] == 2 * SECOND
+        assert row["send_at"] - row["decided_at"] == OWN_PUBLISHER_GRACE
         assert row["transitions"][0]["at"] == row["decided_at"] > at
     moved, beside = database.jobs.find({}, {"next_nominal": 1, "wake_at": 1, "fired": 1, "covered": 1}).sort("_id", 1)
     assert moved | {"_id": ""} == beside | {"_id": ""}

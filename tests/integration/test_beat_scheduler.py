@@ -179,6 +179,19 @@ def test_a_tick_raises_nothing_whatever_the_store_holds(
     assert database.jobs.count_documents({"state": "ERROR", "wake_at": None}) == 2
 
 
+def test_the_one_that_comes_first_makes_small_pages_for_jobs(
+    environment: pytest.MonkeyPatch, database_url: str
+) -> None:
+    environment.setenv("MONGODB_URL", database_url)
+    beat = DatabaseScheduler(make_celery())
+    beat.tick()
+    beat.close()
+    client = connect(database_url).client
+    made = client.get_default_database().command("collStats", "jobs")["wiredTiger"]["creationString"]
+    client.close()
+    assert "leaf_page_max=8KB" in made
+
+
 def test_closed_it_has_sent_what_it_fired_and_given_its_partitions_back(
     environment: pytest.MonkeyPatch, database: Db, database_url: str
 ) -> None:

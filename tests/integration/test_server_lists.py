@@ -9,7 +9,7 @@ from bson import ObjectId
 from structlog.testing import capture_logs
 
 import scheduler_service.jobs.listing
-from scheduler_service.prepare import create_indexes
+from scheduler_service.prepare import create_collections
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store.indexes import INDEXES, OBSOLETE
 from tests.integration.test_server_harness import Running, interval, refusal
@@ -185,7 +185,7 @@ async def test_indexes_of_earlier_releases_are_dropped(server: Running, database
     for collection, names in OBSOLETE.items():
         for name in names:
             database[collection].create_index(f"old {name}", name=name)
-    await create_indexes(server.database)
+    await create_collections(server.database)
     for collection, names in OBSOLETE.items():
         there = database[collection].index_information()
         assert not there.keys() & set(names)
