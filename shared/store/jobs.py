@@ -62,6 +62,10 @@ DRIFT: Final = "drift"
 """Since when a job's calls do not fit its targets' contracts, and what does not; nothing when they do."""
 UNCHECKED: Final = "unchecked"
 """True while a job has not been held against the contracts that its targets have now."""
+MARKS: Final = "marks"
+"""How often a job was marked so: what was found of it before the last time is void."""
+MARKED_FOR: Final = "marked_for"
+"""The marking that did it the last time."""
 
 
 @dataclass(frozen=True, slots=True)
