@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -320,6 +321,26 @@ def test_old_roll_ups_go_but_none_that_the_next_level_was_not_made_of(database: 
     assert left[Level.MINUTE] >= now() - KEPT[Level.MINUTE] - DAY
     assert left[Level.HOUR] <= now() - 11 * DAY
     assert ask(database) == {"": Counter(SUCCEEDED=12)}
+
+
+def test_all_that_is_said_to_be_counted_is_while_beat_catches_up_with_more_than_a_week(database: Db) -> None:
+    """Minutes of that age go as soon as their hour is made, also between the two questions of who reads statistics."""
+    rows = [ended(n, now() - 8 * DAY + n * MINUTE) for n in range(0, 600, 20)]
+    database[executions.COLLECTION].insert_many(rows)
+    beat, tallies = Rollup(database, "beat"), Tallies(database)
+    assert beat.run_once(), "all minutes, and no hour yet"
+    find = tallies._rollups.find
+
+    def find_later(*asked: Any, **how: Any) -> Any:
+        go_on(beat)
+        return find(*asked, **how)
+
+    vars(tallies)["_rollups"] = SimpleNamespace(find=find_later)
+    end = floor(now(), DAY) + DAY
+    found, through = tallies.read(Question(GroupBy.ALL, Level.DAY, end - 30 * DAY, end, 30 * DAY, 1))
+    assert through is not None
+    assert sum(each.tally.total for each in found) == sum(row["finished_at"] < through for row in rows)
+    assert ask(database) == {"": Counter(SUCCEEDED=len(rows))}
 
 
 def test_of_what_is_made_again_only_what_has_changed_is_written(database: Db) -> None:
