@@ -52,6 +52,7 @@ def mongodb(
     """
     port = port or free_port()
     members = members or (port,)
+    folder = folder.resolve()
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     command = [mongod(), "--dbpath", data, "--port", port, "--bind_ip", HOST, "--wiredTigerCacheSizeGB", "0.5"]

@@ -30,6 +30,7 @@ def start_redis(folder: Path, *, port: int | None = None, lock: Path | None = No
 def redis_server(folder: Path, *, port: int | None = None, lock: Path | None = None) -> Server:
     """Return a private redis-server that is yet to be started; see start_redis."""
     port = port or free_port()
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
 
     def is_ready(pid: int) -> None:
