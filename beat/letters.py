@@ -6,13 +6,16 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.domain.zones import EPOCH
 from shared.log import get_logger
 from shared.messaging.publisher import BrokerAway
 from shared.messaging.queues import DEAD_LETTER
 from shared.store import dead_letters, executions
+from shared.store.pipeline import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from pymongo.database import Database
 
@@ -52,12 +55,15 @@ class Letters:
         self._publisher = publisher
         self._walk: Walk | None = None
         self._began = 0.0
+        self._began_at = EPOCH
+        """The same by the database's clock: what was decided by then is looked for, however much it is."""
+        self._held: frozenset[int] = frozenset()
         self._marked: set[str] = set()
         self._removed: list[str] = []
         """Rows whose copies were removed, which the broker may not have read yet."""
         self._count = 0
-        self._missed: dict[str, float] = {}
-        """Rows whose copies were not found: when the first walk began that did not find it."""
+        self._missed: dict[str, tuple[float, datetime]] = {}
+        """Rows whose copies were not found: when the first walk began that did not find it, by both clocks."""
         self._again_at = 0.0
         """When there is a walk for none but these."""
 
@@ -88,10 +94,11 @@ class Letters:
             log.info("copies of ended dead letters removed", action="dead_letters_withdrawn", count=self._count)
 
     def _begin(self, held: frozenset[int]) -> Walk | None:
-        found = self._executions.find(dead_letters.withdraw_filter(held), {"_id": 1}).limit(MARKS)
+        found = list(self._executions.find(dead_letters.withdraw_filter(held), {"_id": 1, "now": NOW}).limit(MARKS))
         self._marked, self._began = {row["_id"] for row in found}, monotonic()
         if not self._marked or (self._marked <= self._missed.keys() and self._began < self._again_at):
             return None
+        self._held, self._began_at = held, found[0]["now"]
         self._removed, self._count = [], 0
         return self._publisher.walk(DEAD_LETTER)
 
@@ -118,13 +125,14 @@ class Letters:
 
     def _note_missed(self) -> None:
         """Give up the copies that no walk has found for long; the others are looked for again."""
-        missed = {each: self._missed.get(each, self._began) for each in self._marked}
-        gone = [each for each, first in missed.items() if self._began - first >= GIVEN_UP_AFTER]
+        missed = {each: self._missed.get(each, (self._began, self._began_at)) for each in self._marked}
+        gone = {each: at for each, (first, at) in missed.items() if self._began - first >= GIVEN_UP_AFTER}
         if gone:
-            self._take_mark_off(gone)
-        for each in gone:
-            del missed[each]
-        self._missed = missed
+            self._take_mark_off(list(gone))
+            # Those beyond MARKS have been missed by the same walks: somebody has purged the queue, as a rule.
+            decided = dead_letters.withdraw_filter(self._held, decided_by=max(gone.values()))
+            self._executions.update_many(decided, dead_letters.WITHDRAWN)
+        self._missed = {each: first for each, first in missed.items() if each not in gone}
         self._again_at = monotonic() + AGAIN
 
     def _take_mark_off(self, execution_ids: Sequence[str]) -> None:

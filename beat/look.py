@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bson import encode
 from bson.raw_bson import RawBSONDocument
+from pymongo.errors import ConnectionFailure, ServerSelectionTimeoutError
 
 from shared.store.pipeline import NOW, literal
 
@@ -69,8 +70,18 @@ class Look:
             return {}
         if held != self._question[0]:
             self._question = held, [RawBSONDocument(encode(stage)) for stage in self._stages(held)]
+        try:
+            answer = self._aggregate()
+        except ServerSelectionTimeoutError:
+            raise
+        except ConnectionFailure:
+            # A connection that broke, or another primary: PyMongo asks once more for whatever reads, but for commands.
+            answer = self._aggregate()
+        return {document["name"]: document for document in answer["cursor"]["firstBatch"]}
+
+    def _aggregate(self) -> dict[str, Any]:
         # As a command: a cursor takes PyMongo a quarter as long again, and there is nothing behind the first batch.
-        answer = self._database.command(
+        return self._database.command(
             "aggregate",
             next(iter(self._sought.values())).collection,
             pipeline=self._question[1],
@@ -78,7 +89,6 @@ class Look:
             readConcern=self._database.read_concern.document,
             codec_options=self._database.codec_options,
         )
-        return {document["name"]: document for document in answer["cursor"]["firstBatch"]}
 
     def _stages(self, held: frozenset[int]) -> list[dict[str, Any]]:
         stages: list[dict[str, Any]] = []

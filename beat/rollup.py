@@ -8,12 +8,13 @@ roll-up is never replaced by one of an earlier turn, which may have seen less.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby, islice
+from operator import itemgetter
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -40,7 +41,7 @@ RENEWED_AFTER: Final = LEASE.total_seconds() / 4
 from each other after a lease, neither would ever be done."""
 BATCH: Final = 500
 TURN: Final = 20_000
-"""About how much is added up in one turn: some seconds' work, much less than the lease."""
+"""Rows that are added up in one turn, as long as no minute has more: less than some seconds' work and 30 MB."""
 
 _PARTS: Final = {Level.HOUR: Level.MINUTE, Level.DAY: Level.HOUR}
 """What the roll-ups of a level are made of."""
@@ -112,12 +113,43 @@ class Rollup:
         return through
 
     def _sums_of_rows(self, step: Step) -> tuple[Iterator[Sum], datetime]:
-        """Count rows by minute and group; also return through which instant."""
-        rows = self._executions.find(
-            rollups.ended_between(step.start, step.end), rollups.ROW_FIELDS, sort=[("finished_at", 1)], batch_size=BATCH
+        """Count rows by minute and group, whole minutes only; also return through which instant.
+
+        As many as TURN at once; a minute that has more, by itself.
+        """
+        through = self._first_minutes(step)
+        if through == step.start:
+            return self._sums_of_minute(step.start), step.start + MINUTE
+        sums = Sums()
+        for row in self._executions.find(
+            rollups.ended_between(step.start, through), rollups.ROW_FIELDS, batch_size=BATCH
+        ):
+            one = rollups.to_tally_of_one(row)
+            for group in _groups(row):
+                sums.add(floor(row["finished_at"], MINUTE), group, one)
+        return iter(sums), through
+
+    def _first_minutes(self, step: Step) -> datetime:
+        """Return the end of the first minutes of a step in which no more than TURN rows ended: its start, if none."""
+        beyond = self._executions.find_one(
+            rollups.ended_between(step.start, step.end), {"_id": 0, "finished_at": 1}, sort=_BY_END, skip=TURN
         )
-        counted = ((row["finished_at"], group, rollups.to_tally_of_one(row)) for row in rows for group in _groups(row))
-        return tally(counted, step.end)
+        return step.end if beyond is None else floor(beyond["finished_at"], MINUTE)
+
+    def _sums_of_minute(self, minute: datetime) -> Iterator[Sum]:
+        """Count the rows of one minute by group, one job after another, for the reason told at _sums_of_parts."""
+        of_all = Sums()
+        chosen = rollups.ended_between(minute, minute + MINUTE)
+        by_job = [{"$match": chosen}, {"$project": rollups.ROW_FIELDS}, {"$sort": {"job_id": 1}}]
+        rows = self._executions.aggregate(by_job, batchSize=BATCH, allowDiskUse=True)
+        for _, alike in groupby(rows, itemgetter("job_id")):
+            of_job = Sums()
+            for row in alike:
+                one = rollups.to_tally_of_one(row)
+                for group in _groups(row):
+                    (of_job if group.job else of_all).add(minute, group, one)
+            yield from of_job
+        yield from of_all
 
     def _sums_of_parts(self, step: Step) -> tuple[Iterator[Sum], datetime]:
         """Add up what the first hour, or the first day, of a step is made of; also return through which instant.
@@ -162,9 +194,6 @@ class Rollup:
 
 _BY_END: Final = [("finished_at", 1)]
 
-Part: TypeAlias = "tuple[datetime, Group, Tally]"
-"""What a roll-up is made of: when it was, what it counts for, and its own tally."""
-
 
 class Sum(NamedTuple):
     """A roll-up to be: of which time and group, and of how many rows it is made."""
@@ -175,24 +204,21 @@ class Sum(NamedTuple):
     rows: int
 
 
-def tally(rows: Iterable[Part], end: datetime) -> tuple[Iterator[Sum], datetime]:
-    """Add rows up by minute and group.
+class Sums:
+    """Tallies of rows by minute and group."""
 
-    Whole minutes only, until TURN have been read, or there are no more before `end`; also returned is through which
-    instant.
-    """
-    tallies: dict[tuple[datetime, Group], Tally] = {}
-    made_of: Counter[tuple[datetime, Group]] = Counter()
-    through, read, last = end, 0, None
-    for instant, group, one in rows:
-        at = floor(instant, MINUTE)
-        if at != last and read >= TURN:
-            through = at
-            break
-        tallies.setdefault((at, group), Tally()).merge(one)
-        made_of[at, group] += 1
-        read, last = read + 1, at
-    return (Sum(*key, found, made_of[key]) for key, found in tallies.items()), through
+    def __init__(self) -> None:
+        self._tallies: defaultdict[tuple[datetime, Group], Tally] = defaultdict(Tally)
+        self._rows: Counter[tuple[datetime, Group]] = Counter()
+
+    def add(self, at: datetime, group: Group, one: Tally) -> None:
+        """Add a row's."""
+        self._tallies[at, group].merge(one)
+        self._rows[at, group] += 1
+
+    def __iter__(self) -> Iterator[Sum]:
+        """Go through what they are."""
+        return (Sum(*key, found, self._rows[key]) for key, found in self._tallies.items())
 
 
 def _sum(at: datetime, group: Group, parts: Iterable[Mapping[str, Any]]) -> Sum:

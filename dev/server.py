@@ -134,12 +134,12 @@ class Server:
         if self.running:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        pid_file = self.folder / "pid"
+        pid_file = self.folder.resolve() / "pid"
         pid_file.unlink(missing_ok=True)
         program = self.program
         command = [sys.executable, "-I", "-S", str(KEEPER), f"--owner={os.getpid()}", f"--pid-file={pid_file}"]
         command += [f"--grace={program.stop_within}"]
-        command += [f"--lock={self._lock}"] if self._lock else []
+        command += [f"--lock={self._lock.resolve()}"] if self._lock else []
         command += [f"--helper={program.helper}"] if program.helper else []
         with self.log.open("ab") as log:
             begin = log.tell()
@@ -149,6 +149,8 @@ class Server:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **program.environment},
+                # What it drops as it crashes, as RabbitMQ its MnesiaCore files, belongs to its folder.
+                cwd=program.folder,
                 # Out of the terminal's foreground group: Ctrl-C is for the owner, who stops servers in its order.
                 start_new_session=True,
             )

@@ -12,6 +12,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import hypothesis
 import pytest
 import structlog
 from xdist.scheduler import LoadFileScheduling
@@ -44,6 +45,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 def pytest_configure() -> None:
     """Set up this process, one of pytest-xdist's or the only one."""
+    # On a busy machine any example may take long.
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
     # Shells start what runs in the background with Ctrl-C ignored, and that is inherited: by what the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Each has its share of the ports, so that two never look at the same free one.

@@ -121,10 +121,14 @@ class Reckoning:
         where = document["queue"], document["target_service"]
         said = document["schedule"]
         self.load.jobs += 1
-        if self._is_alone(said):
+        # Read only of a job that may have any.
+        overrides = jobs.overrides_to_come(document) if "installed" in document else ()
+        if overrides or self._is_alone(said):
             schedule = from_document(said)
             most = schedule.max_runs and max(0, schedule.max_runs - document.get("fired", 0))
-            fires = fires_by_minute(schedule, self.load.start, MINUTES, most=most, key=document["uid"])
+            fires = fires_by_minute(
+                schedule, self.load.start, MINUTES, most=most, key=document["uid"], overrides=overrides
+            )
             self.load.add(where, fires.items(), [document["_id"]])
         elif said["type"] == IntervalSchedule.type:
             period = _period(said)
@@ -189,7 +193,11 @@ def _period(said: Mapping[str, Any]) -> timedelta:
     return schedule.period
 
 
-FIELDS: Final = dict.fromkeys(("schedule", "queue", "target_service", "uid", "state", "fired"), 1)
+_MAY_HAVE_OVERRIDES: Final = {"$or": ["$installed.overrides", {"$gt": ["$changes", []]}]}
+FIELDS: Final = {
+    **dict.fromkeys(("schedule", "queue", "target_service", "uid", "state", "fired", "changes", "covered"), 1),
+    "installed": {"$cond": [_MAY_HAVE_OVERRIDES, "$installed", "$$REMOVE"]},
+}
 
 
 def read_load(database: Database[dict[str, Any]]) -> Load:

@@ -94,10 +94,10 @@ class Tallies:
 
         Windows without anything are left out. Raises PyMongoError; ResourceExhausted when too much would be read.
         """
-        standing = self._progress.find_one(rollups.PROGRESS_FILTER)
+        standing = self._progress.find_one(rollups.PROGRESS_FILTER, rollups.PROGRESS_NOW)
         if standing is None:
             return [], None
-        progress = rollups.to_progress(standing)
+        progress = rollups.to_progress(standing).lasting(standing["now"])
         chosen = rollups.chosen(
             question.by,
             rollups.CALLS if question.of_calls else rollups.RUNS,

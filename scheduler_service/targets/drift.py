@@ -4,8 +4,9 @@ A job that is new, changed, or whose target has another contract than before is 
 checks it takes the mark off, in the write that says what was found, and only if nobody has edited the job meanwhile. So
 a check costs what has changed, however many jobs there are, and goes on where another one ended.
 
-That a contract is another one is noted before the jobs are marked, and looked for after they were judged: who has
-judged some by what a target was before marks them again, so that they are held against what it is now.
+That a contract is another one is noted before the jobs are marked; also those are that are unchecked already. Who
+checks some reads them first, and then whether the contracts are those that it knows: a contract that becomes another
+one after that marks them once more, and what was found by the one of before is not written.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import pymongo
-from pymongo import UpdateOne
+from pymongo import ReturnDocument, UpdateOne
 
 from scheduler_service.targets.contracts import checks_against, observe
 from scheduler_service.targets.use import BATCH, CALL_FIELDS, TargetUse
@@ -131,11 +132,10 @@ class Drift:
         found = Checked()
         async with aclosing(self._unchecked(known, found, ends)) as batches:
             async for batch in batches:
-                await self._judge(batch, checks, found)
                 if not await self._stand(known):
-                    await self._jobs.update_many(calls.standing_filter(_ids(batch)), calls.mark_unchecked())
                     found.left = True
                     break
+                await self._judge(batch, checks, found)
         found.drifted_total = await self._jobs.count_documents(calls.HAS_DRIFT)
         drifted = self._jobs.find(calls.HAS_DRIFT, {jobs.DRIFT: 1}, sort=[("drift.since", 1)], limit=MOST_SHOWN)
         found.drifted = [job async for job in drifted]
@@ -156,12 +156,18 @@ class Drift:
         before = await self._noted(known)
         for name, fingerprint in known.items():
             if before.get(name) != fingerprint:
-                await self._contracts.update_one({"_id": name}, targets.contract_coming(fingerprint), upsert=True)
+                coming = await self._contracts.find_one_and_update(
+                    {"_id": name},
+                    targets.contract_coming(fingerprint),
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                )
+                assert coming is not None  # noqa: S101 - it was inserted, if it was not there
                 if name in self._targets.names:
                     self._targets.forget(name)
                 # A million jobs take longer than other writes may.
                 with pymongo.timeout(LONGEST):
-                    marked = await self._jobs.update_many(calls.checked_filter(name), calls.mark_unchecked())
+                    marked = await self._jobs.update_many(*calls.mark_unchecked(name, coming["marking"]))
                 log.info(
                     "a target's contract is another one",
                     action="contract_changed",
@@ -209,12 +215,10 @@ class Drift:
             updates.append(UpdateOne(calls.judged_filter(job), calls.judged(said)))
             _tell(job, said)
         if updates:
-            await self._jobs.bulk_write(updates, ordered=False)
-        found.checked += len(updates)
-
-
-def _ids(batch: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [job["_id"] for job in batch]
+            written = await self._jobs.bulk_write(updates, ordered=False)
+            found.checked += written.matched_count
+            # The others were edited or marked meanwhile.
+            found.left |= written.matched_count < len(updates)
 
 
 def _tell(job: Mapping[str, Any], said: list[str]) -> None:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from pymongo.asynchronous.database import AsyncDatabase
 
 BATCH: Final = 500
-CALL_FIELDS: Final = dict.fromkeys(("target_service", "target_method", "parameters", "flow", "edits", jobs.DRIFT), 1)
+CALL_FIELDS: Final = dict.fromkeys(
+    ("target_service", "target_method", "parameters", "flow", "edits", jobs.MARKS, jobs.DRIFT), 1
+)
 """What has to be known of a job to hold its calls against contracts, and to say what came of it."""
 
 

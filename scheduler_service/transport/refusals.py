@@ -244,11 +244,11 @@ def _bad_request(violations: Sequence[Violation], info: ErrorInfo) -> Status:
 
 def _naming(named: Sequence[Violation], left_out: int, info: ErrorInfo) -> Status:
     sentences = [str(violation) for violation in named]
-    fields = [BadRequest.FieldViolation(field=v.field, description=v.description) for v in named]
+    fields = [BadRequest.FieldViolation(field=v.field, description=v.description, reason=info.reason) for v in named]
     if left_out:
         rest = f"and {left_out:,} more"
         sentences.append(rest)
-        fields.append(BadRequest.FieldViolation(description=rest))
+        fields.append(BadRequest.FieldViolation(description=rest, reason=info.reason))
     number: int = grpc.StatusCode.INVALID_ARGUMENT.value[0]
     details = _packed([BadRequest(field_violations=fields), info])
     return Status(code=number, message="; ".join(sentences), details=details)

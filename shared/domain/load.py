@@ -8,11 +8,14 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.occurrences import walk
+from shared.domain.overrides import Overridden, Running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from shared.domain.occurrences import Occurrences
+    from shared.domain.overrides import Override
     from shared.domain.schedule import Schedule
 
 MINUTE: Final = timedelta(minutes=1)
@@ -24,39 +27,47 @@ MOST_SPREAD: Final = 100
 
 
 def fires_by_minute(
-    schedule: Schedule, start: datetime, minutes: int, *, most: int | None = None, key: str = ""
+    schedule: Schedule,
+    start: datetime,
+    minutes: int,
+    *,
+    most: int | None = None,
+    key: str = "",
+    overrides: Iterable[Override] = (),
 ) -> Mapping[int, int]:
     """Return how often a schedule fires in each of the minutes from an instant on, by their number, without zeros.
 
-    most: after how many fires it ends. key: what jitter is computed from, the job's uid. The work is bounded by the
-    number of minutes, however often it fires.
+    most: after how many fires it ends. key: what jitter is computed from, the job's uid. overrides: of occurrences that
+    do not go as it says. The work is bounded by the number of minutes, however often it fires.
     """
+    overrides = tuple(overrides)
+    running: Occurrences = Running(Overridden(schedule, overrides)) if overrides else schedule
     end = start + minutes * MINUTE
     # What was due before may be let out only now.
     since = start - schedule.jitter
-    total = schedule.count_between(since - _TICK, end - _TICK)
+    total = running.count_between(since - _TICK, end - _TICK)
     fires: Counter[int] = Counter()
     if total <= MOST_SPREAD:
-        for nominal in _first(schedule, since, end, most):
+        for nominal in _first(running, since, end, most):
             due = schedule.due_time(nominal, key)
             if start <= due < end:
                 fires[(due - start) // MINUTE] += 1
     elif total <= minutes:
-        for nominal in _first(schedule, start, end, most):
+        for nominal in _first(running, start, end, most):
             fires[(nominal - start) // MINUTE] += 1
     else:
         left = total if most is None else most
         for minute in range(minutes):
             through = start + (minute + 1) * MINUTE - _TICK
-            if count := min(left, schedule.count_between(through - MINUTE, through)):
+            if count := min(left, running.count_between(through - MINUTE, through)):
                 fires[minute] = count
                 left -= count
     return fires
 
 
-def _first(schedule: Schedule, start: datetime, end: datetime, most: int | None) -> Iterator[datetime]:
-    """Go through what a schedule fires from an instant on, and before another, up to a number of times."""
-    return islice(takewhile(lambda time: time < end, walk(schedule, start - _TICK)), most)
+def _first(running: Occurrences, start: datetime, end: datetime, most: int | None) -> Iterator[datetime]:
+    """Go through what fires from an instant on, and before another, up to a number of times."""
+    return islice(takewhile(lambda time: time < end, walk(running, start - _TICK)), most)
 
 
 def lattice_by_minute(period: timedelta, phase: int, start: datetime, minutes: int) -> Iterator[tuple[int, int]]:

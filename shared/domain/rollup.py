@@ -70,6 +70,16 @@ class Progress:
         """How far the roll-ups have got that will not change any more."""
         return replace(self, minutes=self.settled)
 
+    def lasting(self, now: datetime) -> Progress:
+        """How far the roll-ups have got that are still there an hour from now, for who asks for them a moment later.
+
+        Those of minutes that are no longer kept go as soon as their hour is made. As a rule that is long since; but
+        while beat catches up with more than a week, it makes hours of that age.
+        """
+        if self.hours >= now - KEPT[Level.MINUTE] + HOUR:
+            return self
+        return replace(self, minutes=self.hours, settled=self.hours)
+
     def reached(self, level: Level) -> datetime:
         """Return how far the roll-ups of a level have got."""
         return {Level.MINUTE: self.minutes, Level.HOUR: self.hours, Level.DAY: self.days}[level]
@@ -157,6 +167,6 @@ def counted(progress: Progress, start: datetime, now: datetime) -> tuple[list[Pi
 
     start: a full hour. That instant is some minutes ago while a beat rolls up, and stands still while none does.
     """
-    final = progress.not_after(now).for_good
+    final = progress.not_after(now).for_good.lasting(now)
     since = max(start, final.minutes)
     return cover((Level.DAY, Level.HOUR, Level.MINUTE), start, since, final), since

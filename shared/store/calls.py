@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.job import JobState
 from shared.store.flows import flow_targets, to_flow
-from shared.store.jobs import DRIFT, SCHEMA, UNCHECKED
+from shared.store.jobs import DRIFT, MARKED_FOR, MARKS, SCHEMA, UNCHECKED
 from shared.store.pipeline import NOW, literal, up_to
 
 if TYPE_CHECKING:
@@ -50,24 +50,19 @@ def list_flow_targets(document: Mapping[str, Any]) -> dict[str, Any]:
     return {"$set": {FLOW_TARGETS: flow_targets(to_flow(document["flow"]))}}
 
 
-def checked_filter(target: str) -> dict[str, Any]:
-    """Find the jobs that call a target and are not marked as unchecked; so that a broken-off marking goes on."""
-    return {**uses_filter(target), UNCHECKED: {"$ne": True}}
+def mark_unchecked(target: str, marking: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the filter and the update of jobs one of whose targets has another contract.
 
-
-def standing_filter(job_ids: Iterable[str]) -> dict[str, Any]:
-    """Find those of some jobs that are not deleted: of a deleted one nobody asks whether it fits."""
-    return {"_id": {"$in": sorted(job_ids)}, **_NOT_DELETED}
-
-
-def mark_unchecked() -> dict[str, Any]:
-    """Return the update of jobs one of whose targets has another contract."""
-    return {"$set": {UNCHECKED: True}}
+    Also of those that are unchecked already, which somebody may just judge by the one of before; but of none twice in
+    one marking, so that one that broke off goes on.
+    """
+    to_mark = {**uses_filter(target), MARKED_FOR: {"$ne": marking}}
+    return to_mark, {"$set": {UNCHECKED: True, MARKED_FOR: marking}, "$inc": {MARKS: 1}}
 
 
 def forget_drift() -> dict[str, Any]:
     """Return the update of jobs one of whose targets is another service now."""
-    return {"$set": {UNCHECKED: True, DRIFT: None}}
+    return {"$set": {UNCHECKED: True, DRIFT: None}, "$inc": {MARKS: 1}}
 
 
 def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
@@ -77,8 +72,8 @@ def unchecked_filter(target: str, after: str) -> list[dict[str, Any]]:
 
 
 def judged_filter(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Find a job if nobody has edited it since it was read."""
-    return {"_id": document["_id"], "edits": document["edits"], **IS_UNCHECKED}
+    """Find a job if nobody has edited it since it was read, or marked it once more."""
+    return {"_id": document["_id"], "edits": document["edits"], MARKS: document.get(MARKS), **IS_UNCHECKED}
 
 
 def judged(problems: Iterable[str]) -> list[dict[str, Any]]:

@@ -73,9 +73,10 @@ def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> di
     return found
 
 
-def withdraw_filter(partitions: Iterable[int]) -> dict[str, Any]:
-    """Find rows whose copy has to be removed from the queue."""
-    return {"withdraw": True, "partition": {"$in": sorted(partitions)}}
+def withdraw_filter(partitions: Iterable[int], decided_by: datetime | None = None) -> dict[str, Any]:
+    """Find rows whose copy has to be removed from the queue; of all, or of those decided by an instant."""
+    found: dict[str, Any] = {"withdraw": True, "partition": {"$in": sorted(partitions)}}
+    return found if decided_by is None else {**found, "letter_end.at": {"$lte": decided_by}}
 
 
 def withdrawn_filter(execution_ids: Iterable[str]) -> dict[str, Any]:

@@ -62,6 +62,10 @@ DRIFT: Final = "drift"
 """Since when a job's calls do not fit its targets' contracts, and what does not; nothing when they do."""
 UNCHECKED: Final = "unchecked"
 """True while a job has not been held against the contracts that its targets have now."""
+MARKS: Final = "marks"
+"""How often a job was marked so: what was found of it before the last time is void."""
+MARKED_FOR: Final = "marked_for"
+"""The marking that did it the last time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +267,7 @@ def to_job(document: Mapping[str, Any], definition: JobDefinition | None = None)
         # A process of an older release leaves it behind when it revives a managed job.
         purge_time=document.get("purge_time") if deleted_at(document) else None,
         drift=tuple((document.get(DRIFT) or {}).get("problems", ())),
-        overrides=_overrides_to_come(document),
+        overrides=overrides_to_come(document),
     )
 
 
@@ -347,7 +351,7 @@ def _change(document: Mapping[str, Any]) -> Change:
     )
 
 
-def _overrides_to_come(document: Mapping[str, Any]) -> tuple[Override, ...]:
+def overrides_to_come(document: Mapping[str, Any]) -> tuple[Override, ...]:
     """Return a job's overrides as they are once all edits are in force, without what is over where the job stands."""
     if not document["changes"] and "overrides" not in document["installed"]:
         return ()

@@ -254,6 +254,9 @@ def ended_pipeline(job: str, pieces: Sequence[Piece]) -> list[dict[str, Any]]:
 # How far they have got, and whose turn it is:
 
 PROGRESS_FILTER: Final = {"_id": _ID}
+_PROGRESS_FIELDS: Final = ("minutes", "settled", "hours", "days")
+PROGRESS_NOW: Final = {**dict.fromkeys(_PROGRESS_FIELDS, 1), "now": NOW}
+"""What to read of it: how far they have got, and the database's time."""
 
 
 def take_turn(holder: str, lease: timedelta) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -296,7 +299,7 @@ def give_up_turn(holder: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _progress_document(progress: Progress) -> dict[str, Any]:
-    return {name: getattr(progress, name) for name in ("minutes", "settled", "hours", "days")}
+    return {name: getattr(progress, name) for name in _PROGRESS_FIELDS}
 
 
 def to_progress(document: Mapping[str, Any]) -> Progress:

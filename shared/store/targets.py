@@ -121,8 +121,13 @@ HAS_BEEN_READ: Final = {"read_at": {"$type": "date"}}
 
 
 def contract_coming(fingerprint: str) -> list[dict[str, Any]]:
-    """Return the update that notes which other contract a target has, before its jobs are marked; with upsert."""
-    return [{"$set": {"coming": literal(fingerprint)}}]
+    """Return the update that notes which other contract a target has, before its jobs are marked; with upsert.
+
+    What they are to be marked with, `marking`, is new, unless somebody has begun with that already.
+    """
+    ours = literal(fingerprint)
+    begun = {"$cond": [{"$eq": ["$coming", ours]}, "$marking", None]}
+    return [{"$set": {"coming": ours, "marking": {"$ifNull": [begun, _new_version()]}}}]
 
 
 def contract_read(name: str, fingerprint: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError
 from pymongo.monitoring import CommandListener
 
 from beat.fire import LONGEST_SLEEP, Fire
@@ -20,12 +20,16 @@ from shared.store.jobs import PARTITIONS
 from shared.store.mongo import connect
 from shared.store.pipeline import from_now
 from tests.builders import every, fired, job_document
+from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymongo.database import Database
     from pymongo.monitoring import CommandFailedEvent, CommandStartedEvent, CommandSucceededEvent
+
+    from dev.servers import Servers
+    from tests.chaos.proxy import Link
 
 Db: TypeAlias = "Database[dict[str, Any]]"
 
@@ -229,3 +233,40 @@ def test_a_look_asks_about_the_partitions_that_are_held_now(database: Db) -> Non
     assert not look.found()
     held.lent = frozenset({5})
     assert look.found()
+
+
+class Severing(Asked):
+    """Breaks the connection as often as it is told to, each time when something has been asked."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self.link, self.left = link, 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        super().started(event)
+        if self.left:
+            self.left -= 1
+            self.link.sever()
+
+
+def test_a_look_whose_connection_breaks_asks_once_more_and_not_twice(
+    servers: Servers, database: Db, database_url: str
+) -> None:
+    database.executions.insert_one(fired(job_document("job-1"), NOW) | {"settle": True})
+    with Proxy() as proxy:
+        link = proxy.link(servers.mongodb.port)
+        breaking = Severing(link)
+        url = database_url.replace(f":{servers.mongodb.port}", f":{link.port}")
+        behind = connect(url, event_listeners=[breaking])
+        with behind.client:
+            ended = Sought(executions.COLLECTION, (parts.settled_filter,))
+            look = Look(behind, BelievesAll(behind, "beat", LEASE), ended=ended)
+            assert look.found(), "the connection is made"
+            breaking.taken()
+            breaking.left = 1
+            assert look.found()
+            assert breaking.taken() == [("aggregate", "executions")] * 2
+            breaking.left = 2
+            with pytest.raises(AutoReconnect):
+                look.found()
+            assert breaking.taken() == [("aggregate", "executions")] * 2

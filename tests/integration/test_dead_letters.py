@@ -352,6 +352,21 @@ class TestCopies:
         assert walks == [0, 5, 10, 15, 20, 25, 30]
         assert database.executions.count_documents({"withdraw": True}) == 0
 
+    def test_copies_of_a_queue_that_was_purged_are_given_up_together_however_many_they_are(
+        self, database: Db, publisher: Publisher, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(letters, "MARKS", 3)
+        decide(database, *failed(database, 10))
+        looking = Letters(database, publisher)
+        for second in range(0, 30, 5):
+            clock[0] = second
+            walk_through(looking)
+        decide(database, *failed(database, 2, "job-2"))
+        clock[0] = 30
+        walk_through(looking)
+        left = database.executions.distinct("job_id", {"withdraw": True})
+        assert left == ["job-2"], "these were looked for once"
+
     @pytest.mark.usefixtures("clock")
     def test_what_is_decided_while_another_copy_is_missing_goes_at_once(
         self, database: Db, publisher: Publisher, relay: Relay, app: Celery

@@ -134,6 +134,12 @@ def test_every_server_listens_on_the_loopback_address_only(servers: Servers) -> 
     assert set().union(*heard.values()) <= {"0100007F", "00000000000000000000000001000000"}
 
 
+def test_what_a_server_drops_as_it_crashes_stays_in_its_folder(servers: Servers) -> None:
+    """RabbitMQ writes MnesiaCore files to where it runs, for one, when it is killed while it starts."""
+    for server in (servers.mongodb, servers.rabbitmq, servers.redis):
+        assert Path(f"/proc/{server.pid}/cwd").readlink().is_relative_to(server.folder)
+
+
 def test_rabbitmq_has_its_management_plugin_and_a_long_consumer_timeout(servers: Servers) -> None:
     port = servers.rabbitmq.program.ports["management"]
     request = urllib.request.Request(f"http://{HOST}:{port}/api/overview")

@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.errors import AutoReconnect
 
-from beat.rollup import TURN, Rollup
+from beat.rollup import TURN, Rollup, Sum, Sums
 from scheduler_service.statistics.tallies import GroupBy, Question, Tallies
 from shared.domain.rollup import DAY, GRACE, HOUR, KEPT, MINUTE, Level, floor
 from shared.domain.tally import ACCURACY
@@ -21,7 +22,7 @@ from shared.store import executions, live, rollups
 from tests.builders import fired, job_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pymongo.database import Database
 
@@ -165,6 +166,30 @@ def test_percentiles_are_those_of_the_rows_within_the_accuracy(database: Db) -> 
         for share in (0.5, 0.95, 0.99):
             true = sorted(spans)[math.ceil(share * len(spans)) - 1]
             assert found.percentile(share) == pytest.approx(true, rel=ACCURACY + 1e-9)
+
+
+def test_a_minute_in_which_much_ended_is_added_up_one_job_after_another(
+    database: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hundred thousand jobs, the sums of all at once would be more than a beat may take."""
+    monkeypatch.setattr("beat.rollup.TURN", 5)
+    monkeypatch.setattr("beat.rollup.BATCH", 1)
+    minute = floor(now() - HOUR, MINUTE)
+    rows = [ended(n, minute - MINUTE + n * timedelta(seconds=20), job_id="job-0") for n in range(3)]
+    rows += [ended(n, minute + timedelta(seconds=n), job_id=f"job-{n % 10}") for n in range(3, 43)]
+    database[executions.COLLECTION].insert_many(rows)
+    held = list[int]()
+
+    class Watched(Sums):
+        def __iter__(self) -> Iterator[Sum]:
+            held.append(len(self._tallies))
+            return super().__iter__()
+
+    monkeypatch.setattr("beat.rollup.Sums", Watched)
+    roll_up(database)
+    assert max(held) <= 2 * 5
+    assert ask(database, GroupBy.JOB) == counted(rows, lambda row: row["job_id"])
+    assert ask(database, GroupBy.QUEUE) == counted(rows, lambda row: row["queue"])
 
 
 class Crashing:
@@ -320,6 +345,26 @@ def test_old_roll_ups_go_but_none_that_the_next_level_was_not_made_of(database: 
     assert left[Level.MINUTE] >= now() - KEPT[Level.MINUTE] - DAY
     assert left[Level.HOUR] <= now() - 11 * DAY
     assert ask(database) == {"": Counter(SUCCEEDED=12)}
+
+
+def test_all_that_is_said_to_be_counted_is_while_beat_catches_up_with_more_than_a_week(database: Db) -> None:
+    """Minutes of that age go as soon as their hour is made, also between the two questions of who reads statistics."""
+    rows = [ended(n, now() - 8 * DAY + n * MINUTE) for n in range(0, 600, 20)]
+    database[executions.COLLECTION].insert_many(rows)
+    beat, tallies = Rollup(database, "beat"), Tallies(database)
+    assert beat.run_once(), "all minutes, and no hour yet"
+    find = tallies._rollups.find
+
+    def find_later(*asked: Any, **how: Any) -> Any:
+        go_on(beat)
+        return find(*asked, **how)
+
+    vars(tallies)["_rollups"] = SimpleNamespace(find=find_later)
+    end = floor(now(), DAY) + DAY
+    found, through = tallies.read(Question(GroupBy.ALL, Level.DAY, end - 30 * DAY, end, 30 * DAY, 1))
+    assert through is not None
+    assert sum(each.tally.total for each in found) == sum(row["finished_at"] < through for row in rows)
+    assert ask(database) == {"": Counter(SUCCEEDED=len(rows))}
 
 
 def test_of_what_is_made_again_only_what_has_changed_is_written(database: Db) -> None:

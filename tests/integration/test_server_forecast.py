@@ -42,6 +42,18 @@ async def test_the_forecast_counts_the_fires_of_all_active_jobs(database: Db, da
     assert answer.computed_at.ToDatetime() <= now().replace(tzinfo=None)
 
 
+async def test_an_occurrence_that_is_skipped_is_not_in_the_forecast_before_a_beat_knows_of_it(
+    database_url: str,
+) -> None:
+    async with serving(database_url) as running:
+        await running.create(job_id="daily", schedule_config=cron(**not_now()))
+        created = await running.stub.GetJobStatus(jobs_pb.GetJobStatusRequest(job_id="daily"))
+        first = created.next_fire_times[0]
+        await running.planning.SkipOccurrence(pb.SkipOccurrenceRequest(job_id="daily", nominal_time=first))
+        answer = await running.planning.ForecastLoad(pb.ForecastLoadRequest(span={"seconds": 48 * 3_600}))
+    assert sum(bucket.fires for bucket in answer.buckets) == 1, "of two days"
+
+
 async def test_while_the_store_is_away_there_is_no_forecast_but_a_refusal_that_says_so() -> None:
     away = in_process(f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=100")
     with pytest.raises(Unavailable):

@@ -125,6 +125,23 @@ async def test_what_is_stored_after_its_minute_was_rolled_up_first_is_counted_at
         assert await agree(database, running) == {"SUCCEEDED": 2}
 
 
+async def test_a_status_counts_what_the_rows_say_while_beat_catches_up_with_more_than_a_week(
+    database: Db, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Minutes of that age go as soon as their hour is made; how far beat had got, the server may know from before."""
+    monkeypatch.setattr("scheduler_service.jobs.counted.KEPT", 3600.0)
+    rows = [ended(n, now() - 8 * DAY + n * MINUTE) for n in range(0, 600, 20)]
+    database[executions.COLLECTION].insert_many(rows)
+    beat = Rollup(database, "beat")
+    assert beat.run_once(), "all minutes, and no hour yet"
+    async with serving(database_url) as running:
+        assert await status(running) == {"SUCCEEDED": 30}
+        while beat.run_once():
+            pass
+        assert database[rollups.COLLECTION].count_documents({"level": "minute"}) == 0
+        assert await status(running) == {"SUCCEEDED": 30}
+
+
 async def test_counts_outlive_the_records_that_they_are_of(database: Db, database_url: str) -> None:
     rows = [ended(n, now() - n * DAY - HOUR) for n in range(29)]
     database[executions.COLLECTION].insert_many(rows)

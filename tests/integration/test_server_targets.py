@@ -13,6 +13,8 @@ from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from prometheus_client import REGISTRY
+from pymongo import ReturnDocument
+from pymongo.errors import AutoReconnect
 
 from scheduler_service.targets import drift
 from scheduler_service.targets.drift import problems_of
@@ -538,21 +540,31 @@ async def test_an_edit_while_a_job_is_checked_is_not_undone(server: Running) -> 
         assert (await check_health(server)).jobs_checked == 1
 
 
+@pytest.mark.parametrize("dies", [False, True], ids=["goes on", "dies"])
 async def test_a_job_that_was_judged_by_what_its_target_was_before_is_judged_again(
-    server: Running, monkeypatch: pytest.MonkeyPatch
+    server: Running, monkeypatch: pytest.MonkeyPatch, *, dies: bool
 ) -> None:
-    """The contract changes, and another look notes it, after the first one has read the contract and the job."""
+    """The contract changes, and another look notes it, after the first one has read the contract and the job.
+
+    Whether the first one goes on then, or its last act is to write what it has found.
+    """
     judging, noted = threading.Event(), threading.Event()
+    write = drift.Drift._judge
 
     def judge(*asked: Any) -> list[list[str] | None]:
         judging.set()
         noted.wait(60)
         return problems_of(*asked)
 
+    async def write_and_die(*asked: Any) -> None:
+        await write(*asked)
+        raise AutoReconnect("it is gone")
+
     with serving(shop()) as target:
         await register(server, target.address)
         await sell(server)
         monkeypatch.setattr(drift, "problems_of", judge)
+        monkeypatch.setattr(drift.Drift, "_judge", write_and_die if dies else write)
         slow = asyncio.create_task(check_health(server))
         await asyncio.to_thread(judging.wait, 60)
     with serving(shop("Buy"), port=port_of(target)):
@@ -560,9 +572,49 @@ async def test_a_job_that_was_judged_by_what_its_target_was_before_is_judged_aga
         assert tested.misfits_total == 1
         noted.set()
         first = await slow
-        assert (first.jobs_checked, first.jobs_left) == (1, True)
+        assert (first.jobs_checked, first.jobs_left) == (0, True)
+        monkeypatch.undo()
         again = await check_health(server)
     assert (again.jobs_checked, again.drifts_total) == (1, 1)
+
+
+async def test_a_job_that_was_marked_for_another_contract_is_not_judged_by_the_one_of_before(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The contract changes, and another look notes it, after the first one has noted what it read, and no job yet."""
+    note = drift.Drift._mark_changed
+
+    async def overtaken(look: drift.Drift, known: Any) -> None:
+        await note(look, known)
+        await note(look, {"shop": "another one"})
+
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+        monkeypatch.setattr(drift.Drift, "_mark_changed", overtaken)
+        first = await check_health(server)
+        assert (first.jobs_checked, first.jobs_left) == (0, True)
+        monkeypatch.undo()
+        assert (await check_health(server)).jobs_checked == 1
+
+
+async def test_a_marking_that_broke_off_goes_on_where_it_ended(server: Running) -> None:
+    """With a million jobs it takes longer than it may; each one that was marked is judged once for it."""
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server, "first")
+        await sell(server, "second")
+        await check_health(server)
+        begun = [
+            await server.database.target_contracts.find_one_and_update(
+                {"_id": "shop"}, store.contract_coming("another one"), return_document=ReturnDocument.AFTER
+            )
+            for _ in range(2)
+        ]
+        assert begun[0]["marking"] == begun[1]["marking"]
+        chosen, update = calls.mark_unchecked("shop", begun[0]["marking"])
+        await server.database.jobs.update_one({**chosen, "_id": "first"}, update)
+        assert (await server.database.jobs.update_many(chosen, update)).modified_count == 1
 
 
 async def test_a_look_that_another_one_overtook_while_it_marked_jobs_does_not_note_its_contract(

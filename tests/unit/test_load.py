@@ -15,6 +15,8 @@ from scheduler_service.planning.forecast_messages import load_message, load_ques
 from scheduler_service.planning.load import MINUTES, Load, Reckoning, from_json
 from shared.domain.errors import InvalidInput
 from shared.domain.load import MINUTE, fires_by_minute, lattice_by_minute, milliseconds
+from shared.domain.occurrences import upcoming
+from shared.domain.overrides import Override
 from shared.domain.schedule import CronSchedule, IntervalSchedule, parse_schedule
 from shared.proto import planning_service_pb2 as pb
 from tests.builders import job_document
@@ -142,6 +144,19 @@ def test_jobs_of_the_same_schedule_are_computed_once(monkeypatch: pytest.MonkeyP
 def test_a_job_that_was_to_run_so_often_only_runs_as_often_as_is_left() -> None:
     limited = schedule(type="interval", config={"every": "1h"}, max_runs=5)
     assert totals(reckon(document("job-1", limited, fired=3))).total() == 2
+
+
+@pytest.mark.parametrize("each", SCHEDULES[:3], ids=str)
+def test_what_is_skipped_does_not_count_and_what_is_moved_counts_at_its_new_time(each: dict[str, Any]) -> None:
+    made = schedule(**each)
+    skipped, moved = upcoming(made, START, 2)
+    to = START + timedelta(hours=47, seconds=1)
+    overrides = [Override(skipped, None, "anna", "", START), Override(moved, to, "anna", "", START)]
+    fires = Counter(fires_by_minute(made, START, MINUTES, overrides=overrides))
+    expected = one_by_one(made)
+    expected.subtract([(skipped - START) // MINUTE, (moved - START) // MINUTE])
+    expected.update([(to - START) // MINUTE])
+    assert fires == +expected
 
 
 def test_a_minute_names_some_of_its_jobs() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.rollup import DAY, HOUR, MINUTE, SETTLED_AFTER, Level, Progress, counted, floor
+from shared.domain.rollup import DAY, HOUR, KEPT, MINUTE, SETTLED_AFTER, Level, Progress, counted, floor
 
 NOW = datetime(2026, 3, 31, 14, 27, 33, tzinfo=UTC)
 BEGINNING = floor(NOW - 30 * DAY, HOUR)
@@ -45,6 +45,13 @@ def test_only_what_is_final_is_told_of_by_roll_ups(progress: Progress) -> None:
     final = {Level.MINUTE: progress.settled, Level.HOUR: progress.hours, Level.DAY: progress.days}
     for piece in counted(progress, BEGINNING, NOW)[0]:
         assert piece.end <= min(final[piece.level], NOW)
+
+
+@given(progresses())
+def test_no_minute_is_told_of_by_a_roll_up_that_beat_may_remove_while_it_is_asked_for(progress: Progress) -> None:
+    kept_from = NOW + timedelta(minutes=1) - KEPT[Level.MINUTE]
+    for piece in counted(progress, BEGINNING, NOW)[0]:
+        assert piece.level is not Level.MINUTE or piece.start > kept_from
 
 
 def test_of_thirty_days_few_roll_ups_are_read() -> None:

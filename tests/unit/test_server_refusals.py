@@ -74,6 +74,17 @@ def test_every_refusal_has_its_code_details_and_a_reason(
     assert (info.reason, info.domain) == (reason, "scheduler.v1")
 
 
+@pytest.mark.parametrize("reason", [Reason.INVALID_INPUT, Reason.REQUEST_ID_REUSED])
+def test_each_violation_has_the_reason_of_the_refusal_also_the_one_that_says_how_many_are_left_out(
+    reason: Reason,
+) -> None:
+    named = BadRequest()
+    violations = [Violation("name", "x" * 500)] * 40
+    assert refusal_status(InvalidInput(violations, reason=reason)).details[0].Unpack(named)
+    assert named.field_violations[-1].description.endswith(" more")
+    assert {each.reason for each in named.field_violations} == {reason.value}
+
+
 def test_what_a_program_may_want_of_a_refusal_are_facts_beside_its_reason() -> None:
     info = ErrorInfo()
     gone = NoSuch("job", "x", deleted=NEW_YEAR, until=NEW_YEAR + timedelta(days=30))
