@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 import pymongo
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import ReturnDocument, UpdateMany
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
@@ -282,7 +282,7 @@ class Ledger:
         if len(group) == 1:
             ((claimed, move),) = group
             return [self._record_alone(claimed, move, tried=False)]
-        writes = [UpdateOne(move.filter, move.update) for _, move in group]
+        writes = [UpdateMany(move.filter, move.update) for move in executions.alike_together(group)]
         if self._executions.bulk_write(writes, ordered=False).matched_count == len(group):
             return [Ended(move.leads_to, "") for _, move in group if move.leads_to is not None]
         # Some were refused; which, the rows tell.

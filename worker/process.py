@@ -20,8 +20,8 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.platforms import EX_OK
 from celery.worker import state as worker_state
 
+from shared import garbage, metrics
 from shared import log as logs
-from shared import metrics
 from shared.domain.execution import State
 from shared.domain.zones import tzdata_version
 from shared.heartbeat import Heartbeat
@@ -200,6 +200,7 @@ def _build_early(sender: Any, **_: object) -> None:
     """Be complete before the first message; and serve metrics also while there is none."""
     if not isinstance(sender.pool, PreforkPool):
         runner(sender.hostname)
+        garbage.settle()
 
 
 @signals.worker_ready.connect

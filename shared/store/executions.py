@@ -418,7 +418,11 @@ def renew(held: Mapping[str, str], lease: timedelta) -> Move:
 
 def kept_filter(held: Mapping[str, str]) -> dict[str, Any]:
     """Find those of the attempts, given as execution id to nonce, that nobody has taken from their holder."""
-    return {"_id": {"$in": list(held)}, "state": State.RUNNING.value, "lease.nonce": {"$in": list(held.values())}}
+    return _kept(list(held), list(held.values()))
+
+
+def _kept(execution_ids: list[str], nonces: list[str]) -> dict[str, Any]:
+    return {"_id": {"$in": execution_ids}, "state": State.RUNNING.value, "lease.nonce": {"$in": nonces}}
 
 
 KEEPER_FIELDS: Final = {"cancel": 1}
@@ -454,6 +458,21 @@ def succeed(execution_id: str, nonce: str, by: str, result: str | None, *, trunc
         fields |= {"result": literal(result), "result_truncated": literal(truncated)}
     stages = [enter(State.SUCCEEDED, by, "", fields), *LEAVE_OPEN]
     return Move(held_attempt(execution_id, nonce), stages, leads_to=State.SUCCEEDED)
+
+
+def alike_together(outcomes: Iterable[tuple[Claimed, Move]]) -> list[Move]:
+    """Return moves that end these held attempts as their own do, one for all of which the same is to be written.
+
+    The database reads an update once for all its rows. An execution may be there twice, if it was given to this process
+    again: its row has one of the nonces.
+    """
+    alike: dict[str, tuple[Move, list[Claimed]]] = {}
+    for claimed, move in outcomes:
+        alike.setdefault(repr(move.update), (move, []))[1].append(claimed)
+    return [
+        Move(_kept([each.execution_id for each in held], [each.nonce for each in held]), move.update, move.leads_to)
+        for move, held in alike.values()
+    ]
 
 
 def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:

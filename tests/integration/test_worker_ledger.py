@@ -26,7 +26,7 @@ from shared.store import executions
 from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
 from tests.builders import at, fired, job_document
-from worker.ledger import Ledger, StoppingError, _Wanted
+from worker.ledger import Ended, Ledger, StoppingError, _Wanted
 from worker.stopping import Stopping
 
 if TYPE_CHECKING:
@@ -1025,6 +1025,30 @@ def test_of_outcomes_written_together_each_is_accepted_or_refused_by_itself(data
             assert (row.state, row.result) == (State.PENDING, None)
         else:
             assert (row.state, row.result) == (State.SUCCEEDED, {"of": execution_id})
+
+
+def test_outcomes_that_are_alike_are_one_update_and_others_are_not(database: Documents):
+    mine = ledger(database)
+    results = [{"of": "two"}, {"of": "one"}, {"of": "two"}]
+    claimed = [claim(mine, execution(database)).claimed for _ in results]
+    outcomes = [(each, success(each, result)) for each, result in zip(claimed, results, strict=True)]
+    assert [len(move.filter["_id"]["$in"]) for move in executions.alike_together(outcomes)] == [2, 1]
+    assert all(mine._record_together(outcomes))
+    assert [stored(database, each.execution_id).result for each, _ in outcomes] == results
+
+
+@pytest.mark.parametrize("latest", [0, 1])
+def test_of_two_attempts_of_one_execution_that_end_together_the_one_that_holds_it_is_heard(
+    database: Documents, latest: int
+):
+    mine, execution_id = ledger(database, lease=timedelta(milliseconds=1)), execution(database)
+    lost = claim(mine, execution_id).claimed
+    rescue(database, execution_id)
+    held = claim(mine, execution_id).claimed
+    attempts = [held, lost] if latest == 0 else [lost, held]
+    ended = mine._record_together([(each, success(each, {})) for each in attempts])
+    assert ended[latest] == Ended(State.SUCCEEDED, "")
+    assert states(database, execution_id)[-2:] == ["RUNNING", "SUCCEEDED"]
 
 
 def test_outcomes_written_together_whose_answer_was_lost_are_known_as_our_own(

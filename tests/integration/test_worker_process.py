@@ -562,6 +562,15 @@ def test_a_worker_tells_what_it_is_there_for_until_it_ends(site: Site, pool: str
     assert site.database.processes.count_documents({}) == 0
 
 
+@pytest.mark.parametrize(("arguments", "at_a_time"), [((), 32), (("--pool", "prefork"), 8)])
+def test_a_worker_that_is_not_told_how_many_runs_more_in_threads_than_in_processes(
+    site: Site, arguments: tuple[str, ...], at_a_time: int
+):
+    site.start(*arguments)
+    entry = wait_until(lambda: site.database.processes.find_one({"kind": "WORKER"}), "its entry")
+    assert entry["concurrency"] == at_a_time
+
+
 def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site, servers: Servers, label: str):
     """Here by the pool whose processes do not see the signal that stops the worker."""
     with Proxy(servers.mongodb.port) as proxy:

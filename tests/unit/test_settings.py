@@ -47,6 +47,13 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     assert load_settings().grpc_port == 50054
 
 
+def test_processes_are_fewer_than_threads_unless_somebody_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    pools = ("threads", "prefork")
+    assert [load_settings().concurrency(pool) for pool in pools] == [32, 8]
+    monkeypatch.setenv("WORKER_CONCURRENCY", "32")
+    assert [load_settings().concurrency(pool) for pool in pools] == [32, 32]
+
+
 def test_codes_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETRYABLE_CODES", " UNAVAILABLE, ABORTED,")
     assert load_settings().retryable_codes == {"UNAVAILABLE", "ABORTED"}
