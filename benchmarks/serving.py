@@ -4,10 +4,10 @@ A store with 1,000 jobs and 50,000 executions (--quick: 10,000); 1, 16 and 128 c
 own. The server writes a line a call, as it does where it is deployed. The other side is a grpc.aio server on uvloop
 that does the same database operations as a status or a new job needs, and nothing else (benchmarks.serving_bare): the
 echo and the operations in sequence, which is the bare limit of one process. An echo, of messages as long, is measured
-in the same rounds. The milliseconds at half load are those of calls that come evenly, half as many as the server has
-just answered with 16 callers, from when each was to be made.
+in the same rounds. The milliseconds at half load are those of calls that come evenly, half as many as our server has
+just answered with 16 callers, from when each was to be made; the bare server is asked as often.
 
-About eight minutes; --quick measures 16 callers only, in half a minute.
+About nine minutes; --quick measures 16 callers only, in a minute.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +51,8 @@ AT_HALF_LOAD: Final = 10.0
 CALLERS: Final = {Size.FULL: (1, 16, 128), Size.QUICK: (16,)}
 SECONDS: Final = {Size.FULL: 3.0, Size.QUICK: 0.7}
 """Of one side in one round."""
+SECONDS_AT_HALF_LOAD: Final = {Size.FULL: 8.0, Size.QUICK: 1.5}
+"""Likewise: of a hundred calls the 99th percentile is just the worst but one."""
 USUAL: Final = 16
 """Callers whose rate says what half of the load is."""
 NOT_COUNTED: Final = "the server's and mongod's processor time tells more where callers share the cores"
@@ -116,11 +119,12 @@ def answers_of(address: str) -> dict[str, bytes]:
 class Rounds:
     """Measures the sides in turn: rates, and the processor time that a call takes."""
 
-    def __init__(self, load: ProcessPoolExecutor, sides: Mapping[str, Side], mongod: int, seconds: float) -> None:
+    def __init__(self, load: ProcessPoolExecutor, sides: Mapping[str, Side], mongod: int, size: Size) -> None:
         self._load = load
         self._sides = sides
         self._mongod = mongod
-        self._seconds = seconds
+        self._seconds = SECONDS[size]
+        self._seconds_at_half_load = SECONDS_AT_HALF_LOAD[size]
         self._requests = requests()
 
     def measure(self, method: str, callers: int) -> tuple[Mapping[str, Sequence[float]], Mapping[str, Sequence[float]]]:
@@ -146,15 +150,18 @@ class Rounds:
             ask, address, f"/{SERVICE}/{method}", self._requests[method], callers, self._seconds
         ).result()
 
-    def at_half_load(self, method: str, rates: Sequence[float]) -> Sequence[float]:
-        """Return the 99th percentile of the milliseconds at half of the rate that each round had."""
-        address = self._sides["ours"].address
-        return [
-            self._load.submit(
-                ask_at, address, f"/{SERVICE}/{method}", self._requests[method], rate / 2, self._seconds
-            ).result().percentile(99)
-            for rate in rates
-        ]  # fmt: skip
+    def at_half_load(self, method: str, rate: float) -> Mapping[str, Sequence[float]]:
+        """Return the 99th percentile of the milliseconds at half of a rate: ours, and the bare server's."""
+
+        def side(name: str) -> Callable[[], float]:
+            def once() -> float:
+                address, path, asked = self._sides[name].address, f"/{SERVICE}/{method}", self._requests[method]
+                seconds = self._seconds_at_half_load
+                return self._load.submit(ask_at, address, path, asked, rate / 2, seconds).result().percentile(99)
+
+            return once
+
+        return taking_turns({name: side(name) for name in ("ours", "bare")}, warm=False)
 
 
 def measure(size: Size) -> Sequence[Comparison]:
@@ -172,7 +179,7 @@ def measure(size: Size) -> Sequence[Comparison]:
             echo = stack.enter_context(bare(servers.mongodb.url, answers, with_database=False))
             load = stack.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
             sides = {"ours": Side(address, pid), "bare": least, "echo": echo}
-            rounds = Rounds(load, sides, servers.mongodb.pid, SECONDS[size])
+            rounds = Rounds(load, sides, servers.mongodb.pid, size)
             return [found for method in GOALS for found in _compare(rounds, method, CALLERS[size])]
 
 
@@ -190,7 +197,10 @@ def _compare(rounds: Rounds, method: str, callers: Sequence[int]) -> Iterator[Co
             "ms", Better.LOWER, tuple(spent["ours"]), against="bare", theirs=tuple(spent["bare"]), note=NOT_COUNTED,
         )  # fmt: skip
         if number == USUAL:
+            late = rounds.at_half_load(method, median(ours))
             yield Comparison(
                 f"{method} at half load, 99th percentile",
-                "ms", Better.LOWER, tuple(rounds.at_half_load(method, ours)), goal=AT_HALF_LOAD,
+                "ms", Better.LOWER, tuple(late["ours"]), goal=AT_HALF_LOAD,
+                # Not the other side: a ratio of such figures is nothing that a gate could hold to.
+                note=f"the bare server, asked as often in the same rounds: {median(late['bare']):.3g} ms",
             )  # fmt: skip

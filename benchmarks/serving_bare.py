@@ -2,8 +2,8 @@
 
 `echo`: grpc.aio on uvloop decodes the request, and encodes an answer that is always the same, as long as the real one.
 `bare`: in between it does the same database operations on the same documents, by PyMongo's asynchronous client with
-the same write concern: two reads at a time for the status (the job, its newest run and rows; its roll-ups), two
-inserts for a job (its entry in the history, then itself). It checks, limits, logs, counts and converts nothing.
+the same write concern: one read for the status (the job, its newest run and rows, and its roll-ups), two inserts for
+a job (its entry in the history, then itself). It checks, limits, logs, counts and converts nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import grpc
 import uvloop
 
 from scheduler_service.jobs.counted import Counted
-from scheduler_service.jobs.jobs import Jobs
+from scheduler_service.jobs.jobs import Jobs, runs_question
 from shared.proto import scheduler_service_pb2 as pb
-from shared.store import executions, jobs, rollups
+from shared.store import jobs
 from shared.store.mongo import connect_async
 
 if TYPE_CHECKING:
@@ -74,17 +74,12 @@ def _handler(kind: Any, answer: Message, work: Callable[[Any], Awaitable[None]])
 
 
 async def _reading(database: AsyncDatabase[dict[str, Any]]) -> Callable[[Any], Awaitable[None]]:
-    stored = database[jobs.COLLECTION]
     pieces, since = await Counted(database, Jobs(database).now).since(WINDOW)
 
     async def read(request: Any) -> None:
-        pipeline = [{"$match": {"_id": request.job_id}}, *executions.with_runs(since)]
-        asked = [stored.aggregate(pipeline)]
-        if pieces:
-            ended = rollups.ended_pipeline(request.job_id, pieces)
-            asked.append(database[rollups.COLLECTION].aggregate(ended, hint=rollups.JOB_INDEX))
-        for found in await asyncio.gather(*asked):
-            await found.to_list()
+        collection, pipeline, options = runs_question(request.job_id, pieces, since)
+        found = await database[collection].aggregate(pipeline, **options)
+        await found.to_list()
 
     return read
 

@@ -24,6 +24,7 @@ from shared import metrics
 from shared.calendars import load_calendars
 from shared.domain.errors import InvalidInput
 from shared.domain.zones import tzdata_version
+from shared.garbage import spare_what_is_there
 from shared.heartbeat import Heartbeat
 from shared.messaging.dispatcher import Dispatcher, Sender
 from shared.messaging.publisher import Publisher
@@ -99,6 +100,7 @@ async def serve(number: int | None = None) -> None:
     if number is not None:
         _watch_starter(told_to_stop)
     _serve_metrics(number or 1)
+    spare_what_is_there()
     try:
         preparation = prepare(database, drafts, assembly.jobs, definitions)
         await assembly.server.start(settings.bind_host, settings.grpc_port, preparation)

@@ -200,7 +200,8 @@ def _build_early(sender: Any, **_: object) -> None:
     """Be complete before the first message; and serve metrics also while there is none."""
     if not isinstance(sender.pool, PreforkPool):
         runner(sender.hostname)
-        garbage.settle()
+        garbage.spare_what_is_there()
+        garbage.look_less_often()
 
 
 @signals.worker_ready.connect

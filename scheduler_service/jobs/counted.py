@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.jobs.together import Together
@@ -10,7 +9,7 @@ from shared.domain.rollup import HOUR, counted, floor
 from shared.store import rollups
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime, timedelta
 
     from pymongo.asynchronous.database import AsyncDatabase
@@ -28,20 +27,16 @@ class Counted:
         """now: asks for the database's time."""
         self._progress = database[rollups.PROGRESS]
         self._now = now
-        self._ask = Together(self._read)
-        self._known: tuple[Progress | None, datetime] | None = None
-        self._asked_at = 0.0
+        self._standing = Together(self._read)
 
-    async def since(self, window: timedelta) -> tuple[list[Piece], datetime]:
+    async def since(self, window: timedelta) -> tuple[Sequence[Piece], datetime]:
         """Return which roll-ups count what has ended since the full hour in which a window begins, until an instant.
 
         And this instant, from which on rows tell.
         """
-        if self._known is None or monotonic() - self._asked_at > KEPT:
-            self._known, self._asked_at = await self._ask(), monotonic()
-        progress, now = self._known
+        progress, now = await self._standing.lately(KEPT)
         start = floor(now - window, HOUR)
-        return ([], start) if progress is None else counted(progress, start, now)
+        return ((), start) if progress is None else counted(progress, start, now)
 
     async def _read(self) -> tuple[Progress | None, datetime]:
         standing = await self._progress.find_one(rollups.PROGRESS_FILTER)

@@ -11,7 +11,7 @@ from scheduler_service.jobs.target_checks import TargetChecks
 from shared.defaults import job_defaults
 from shared.domain.errors import FailedPrecondition, InvalidInput, Unavailable, Violation
 from shared.domain.flow import Workflow
-from shared.domain.job import TASK, define
+from shared.domain.job import TASK, ScheduleTerms, define
 from shared.domain.policies import Misfire, Overlap
 from shared.domain.schedule import CronSchedule
 from shared.tasks.registry import Tasks
@@ -41,16 +41,27 @@ class Definitions:
         self._consumer_timeout = timedelta(seconds=settings.consumer_timeout)
 
     async def define(
-        self, draft: JobDraft, now: datetime, found: Iterable[Violation] = (), *, with_target: bool = True
+        self,
+        draft: JobDraft,
+        now: datetime,
+        found: Iterable[Violation] = (),
+        *,
+        with_target: bool = True,
+        is_small: bool = False,
     ) -> JobDefinition:
         """Return the draft's definition. found: violations of the request that were found before.
 
+        is_small: whether its request was, so that what has to be computed of it takes no time that others would notice.
         Raises InvalidInput with all violations at once; Unavailable or FailedPrecondition when nothing else is wrong
         but the target's contract can't be read.
         """
+        found = list(found)
+        if is_small and not found and not _has_exclusions(draft) and self._target_checks.is_known_to_fit(draft):
+            # To hand it over takes as long, and on a busy server each way waits for Python's lock.
+            return self._define(draft, now, found, with_target=False)
         # In a thread: a contract that is not compiled in is read over the network, and megabytes of JSON are written to
         # be measured.
-        return await asyncio.to_thread(self._define, draft, now, list(found), with_target=with_target)
+        return await asyncio.to_thread(self._define, draft, now, found, with_target=with_target)
 
     def _define(
         self, draft: JobDraft, now: datetime, found: Sequence[Violation], *, with_target: bool
@@ -111,6 +122,11 @@ class Definitions:
                 " others skip; BUFFER_ALL runs them one after another"
             )
         return said
+
+
+def _has_exclusions(draft: JobDraft) -> bool:
+    """Return whether a schedule leaves out days: those of calendars and holidays may have to be computed for years."""
+    return isinstance(draft.schedule, ScheduleTerms) and draft.schedule.exclusions is not None
 
 
 def schedule_warnings(schedule: Schedule) -> list[str]:

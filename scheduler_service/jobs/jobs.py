@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import gather
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
@@ -144,7 +143,6 @@ class Jobs:
         self._undelete_for = undelete_for
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
-        self._rollups = database[rollups.COLLECTION]
         self.zone_rules = ZoneRules(database)
         self._now = Together(self._ask_now)
         self._room = Room(self._jobs.estimated_document_count, most)
@@ -223,38 +221,40 @@ class Jobs:
     async def read_with_runs(self, job_id: str, window: timedelta) -> FoundWithRuns:
         """Return a job, its newest run, and what is in flight, or ended since the full hour in which the window begins.
 
-        Raises as read does. Two questions to the store at a time: each takes the driver as long as all else that a
-        status takes together.
+        Raises as read does. One question to the store: each takes the driver half as long as all else that a status
+        takes together.
         """
-        pieces, since = await self._counted.since(window)
-        found, counts = await gather(self._read(job_id, *executions.with_runs(since)), self._ended(job_id, pieces))
+        refuse(required("job_id", job_id))
+        collection, pipeline, options = runs_question(job_id, *await self._counted.since(window))
+        counts: Counter[str] = Counter()
+        found: Found | None = None
+        async with await self._database[collection].aggregate(pipeline, **options) as documents:
+            async for document in documents:
+                if _READ_AT in document:
+                    found = await self._found(job_id, document)
+                else:
+                    counts[document["_id"]] += document["count"]
+        if found is None:
+            raise NoSuch("job", job_id)
         counts.update({group["_id"]: group["count"] for group in found.document["counts"]})
         newest: list[Mapping[str, Any]] = found.document["newest"]
-        return FoundWithRuns(found.job, found.now, executions.to_execution(newest[0]) if newest else None, +counts)
+        return FoundWithRuns(found.job, found.now, executions.to_execution(newest[0]) if newest else None, counts)
 
-    async def _ended(self, job_id: str, pieces: Sequence[Piece]) -> Counter[str]:
-        """Return what a job's roll-ups count."""
-        counts: Counter[str] = Counter()
-        if pieces:
-            pipeline = rollups.ended_pipeline(job_id, pieces)
-            async with await self._rollups.aggregate(pipeline, hint=rollups.JOB_INDEX) as found:
-                async for ended in found:
-                    counts.update(ended)
-        return counts
-
-    async def _read(self, job_id: str, *stages: Mapping[str, Any], show_deleted: bool = False) -> Found:
-        """Return a job; its document also has what the stages add to it."""
+    async def _read(self, job_id: str, *, show_deleted: bool = False) -> Found:
         refuse(required("job_id", job_id))
-        pipeline = [{"$match": {"_id": job_id}}, {"$set": {"read_at": NOW}}, *stages]
-        async with await self._jobs.aggregate(pipeline) as found:
-            async for document in found:
-                now: datetime = document.pop("read_at")
-                if (deleted := jobs.deleted_at(document)) is not None and not show_deleted:
-                    until = self._undeletable_until(document)
-                    raise NoSuch("job", job_id, deleted=deleted, until=until if until and now < until else None)
-                await self._load_rules(document)
-                return Found(read_job(document), document, now)
+        async with await self._jobs.aggregate(_reading(job_id)) as documents:
+            async for document in documents:
+                return await self._found(job_id, document, show_deleted=show_deleted)
         raise NoSuch("job", job_id)
+
+    async def _found(self, job_id: str, document: dict[str, Any], *, show_deleted: bool = False) -> Found:
+        """Return a job of what _reading has given."""
+        now: datetime = document.pop(_READ_AT)
+        if (deleted := jobs.deleted_at(document)) is not None and not show_deleted:
+            until = self._undeletable_until(document)
+            raise NoSuch("job", job_id, deleted=deleted, until=until if until and now < until else None)
+        await self._load_rules(document)
+        return Found(read_job(document), document, now)
 
     async def uid(self, job_id: str) -> str:
         """Return the uid of a job, also of a deleted one. Raises NoSuch when there never was one."""
@@ -472,6 +472,29 @@ class Jobs:
             if after is not None:
                 return read_job(after)
         raise Conflict(f"the job '{job_id}' is being changed by others again and again; try again")
+
+
+_READ_AT: Final = "read_at"
+
+
+def _reading(job_id: str, *stages: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the pipeline that reads a job, with the database's time, and what the stages add to it."""
+    return [{"$match": {"_id": job_id}}, {"$set": {_READ_AT: NOW}}, *stages]
+
+
+def runs_question(
+    job_id: str, pieces: Sequence[Piece], since: datetime
+) -> tuple[str, list[Mapping[str, Any]], Mapping[str, Any]]:
+    """Return the collection, the pipeline and the options that ask for a job with its runs, and what has ended of it.
+
+    pieces: the roll-ups that tell what has ended before an instant, after which rows do. First come the numbers that
+    the roll-ups have, then the job: a hint holds for the collection that is asked, and it is the roll-ups that need it.
+    """
+    job = _reading(job_id, *executions.with_runs(since))
+    if not pieces:
+        return jobs.COLLECTION, job, {}
+    with_job = {"$unionWith": {"coll": jobs.COLLECTION, "pipeline": job}}
+    return rollups.COLLECTION, [*rollups.ended_pipeline(job_id, pieces), with_job], {"hint": rollups.JOB_INDEX}
 
 
 def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:

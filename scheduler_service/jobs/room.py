@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from scheduler_service.jobs.together import Together
@@ -32,12 +31,11 @@ class Room:
         """count: asks how many are stored. most: how many there may be; None: any number."""
         self._count = count
         self._most = most
-        self._ask = Together(self._ask_now)
+        self._counted = Together(self._ask_now)
         self._given = 0
         self._returned = 0
         self._stored = 0
         self._seen = 0
-        self._asked_at = -COUNT_KEPT
         self._one_returned = asyncio.Event()
 
     @asynccontextmanager
@@ -57,15 +55,16 @@ class Room:
             self._one_returned = asyncio.Event()
 
     async def _find(self, most: int) -> None:
-        if self._at_most + FAR_AWAY <= most and monotonic() - self._asked_at <= COUNT_KEPT:
-            return
-        await self._ask()
+        if self._at_most + FAR_AWAY <= most:
+            await self._counted.lately(COUNT_KEPT)
+        else:
+            await self._counted()
         while self._at_most >= most:
             if self._stored >= most:
                 raise LimitReached("MAX_JOBS", f"{most:,} jobs are stored, deleted ones that are kept included")
             if self._returned < self._given:
                 await self._one_returned.wait()
-            await self._ask()
+            await self._counted()
 
     @property
     def _at_most(self) -> int:
@@ -73,6 +72,6 @@ class Room:
         return self._stored + self._given - self._seen
 
     async def _ask_now(self) -> None:
-        asked_at, returned = monotonic(), self._returned
+        returned = self._returned
         self._stored = await self._count()
-        self._seen, self._asked_at = returned, asked_at
+        self._seen = returned

@@ -39,6 +39,21 @@ class TargetChecks:
             # Also of one whose parameters are refused as they are: the name is asked first.
             self._check_call(call.target_service, call.target_method, call.parameters if with_parameters else None)
 
+    def is_known_to_fit(self, call: Call) -> bool:
+        """Return whether a call is right by what is known, without asking a target: this does not block.
+
+        False says nothing, as of a flow, whose checks may take long.
+        """
+        if call.flow is not None:
+            return False
+        if call.target_service != TASK:
+            return self._targets.is_known_to_fit(call.target_service, call.target_method, call.parameters)
+        try:
+            self._tasks.check(call.target_method, call.parameters)
+        except InvalidInput:
+            return False
+        return True
+
     def _check_call(self, service: str, method: str, parameters: Mapping[str, object] | None) -> None:
         if service == TASK:
             self._tasks.check(method, parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class Together(Generic[T]):
         self._ask = ask
         self._asked: asyncio.Task[T] | None = None
         self._next: asyncio.Task[T] | None = None
+        self._last: tuple[T, float] | None = None
+        """The latest answer, and when its question was put."""
 
     async def __call__(self) -> T:
         """Return the answer; raises what asking raises, to all who share it."""
@@ -31,11 +34,22 @@ class Together(Generic[T]):
         # Whoever came first may give up without the others.
         return await asyncio.shield(self._next)
 
+    async def lately(self, seconds: float) -> T:
+        """Return the answer to a question that was put at most so many seconds ago; raises as a call does."""
+        if self._last is not None:
+            answer, put_at = self._last
+            if monotonic() - put_at <= seconds:
+                return answer
+        return await self()
+
     async def _after(self, earlier: asyncio.Task[T] | None) -> T:
         if earlier is not None and not earlier.done():
             await asyncio.wait([earlier])
         self._asked, self._next = self._next, None
-        return await self._ask()
+        put_at = monotonic()
+        answer = await self._ask()
+        self._last = answer, put_at
+        return answer
 
 
 def _seen(task: asyncio.Task[T]) -> None:

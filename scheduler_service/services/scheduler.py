@@ -92,13 +92,14 @@ class SchedulerService(SchedulerServiceServicer):
             )
         found: list[Violation] = []
         job_id, defaults = request.job_id or f"job-{uid}", self._definitions.defaults
-        if request.ByteSize() > AT_ONCE:
+        is_small = request.ByteSize() <= AT_ONCE
+        if is_small:
+            draft = new_draft(request, job_id, defaults, found)
+        else:
             # In a thread: millions of values in parameters would hold up all other calls.
             draft = await asyncio.to_thread(new_draft, request, job_id, defaults, found)
-        else:
-            draft = new_draft(request, job_id, defaults, found)
         now = await self._jobs.now()
-        definition = await self._definitions.define(draft, now, found)
+        definition = await self._definitions.define(draft, now, found, is_small=is_small)
         by = current.get().by
         job = await self._jobs.create(definition, uid, now, by, validate_only=request.validate_only)
         warnings = self._definitions.warnings(definition)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.zones import EPOCH
@@ -162,11 +163,12 @@ def cover(levels: Sequence[Level], start: datetime, end: datetime, progress: Pro
     ]
 
 
-def counted(progress: Progress, start: datetime, now: datetime) -> tuple[list[Piece], datetime]:
+@lru_cache(maxsize=16)  # a busy server asks some hundred times a second, between two answers of the store
+def counted(progress: Progress, start: datetime, now: datetime) -> tuple[Sequence[Piece], datetime]:
     """Return the roll-ups that tell for good what has ended since `start`, and the instant from which on rows have to.
 
     start: a full hour. That instant is some minutes ago while a beat rolls up, and stands still while none does.
     """
     final = progress.not_after(now).for_good.lasting(now)
     since = max(start, final.minutes)
-    return cover((Level.DAY, Level.HOUR, Level.MINUTE), start, since, final), since
+    return tuple(cover((Level.DAY, Level.HOUR, Level.MINUTE), start, since, final)), since

@@ -140,6 +140,21 @@ class Targets:
         """
         self.build(target_service, target_method, parameters)
 
+    def is_known_to_fit(self, service: str, method: str, parameters: Mapping[str, object]) -> bool:
+        """Return whether a call fits its target's contract as it is known. Reads none, so that it does not block.
+
+        False says nothing: the contract may not be known yet, or be another one by now; see check.
+        """
+        source = self._sources.get(service)
+        contract = source.known() if source is not None else None
+        if contract is None:
+            return False
+        try:
+            contract.method(method).request(parameters)
+        except InvalidInput:
+            return False
+        return True
+
     def renew(self, service: str) -> bool:
         """Return whether the contract of a target has been read anew, for something that did not fit what it gives.
 
@@ -200,9 +215,12 @@ class _Source:
 
     def current(self) -> Contract:
         """Return the contract as it is known; read it when it is not."""
+        return self.known() or self._read_once()
+
+    def known(self) -> Contract | None:
         with self._lock:
             contract = self._contract
-        return contract or compiled_contract(self.target) or self._read_once()
+        return contract or compiled_contract(self.target)
 
     def _newer_than(self, contract: Contract) -> Contract:
         with self._lock:

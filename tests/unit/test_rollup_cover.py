@@ -62,5 +62,5 @@ def test_of_thirty_days_few_roll_ups_are_read() -> None:
 
 
 def test_where_nothing_is_rolled_up_rows_tell_all() -> None:
-    assert counted(Progress(*[BEGINNING - DAY] * 4), BEGINNING, NOW) == ([], BEGINNING)
-    assert counted(Progress.beginning(BEGINNING - 5 * DAY), BEGINNING, NOW) == ([], BEGINNING)
+    assert counted(Progress(*[BEGINNING - DAY] * 4), BEGINNING, NOW) == ((), BEGINNING)
+    assert counted(Progress.beginning(BEGINNING - 5 * DAY), BEGINNING, NOW) == ((), BEGINNING)

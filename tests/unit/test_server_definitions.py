@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
 
 from scheduler_service.jobs.definitions import Definitions
 from shared.calendars import load_calendars
+from shared.domain.errors import InvalidInput, Violation
+from shared.domain.exclusions import ExclusionTerms
 from shared.domain.flow import Step, Workflow
+from shared.domain.job import ScheduleTerms
 from shared.messaging.queues import load_queues
 from shared.settings import Settings
 from shared.targets import load_targets
 from shared.tasks.registry import Tasks
 from shared.tasks.task import LedgeredTask
 from tests.builders import ORIGIN, draft
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def nothing() -> None: ...
@@ -55,3 +62,39 @@ async def test_so_does_a_step_that_calls_one(definitions: Definitions) -> None:
     flow = (await definitions.define(job, ORIGIN)).flow
     assert isinstance(flow, Workflow)
     assert [step.queue for step in flow.steps] == ["cpu", "manual", ""]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"target_service": "task", "target_method": "app.burn", "job_type": "CUSTOM"},
+        {"target_service": "task", "target_method": "app.burn", "parameters": {"unknown": 1}},
+        {"target_service": "nowhere", "priority": 11},
+        {"target_method": "Scrape", "name": ""},
+        {"parameters": {"max_products": "many"}, "timeout": timedelta(days=3)},
+        {"schedule": ScheduleTerms("cron", {"minute": "61"})},
+        {"schedule": ScheduleTerms("cron", {"minute": "0"}, exclusions=ExclusionTerms(holidays=("US",)))},
+        {"schedule": ScheduleTerms("cron", {"minute": "0"}, exclusions=ExclusionTerms(calendars=("none",)))},
+        {
+            "target_service": "",
+            "target_method": "",
+            "flow": Workflow((Step(name="a", target_service="nowhere", target_method="Do"),)),
+        },
+    ],
+)
+async def test_what_is_small_becomes_the_same_or_is_refused_for_the_same_reasons(
+    definitions: Definitions, changes: dict[str, Any]
+) -> None:
+    async def came_to(*, is_small: bool, found: Sequence[Violation] = ()) -> object:
+        try:
+            return await definitions.define(draft(**changes), ORIGIN, found, is_small=is_small)
+        except InvalidInput as refused:
+            return refused.violations
+
+    assert await came_to(is_small=True) == await came_to(is_small=False)
+    before = [Violation("labels", "found before")]
+    said = await came_to(is_small=True, found=before)
+    assert said == await came_to(is_small=False, found=before)
+    assert isinstance(said, tuple)
+    assert before[0] in said

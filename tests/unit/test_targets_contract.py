@@ -135,6 +135,21 @@ def test_a_contract_whose_results_do_not_fit_is_read_anew_unless_it_just_was() -
     assert read.reads == 2
 
 
+def test_whether_a_call_is_known_to_fit_is_told_without_reading() -> None:
+    now = [0.0]
+    read = Reflected(contract("a.Shop/Buy"))
+    shop = targets(read, now)
+    assert not shop.is_known_to_fit("shop", "Buy", {}), "nothing is known yet"
+    assert not shop.is_known_to_fit("nowhere", "Buy", {})
+    assert read.reads == 0
+    shop.check("shop", "Buy", {})
+    now[0] = 60.0
+    assert shop.is_known_to_fit("shop", "Buy", {})
+    assert not shop.is_known_to_fit("shop", "Sell", {}), "for which check would read once more"
+    assert not shop.is_known_to_fit("shop", "Buy", {"unknown": 1})
+    assert read.reads == 1
+
+
 def test_a_failure_to_read_is_not_kept() -> None:
     read = Reflected(Unavailable("away"), contract("a.Shop/Buy"))
     shop = targets(read, [0.0])

@@ -78,3 +78,14 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
         await leaving
     asked.answers[0].set_result(None)
     assert await staying == 1
+
+
+async def test_an_answer_to_a_question_that_was_put_lately_is_given_without_another() -> None:
+    asked = Asked()
+    together = Together(asked)
+    for number, seconds in ((1, 3_600.0), (1, 3_600.0), (2, -1.0)):
+        task = asyncio.create_task(together.lately(seconds))
+        await settle()
+        if not asked.answers[-1].done():
+            asked.answers[-1].set_result(None)
+        assert await task == number
