@@ -7,9 +7,10 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from celery import signals
 from celery.apps.beat import Beat
 
-from shared import log
+from shared import garbage, log
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 
@@ -29,6 +30,13 @@ def main() -> None:
         signal.signal(number, lambda *_: os._exit(0))
     load_tasks(celery_app, settings.task_modules, queues)
     _Beat(app=celery_app, scheduler=celery_app.conf.beat_scheduler, quiet=True, loglevel=settings.log_level).run()
+
+
+@signals.beat_init.connect
+def _spare_what_is_there(**_: object) -> None:
+    """Before the first tick. A batch of jobs is tens of thousands of objects, which would be looked through at once."""
+    garbage.spare_what_is_there()
+    garbage.look_less_often()
 
 
 class _Beat(Beat):
