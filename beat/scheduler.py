@@ -22,7 +22,7 @@ from beat.configured import Configured, read_entries, report_left
 from beat.consequences import Consequences
 from beat.copies import Copies
 from beat.expire import Expire
-from beat.fire import Fire
+from beat.fire import COMING, Fire
 from beat.follow import Follow
 from beat.look import Look, Sought
 from beat.partitions import Partitions
@@ -130,7 +130,8 @@ class DatabaseScheduler(Scheduler):
             backfills=started,
             overdue=overdue,
         )
-        self._fire = Fire(self._database, partitions, self._relay.hand_over, name)
+        look_at_rest = Look(self._database, partitions, ended=ended, coming=COMING)
+        self._fire = Fire(self._database, partitions, self._relay.hand_over, name, look_at_rest)
         rescue = Rescue(self._database, partitions, returns, lease, name)
         self._zone_rules = ZoneRules(self._database)
         revise = Revise(self._database)
@@ -140,6 +141,7 @@ class DatabaseScheduler(Scheduler):
         results = ResultCopy(self.app.backend)
         self._advancing = _Advancing(
             Look(self._database, partitions, ended=ended),
+            look_at_rest,
             (
                 Advance(self._database, partitions, self._relay.hand_over, name),
                 Follow(self._database, partitions, self.app, results),
@@ -315,10 +317,17 @@ class _Advancing(_Background):
     """Goes on with what has ended a part, apart from firing: a fan-out of ten thousand items takes seconds."""
 
     def __init__(
-        self, look: Look, duties: Sequence[Advance | Follow | Copies], look_for_backfills: Look, backfills: Backfills
+        self,
+        look: Look,
+        look_at_rest: Look,
+        duties: Sequence[Advance | Follow | Copies],
+        look_for_backfills: Look,
+        backfills: Backfills,
     ) -> None:
+        """look_at_rest: what is asked while there is nothing to go on with; it asks for more than this looks for."""
         super().__init__("advancing")
         self._look = look
+        self._look_at_rest = look_at_rest
         self._duties = duties
         self._look_for_backfills = look_for_backfills
         self._backfills = backfills
@@ -327,7 +336,8 @@ class _Advancing(_Background):
         wait = IDLE
         while not self._stopping.wait(wait):
             try:
-                wait = BUSY if self._run_once() else min(IDLE, 2 * wait)
+                look = self._look_at_rest if wait >= IDLE else self._look
+                wait = BUSY if self._run_once(look) else min(IDLE, 2 * wait)
             except (PyMongoError, Unavailable) as error:
                 wait = AFTER_FAILURE / 10
                 log.warning("the store cannot be reached", action="advance_failed", error=str(error))
@@ -335,9 +345,9 @@ class _Advancing(_Background):
                 wait = AFTER_FAILURE
                 log.exception("advancing failed", action="advance_failed")
 
-    def _run_once(self) -> bool:
+    def _run_once(self, look: Look) -> bool:
         """Do what there is to do; return whether there was anything."""
-        busy = [duty.run_once() for duty in self._duties] if self._look.found() else []
+        busy = [duty.run_once() for duty in self._duties] if "ended" in look.found() else []
         if "backfills" in self._look_for_backfills.found(since=monotonic() - RECENT):
             busy.append(self._backfills.run_once())
         return any(busy)
