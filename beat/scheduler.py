@@ -53,7 +53,7 @@ from shared.tasks.registry import load_tasks
 from shared.tasks.results import ResultCopy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from celery import Celery
@@ -75,7 +75,8 @@ not, they make their own. A new backfill starts by so much later, and a lost wor
 housekeeping's own rhythm, after its lease."""
 BETWEEN_ROUNDS: Final = 5.0
 """Seconds between two rounds of the housekeeping when no look finds anything for it: jobs that are done are deleted by
-these, and rescue compares the clocks of the database and of this host, which must not have drifted apart meanwhile."""
+these, and rescue compares the clocks of the database and of this host, which must not have drifted apart meanwhile.
+Only these two: the rest is what the look is for."""
 BETWEEN_ROLLUPS: Final = 5.0
 """Seconds between two looks for minutes that have ended."""
 CLOSE_TIMEOUT: Final = 5.0
@@ -174,7 +175,11 @@ class DatabaseScheduler(Scheduler):
         consequences = Consequences(self._database, partitions, name, timedelta(days=settings.undelete_days))
         expire = Expire(self._database, partitions, name)
         self._housekeeping = _Housekeeping(
-            partitions, self._relay.look, (rescue, expire, consequences), settings.partition_lease / RENEWALS
+            partitions,
+            self._relay.look,
+            (rescue, expire, consequences),
+            (rescue.watch_clock, consequences.delete_done),
+            settings.partition_lease / RENEWALS,
         )
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
         # Celery's handlers close the scheduler inside the signal handler, where locks of the MongoDB client may be
@@ -285,9 +290,16 @@ class _Housekeeping(_Background):
     """Renews the partitions, rescues, expires and draws the consequences, apart from firing: neither waits for it."""
 
     def __init__(
-        self, partitions: Partitions, look: Look, duties: Sequence[Rescue | Expire | Consequences], interval: float
+        self,
+        partitions: Partitions,
+        look: Look,
+        duties: Sequence[Rescue | Expire | Consequences],
+        unlooked_for: Sequence[Callable[[], object]],
+        interval: float,
     ) -> None:
+        """duties: what the look finds something for; unlooked_for: what of them has its rhythm even so."""
         super().__init__("housekeeping", patience=2 * interval)
+        self._unlooked_for = unlooked_for
         self._partitions = partitions
         self._look = look
         self._duties = duties
@@ -303,8 +315,9 @@ class _Housekeeping(_Background):
                 found = self._look.found(since=monotonic() - RECENT)
                 if monotonic() >= self._next_round or "overdue" in found:
                     self._next_round = monotonic() + BETWEEN_ROUNDS
-                    for duty in self._duties:
-                        duty.run_once()
+                    duties = [duty.run_once for duty in self._duties] if "overdue" in found else self._unlooked_for
+                    for duty in duties:
+                        duty()
             except PyMongoError as error:
                 log.warning("the store cannot be reached", action="housekeeping_failed", error=str(error))
             except Exception:  # a thread that ended unnoticed would lose the partitions

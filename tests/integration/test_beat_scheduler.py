@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import copytree
 from threading import Event
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -126,7 +126,7 @@ def test_partitions_are_renewed_in_their_rhythm_however_long_the_rest_of_a_round
     partitions = Partitions(database, "beat", timedelta(seconds=3))
     look = Look(database, partitions, overdue=Sought(executions.COLLECTION, (executions.expired_filter,)))
     monkeypatch.setattr("beat.scheduler.monotonic", lambda: clock[-1])
-    housekeeping = _Housekeeping(partitions, look, [cast("Any", TakesLong())], interval=1.0)
+    housekeeping = _Housekeeping(partitions, look, [], [TakesLong().run_once], interval=1.0)
     housekeeping._stopping = Counting()
     housekeeping.run()
     assert waited == [1.0, 0.25, 1.0]
