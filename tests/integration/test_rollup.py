@@ -174,6 +174,7 @@ def test_a_minute_in_which_much_ended_is_added_up_one_job_after_another(
     """Of a hundred thousand jobs, the sums of all at once would be more than a beat may take."""
     monkeypatch.setattr("beat.rollup.TURN", 5)
     monkeypatch.setattr("beat.rollup.BATCH", 1)
+    monkeypatch.setattr("beat.rollup.AT_ONCE", 1)
     minute = floor(now() - HOUR, MINUTE)
     rows = [ended(n, minute - MINUTE + n * timedelta(seconds=20), job_id="job-0") for n in range(3)]
     rows += [ended(n, minute + timedelta(seconds=n), job_id=f"job-{n % 10}") for n in range(3, 43)]
