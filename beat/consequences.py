@@ -65,7 +65,7 @@ class Consequences:
         failure counts as looked at only after what follows from it was written.
         """
         self._pause_failing()
-        self._delete_done()
+        self.delete_done()
 
     def _pause_failing(self) -> None:
         failures = list(
@@ -101,7 +101,8 @@ class Consequences:
         log.warning("job paused", action="job_paused_on_failure", job_id=job["_id"], reason=reason)
         return True
 
-    def _delete_done(self) -> None:
+    def delete_done(self) -> None:
+        """Delete the jobs that are done, ask for that, and have nothing open. Raises PyMongoError."""
         done = list(self._jobs.find(jobs.done_filter(self._partitions.held)))
         for job in sample(done, min(len(done), BATCH)):  # not the same ones each time: some may wait for long
             with _setting_aside(job["uid"]):

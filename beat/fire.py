@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from operator import itemgetter
 from time import monotonic
@@ -60,6 +60,12 @@ begins with the instant that all these decisions are made for, would be over bef
 
 LONGEST_SLEEP: Final = 0.5
 """Seconds. A job that is created or edited takes effect no later than this."""
+
+TRUSTED: Final = 0.2
+"""Seconds for which fire, at rest, trusts a look that another thread has made; it sleeps so much shorter then."""
+
+COMING: Final = Sought(jobs.COLLECTION, (jobs.sleeping_filter,), first_by="wake_at")
+"""The next wake time, as `coming`."""
 
 _SKEW_LIMIT: Final = 2.0
 _SKEW_REMINDER: Final = 600.0
@@ -122,7 +128,9 @@ class Fire:
         partitions: Partitions,
         hand_over: HandOver,
         by: str,
+        look_at_rest: Look | None = None,
     ) -> None:
+        """look_at_rest: another thread's, which asks for COMING along; without it there is only this one's own."""
         self._client = database.client
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
@@ -134,8 +142,9 @@ class Fire:
         self._by = by
         self._skew_reported_at: datetime | None = None
         self._next_look_for_newer = 0.0
-        coming = Sought(jobs.COLLECTION, (jobs.sleeping_filter,), first_by="wake_at")
-        self._look = Look(database, partitions, coming=coming)
+        self._look = Look(database, partitions, coming=COMING)
+        self._look_at_rest = self._look if look_at_rest is None else look_at_rest
+        self._trusted = 0.0 if look_at_rest is None else TRUSTED
         self._is_at_rest = False
         """Whether nothing was due soon when this last looked; what comes then has to be looked for, and seldom does."""
 
@@ -145,15 +154,21 @@ class Fire:
         if not held:
             return LONGEST_SLEEP / 10
         self._watch_newer(held)
-        wait = self._until_next() if self._is_at_rest else 0.0
+        longest = LONGEST_SLEEP
+        wait = 0.0
+        if self._is_at_rest:
+            # What was stored just after that look is found by the next one.
+            longest -= self._trusted
+            wait = self._until_next(self._look_at_rest, monotonic() - self._trusted)
         if not wait:
             wait = self._decide_due(held)
         self._is_at_rest = wait >= LONGEST_SLEEP
-        if wait >= IDLE:
+        # Before the next wake time there is nothing to make ready, and at rest each question counts.
+        if IDLE <= wait <= ahead.AHEAD.total_seconds():
             began = monotonic()
             # It takes some of the time that there is, and nothing is to come late by that.
             wait = 0.0 if self._ahead.run_once(held) else wait - (monotonic() - began)
-        return min(LONGEST_SLEEP, max(0.0, wait))
+        return min(longest, max(0.0, wait))
 
     def _decide_due(self, held: frozenset[int]) -> float:
         """Decide what is due, by batches, and then move the pointers; return the seconds until more is.
@@ -179,7 +194,7 @@ class Fire:
                 self._advance(moves)
         if looked_at and looked_at % BATCH == 0:
             return 0.0
-        return self._until_next()
+        return self._until_next(self._look, math.inf)
 
     def _find(self, chosen: Mapping[str, Any], fields: Mapping[str, Any], session: ClientSession) -> Cursor[_Document]:
         return self._jobs.find(chosen, {**fields, "now": "$$NOW"}, batch_size=BATCH, session=session)
@@ -383,14 +398,17 @@ class Fire:
                 count=number,
             )
 
-    def _until_next(self) -> float:
-        """Return the seconds until the next wake time that is known, by the database's clock; infinite without one."""
-        asked_at = monotonic()
-        next_job = self._look.found().get("coming")
+    def _until_next(self, look: Look, since: float) -> float:
+        """Return the seconds until the next wake time that is known, by the database's clock; infinite without one.
+
+        By a look that was made since then, by the monotonic clock, or by a new one.
+        """
+        next_job = look.found(since).get("coming")
         if next_job is None:
             return math.inf
-        self._watch_clock(next_job["now"], asked_at)
-        wait: float = (next_job["wake_at"] - next_job["now"]).total_seconds()
+        now = next_job["now"] + timedelta(seconds=monotonic() - next_job["came_at"])
+        self._watch_clock(now, next_job["came_at"] - next_job["asked_at"])
+        wait: float = (next_job["wake_at"] - now).total_seconds()
         return max(0.0, wait)
 
     def _watch_newer(self, held: frozenset[int]) -> None:
@@ -403,14 +421,14 @@ class Fire:
         if count:
             log.warning("jobs are left to a newer beat", action="jobs_newer", count=count, schema=jobs.SCHEMA)
 
-    def _watch_clock(self, database_now: datetime, asked_at: float) -> None:
+    def _watch_clock(self, database_now: datetime, took: float) -> None:
         """Measure how far this host's clock is off. Nothing here depends on it; other software may.
 
-        asked_at: this process's monotonic time before the question. How long the answer took is not the clock's fault.
+        took: seconds from the question for the database's time to its answer, which are not the clock's fault.
         """
         now = datetime.now(UTC)
         skew = (now - database_now).total_seconds()
-        skew = min(skew, max(0.0, skew - (monotonic() - asked_at)))
+        skew = min(skew, max(0.0, skew - took))
         metrics.BEAT_CLOCK_SKEW.set(skew)
         reported = self._skew_reported_at
         if abs(skew) > _SKEW_LIMIT and (reported is None or (now - reported).total_seconds() > _SKEW_REMINDER):

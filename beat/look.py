@@ -55,13 +55,18 @@ class Look:
     def found(self, since: float = math.inf) -> dict[str, dict[str, Any]]:
         """Return what there is, by its name; with the database's time as `now`, if it is the first by a field.
 
-        Asks, unless it was asked since then, by the monotonic clock. Each filter is answered by its own index, and of
-        all that it finds one document is read. Raises PyMongoError.
+        What has that time also has the monotonic times between which it was read, as `asked_at` and `came_at`. Asks,
+        unless it was asked since then, by the monotonic clock. Each filter is answered by its own index, and of all
+        that it finds one document is read. Raises PyMongoError.
         """
         with self._asking:
             if self._asked_at < since:
                 asked_at = monotonic()
-                self._answer, self._asked_at = self._ask(), asked_at
+                answer, came_at = self._ask(), monotonic()
+                for document in answer.values():
+                    if "now" in document:
+                        document |= {"asked_at": asked_at, "came_at": came_at}
+                self._answer, self._asked_at = answer, asked_at
             return self._answer
 
     def _ask(self) -> dict[str, dict[str, Any]]:

@@ -112,7 +112,7 @@ class Rescue:
         in_touch_since = max(self._returns.last_return, self._partitions.unbroken_since)
         found = self._look(held) if held else []
         # After the look, which may itself have been misled.
-        self._clock.read(self._executions.database)
+        self.watch_clock()
         if monotonic() - max(in_touch_since, self._clock.last_set) < self._lease.total_seconds():
             return 0
         moved = 0
@@ -126,6 +126,10 @@ class Rescue:
                 log.exception("an attempt cannot be rescued", action="rescue_failed", execution_id=row["_id"])
                 self._park(row, error)
         return moved
+
+    def watch_clock(self) -> None:
+        """Notice whether the database's clock was set since this was last called. Raises PyMongoError."""
+        self._clock.read(self._executions.database)
 
     def _rescue(self, row: Mapping[str, Any]) -> bool:
         worker = row["lease"]["holder"]

@@ -40,6 +40,10 @@ RENEWED_AFTER: Final = LEASE.total_seconds() / 4
 """Seconds. An hour in which a hundred thousand jobs ran each minute takes minutes to add up: of two beats that took it
 from each other after a lease, neither would ever be done."""
 BATCH: Final = 500
+"""Rows read in one go."""
+AT_ONCE: Final = 100
+"""Roll-ups made and written in one go. A process hardly gives back what they take: of an hour in which thousands of
+jobs ran, 1 MB, where 500 take 4.5 for a sixth less of its processor time."""
 TURN: Final = 20_000
 """Rows that are added up in one turn, as long as no minute has more: less than some seconds' work and 30 MB."""
 
@@ -104,7 +108,7 @@ class Rollup:
         """
         renewed_at = monotonic()
         sums, through = self._sums_of_rows(step) if step.level is Level.MINUTE else self._sums_of_parts(step)
-        while batch := list(islice(sums, BATCH)):
+        while batch := list(islice(sums, AT_ONCE)):
             self._put(step.level, batch, turn)
             if monotonic() - renewed_at > RENEWED_AFTER:
                 renewed_at = monotonic()
@@ -159,7 +163,7 @@ class Rollup:
         """
         end = step.start + step.level.width
         chosen = rollups.between(_PARTS[step.level], step.start, end)
-        parts = self._rollups.find(chosen, sort=rollups.BY_GROUP, batch_size=BATCH, allow_disk_use=True)
+        parts = self._rollups.find(chosen, sort=rollups.BY_GROUP, batch_size=AT_ONCE, allow_disk_use=True)
         return (_sum(step.start, group, alike) for group, alike in groupby(parts, rollups.to_group)), end
 
     def _put(self, level: Level, sums: Sequence[Sum], turn: int) -> None:

@@ -22,7 +22,7 @@ from beat.configured import Configured, read_entries, report_left
 from beat.consequences import Consequences
 from beat.copies import Copies
 from beat.expire import Expire
-from beat.fire import Fire
+from beat.fire import COMING, Fire
 from beat.follow import Follow
 from beat.look import Look, Sought
 from beat.partitions import Partitions
@@ -53,7 +53,7 @@ from shared.tasks.registry import load_tasks
 from shared.tasks.results import ResultCopy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from celery import Celery
@@ -75,7 +75,8 @@ not, they make their own. A new backfill starts by so much later, and a lost wor
 housekeeping's own rhythm, after its lease."""
 BETWEEN_ROUNDS: Final = 5.0
 """Seconds between two rounds of the housekeeping when no look finds anything for it: jobs that are done are deleted by
-these, and rescue compares the clocks of the database and of this host, which must not have drifted apart meanwhile."""
+these, and rescue compares the clocks of the database and of this host, which must not have drifted apart meanwhile.
+Only these two: the rest is what the look is for."""
 BETWEEN_ROLLUPS: Final = 5.0
 """Seconds between two looks for minutes that have ended."""
 CLOSE_TIMEOUT: Final = 5.0
@@ -130,7 +131,8 @@ class DatabaseScheduler(Scheduler):
             backfills=started,
             overdue=overdue,
         )
-        self._fire = Fire(self._database, partitions, self._relay.hand_over, name)
+        look_at_rest = Look(self._database, partitions, ended=ended, coming=COMING)
+        self._fire = Fire(self._database, partitions, self._relay.hand_over, name, look_at_rest)
         rescue = Rescue(self._database, partitions, returns, lease, name)
         self._zone_rules = ZoneRules(self._database)
         revise = Revise(self._database)
@@ -140,6 +142,7 @@ class DatabaseScheduler(Scheduler):
         results = ResultCopy(self.app.backend)
         self._advancing = _Advancing(
             Look(self._database, partitions, ended=ended),
+            look_at_rest,
             (
                 Advance(self._database, partitions, self._relay.hand_over, name),
                 Follow(self._database, partitions, self.app, results),
@@ -172,7 +175,11 @@ class DatabaseScheduler(Scheduler):
         consequences = Consequences(self._database, partitions, name, timedelta(days=settings.undelete_days))
         expire = Expire(self._database, partitions, name)
         self._housekeeping = _Housekeeping(
-            partitions, self._relay.look, (rescue, expire, consequences), settings.partition_lease / RENEWALS
+            partitions,
+            self._relay.look,
+            (rescue, expire, consequences),
+            (rescue.watch_clock, consequences.delete_done),
+            settings.partition_lease / RENEWALS,
         )
         metrics.serve(settings.bind_host, settings.beat_metrics_port, alternatives=OTHER_METRICS_PORTS)
         # Celery's handlers close the scheduler inside the signal handler, where locks of the MongoDB client may be
@@ -283,9 +290,16 @@ class _Housekeeping(_Background):
     """Renews the partitions, rescues, expires and draws the consequences, apart from firing: neither waits for it."""
 
     def __init__(
-        self, partitions: Partitions, look: Look, duties: Sequence[Rescue | Expire | Consequences], interval: float
+        self,
+        partitions: Partitions,
+        look: Look,
+        duties: Sequence[Rescue | Expire | Consequences],
+        unlooked_for: Sequence[Callable[[], object]],
+        interval: float,
     ) -> None:
+        """duties: what the look finds something for; unlooked_for: what of them has its rhythm even so."""
         super().__init__("housekeeping", patience=2 * interval)
+        self._unlooked_for = unlooked_for
         self._partitions = partitions
         self._look = look
         self._duties = duties
@@ -301,8 +315,9 @@ class _Housekeeping(_Background):
                 found = self._look.found(since=monotonic() - RECENT)
                 if monotonic() >= self._next_round or "overdue" in found:
                     self._next_round = monotonic() + BETWEEN_ROUNDS
-                    for duty in self._duties:
-                        duty.run_once()
+                    duties = [duty.run_once for duty in self._duties] if "overdue" in found else self._unlooked_for
+                    for duty in duties:
+                        duty()
             except PyMongoError as error:
                 log.warning("the store cannot be reached", action="housekeeping_failed", error=str(error))
             except Exception:  # a thread that ended unnoticed would lose the partitions
@@ -315,10 +330,17 @@ class _Advancing(_Background):
     """Goes on with what has ended a part, apart from firing: a fan-out of ten thousand items takes seconds."""
 
     def __init__(
-        self, look: Look, duties: Sequence[Advance | Follow | Copies], look_for_backfills: Look, backfills: Backfills
+        self,
+        look: Look,
+        look_at_rest: Look,
+        duties: Sequence[Advance | Follow | Copies],
+        look_for_backfills: Look,
+        backfills: Backfills,
     ) -> None:
+        """look_at_rest: what is asked while there is nothing to go on with; it asks for more than this looks for."""
         super().__init__("advancing")
         self._look = look
+        self._look_at_rest = look_at_rest
         self._duties = duties
         self._look_for_backfills = look_for_backfills
         self._backfills = backfills
@@ -327,7 +349,8 @@ class _Advancing(_Background):
         wait = IDLE
         while not self._stopping.wait(wait):
             try:
-                wait = BUSY if self._run_once() else min(IDLE, 2 * wait)
+                look = self._look_at_rest if wait >= IDLE else self._look
+                wait = BUSY if self._run_once(look) else min(IDLE, 2 * wait)
             except (PyMongoError, Unavailable) as error:
                 wait = AFTER_FAILURE / 10
                 log.warning("the store cannot be reached", action="advance_failed", error=str(error))
@@ -335,9 +358,9 @@ class _Advancing(_Background):
                 wait = AFTER_FAILURE
                 log.exception("advancing failed", action="advance_failed")
 
-    def _run_once(self) -> bool:
+    def _run_once(self, look: Look) -> bool:
         """Do what there is to do; return whether there was anything."""
-        busy = [duty.run_once() for duty in self._duties] if self._look.found() else []
+        busy = [duty.run_once() for duty in self._duties] if "ended" in look.found() else []
         if "backfills" in self._look_for_backfills.found(since=monotonic() - RECENT):
             busy.append(self._backfills.run_once())
         return any(busy)

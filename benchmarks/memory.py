@@ -12,7 +12,8 @@ standard error takes into account that a sample is close to the one before (Bayl
 samples, of the first order). A line through a curve that levels off still rises, so what an hour tells is more than
 what the hours after it will.
 
-With --quick, 40 seconds: only what is resident, since a growth of so short a time says nothing.
+The full size prints the whole curve, by minutes. With --quick, 40 seconds: only what is resident, since a growth of so
+short a time says nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from math import sqrt
 from statistics import correlation, fmean, linear_regression, median
 from threading import Event, Thread
@@ -100,7 +101,8 @@ class Caller(Thread):
     def _change(self, stub: SchedulerServiceStub, turn: int) -> int:
         """Create, change and delete a job of its own; return how many calls that were."""
         own = f"by-{self.number}-{turn}"
-        stub.CreateScheduledJob(job(own, {"expression": f"{turn % 60} {turn // 60 % 24} 1 1 *"}, kind="cron"))
+        # As many different ones as there are turns while all warms up: parsed ones are kept, up to a bound.
+        stub.CreateScheduledJob(job(own, {"expression": f"{turn % 60} {turn // 60 % 4} 1 1 *"}, kind="cron"))
         renamed = pb.ScheduledJob(name=f"Renamed {turn}", description="x" * (turn % 1000))
         mask = FieldMask(paths=["name", "description"])
         stub.UpdateScheduledJob(pb.UpdateScheduledJobRequest(job_id=own, job=renamed, update_mask=mask))
@@ -199,6 +201,17 @@ class Memory:
         return slope, error * sqrt((1 + alike) / (1 - alike))
 
 
+def curve(found: Mapping[str, Memory]) -> str:
+    """Return the median of each minute, which shows whether what grows comes to an end."""
+    lines = [" ".join(("minute", *found))]
+    seconds = next(iter(found.values())).seconds
+    for minute, samples in groupby(range(len(seconds)), lambda n: int(seconds[n] // 60)):
+        numbers = list(samples)
+        medians = [median(memory.megabytes[n] for n in numbers) for memory in found.values()]
+        lines.append(" ".join((str(minute), *(f"{each:.1f}" for each in medians))))
+    return "\n".join(lines)
+
+
 def sampled(pids: Mapping[str, int], seconds: float, every: float, callers: Sequence[Caller]) -> dict[str, Memory]:
     """Return what is resident in each process, over so many seconds."""
     found = {name: Memory() for name in pids}
@@ -248,6 +261,8 @@ def measure(size: Size) -> list[Comparison]:
         found = sampled(pids, SECONDS[size], EVERY[size], callers)
         ended = at.database[executions.COLLECTION].count_documents({"state": State.SUCCEEDED})
         calls = sum(caller.calls for caller in callers)
+    if size is Size.FULL:
+        print(curve(found), flush=True)
     load = f"{ended:,} executions and {calls:,} calls in {SECONDS[size] / 60:.3g} minutes"
     return [each for name, memory in found.items() for each in _compared(name, memory.counted(), load, size)]
 

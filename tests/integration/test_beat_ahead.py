@@ -237,7 +237,7 @@ def test_beat_sleeps_by_so_much_less_as_making_ready_took(beat: Beat, monkeypatc
 
     clock = [monotonic()]
     monkeypatch.setattr("beat.fire.monotonic", lambda: clock[-1])
-    monkeypatch.setattr(beat, "_until_next", lambda: 0.375)
+    monkeypatch.setattr(beat, "_until_next", lambda *_: 0.375)
     monkeypatch.setattr(beat._ahead, "run_once", takes)
     assert beat.run_once() == pytest.approx(0.125)
     assert beat.run_once() == pytest.approx(0.125)

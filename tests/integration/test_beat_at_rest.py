@@ -11,7 +11,7 @@ import pytest
 from pymongo.errors import AutoReconnect, PyMongoError
 from pymongo.monitoring import CommandListener
 
-from beat.fire import LONGEST_SLEEP, Fire
+from beat.fire import COMING, LONGEST_SLEEP, TRUSTED, Fire
 from beat.look import Look, Sought
 from beat.partitions import Partitions
 from beat.relay import INTERVAL, Relay
@@ -96,6 +96,30 @@ def test_firing_asks_one_question_a_look_and_none_twice_of_a_job_that_comes_then
     for _ in range(3):
         assert fire.run_once() == LONGEST_SLEEP
         assert asked.taken() == [("aggregate", "jobs")]
+    database.jobs.insert_one(job_document("new", every(), created=NOW - timedelta(seconds=2)))
+    fire.run_once()
+    assert database.executions.count_documents({"job_id": "new", "run": True}) > 0
+
+
+def test_firing_asks_nothing_at_rest_that_another_thread_has_just_asked(
+    database: Db, watched: Db, asked: Asked
+) -> None:
+    database.jobs.insert_one(job_document("later", every(86_400, anchor=NOW), created=NOW))
+    held = BelievesAll(watched, "beat", LEASE)
+    look = Look(watched, held, ended=Sought(executions.COLLECTION, (parts.settled_filter,)), coming=COMING)
+    fire = Fire(watched, held, lambda _: None, "beat", look)
+    assert fire.run_once() == LONGEST_SLEEP
+    assert "coming" in look.found()
+    asked.taken()
+    rests = fire.run_once()
+    assert asked.taken() == []
+    assert rests + TRUSTED <= LONGEST_SLEEP, "what was stored just after that look would take effect too late"
+
+
+def test_firing_looks_for_itself_when_the_other_thread_is_busy(database: Db) -> None:
+    held = BelievesAll(database, "beat", LEASE)
+    fire = Fire(database, held, lambda _: None, "beat", Look(database, held, coming=COMING))
+    assert fire.run_once() == LONGEST_SLEEP
     database.jobs.insert_one(job_document("new", every(), created=NOW - timedelta(seconds=2)))
     fire.run_once()
     assert database.executions.count_documents({"job_id": "new", "run": True}) > 0
@@ -220,7 +244,9 @@ def test_a_look_tells_the_first_by_a_field_and_the_databases_time(database: Db) 
         row = fired(job_document(f"job-{number}"), NOW) | {"send_at": NOW + timedelta(seconds=seconds)}
         database.executions.insert_one(row)
     unsent = Sought(executions.COLLECTION, (executions.unsent_filter,), first_by="send_at")
+    began = monotonic()
     found = Look(database, BelievesAll(database, "beat", LEASE), unsent=unsent).found()["unsent"]
+    assert began <= found["asked_at"] <= found["came_at"] <= monotonic()
     assert found["send_at"] == NOW + timedelta(seconds=10)
     assert NOW <= found["now"] <= datetime.now(UTC) + timedelta(seconds=1)
 

@@ -126,10 +126,35 @@ def test_partitions_are_renewed_in_their_rhythm_however_long_the_rest_of_a_round
     partitions = Partitions(database, "beat", timedelta(seconds=3))
     look = Look(database, partitions, overdue=Sought(executions.COLLECTION, (executions.expired_filter,)))
     monkeypatch.setattr("beat.scheduler.monotonic", lambda: clock[-1])
-    housekeeping = _Housekeeping(partitions, look, [cast("Any", TakesLong())], interval=1.0)
+    housekeeping = _Housekeeping(partitions, look, [], [TakesLong().run_once], interval=1.0)
     housekeeping._stopping = Counting()
     housekeeping.run()
     assert waited == [1.0, 0.25, 1.0]
+
+
+@pytest.mark.parametrize("is_overdue", [False, True])
+def test_the_housekeeping_looks_closer_only_where_there_is_something_to_find(database: Db, *, is_overdue: bool) -> None:
+    class Duty:
+        def run_once(self) -> None:
+            done.append("looks closer")
+
+    class Once(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            del timeout
+            return bool(done)
+
+    done = list[str]()
+    if is_overdue:
+        ended = {"expires_at": datetime.now(UTC) - timedelta(hours=1), "length": 1000}
+        database.executions.insert_one({"_id": "lost", "schema": 1, "partition": 1, "state": "RUNNING", "lease": ended})
+    partitions = Partitions(database, "beat", timedelta(minutes=1))
+    partitions.prepare()
+    look = Look(database, partitions, overdue=Sought(executions.COLLECTION, (executions.expired_filter,)))
+    rests = [lambda: done.append("has its rhythm")]
+    housekeeping = _Housekeeping(partitions, look, [cast("Any", Duty())], rests, interval=1.0)
+    housekeeping._stopping = Once()
+    housekeeping.run()
+    assert done == (["looks closer"] if is_overdue else ["has its rhythm"])
 
 
 def test_it_waits_for_a_store_that_is_away_and_survives_when_it_goes_again(

@@ -174,6 +174,7 @@ def test_a_minute_in_which_much_ended_is_added_up_one_job_after_another(
     """Of a hundred thousand jobs, the sums of all at once would be more than a beat may take."""
     monkeypatch.setattr("beat.rollup.TURN", 5)
     monkeypatch.setattr("beat.rollup.BATCH", 1)
+    monkeypatch.setattr("beat.rollup.AT_ONCE", 1)
     minute = floor(now() - HOUR, MINUTE)
     rows = [ended(n, minute - MINUTE + n * timedelta(seconds=20), job_id="job-0") for n in range(3)]
     rows += [ended(n, minute + timedelta(seconds=n), job_id=f"job-{n % 10}") for n in range(3, 43)]
@@ -241,7 +242,7 @@ def test_a_beat_keeps_its_turn_for_a_step_that_takes_longer_than_its_lease(
 ) -> None:
     rows = [ended(n, floor(now(), HOUR) - HOUR, job_id=f"job-{n}") for n in range(3)]
     database[executions.COLLECTION].insert_many(rows)
-    monkeypatch.setattr("beat.rollup.BATCH", 1)
+    monkeypatch.setattr("beat.rollup.AT_ONCE", 1)
     monkeypatch.setattr("beat.rollup.RENEWED_AFTER", -1.0)
     slow, other, overtaken = Rollup(database, "slow"), Rollup(database, "other"), list[bool]()
     put = slow._put
@@ -261,7 +262,7 @@ def test_a_beat_keeps_its_turn_for_a_step_that_takes_longer_than_its_lease(
 def test_a_beat_that_was_overtaken_leaves_its_step_to_the_other(database: Db, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [ended(n, floor(now(), HOUR) - HOUR, job_id=f"job-{n}") for n in range(3)]
     database[executions.COLLECTION].insert_many(rows)
-    monkeypatch.setattr("beat.rollup.BATCH", 1)
+    monkeypatch.setattr("beat.rollup.AT_ONCE", 1)
     monkeypatch.setattr("beat.rollup.RENEWED_AFTER", -1.0)
     slow, written = Rollup(database, "slow"), list[int]()
     write = slow._write

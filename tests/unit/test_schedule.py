@@ -18,6 +18,7 @@ from shared.domain.schedule import (
     IntervalSchedule,
     OnceSchedule,
     Schedule,
+    _cron_of,
     from_document,
     parse_schedule,
     to_document,
@@ -121,6 +122,16 @@ def test_expressions_without_a_hash_share_their_parsed_form_whatever_the_job() -
     assert isinstance(one, CronSchedule)
     assert isinstance(two, CronSchedule)
     assert one._cron is two._cron
+
+
+def test_of_an_expression_one_parsed_form_is_kept_whether_it_is_just_parsed_or_read() -> None:
+    parsed_before = _cron_of.cache_info().misses
+    parsed = parse("cron", {"expression": "59 23 31 12 THU"}, "Pacific/Chatham")
+    read = from_document(to_document(parsed))
+    assert _cron_of.cache_info().misses == parsed_before + 1
+    assert isinstance(parsed, CronSchedule)
+    assert isinstance(read, CronSchedule)
+    assert read._cron is parsed._cron
 
 
 def test_a_hash_spreads_jobs_and_survives_being_stored() -> None:
