@@ -11,7 +11,7 @@ from shared.domain.occurrences import walk
 from shared.domain.overrides import Overridden, Running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from shared.domain.occurrences import Occurrences
@@ -33,15 +33,15 @@ def fires_by_minute(
     *,
     most: int | None = None,
     key: str = "",
-    overrides: Iterable[Override] = (),
+    overrides: Sequence[Override] = (),
 ) -> Mapping[int, int]:
     """Return how often a schedule fires in each of the minutes from an instant on, by their number, without zeros.
 
     most: after how many fires it ends. key: what jitter is computed from, the job's uid. overrides: of occurrences that
     do not go as it says. The work is bounded by the number of minutes, however often it fires.
     """
-    overrides = tuple(overrides)
-    running: Occurrences = Running(Overridden(schedule, overrides)) if overrides else schedule
+    every = Overridden(schedule, overrides)
+    running: Occurrences = Running(every) if overrides else schedule
     end = start + minutes * MINUTE
     # What was due before may be let out only now.
     since = start - schedule.jitter
@@ -49,7 +49,8 @@ def fires_by_minute(
     fires: Counter[int] = Counter()
     if total <= MOST_SPREAD:
         for nominal in _first(running, since, end, most):
-            due = schedule.due_time(nominal, key)
+            # Who moves one names the very instant.
+            due = nominal if nominal in every.moved_here else schedule.due_time(nominal, key)
             if start <= due < end:
                 fires[(due - start) // MINUTE] += 1
     elif total <= minutes:
