@@ -27,7 +27,7 @@ STEP: Final = 50
 """Messages looked at in one go, a few tens of milliseconds: what fires meanwhile waits so long."""
 
 MARKS: Final = 1_000
-"""Rows that a walk is begun for, at most. It removes the copies of others as well."""
+"""Rows that a walk is begun for, or that are given up in one go, at most. A walk removes the copies of others too."""
 
 AGAIN: Final = 5.0
 """Seconds after a walk until the next one for nothing but copies that it has not found."""
@@ -57,7 +57,6 @@ class Letters:
         self._began = 0.0
         self._began_at = EPOCH
         """The same by the database's clock: what was decided by then is looked for, however much it is."""
-        self._held: frozenset[int] = frozenset()
         self._marked: set[str] = set()
         self._removed: list[str] = []
         """Rows whose copies were removed, which the broker may not have read yet."""
@@ -66,6 +65,8 @@ class Letters:
         """Rows whose copies were not found: when the first walk began that did not find it, by both clocks."""
         self._again_at = 0.0
         """When there is a walk for none but these."""
+        self._given_up: datetime | None = None
+        """All that was decided by then is given up; None when no row of that has its mark any more."""
 
     @property
     def walking(self) -> bool:
@@ -74,6 +75,8 @@ class Letters:
 
     def run_once(self, held: frozenset[int]) -> None:
         """Begin a walk if any row of these partitions asks for it, or go a step on. Raises BrokerAway, PyMongoError."""
+        if self._walk is None and self._give_up(held):
+            return
         walk = self._walk = self._walk or self._begin(held)
         if walk is None:
             return
@@ -98,7 +101,7 @@ class Letters:
         self._marked, self._began = {row["_id"] for row in found}, monotonic()
         if not self._marked or (self._marked <= self._missed.keys() and self._began < self._again_at):
             return None
-        self._held, self._began_at = held, found[0]["now"]
+        self._began_at = found[0]["now"]
         self._removed, self._count = [], 0
         return self._publisher.walk(DEAD_LETTER)
 
@@ -130,10 +133,20 @@ class Letters:
         if gone:
             self._take_mark_off(list(gone))
             # Those beyond MARKS have been missed by the same walks: somebody has purged the queue, as a rule.
-            decided = dead_letters.withdraw_filter(self._held, decided_by=max(gone.values()))
-            self._executions.update_many(decided, dead_letters.WITHDRAWN)
+            self._given_up = max(gone.values())
         self._missed = {each: first for each, first in missed.items() if each not in gone}
         self._again_at = monotonic() + AGAIN
+
+    def _give_up(self, held: frozenset[int]) -> bool:
+        """Take the mark off some of what is given up: what fires waits meanwhile. Return whether there were any."""
+        if self._given_up is None:
+            return False
+        chosen = dead_letters.withdraw_filter(held, decided_by=self._given_up)
+        found = [row["_id"] for row in self._executions.find(chosen, {"_id": 1}).limit(MARKS)]
+        self._take_mark_off(found)
+        if not found:
+            self._given_up = None
+        return bool(found)
 
     def _take_mark_off(self, execution_ids: Sequence[str]) -> None:
         self._executions.update_many(dead_letters.withdrawn_filter(execution_ids), dead_letters.WITHDRAWN)
