@@ -134,12 +134,14 @@ def contract_read(name: str, fingerprint: str) -> tuple[dict[str, Any], list[dic
     """Return the filter and the update that note which contract a target has, after its jobs were marked for it.
 
     They find nothing where another process has noted meanwhile that it is another one, which may have judged by that
-    the jobs that were marked for this. What it has noted to be coming, and marks jobs for, stays.
+    the jobs that were marked for this. What it has noted to be coming, and marks jobs for, stays. Else nothing does: a
+    process of an older release notes what is coming without a marking, and what was marked with this one is not again.
     """
     ours = literal(fingerprint)
-    coming = {"$cond": [{"$eq": ["$coming", ours]}, "$$REMOVE", "$coming"]}
+    is_last = {"$eq": [{"$ifNull": ["$coming", ours]}, ours]}
+    begun = {name: {"$cond": [is_last, "$$REMOVE", f"${name}"]} for name in ("coming", "marking")}
     standing = {"_id": name, "$or": [{"coming": fingerprint}, {"fingerprint": fingerprint}]}
-    return standing, [{"$set": {"fingerprint": ours, "read_at": NOW, "coming": coming}}]
+    return standing, [{"$set": {"fingerprint": ours, "read_at": NOW, **begun}}]
 
 
 def contracts_filter(names: Iterable[str]) -> dict[str, Any]:

@@ -639,6 +639,21 @@ async def test_a_look_that_another_one_overtook_while_it_marked_jobs_does_not_no
     assert store.noted_contract(noted) == store.noted_contract(again)
 
 
+async def test_what_a_server_of_an_older_release_noted_and_marked_no_job_for_is_made_up_for(server: Running) -> None:
+    """It keeps no marking, so that one of before must not be there, for which the jobs were marked already."""
+    first, last = (InvalidInput([Violation("", said)]) for said in ("what it was first", "what it was last"))
+    look = drift.Drift(server.database, Targets([]), Tasks({}))
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+    await look.read_now("shop", first)
+    await server.database.jobs.update_many(calls.IS_UNCHECKED, {"$unset": calls.IS_UNCHECKED})
+    coming = {"coming": drift._fingerprint(last)}
+    await server.database.target_contracts.update_one({"_id": "shop"}, {"$set": coming})
+    await look.read_now("shop", last)
+    assert await server.database.jobs.count_documents(calls.IS_UNCHECKED) == 1
+
+
 async def test_a_look_that_broke_off_before_it_noted_a_contract_is_made_up_for(server: Running) -> None:
     with serving(shop()) as target:
         await register(server, target.address)
