@@ -36,10 +36,10 @@ log = get_logger()
 INTERVAL: Final = 1.0
 """Seconds between two looks for what nobody sent; less when something that is known becomes due before."""
 
-OVERDUE: Final = timedelta(seconds=3)
+OVERDUE: Final = timedelta(seconds=4)
 """After so long whoever holds the partition seems to be cut off from the broker, and every beat sends its rows. More
-delays those; less than LATEST_NOTE, and beats would send what its holder has just sent, at the end of its grace, and
-not noted yet."""
+delays those; less than INTERVAL and LATEST_NOTE together, and beats would send what its holder is about to send, or
+has just sent and not noted yet."""
 
 SHORTEST_PAUSE: Final = 0.05
 """Seconds. Rows that become due one after another are sent together."""

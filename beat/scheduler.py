@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pymongo
 from celery.beat import Scheduler
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from beat.advance import Advance
 from beat.backfill import Backfills
@@ -233,11 +233,7 @@ class DatabaseScheduler(Scheduler):
         """Make sure of all that beat needs in the store, from its collections to its partitions; start the threads."""
         # First, since with the patience below a store that is away would be waited for as well.
         self._database.command("ping")
-        for command in pages.CREATE_COMMANDS:
-            try:
-                self._database.command(command)
-            except OperationFailure as error:
-                pages.tolerate(error)
+        pages.create(self._database)
         with pymongo.timeout(BUILD_PATIENCE):
             for collection, indexes in INDEXES.items():
                 self._database[collection].create_indexes(indexes)

@@ -58,6 +58,7 @@ def fill(database: Any, job_count: int, row_count: int, origin: datetime, *, ind
         for schedule, terms, zone in HOURLY
         for n, kind in enumerate(KINDS)
     ]  # fmt: skip
+    pages.create(database)
     large = row_count // SHARE
     small = (row_count - LARGE * large) // job_count
     waiting: dict[str, list[dict[str, Any]]] = {jobs.COLLECTION: [], jobs.REVISIONS: [], executions.COLLECTION: []}
@@ -94,14 +95,12 @@ def fill(database: Any, job_count: int, row_count: int, origin: datetime, *, ind
         create_indexes(database)
 
 
-def create_collections(database: Any) -> None:
-    """Create the collections, as our processes do, of which there is none yet."""
-    for command in pages.CREATE_COMMANDS:
-        database.command(command)
-
-
 def create_indexes(database: Any) -> None:
-    """Create the indexes, as our processes do. After filling: sorting at once takes less than to keep them in order."""
+    """Create the indexes, as our processes do. After filling: sorting at once takes less than to keep them in order.
+
+    And the collections, which have to be there before filling, as the store would choose their pages itself.
+    """
+    pages.create(database)
     with pymongo.timeout(BUILD_PATIENCE):
         for collection, indexes in INDEXES.items():
             database[collection].create_indexes(indexes)

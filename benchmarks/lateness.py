@@ -27,6 +27,7 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2
 from grpc_reflection.v1alpha import reflection
 
+from benchmarks.full_store import create_indexes
 from dev import ready
 from dev.run import ROOT
 from dev.server import free_port
@@ -34,7 +35,6 @@ from dev.servers import private_servers
 from shared.domain.job import JobDefaults, JobDraft, JobState, ScheduleTerms, define
 from shared.messaging.queues import load_queues
 from shared.store import executions, jobs
-from shared.store.indexes import INDEXES
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
@@ -196,8 +196,7 @@ def main() -> None:
             "LOG_LEVEL": "WARNING",
         }
         database = connect(servers.mongodb.url)
-        for collection, indexes in INDEXES.items():
-            database[collection].create_indexes(indexes)
+        create_indexes(database)
         with processes(environment, folder):
             now = datetime.now(UTC)
             create_jobs(database, given.jobs, folder / "config", now)

@@ -81,7 +81,7 @@ def _without_password(url: str) -> str:
 def program_of(name: str, package: str) -> str | None:
     """Return the path of a server's program: on the PATH, or else in the `bin` that a Python package carries."""
     if on_path := shutil.which(name):
-        return on_path
+        return str(Path(on_path).absolute())  # it is started in another folder
     outer = package.partition(".")[0]
     found = util.find_spec(package) if util.find_spec(outer) else None
     for folder in (found.submodule_search_locations or []) if found else []:

@@ -61,7 +61,7 @@ async def create_collections(database: AsyncDatabase[dict[str, Any]]) -> None:
     await database.command("ping")
     for command in pages.CREATE_COMMANDS:
         try:
-            await database.command(command)
+            await database.command(dict(command))  # PyMongo writes into it
         except OperationFailure as error:
             pages.tolerate(error)
     with pymongo.timeout(BUILD_PATIENCE):

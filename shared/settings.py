@@ -21,6 +21,8 @@ from shared.domain.retry import GRPC_CODES, LONGEST_BACKOFF, Jitter, RetryPolicy
 LARGEST_PAGE = 1_000
 """Entries of a page, whatever the settings say."""
 
+PREFORK_NAMES = ("prefork", "processes")
+"""What Celery calls the pool of processes."""
 PREFORK_CONCURRENCY = 8
 """Processes of a worker whose pool is prefork, where nobody says how many: each takes as much memory as a worker."""
 
@@ -247,7 +249,7 @@ class Settings(BaseSettings):
     def concurrency(self, pool: str) -> int:
         """Return how many executions a worker with this pool runs at a time."""
         said = "worker_concurrency" in self.model_fields_set
-        return PREFORK_CONCURRENCY if pool == "prefork" and not said else self.worker_concurrency
+        return PREFORK_CONCURRENCY if pool in PREFORK_NAMES and not said else self.worker_concurrency
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from scheduler_service.jobs.target_checks import TargetChecks
 from shared.defaults import job_defaults
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from shared.messaging.queues import Queues
     from shared.settings import Settings
     from shared.targets import Targets
+
+FAR: Final = timedelta(days=3653)
+"""Until then changes of clocks are cheap to know; those of later years a process computes once for each zone."""
 
 
 class Definitions:
@@ -56,7 +59,7 @@ class Definitions:
         but the target's contract can't be read.
         """
         found = list(found)
-        if is_small and not found and not _has_exclusions(draft) and self._target_checks.is_known_to_fit(draft):
+        if is_small and not found and not _may_take_long(draft, now) and self._target_checks.is_known_to_fit(draft):
             # To hand it over takes as long, and on a busy server each way waits for Python's lock.
             return self._define(draft, now, found, with_target=False)
         # In a thread: a contract that is not compiled in is read over the network, and megabytes of JSON are written to
@@ -124,9 +127,19 @@ class Definitions:
         return said
 
 
-def _has_exclusions(draft: JobDraft) -> bool:
-    """Return whether a schedule leaves out days: those of calendars and holidays may have to be computed for years."""
-    return isinstance(draft.schedule, ScheduleTerms) and draft.schedule.exclusions is not None
+def _may_take_long(draft: JobDraft, now: datetime) -> bool:
+    """Return whether it may take more than some milliseconds to find out when a schedule fires.
+
+    Days that are left out are computed for years; what skips changes of clocks may be looked for in vain for centuries,
+    for each of several expressions; and changes of clocks are computed until the schedule begins.
+    """
+    terms = draft.schedule
+    return isinstance(terms, ScheduleTerms) and (
+        terms.exclusions is not None
+        or len(terms.expressions) > 1
+        or "gap" in terms.config
+        or (terms.start_time is not None and terms.start_time > now + FAR)
+    )
 
 
 def schedule_warnings(schedule: Schedule) -> list[str]:

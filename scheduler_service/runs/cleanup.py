@@ -36,9 +36,10 @@ class Cleanup:
         would be decided again. So do parts, until what they are parts of goes: it would wait for them for ever, or not
         know what is left to do again. And so do rows that are not in the statistics yet, once any are.
         """
-        counted = await self._rolling_up.find_one(rollups.PROGRESS_FILTER)
+        counted = await self._rolling_up.find_one(rollups.PROGRESS_FILTER, rollups.PROGRESS_NOW)
         if counted is not None:
-            cutoff = min(cutoff, rollups.to_progress(counted).settled)
+            # As a status has it, which counts by rows what the lasting roll-ups do not tell.
+            cutoff = min(cutoff, rollups.to_progress(counted).lasting(counted["now"]).settled)
         # First, so that whoever misses a row finds out that it may have been removed.
         await self._retention.update_one(retention.EXECUTIONS_FILTER, retention.note_removal(cutoff), upsert=True)
         await self._backfills.delete_many(backfills.ended_filter(cutoff))

@@ -207,22 +207,30 @@ class Drift:
 
     async def _judge(self, batch: list[dict[str, Any]], checks: TargetChecks, found: Checked) -> None:
         judged = await asyncio.to_thread(problems_of, batch, checks)
-        updates = []
-        for job, said in zip(batch, judged, strict=True):
-            if said is None:
-                found.left = True
-                continue
-            updates.append(UpdateOne(calls.judged_filter(job), calls.judged(said)))
+        verdicts = [(job, said) for job, said in zip(batch, judged, strict=True) if said is not None]
+        found.left |= len(verdicts) < len(batch)
+        if not verdicts:
+            return
+        updates = [UpdateOne(calls.judged_filter(job), calls.judged(said)) for job, said in verdicts]
+        written = await self._jobs.bulk_write(updates, ordered=False)
+        found.checked += written.matched_count
+        if written.matched_count < len(updates):
+            # The others were edited or marked meanwhile, and judged by somebody else since, or are still to be.
+            found.left = True
+            ids = [job["_id"] for job, _ in verdicts]
+            stored = self._jobs.find({"_id": {"$in": ids}}, {jobs.DRIFT: 1, jobs.UNCHECKED: 1})
+            stands = {job["_id"]: _noted_problems(job) async for job in stored if not job.get(jobs.UNCHECKED)}
+            verdicts = [(job, said) for job, said in verdicts if stands.get(job["_id"]) == said]
+        for job, said in verdicts:
             _tell(job, said)
-        if updates:
-            written = await self._jobs.bulk_write(updates, ordered=False)
-            found.checked += written.matched_count
-            # The others were edited or marked meanwhile.
-            found.left |= written.matched_count < len(updates)
+
+
+def _noted_problems(job: Mapping[str, Any]) -> list[str]:
+    return list((job.get(jobs.DRIFT) or {}).get("problems", ()))
 
 
 def _tell(job: Mapping[str, Any], said: list[str]) -> None:
-    before = list((job.get(jobs.DRIFT) or {}).get("problems", ()))
+    before = _noted_problems(job)
     if said and said != before:
         log.warning("a job does not fit its target any more", action="job_drifted", job_id=job["_id"], problems=said)
     elif before and not said:

@@ -1047,7 +1047,7 @@ def test_of_two_attempts_of_one_execution_that_end_together_the_one_that_holds_i
     held = claim(mine, execution_id).claimed
     attempts = [held, lost] if latest == 0 else [lost, held]
     ended = mine._record_together([(each, success(each, {})) for each in attempts])
-    assert ended[latest] == Ended(State.SUCCEEDED, "")
+    assert (ended[latest], ended[1 - latest]) == (Ended(State.SUCCEEDED, ""), None)
     assert states(database, execution_id)[-2:] == ["RUNNING", "SUCCEEDED"]
 
 

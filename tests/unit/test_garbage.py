@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.garbage import spare_what_is_there
+from shared.garbage import YOUNG, look_less_often, spare_what_is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
+    thresholds = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
 
 
 class Node:
@@ -43,3 +45,19 @@ def test_what_was_garbage_already_is_not_kept_for_ever() -> None:
     gone = weakref.ref(Node())
     spare_what_is_there()
     assert gone() is None
+
+
+def test_of_what_comes_and_stays_the_young_are_looked_through_less_often() -> None:
+    def looked() -> int:
+        return sum(int(generation["collections"]) for generation in gc.get_stats())
+
+    def looks(objects: int) -> int:
+        gc.collect()
+        before = looked()
+        held = [Node() for _ in range(objects)]
+        del held
+        return looked() - before
+
+    as_by_default = looks(YOUNG // 4)
+    look_less_often()
+    assert (as_by_default > 0, looks(YOUNG // 4), looks(2 * YOUNG) > 0) == (True, 0, True)

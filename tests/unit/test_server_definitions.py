@@ -22,7 +22,7 @@ from shared.tasks.task import LedgeredTask
 from tests.builders import ORIGIN, draft
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def nothing() -> None: ...
@@ -62,6 +62,31 @@ async def test_so_does_a_step_that_calls_one(definitions: Definitions) -> None:
     flow = (await definitions.define(job, ORIGIN)).flow
     assert isinstance(flow, Workflow)
     assert [step.queue for step in flow.steps] == ["cpu", "manual", ""]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "is_handed_over"),
+    [
+        (ScheduleTerms("cron", {"minute": "0"}), False),
+        (ScheduleTerms("interval", {"hours": "1"}, start_time=ORIGIN + timedelta(days=365)), False),
+        (ScheduleTerms("interval", {"hours": "1"}, start_time=ORIGIN + timedelta(days=365 * 300)), True),
+        (ScheduleTerms("cron", {"expression": "30 2 L 3 0", "gap": "skip"}, timezone="Europe/Berlin"), True),
+        (ScheduleTerms("cron", expressions=("0 0 29 2 *", "0 1 29 2 *")), True),
+        (ScheduleTerms("cron", {"minute": "0"}, exclusions=ExclusionTerms(holidays=("US",))), True),
+    ],
+)
+async def test_others_do_not_wait_for_a_small_job_whose_schedule_takes_long(
+    definitions: Definitions, schedule: ScheduleTerms, is_handed_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_over = []
+
+    async def to_thread(call: Callable[..., object], *given: Any, **named: Any) -> object:
+        handed_over.append(call)
+        return call(*given, **named)
+
+    monkeypatch.setattr("asyncio.to_thread", to_thread)
+    await definitions.define(draft(schedule=schedule), ORIGIN, is_small=True)
+    assert bool(handed_over) == is_handed_over
 
 
 @pytest.mark.parametrize(
