@@ -143,10 +143,11 @@ class Letters:
             return False
         chosen = dead_letters.withdraw_filter(held, decided_by=self._given_up)
         found = [row["_id"] for row in self._executions.find(chosen, {"_id": 1}).limit(MARKS)]
-        self._take_mark_off(found)
         if not found:
             self._given_up = None
-        return bool(found)
+            return False
+        self._take_mark_off(found)
+        return True
 
     def _take_mark_off(self, execution_ids: Sequence[str]) -> None:
         self._executions.update_many(dead_letters.withdrawn_filter(execution_ids), dead_letters.WITHDRAWN)

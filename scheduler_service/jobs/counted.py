@@ -39,5 +39,5 @@ class Counted:
         return ((), start) if progress is None else counted(progress, start, now)
 
     async def _read(self) -> tuple[Progress | None, datetime]:
-        standing = await self._progress.find_one(rollups.PROGRESS_FILTER)
-        return None if standing is None else rollups.to_progress(standing), await self._now()
+        standing = await self._progress.find_one(rollups.PROGRESS_FILTER, rollups.PROGRESS_NOW)
+        return (None, await self._now()) if standing is None else (rollups.to_progress(standing), standing["now"])
