@@ -21,7 +21,7 @@ from beat.insert import insert_missing
 from beat.look import Look, Sought
 from beat.rows import documents
 from beat.zone_rules import ZoneRules
-from shared import metrics
+from shared import garbage, metrics
 from shared.domain.execution import State
 from shared.domain.plan import Chain, InFlight, Mode, Plan, Row, must_follow, plan
 from shared.domain.policies import Overlap
@@ -178,7 +178,7 @@ class Fire:
         """
         began, looked_at, moves = monotonic(), 0, Moves()
         # What is read later must not be older, as it may be from a primary that was just elected.
-        with self._client.start_session(causal_consistency=True) as session:
+        with self._client.start_session(causal_consistency=True) as session, garbage.none_meanwhile():
             is_ready = len(self._ahead) > 0
             found = self._find(jobs.due_filter(held), ahead.FIELDS if is_ready else jobs.PLANNING_FIELDS, session)
             due = iter(found.sort("wake_at", 1).limit(MOST_OUT))

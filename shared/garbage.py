@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
-from typing import Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 YOUNG: Final = 10_000
 """New objects, less those that have gone by themselves, after which the young ones are looked through. By default 700,
@@ -29,3 +33,16 @@ def look_less_often() -> None:
     Only what refers to itself waits for it, as exceptions with their frames may; all else goes when it is let go.
     """
     gc.set_threshold(YOUNG, ROUNDS, ROUNDS)
+
+
+@contextmanager
+def none_meanwhile() -> Iterator[None]:
+    """Look for no garbage meanwhile: for what makes many objects that all live until it is done, and then go at once.
+
+    In all threads of the process, so for seconds at most; within one thread at a time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -79,7 +79,8 @@ first of them and the last; and what follows it in Celery's canvas, as JSON.
 """
 
 
-# New rows:
+# New rows. They begin with what indexes hold and filters ask for: MongoDB looks for a field from the beginning of the
+# document, for each index anew, and again each time that a row changes.
 
 
 def scheduled_document(
@@ -91,14 +92,16 @@ def scheduled_document(
     """
     document = {
         "_id": row_id(job["uid"], job["epoch"], row.first),
+        "state": row.state.value,
+        "trigger": Trigger.SCHEDULE.value,
+        "job_uid": job["uid"],
+        "nominal_time": row.first,
+    }
+    decided = {
         "schema": SCHEMA,
         "job_id": job["_id"],
-        "job_uid": job["uid"],
         "job_name": job["name"],
         "epoch": job["epoch"],
-        "trigger": Trigger.SCHEDULE.value,
-        "state": row.state.value,
-        "nominal_time": row.first,
         "last": row.last,
         "count": row.count,
         "reason": row.reason,
@@ -108,6 +111,7 @@ def scheduled_document(
     }
     if row.state is State.PENDING and row.first is not None:
         document |= pending_fields(job, document["_id"], row.due_at or row.first, now, by, row.reason or "due")
+        document |= decided
         if row.moved_from is not None:
             # Apart from nominal_time, by which the rows of a chain are in their order.
             document["moved_from"] = row.moved_from
@@ -121,8 +125,8 @@ def scheduled_document(
     document["finished_at"] = now
     if row.state in DECISIONS_NOT_TO_RUN:
         transitions = [first_transition(row.state, now, by, row.reason)]
-        return document | {"run": False, "transitions": transitions, **NEW_ROW}
-    return document
+        return document | {"run": False, **NEW_ROW} | decided | {"transitions": transitions}
+    return document | decided
 
 
 def manual_document(
@@ -181,13 +185,13 @@ def asked_for(
     pending = pending_fields(job, execution_id, now, now, by, reason)
     return {
         "_id": execution_id,
+        "state": State.PENDING.value,
+        "job_uid": job["uid"],
+        **pending,
         "schema": SCHEMA,
         "job_id": job["_id"],
-        "job_uid": job["uid"],
         "job_name": job["name"],
-        "state": State.PENDING.value,
         "decided_at": now,
-        **pending,
         "trace_id": trace_id or pending["trace_id"],
     }
 
@@ -201,25 +205,25 @@ def pending_fields(
         "run": True,
         "open": True,
         "partition": job["partition"],
+        "send_at": _send_at(due_at, now),
+        "queue": job["queue"],
+        **NEW_ROW,
         "due_at": due_at,
         **({} if expires is None else {"expires_at": due_at + timedelta(seconds=expires)}),
-        "send_at": _send_at(due_at, now),
-        "sent": 0,
         "attempt": 0,
+        "sent": 0,
         "workers_lost": 0,
         "job_revision": job["revision"],
         "job_type": job["job_type"],
         "target_service": job["target_service"],
         "target_method": job["target_method"],
         "parameters": job["parameters"],
-        "queue": job["queue"],
         "priority": job["priority"],
         "timeout": job["timeout"],
         "retry": job["retry"],
         "policies": {name: value for name, value in job.get("policies", {}).items() if name in ROW_POLICIES},
         "trace_id": trace_id_of(execution_id),
         "transitions": [first_transition(State.PENDING, now, by, reason)],
-        **NEW_ROW,
         **{name: job[name] for name in CALL_FIELDS if name in job},
     }
     if job.get("flow"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
@@ -133,29 +134,31 @@ def new_document(definition: JobDefinition, uid: str, now: datetime, by: str, re
     pointer = schedule.first_after(now)
     # A `once` whose instant passed while the request was on its way lies before now.
     covered = min(now, pointer - timedelta(milliseconds=1)) if pointer else now
+    # It begins with what changes when the job fires, and with what indexes hold: MongoDB looks for a field from the
+    # beginning of the document, and for each index anew whenever the pointer moves.
     return {
         "_id": definition.job_id,
+        "partition": partition_of(uid),
+        "wake_at": pointer,
+        "next_nominal": pointer,
+        "revision": 1,
+        "covered": covered,
+        "fired": 0,
         "uid": uid,
-        **definition_fields(definition),
         "state": JobState.ACTIVE.value,
-        "status_message": "",
         "created_at": now,
+        **definition_fields(definition),
+        **NEW_JOB,
+        "status_message": "",
         "updated_at": now,
         "created_by": by,
         "updated_by": by,
-        "revision": 1,
         "edits": 1,
         "edit_log": [{"edit": 1, "by": by, "at": now, "what": ["created"], "request": request}],
-        "partition": partition_of(uid),
         "epoch": 0,
-        "covered": covered,
-        "next_nominal": pointer,
-        "wake_at": pointer,
-        "fired": 0,
         "failures_since": now,
         "installed": _spec_document(Spec(schedule, Mode.ACTIVE)),
         "changes": [],
-        **NEW_JOB,
     }
 
 
@@ -164,25 +167,25 @@ def definition_fields(definition: JobDefinition) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "name": definition.name,
-        "description": definition.description,
         "job_type": definition.job_type.value,
         "target_service": definition.target_service,
+        "queue": definition.queue,
+        "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
+        # What was found out about the call as it was before says nothing of it now.
+        DRIFT: None,
+        UNCHECKED: True,
+        "flow": flow_document(definition.flow) if definition.flow else None,
+        "schedule": to_document(definition.schedule),
+        "description": definition.description,
         "target_method": definition.target_method,
         # As text: MongoDB restricts the names of fields, and beat copies it into rows without looking inside.
         "parameters": json.dumps(definition.parameters, ensure_ascii=False, allow_nan=False),
-        "schedule": to_document(definition.schedule),
-        "queue": definition.queue,
         "priority": definition.priority,
         "timeout": definition.timeout.total_seconds(),
         "expires": definition.expires.total_seconds() if definition.expires is not None else None,
         "retry": retry_policy_document(definition.retry),
         "policies": policies_document(definition.policies),
-        "labels": [{"key": key, "value": value} for key, value in definition.labels.items()],
         "annotations": [{"key": key, "value": value} for key, value in definition.annotations.items()],
-        "flow": flow_document(definition.flow) if definition.flow else None,
-        # What was found out about the call as it was before says nothing of it now.
-        DRIFT: None,
-        UNCHECKED: True,
     }
 
 
@@ -210,6 +213,13 @@ def to_policies(document: Mapping[str, Any]) -> Policies:
     """Read the policies of a job's document; one from before there were any has the defaults of that time."""
     if (given := document.get("policies")) is None:
         return Policies()
+    return _policies(tuple(given.items()))
+
+
+@lru_cache(256)
+def _policies(items: tuple[tuple[str, Any], ...]) -> Policies:
+    # Nearly all jobs have the same ones, and beat reads them for each fire.
+    given = dict(items)
     return Policies(
         Misfire(given["misfire"]),
         timedelta(seconds=given["misfire_grace"]),
