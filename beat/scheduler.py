@@ -68,7 +68,8 @@ RENEWALS: Final = 3
 BUSY: Final = 0.02
 IDLE: Final = 0.2
 """Seconds between two looks at what waits for its parts, when the last one found something, and at the most: how long
-after a step the next one starts. A look that finds nothing is one question, answered by four empty indexes."""
+after a step the next one starts. A look that finds nothing is one question, answered by four empty indexes, and for
+firing by the first entries of a fifth."""
 RECENT: Final = 1.2
 """Seconds for which backfills and the housekeeping trust a look of the relay's, which makes one a second; when it does
 not, they make their own. A new backfill starts by so much later, and a lost worker is noticed so much later, and the
@@ -131,8 +132,8 @@ class DatabaseScheduler(Scheduler):
             backfills=started,
             overdue=overdue,
         )
-        look_at_rest = Look(self._database, partitions, ended=ended, coming=COMING)
-        self._fire = Fire(self._database, partitions, self._relay.hand_over, name, look_at_rest)
+        look = Look(self._database, partitions, ended=ended, coming=COMING)
+        self._fire = Fire(self._database, partitions, self._relay.hand_over, name, look)
         rescue = Rescue(self._database, partitions, returns, lease, name)
         self._zone_rules = ZoneRules(self._database)
         revise = Revise(self._database)
@@ -141,8 +142,7 @@ class DatabaseScheduler(Scheduler):
         self._revising = _Revising(zones, Calendars(self._database, known_calendars, revise))
         results = ResultCopy(self.app.backend)
         self._advancing = _Advancing(
-            Look(self._database, partitions, ended=ended),
-            look_at_rest,
+            look,
             (
                 Advance(self._database, partitions, self._relay.hand_over, name),
                 Follow(self._database, partitions, self.app, results),
@@ -328,15 +328,12 @@ class _Advancing(_Background):
     def __init__(
         self,
         look: Look,
-        look_at_rest: Look,
         duties: Sequence[Advance | Follow | Copies],
         look_for_backfills: Look,
         backfills: Backfills,
     ) -> None:
-        """look_at_rest: what is asked while there is nothing to go on with; it asks for more than this looks for."""
         super().__init__("advancing")
         self._look = look
-        self._look_at_rest = look_at_rest
         self._duties = duties
         self._look_for_backfills = look_for_backfills
         self._backfills = backfills
@@ -345,8 +342,7 @@ class _Advancing(_Background):
         wait = IDLE
         while not self._stopping.wait(wait):
             try:
-                look = self._look_at_rest if wait >= IDLE else self._look
-                wait = BUSY if self._run_once(look) else min(IDLE, 2 * wait)
+                wait = BUSY if self._run_once() else min(IDLE, 2 * wait)
             except (PyMongoError, Unavailable) as error:
                 wait = AFTER_FAILURE / 10
                 log.warning("the store cannot be reached", action="advance_failed", error=str(error))
@@ -354,9 +350,9 @@ class _Advancing(_Background):
                 wait = AFTER_FAILURE
                 log.exception("advancing failed", action="advance_failed")
 
-    def _run_once(self, look: Look) -> bool:
+    def _run_once(self) -> bool:
         """Do what there is to do; return whether there was anything."""
-        busy = [duty.run_once() for duty in self._duties] if "ended" in look.found() else []
+        busy = [duty.run_once() for duty in self._duties] if "ended" in self._look.found() else []
         if "backfills" in self._look_for_backfills.found(since=monotonic() - RECENT):
             busy.append(self._backfills.run_once())
         return any(busy)
