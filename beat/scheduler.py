@@ -11,7 +11,6 @@ from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-import pymongo
 from celery.beat import Scheduler
 from pymongo.errors import PyMongoError
 
@@ -45,8 +44,8 @@ from shared.messaging.publisher import Publisher
 from shared.messaging.queues import load_queues
 from shared.release import release
 from shared.settings import load_settings, stop
-from shared.store import backfills, canvas, executions, pages, parts, submitted
-from shared.store.indexes import BUILD_PATIENCE, INDEXES, OBSOLETE
+from shared.store import backfills, canvas, executions, parts, submitted
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 from shared.store.processes import About, Kind
 from shared.tasks.registry import load_tasks
@@ -231,15 +230,7 @@ class DatabaseScheduler(Scheduler):
 
     def _prepare(self) -> None:
         """Make sure of all that beat needs in the store, from its collections to its partitions; start the threads."""
-        # First, since with the patience below a store that is away would be waited for as well.
-        self._database.command("ping")
-        pages.create(self._database)
-        with pymongo.timeout(BUILD_PATIENCE):
-            for collection, indexes in INDEXES.items():
-                self._database[collection].create_indexes(indexes)
-        for collection, names in OBSOLETE.items():
-            for name in self._database[collection].index_information().keys() & set(names):
-                self._database[collection].drop_index(name)
+        lay_out(self._database)
         self._zone_rules.keep()
         if self._configured is not None:
             self._configured.run_once()
