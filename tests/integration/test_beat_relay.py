@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from beat.partitions import Partitions
 from beat.relay import INTERVAL, OVERDUE, SHORTEST_PAUSE, Relay
@@ -522,6 +523,29 @@ class TestHeld:
         assert relay.release_held() == 1
         assert states(database, [second]) == {"PENDING"}
         assert second not in self.held(database)
+
+    @pytest.mark.parametrize("damage", [{"$unset": {"nominal_time": ""}}, {"$set": {"nominal_time": "soon"}}])
+    def test_one_in_flight_whose_time_cannot_be_read_is_named_and_keeps_none_waiting(
+        self, database: Db, relay: Relay, damage: dict[str, Any]
+    ) -> None:
+        damaged, held = self.put(database, "BUFFER_ALL", False, True)
+        database.executions.update_one({"_id": damaged}, damage)
+        with capture_logs() as logs:
+            relay.release_held()
+        assert held not in self.held(database)
+        assert [(line["action"], line["execution_id"]) for line in logs] == [("held_unreadable", damaged)]
+
+    def test_one_that_waits_and_whose_time_cannot_be_read_goes_when_the_others_have_ended(
+        self, database: Db, relay: Relay
+    ) -> None:
+        first, damaged, third = self.put(database, "BUFFER_ALL", False, True, True)
+        database.executions.update_one({"_id": damaged}, {"$unset": {"nominal_time": ""}})
+        left = []
+        for each in (first, third):
+            self.end(database, each)
+            relay.release_held()
+            left.append(self.held(database))
+        assert left == [[damaged], []]
 
     def test_what_replaces_others_has_them_cancelled(self, database: Db, relay: Relay) -> None:
         first, second, third = self.put(database, "CANCEL_PREVIOUS", False, True, True)
