@@ -170,7 +170,7 @@ class Relay(Thread):
         marked, first = "marked" in found, found.get("unsent")
         released = self.release_held() if marked else 0
         sent = 0
-        if marked or (first is not None and first["send_at"] <= first["now"]):  # what was released is due at once
+        if released or (first is not None and first["send_at"] <= first["now"]):  # what was released is due at once
             sent = self._send_due()
         # A beat that reaches the store but not the broker keeps its partitions, and goes on deciding.
         if others := _ALL - self._partitions.held:
