@@ -89,8 +89,7 @@ class Cleanup:
         parents = {row["parent"] for row in rows if "parent" in row}
         if not parents:
             return set()
-        found = self._executions.find({"_id": {"$in": list(parents)}}, _FIELDS)
-        wholes = [whole async for whole in found]
+        wholes = await self._executions.find({"_id": {"$in": list(parents)}}, _FIELDS).to_list()
         staying = {whole["_id"] for whole in wholes if whole.get("finished_at", cutoff) >= cutoff}
         staying |= await self._needed(wholes, cutoff)
         return {row["_id"] for row in rows if row.get("parent") in staying}
