@@ -14,7 +14,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
 from shared.domain.errors import InvalidInput
-from shared.domain.execution import Failure, State, may_be_ahead, predecessors, window_over
+from shared.domain.execution import WAITING_FOR_WORKER, Failure, State, may_be_ahead, window_over
 from shared.grouped import Grouped
 from shared.log import get_logger
 from shared.messaging.messages import AHEAD
@@ -39,8 +39,6 @@ RETRY_WAIT: Final = 0.5
 """Seconds between two tries of a write while the store is away."""
 LOOK_AGAIN: Final = 0.01
 """Seconds between two looks for a row whose message came first."""
-WAITING_FOR_WORKER: Final = predecessors(State.RUNNING)
-"""States in which a worker may claim an execution."""
 
 
 class StoppingError(Exception):
