@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby, islice
-from operator import itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,6 +20,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shared.domain.rollup import KEPT, MINUTE, Level, Progress, after, floor, next_step
 from shared.domain.tally import Tally
+from shared.log import get_logger
 from shared.store import executions, rollups
 from shared.store.mongo import already_there, database_time
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from shared.domain.rollup import Step
     from shared.store.rollups import Group
+
+log = get_logger()
 
 LEASE: Final = timedelta(seconds=60)
 """Much longer than most steps take, and a longer one renews it; when a beat dies, the statistics of the others stand
@@ -143,7 +145,7 @@ class Rollup:
         chosen = rollups.ended_between(minute, minute + MINUTE)
         by_job = [{"$match": chosen}, {"$project": rollups.ROW_FIELDS}, {"$sort": {"job_id": 1}}]
         rows = self._executions.aggregate(by_job, batchSize=BATCH, allowDiskUse=True)
-        for _, alike in groupby(rows, itemgetter("job_id")):
+        for _, alike in groupby(rows, lambda row: row.get("job_id")):
             of_job = Sums()
             for share in _shares(alike):
                 (of_job if share.group.job else of_all).add(share)
@@ -238,12 +240,12 @@ def _sum(at: datetime, group: Group, parts: Iterable[Mapping[str, Any]]) -> Sum:
 
 
 def _shares(rows: Iterable[Mapping[str, Any]]) -> Iterator[Share]:
-    """Return what each of some rows counts for: all jobs together, and its own."""
+    """Return what each of some rows counts for; one that can't be read keeps no other from being counted."""
     for row in rows:
-        group = rollups.group_of(row)
-        if group is None:
+        try:
+            groups, one = rollups.groups_of(row), rollups.to_tally_of_one(row)
+        except (KeyError, TypeError) as error:
+            log.warning("a row is not counted", action="row_not_counted", execution_id=row["_id"], error=repr(error))
             continue
-        minute, one = floor(row["finished_at"], MINUTE), rollups.to_tally_of_one(row)
-        yield Share(minute, group, one)
-        if row["job_id"]:
-            yield Share(minute, rollups.Group(group.kind, group.queue, group.target, row["job_id"]), one)
+        minute = floor(row["finished_at"], MINUTE)
+        yield from (Share(minute, group, one) for group in groups)
