@@ -59,6 +59,8 @@ DEAD_LETTER_BATCH: Final = 100
 
 _ALL: Final = frozenset(range(PARTITIONS))
 
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
 _WAITING_FIELDS: Final = ("_id", "trigger", "nominal_time", *executions.RELAY_FIELDS)
 """What is kept of a row that was handed over: in a burst ten thousand wait, and parameters may be long."""
 
@@ -168,7 +170,7 @@ class Relay(Thread):
         marked, first = "marked" in found, found.get("unsent")
         released = self.release_held() if marked else 0
         sent = 0
-        if marked or (first is not None and first["send_at"] <= first["now"]):  # what was released is due at once
+        if released or (first is not None and first["send_at"] <= first["now"]):  # what was released is due at once
             sent = self._send_due()
         # A beat that reaches the store but not the broker keeps its partitions, and goes on deciding.
         if others := _ALL - self._partitions.held:
@@ -221,20 +223,21 @@ class Relay(Thread):
                 cancel = executions.cancel_previous(row, self._by) if replaces else None
             except (KeyError, TypeError, ValueError) as error:
                 # It cancels nothing, and goes when the others have ended; the worker that claims it looks closer.
-                _report_damaged(row, error)
+                _report_damaged(row, repr(error))
                 continue
             if cancel is not None:
                 self._executions.update_many(cancel.filter, cancel.update)
-        earliest: dict[str, Mapping[str, Any]] = {}
+        earliest: dict[str, tuple[datetime, Mapping[str, Any]]] = {}
         in_flight = executions.in_flight_filter({row["job_uid"] for row in waiting})
         for row in self._executions.find(in_flight, executions.IN_FLIGHT_FIELDS):
-            first = earliest.setdefault(row["job_uid"], row)
-            try:
-                if row["nominal_time"] < first["nominal_time"]:
-                    earliest[row["job_uid"]] = row
-            except (KeyError, TypeError) as error:
-                _report_damaged(row, error)
-        releases = [executions.release(row["_id"]) for row in earliest.values() if row.get("held")]
+            nominal = row.get("nominal_time")
+            if not isinstance(nominal, datetime):
+                _report_damaged(row, f"{nominal!r} is not its nominal time")
+                nominal = _NEVER  # it keeps none waiting, and goes when the others have ended
+            uid = row["job_uid"]
+            if uid not in earliest or nominal < earliest[uid][0]:
+                earliest[uid] = nominal, row
+        releases = [executions.release(row["_id"]) for _, row in earliest.values() if row.get("held")]
         return sum(self._executions.update_one(move.filter, move.update).modified_count for move in releases)
 
     def resend_lost(self) -> None:
@@ -340,8 +343,8 @@ class Relay(Thread):
         self._broker_away = away
 
 
-def _report_damaged(row: Mapping[str, Any], error: Exception) -> None:
-    log.warning("a row cannot be read", action="held_unreadable", execution_id=row["_id"], error=repr(error))
+def _report_damaged(row: Mapping[str, Any], error: str) -> None:
+    log.warning("a row cannot be read", action="held_unreadable", execution_id=row["_id"], error=error)
 
 
 def _dead_letter(row: Mapping[str, Any]) -> tuple[dict[str, str], str]:

@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby, islice
-from operator import itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,6 +20,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shared.domain.rollup import KEPT, MINUTE, Level, Progress, after, floor, next_step
 from shared.domain.tally import Tally
+from shared.log import get_logger
 from shared.store import executions, rollups
 from shared.store.mongo import already_there, database_time
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from shared.domain.rollup import Step
     from shared.store.rollups import Group
+
+log = get_logger()
 
 LEASE: Final = timedelta(seconds=60)
 """Much longer than most steps take, and a longer one renews it; when a beat dies, the statistics of the others stand
@@ -125,12 +127,9 @@ class Rollup:
         if through == step.start:
             return self._sums_of_minute(step.start), step.start + MINUTE
         sums = Sums()
-        for row in self._executions.find(
-            rollups.ended_between(step.start, through), rollups.ROW_FIELDS, batch_size=BATCH
-        ):
-            one = rollups.to_tally_of_one(row)
-            for group in _groups(row):
-                sums.add(floor(row["finished_at"], MINUTE), group, one)
+        chosen = rollups.ended_between(step.start, through)
+        for share in _shares(self._executions.find(chosen, rollups.ROW_FIELDS, batch_size=BATCH)):
+            sums.add(share)
         return iter(sums), through
 
     def _first_minutes(self, step: Step) -> datetime:
@@ -146,12 +145,10 @@ class Rollup:
         chosen = rollups.ended_between(minute, minute + MINUTE)
         by_job = [{"$match": chosen}, {"$project": rollups.ROW_FIELDS}, {"$sort": {"job_id": 1}}]
         rows = self._executions.aggregate(by_job, batchSize=BATCH, allowDiskUse=True)
-        for _, alike in groupby(rows, itemgetter("job_id")):
+        for _, alike in groupby(rows, lambda row: row.get("job_id")):
             of_job = Sums()
-            for row in alike:
-                one = rollups.to_tally_of_one(row)
-                for group in _groups(row):
-                    (of_job if group.job else of_all).add(minute, group, one)
+            for share in _shares(alike):
+                (of_job if share.group.job else of_all).add(share)
             yield from of_job
         yield from of_all
 
@@ -208,6 +205,14 @@ class Sum(NamedTuple):
     rows: int
 
 
+class Share(NamedTuple):
+    """What a row adds to the roll-up of a minute and a group."""
+
+    minute: datetime
+    group: Group
+    one: Tally
+
+
 class Sums:
     """Tallies of rows by minute and group."""
 
@@ -215,10 +220,11 @@ class Sums:
         self._tallies: defaultdict[tuple[datetime, Group], Tally] = defaultdict(Tally)
         self._rows: Counter[tuple[datetime, Group]] = Counter()
 
-    def add(self, at: datetime, group: Group, one: Tally) -> None:
+    def add(self, share: Share) -> None:
         """Add a row's."""
-        self._tallies[at, group].merge(one)
-        self._rows[at, group] += 1
+        key = share.minute, share.group
+        self._tallies[key].merge(share.one)
+        self._rows[key] += 1
 
     def __iter__(self) -> Iterator[Sum]:
         """Go through what they are."""
@@ -233,11 +239,13 @@ def _sum(at: datetime, group: Group, parts: Iterable[Mapping[str, Any]]) -> Sum:
     return Sum(at, group, total, rows)
 
 
-def _groups(row: Mapping[str, Any]) -> Iterator[Group]:
-    """Return what a row counts for: all jobs together, and its own."""
-    group = rollups.group_of(row)
-    if group is None:
-        return
-    yield group
-    if row["job_id"]:
-        yield rollups.Group(group.kind, group.queue, group.target, row["job_id"])
+def _shares(rows: Iterable[Mapping[str, Any]]) -> Iterator[Share]:
+    """Return what each of some rows counts for; one that can't be read keeps no other from being counted."""
+    for row in rows:
+        try:
+            groups, one = rollups.groups_of(row), rollups.to_tally_of_one(row)
+        except (KeyError, TypeError) as error:
+            log.warning("a row is not counted", action="row_not_counted", execution_id=row["_id"], error=repr(error))
+            continue
+        minute = floor(row["finished_at"], MINUTE)
+        yield from (Share(minute, group, one) for group in groups)

@@ -11,7 +11,6 @@ from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-import pymongo
 from celery.beat import Scheduler
 from pymongo.errors import PyMongoError
 
@@ -45,8 +44,8 @@ from shared.messaging.publisher import Publisher
 from shared.messaging.queues import load_queues
 from shared.release import release
 from shared.settings import load_settings, stop
-from shared.store import backfills, canvas, executions, pages, parts, submitted
-from shared.store.indexes import BUILD_PATIENCE, INDEXES, OBSOLETE
+from shared.store import backfills, canvas, executions, parts, submitted
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 from shared.store.processes import About, Kind
 from shared.tasks.registry import load_tasks
@@ -68,7 +67,8 @@ RENEWALS: Final = 3
 BUSY: Final = 0.02
 IDLE: Final = 0.2
 """Seconds between two looks at what waits for its parts, when the last one found something, and at the most: how long
-after a step the next one starts. A look that finds nothing is one question, answered by four empty indexes."""
+after a step the next one starts. A look that finds nothing is one question, answered by four empty indexes, and for
+firing by the first entries of a fifth."""
 RECENT: Final = 1.2
 """Seconds for which backfills and the housekeeping trust a look of the relay's, which makes one a second; when it does
 not, they make their own. A new backfill starts by so much later, and a lost worker is noticed so much later, and the
@@ -131,8 +131,8 @@ class DatabaseScheduler(Scheduler):
             backfills=started,
             overdue=overdue,
         )
-        look_at_rest = Look(self._database, partitions, ended=ended, coming=COMING)
-        self._fire = Fire(self._database, partitions, self._relay.hand_over, name, look_at_rest)
+        look = Look(self._database, partitions, ended=ended, coming=COMING)
+        self._fire = Fire(self._database, partitions, self._relay.hand_over, name, look)
         rescue = Rescue(self._database, partitions, returns, lease, name)
         self._zone_rules = ZoneRules(self._database)
         revise = Revise(self._database)
@@ -141,8 +141,7 @@ class DatabaseScheduler(Scheduler):
         self._revising = _Revising(zones, Calendars(self._database, known_calendars, revise))
         results = ResultCopy(self.app.backend)
         self._advancing = _Advancing(
-            Look(self._database, partitions, ended=ended),
-            look_at_rest,
+            look,
             (
                 Advance(self._database, partitions, self._relay.hand_over, name),
                 Follow(self._database, partitions, self.app, results),
@@ -231,15 +230,7 @@ class DatabaseScheduler(Scheduler):
 
     def _prepare(self) -> None:
         """Make sure of all that beat needs in the store, from its collections to its partitions; start the threads."""
-        # First, since with the patience below a store that is away would be waited for as well.
-        self._database.command("ping")
-        pages.create(self._database)
-        with pymongo.timeout(BUILD_PATIENCE):
-            for collection, indexes in INDEXES.items():
-                self._database[collection].create_indexes(indexes)
-        for collection, names in OBSOLETE.items():
-            for name in self._database[collection].index_information().keys() & set(names):
-                self._database[collection].drop_index(name)
+        lay_out(self._database)
         self._zone_rules.keep()
         if self._configured is not None:
             self._configured.run_once()
@@ -328,15 +319,12 @@ class _Advancing(_Background):
     def __init__(
         self,
         look: Look,
-        look_at_rest: Look,
         duties: Sequence[Advance | Follow | Copies],
         look_for_backfills: Look,
         backfills: Backfills,
     ) -> None:
-        """look_at_rest: what is asked while there is nothing to go on with; it asks for more than this looks for."""
         super().__init__("advancing")
         self._look = look
-        self._look_at_rest = look_at_rest
         self._duties = duties
         self._look_for_backfills = look_for_backfills
         self._backfills = backfills
@@ -345,8 +333,7 @@ class _Advancing(_Background):
         wait = IDLE
         while not self._stopping.wait(wait):
             try:
-                look = self._look_at_rest if wait >= IDLE else self._look
-                wait = BUSY if self._run_once(look) else min(IDLE, 2 * wait)
+                wait = BUSY if self._run_once() else min(IDLE, 2 * wait)
             except (PyMongoError, Unavailable) as error:
                 wait = AFTER_FAILURE / 10
                 log.warning("the store cannot be reached", action="advance_failed", error=str(error))
@@ -354,9 +341,9 @@ class _Advancing(_Background):
                 wait = AFTER_FAILURE
                 log.exception("advancing failed", action="advance_failed")
 
-    def _run_once(self, look: Look) -> bool:
+    def _run_once(self) -> bool:
         """Do what there is to do; return whether there was anything."""
-        busy = [duty.run_once() for duty in self._duties] if "ended" in look.found() else []
+        busy = [duty.run_once() for duty in self._duties] if "ended" in self._look.found() else []
         if "backfills" in self._look_for_backfills.found(since=monotonic() - RECENT):
             busy.append(self._backfills.run_once())
         return any(busy)

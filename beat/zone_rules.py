@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymongo import UpdateOne
-
 from shared.store import zone_rules
 
 if TYPE_CHECKING:
@@ -24,11 +22,7 @@ class ZoneRules:
         """Add the rules of this process's package that are missing; before any schedule that names them is stored."""
         wanted = zone_rules.package_documents()
         there = {document["_id"] for document in self._kept.find(zone_rules.of_fingerprints(wanted), {"_id": 1})}
-        missing = [
-            UpdateOne({"_id": rules}, {"$setOnInsert": document}, upsert=True)
-            for rules, document in wanted.items()
-            if rules not in there
-        ]
+        missing = [zone_rules.addition(document) for rules, document in wanted.items() if rules not in there]
         if missing:
             self._kept.bulk_write(missing, ordered=False)
 

@@ -261,11 +261,10 @@ def pause(
 
     Those named, or, after asking, all that fit a filter.
     """
-    scheduler = session.scheduler_of_many if filter_ else session.scheduler
     if filter_:
-        _all_that_fit(session, scheduler.pause_jobs, "Pause", job_ids, filter_, reason, yes=yes)
+        _all_that_fit(session, session.scheduler_of_many.pause_jobs, "Pause", job_ids, filter_, reason, yes=yes)
     else:
-        _each(session, scheduler.pause_job, "is paused", job_ids, reason)
+        _each(session, session.scheduler.pause_job, "is paused", job_ids, reason)
 
 
 @command(app)
@@ -280,11 +279,10 @@ def resume(
 
     Those named, or, after asking, all that fit a filter.
     """
-    scheduler = session.scheduler_of_many if filter_ else session.scheduler
     if filter_:
-        _all_that_fit(session, scheduler.resume_jobs, "Resume", job_ids, filter_, reason, yes=yes)
+        _all_that_fit(session, session.scheduler_of_many.resume_jobs, "Resume", job_ids, filter_, reason, yes=yes)
     else:
-        _each(session, scheduler.resume_job, "is active", job_ids, reason)
+        _each(session, session.scheduler.resume_job, "is active", job_ids, reason)
 
 
 def _each(

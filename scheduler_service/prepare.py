@@ -11,8 +11,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from scheduler_service.jobs.seed import plant
 from scheduler_service.targets.use import TargetUse
 from shared.log import get_logger
-from shared.store import pages
-from shared.store.indexes import BUILD_PATIENCE, INDEXES, OBSOLETE
+from shared.store import layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,16 +56,9 @@ async def prepare(
 
 async def create_collections(database: AsyncDatabase[dict[str, Any]]) -> None:
     """Create every collection and index that is missing, and drop indexes that are not needed any more."""
-    # First, since with the patience below a store that is away would be waited for as well.
-    await database.command("ping")
-    for command in pages.CREATE_COMMANDS:
-        try:
-            await database.command(dict(command))  # PyMongo writes into it
-        except OperationFailure as error:
-            pages.tolerate(error)
-    with pymongo.timeout(BUILD_PATIENCE):
-        for collection, indexes in INDEXES.items():
-            await database[collection].create_indexes(indexes)
-    for collection, names in OBSOLETE.items():
-        for name in (await database[collection].index_information()).keys() & set(names):
-            await database[collection].drop_index(name)
+    for step in layout.steps(database.write_concern):
+        with pymongo.timeout(step.patience):
+            try:
+                await database.command(dict(step.command))
+            except OperationFailure as error:
+                step.refused(error)

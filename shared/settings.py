@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.uri_parser import parse_uri
@@ -21,8 +21,6 @@ from shared.domain.retry import GRPC_CODES, LONGEST_BACKOFF, Jitter, RetryPolicy
 LARGEST_PAGE = 1_000
 """Entries of a page, whatever the settings say."""
 
-PREFORK_NAMES = ("prefork", "processes")
-"""What Celery calls the pool of processes."""
 PREFORK_CONCURRENCY = 8
 """Processes of a worker whose pool is prefork, where nobody says how many: each takes as much memory as a worker."""
 
@@ -64,6 +62,11 @@ def _codes(given: frozenset[str]) -> frozenset[str]:
     if unknown := sorted(given - set(GRPC_CODES)):
         raise ValueError(f"{', '.join(unknown)}: no such gRPC status code (known: {', '.join(GRPC_CODES)})")
     return given
+
+
+def pool_name(given: str) -> str:
+    """Return our name of a pool; Celery has two for prefork."""
+    return "prefork" if given == "processes" else given
 
 
 class Settings(BaseSettings):
@@ -176,7 +179,9 @@ class Settings(BaseSettings):
         32, ge=1, description="Executions that one worker runs at a time. Where nobody says it, 8 in the `prefork` "
         "pool, of which each is a process."
     )  # fmt: skip
-    worker_pool: Literal["threads", "prefork", "solo"] = Field("threads", description="Celery's pool in the worker.")
+    worker_pool: Annotated[Literal["threads", "prefork", "solo"], BeforeValidator(pool_name)] = Field(
+        "threads", description="Celery's pool in the worker."
+    )
     worker_max_tasks_per_child: int = Field(
         50, ge=1, description="Attempts after which a process of the `prefork` pool is replaced, with all the memory "
         "that it has come to hold."
@@ -247,9 +252,9 @@ class Settings(BaseSettings):
         return self
 
     def concurrency(self, pool: str) -> int:
-        """Return how many executions a worker with this pool runs at a time."""
+        """Return how many executions a worker with this pool, by its pool_name, runs at a time."""
         said = "worker_concurrency" in self.model_fields_set
-        return PREFORK_CONCURRENCY if pool in PREFORK_NAMES and not said else self.worker_concurrency
+        return PREFORK_CONCURRENCY if pool == "prefork" and not said else self.worker_concurrency
 
     @property
     def retry_policy(self) -> RetryPolicy:

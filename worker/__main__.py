@@ -10,7 +10,7 @@ from typing import Final
 from celery.exceptions import ImproperlyConfigured
 from celery.utils.text import str_to_list
 
-from shared.settings import stop
+from shared.settings import pool_name, stop
 from shared.tasks.app import settings
 from worker.app import celery_app
 
@@ -27,7 +27,7 @@ def main() -> None:
         sys.stdout.write(ABOUT)
         sys.stdout.flush()
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-P", "--pool")
+    parser.add_argument("-P", "--pool", type=pool_name)
     parser.add_argument("-n", "--hostname")
     parser.add_argument("--autoscale")
     parser.add_argument("-Q", "--queues", type=str_to_list, default=[])

@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 
 from shared import metrics
 from shared.log import get_logger
+from worker.ids import ids_of
 from worker.ledger import StoppingError
 from worker.progress import Said
 
@@ -167,14 +168,7 @@ class Keeper(Thread):
         """End the calls that still run, so that other workers make them."""
         for each in self._all():
             if not each.call_ended and each.cancellation.cancel("handed back: the worker stops", hand_back=True):
-                log.warning(
-                    "attempt is handed back",
-                    action="attempt_handed_back",
-                    execution_id=each.claimed.execution_id,
-                    job_id=each.claimed.job_id,
-                    attempt=each.claimed.attempt,
-                    trace_id=each.claimed.trace_id,
-                )
+                log.warning("attempt is handed back", action="attempt_handed_back", **ids_of(each.claimed))
 
     def _leave(self) -> None:
         """End the process when calls take no notice of being handed back: nothing else ends a thread.
@@ -215,15 +209,7 @@ class Keeper(Thread):
         for each in held:
             why = found.get(each.claimed.execution_id)
             if why is not None and each.cancellation.cancel(why) and not each.call_ended:
-                log.info(
-                    "call cancelled",
-                    action="call_cancelled",
-                    execution_id=each.claimed.execution_id,
-                    job_id=each.claimed.job_id,
-                    attempt=each.claimed.attempt,
-                    trace_id=each.claimed.trace_id,
-                    reason=why,
-                )
+                log.info("call cancelled", action="call_cancelled", **ids_of(each.claimed), reason=why)
 
     def _renew(self, held: list[Held], left: float) -> Mapping[str, str | None] | None:
         """Return those that are ours, as Ledger.renew; None if that cannot be learned before the first lease ends.
@@ -258,15 +244,7 @@ class Keeper(Thread):
         if held.call_ended:
             return  # nothing to cancel; and whether the outcome was still in time, its write tells
         metrics.WORKER_LEASES_LOST.inc()
-        log.warning(
-            "lease lost",
-            action="lease_lost",
-            execution_id=held.claimed.execution_id,
-            job_id=held.claimed.job_id,
-            attempt=held.claimed.attempt,
-            trace_id=held.claimed.trace_id,
-            reason=why,
-        )
+        log.warning("lease lost", action="lease_lost", **ids_of(held.claimed), reason=why)
         held.cancellation.cancel(f"the lease was lost: {why}", retryable=True)
 
 

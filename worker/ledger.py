@@ -14,7 +14,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
 from shared.domain.errors import InvalidInput
-from shared.domain.execution import Failure, State, may_be_ahead, predecessors, window_over
+from shared.domain.execution import WAITING_FOR_WORKER, Failure, State, may_be_ahead, window_over
 from shared.grouped import Grouped
 from shared.log import get_logger
 from shared.messaging.messages import AHEAD
@@ -39,8 +39,6 @@ RETRY_WAIT: Final = 0.5
 """Seconds between two tries of a write while the store is away."""
 LOOK_AGAIN: Final = 0.01
 """Seconds between two looks for a row whose message came first."""
-WAITING_FOR_WORKER: Final = predecessors(State.RUNNING)
-"""States in which a worker may claim an execution."""
 
 
 class StoppingError(Exception):
@@ -138,11 +136,9 @@ class Ledger:
         wanted = _Wanted(execution_id)
         if (started := self._persist(lambda _: self._start(wanted))) is not None:
             return self._lease_of(started)
-        early = executions.return_early(execution_id, self._worker)
-        if self._persist(lambda _: self._executions.update_one(early.filter, early.update)).matched_count:
+        if self._change(executions.return_early(execution_id, self._worker)):
             return None
-        late = submitted.expire_one(execution_id, self._worker)
-        if self._persist(lambda _: self._executions.update_one(late.filter, late.update)).matched_count:
+        if self._change(submitted.expire_one(execution_id, self._worker)):
             log.info("it was not started in time", action="execution_expired", execution_id=execution_id)
             return None
         # It may have become due between the two; its message is the one that is being handled here.
@@ -262,16 +258,15 @@ class Ledger:
 
     def record(self, claimed: Claimed, move: Move) -> Ended | None:
         """Write the outcome of an attempt; return what was written, or None if the lease was lost: it is refused."""
+        return self._persist(lambda tried: self._record(claimed, move, tried=tried), until=self._stopping.grace_over)
 
-        def write(*, tried: bool) -> Ended | None:
-            if move.leads_to is not None and not tried:
-                try:
-                    return self._successes.ask((claimed, move))
-                except BulkWriteError:
-                    tried = True
-            return self._record_alone(claimed, move, tried=tried)
-
-        return self._persist(lambda tried: write(tried=tried), until=self._stopping.grace_over)
+    def _record(self, claimed: Claimed, move: Move, *, tried: bool) -> Ended | None:
+        if move.leads_to is not None and not tried:
+            try:
+                return self._successes.ask((claimed, move))
+            except BulkWriteError:
+                tried = True  # one row that the write fails at fails all of a group, of which others may be written
+        return self._record_alone(claimed, move, tried=tried)
 
     def _record_alone(self, claimed: Claimed, move: Move, *, tried: bool) -> Ended | None:
         if written := self._apply(move):
@@ -290,8 +285,7 @@ class Ledger:
 
     def lacks_copy(self, execution_id: str) -> None:
         """Leave it to beat to copy an outcome to Redis, which was away."""
-        move = executions.lacks_copy(execution_id)
-        self._persist(lambda _: self._executions.update_one(move.filter, move.update))
+        self._change(executions.lacks_copy(execution_id))
 
     def hand_back(self, claimed: Claimed, reason: str) -> Ended | None:
         """Give an attempt to another worker; see record."""
@@ -303,21 +297,15 @@ class Ledger:
         Never one that another process has begun since: the lease says whose it is.
         """
         pipeline = executions.left_pipeline(execution_id, self._worker, pid)
-
-        def look(_tried: bool) -> Mapping[str, Any] | None:
-            return next(iter(self._executions.aggregate(pipeline)), None)
-
-        row = self._persist(look, until=self._stopping.grace_over)
-        claimed = self._read(row) if row is not None else None
-        return Left(claimed, row, row["started_at"], row["now"]) if row is not None and claimed is not None else None
+        found = self._persist(lambda _: self._executions.aggregate(pipeline).to_list(), until=self._stopping.grace_over)
+        if not found or (claimed := self._read(found[0])) is None:
+            return None
+        return Left(claimed, found[0], found[0]["started_at"], found[0]["now"])
 
     def drop_waiting(self, execution_id: str, reason: str) -> bool:
         """Cancel an execution that waits for a worker; return whether it did."""
         move = executions.drop_waiting(execution_id, self._worker, reason)
-        written = self._persist(
-            lambda _: self._executions.update_one(move.filter, move.update), until=self._stopping.grace_over
-        )
-        return written.modified_count > 0
+        return self._change(move, until=self._stopping.grace_over)
 
     def renew(self, held: Mapping[str, str], within: float) -> dict[str, str | None]:
         """Prolong the leases of attempts, given as execution id to nonce, and look at them as look does.
@@ -351,6 +339,11 @@ class Ledger:
 
     def _apply(self, move: Move) -> dict[str, Any] | None:
         return self._executions.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)
+
+    def _change(self, move: Move, until: Callable[[], bool] | None = None) -> bool:
+        """Do what no answer is awaited of but whether it applied; see _persist for `until`."""
+        write = self._persist(lambda _: self._executions.update_one(move.filter, move.update), until)
+        return write.matched_count > 0
 
     def _own_outcome(self, claimed: Claimed) -> Ended | None:
         """Return how this attempt ended, if it was this worker who ended it: the answer to a write was lost.

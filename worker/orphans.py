@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from shared.domain.execution import Failure, State, after_failure
 from shared.log import bound, get_logger
 from shared.store import executions
+from worker.ids import ids_of
 from worker.ledger import Ledger, StoppingError
 from worker.results import copy_of
 from worker.run import Outcome
@@ -156,9 +157,7 @@ class Orphans:
         log.warning(
             "attempt taken from a dead process",
             action="attempt_orphaned",
-            job_id=left.claimed.job_id,
-            attempt=left.claimed.attempt,
-            trace_id=left.claimed.trace_id,
+            **ids_of(left.claimed),
             state=ended.state.value,
             code=failure.code,
             error=failure.message,

@@ -16,6 +16,7 @@ from shared.log import bound, get_logger
 from shared.store import executions, task_attempts
 from shared.store.parts import wait_for_parts
 from worker.answers import AskedAgain, Ignored, NotYet, Succeeded
+from worker.ids import ids_of
 from worker.parts import Begun, Parts, called_with, rendered
 from worker.target import Cancellation
 
@@ -69,9 +70,7 @@ class Runner:
             log.info("nothing to do", action="message_stray", execution_id=execution_id, reason=reason)
             return Outcome(None, reason=reason)
         claimed = lease.claimed
-        with bound(
-            execution_id=execution_id, job_id=claimed.job_id, attempt=claimed.attempt, trace_id=claimed.trace_id
-        ):
+        with bound(**ids_of(claimed)):
             log.info(
                 "attempt starts",
                 action="attempt_started",

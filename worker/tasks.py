@@ -30,6 +30,7 @@ from shared.tasks.limits import limits
 from shared.tasks.signature import what_is_not_json
 from worker.alarms import Alarms, Interruption
 from worker.answers import INVALID_RESULT, AskedAgain, Ignored, NotYet, Raised, Succeeded
+from worker.ids import ids_of
 from worker.interrupts import heeding_soft_limit, reach_soft_limit
 from worker.loop import Ended, TaskLoop
 
@@ -262,7 +263,6 @@ def _attempt(
 
 def _current(attempt: _Attempt, parameters: dict[str, Any], report: Callable[[Progress], None]) -> CurrentExecution:
     claimed = attempt.claimed
-    ids = {"execution_id": claimed.execution_id, "job_id": claimed.job_id, "attempt": claimed.attempt}
     return CurrentExecution(
         execution_id=claimed.execution_id,
         job_id=claimed.job_id,
@@ -274,7 +274,7 @@ def _current(attempt: _Attempt, parameters: dict[str, Any], report: Callable[[Pr
         root_id=claimed.root_id or claimed.execution_id,
         trace_id=claimed.trace_id,
         parameters=parameters,
-        log=log.bind(action="task_said", **ids, trace_id=claimed.trace_id),
+        log=log.bind(action="task_said", **ids_of(claimed)),
         _ends_at=time.monotonic() + attempt.hard,
         _is_cancelled=attempt.is_cancelled,
         _report=report,

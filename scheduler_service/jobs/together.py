@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -22,9 +23,10 @@ class Together(Generic[T]):
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask
         self._asked: asyncio.Task[T] | None = None
+        """The question that was put last."""
+        self._asked_at = -math.inf
+        """The monotonic time, in seconds, when it was."""
         self._next: asyncio.Task[T] | None = None
-        self._last: tuple[T, float] | None = None
-        """The latest answer, and when its question was put."""
 
     async def __call__(self) -> T:
         """Return the answer; raises what asking raises, to all who share it."""
@@ -35,21 +37,24 @@ class Together(Generic[T]):
         return await asyncio.shield(self._next)
 
     async def lately(self, seconds: float) -> T:
-        """Return the answer to a question that was put at most so many seconds ago; raises as a call does."""
-        if self._last is not None:
-            answer, put_at = self._last
-            if monotonic() - put_at <= seconds:
-                return answer
-        return await self()
+        """Return the answer to a question that was put at most so many seconds ago; raises as a call does.
+
+        Who comes while such a question is on its way shares it.
+        """
+        if self._asked is None or monotonic() - self._asked_at > seconds or _failed(self._asked):
+            return await self()
+        return await asyncio.shield(self._asked)
 
     async def _after(self, earlier: asyncio.Task[T] | None) -> T:
         if earlier is not None and not earlier.done():
             await asyncio.wait([earlier])
         self._asked, self._next = self._next, None
-        put_at = monotonic()
-        answer = await self._ask()
-        self._last = answer, put_at
-        return answer
+        self._asked_at = monotonic()
+        return await self._ask()
+
+
+def _failed(task: asyncio.Task[T]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _seen(task: asyncio.Task[T]) -> None:

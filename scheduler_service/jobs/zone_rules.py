@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from pymongo import UpdateOne
-
 from shared.store import zone_rules
 
 if TYPE_CHECKING:
@@ -28,11 +26,7 @@ class ZoneRules:
             return
         wanted = await asyncio.to_thread(zone_rules.package_documents)
         there = {document["_id"] async for document in self._kept.find(zone_rules.of_fingerprints(wanted), {"_id": 1})}
-        missing = [
-            UpdateOne({"_id": rules}, {"$setOnInsert": document}, upsert=True)
-            for rules, document in wanted.items()
-            if rules not in there
-        ]
+        missing = [zone_rules.addition(document) for rules, document in wanted.items() if rules not in there]
         if missing:
             await self._kept.bulk_write(missing, ordered=False)
         self._all_kept = True

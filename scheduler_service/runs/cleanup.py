@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State, Trigger
+from shared.log import get_logger
 from shared.store import backfills, executions, jobs, retention, rollups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
+
+log = get_logger()
 
 BATCH: Final = 500
 
@@ -71,33 +74,42 @@ class Cleanup:
     async def _followed(self, rows: Sequence[Mapping[str, Any]]) -> set[str]:
         """Return the ids of the rows that lie at or behind their job's pointer, in its present epoch or a later one.
 
-        The jobs are read after the rows, so no pointer is behind the one under which a row was written.
+        And of those of which that cannot be read: they keep no other from being removed. The jobs are read after the
+        rows, so no pointer is behind the one under which a row was written.
         """
-        uids = list({row["job_uid"] for row in rows})
+        uids = [row.get("job_uid") for row in rows]
         found = self._jobs.find({"uid": {"$in": uids}}, {"uid": 1, "epoch": 1, "covered": 1})
-        standing = {job["uid"]: (job["epoch"], job["covered"]) async for job in found}
-        return {
-            row["_id"]
-            for row in rows
-            if row["trigger"] == Trigger.SCHEDULE.value
-            and (stand := standing.get(row["job_uid"])) is not None
-            and _may_be_followed(row, *stand)
-        }
+        jobs_by_uid = {job["uid"]: job async for job in found}
+        followed: set[str] = set()
+        for row in rows:
+            try:
+                if not _may_be_followed(row, jobs_by_uid.get(row["job_uid"])):
+                    continue
+            except (KeyError, TypeError) as error:
+                log.warning("a record stays", action="record_unreadable", execution_id=row["_id"], error=repr(error))
+            followed.add(row["_id"])
+        return followed
 
     async def _needed(self, rows: Sequence[Mapping[str, Any]], cutoff: datetime) -> set[str]:
         """Return the ids of the parts of what has not ended before the cutoff; itself a part, perhaps."""
         parents = {row["parent"] for row in rows if "parent" in row}
         if not parents:
             return set()
-        found = self._executions.find({"_id": {"$in": list(parents)}}, _FIELDS)
-        wholes = [whole async for whole in found]
-        staying = {whole["_id"] for whole in wholes if whole.get("finished_at", cutoff) >= cutoff}
+        wholes = await self._executions.find({"_id": {"$in": list(parents)}}, _FIELDS).to_list()
+        staying = {whole["_id"] for whole in wholes if not _ended_before(whole, cutoff)}
         staying |= await self._needed(wholes, cutoff)
         return {row["_id"] for row in rows if row.get("parent") in staying}
 
 
-def _may_be_followed(row: Mapping[str, Any], epoch: int, covered: datetime) -> bool:
-    """Return whether beat may still read the row, given where its job stands."""
-    if row["epoch"] != epoch:
-        return bool(row["epoch"] > epoch)
-    return bool(row["state"] == State.CLOSED.value or row["nominal_time"] > covered)
+def _ended_before(row: Mapping[str, Any], cutoff: datetime) -> bool:
+    ended = row.get("finished_at")
+    return isinstance(ended, datetime) and ended < cutoff
+
+
+def _may_be_followed(row: Mapping[str, Any], job: Mapping[str, Any] | None) -> bool:
+    """Return whether beat may still read the row, given its job; raises KeyError or TypeError if it can't be told."""
+    if row["trigger"] != Trigger.SCHEDULE.value or job is None:
+        return False
+    if row["epoch"] != job["epoch"]:
+        return bool(row["epoch"] > job["epoch"])
+    return bool(row["state"] == State.CLOSED.value or row["nominal_time"] > job["covered"])

@@ -65,6 +65,10 @@ def predecessors(state: State) -> frozenset[State]:
     return frozenset(before for before, after in SUCCESSORS.items() if state in after)
 
 
+WAITING_FOR_WORKER: Final = predecessors(State.RUNNING)
+"""In which a message is sent, and a worker may claim an execution."""
+
+
 class Trigger(StrEnum):
     """What made an execution."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.errors import PyMongoError
 
 from shared import metrics
+from shared.domain.execution import WAITING_FOR_WORKER
 from shared.log import MOST_LINES, get_logger
 from shared.messaging.messages import Outgoing
 from shared.messaging.publisher import BrokerAway, Publisher
@@ -83,11 +84,7 @@ class Sender:
         messages, sendable = [], []
         for document in documents:
             try:
-                limits = limits_of_message(document, self._publisher.tasks)
-                name, attempt = document["job_name"], document["attempt"]
-                message = Outgoing(document["_id"], document["queue"], document["priority"], name, limits)
-                # What is noted of it afterwards has to be there as well.
-                _ = attempt + 1, document["job_id"], document["trace_id"]
+                message = self._message(document)
             except (KeyError, TypeError, ValueError) as error:
                 log.warning(
                     "no message can be made of a row",
@@ -99,6 +96,17 @@ class Sender:
                 messages.append(message)
                 sendable.append(document)
         return messages, sendable
+
+    def _message(self, row: Mapping[str, Any]) -> Outgoing:
+        """Return a row's message. Raises KeyError, TypeError, ValueError when anything that it needs is missing.
+
+        Or what is noted of it afterwards: without its note it would be sent at each look.
+        """
+        _ = row["attempt"] + 1, row["job_id"], row["trace_id"]
+        if row["state"] not in WAITING_FOR_WORKER:
+            raise ValueError(f"{row['state']!r} is no state in which a worker takes it")
+        limits = limits_of_message(row, self._publisher.tasks)
+        return Outgoing(row["_id"], row["queue"], row["priority"], row["job_name"], limits)
 
 
 def _count(counter: Any, documents: Sequence[Mapping[str, Any]]) -> None:

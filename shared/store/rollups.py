@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from operator import index
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State
@@ -82,18 +83,33 @@ def ended_between(start: datetime, end: datetime) -> dict[str, Any]:
 def group_of(row: Mapping[str, Any]) -> Group | None:
     """Return what a row counts for in all; None when for nothing: it closes an epoch, or is a fan-out within a whole.
 
-    What was decided not to run never came to a queue, and has neither that nor a target.
+    What was decided not to run never came to a queue, and has neither that nor a target. Raises KeyError, TypeError for
+    a row that can't be read, as all here do.
     """
     is_part, has_parts = "part" in row, bool(row.get("flow"))
     if row["state"] == State.CLOSED.value or (is_part and has_parts):
         return None
     kind = Kind.PART if is_part else Kind.WHOLE if has_parts else Kind.SINGLE
-    return Group(kind, row.get("queue", ""), row.get("target_service", ""))
+    return Group(kind, _text(row.get("queue", "")), _text(row.get("target_service", "")))
+
+
+def groups_of(row: Mapping[str, Any]) -> list[Group]:
+    """Return all that a row counts for: all jobs together, and its own, if it has one."""
+    group, job = group_of(row), _text(row["job_id"])
+    if group is None:
+        return []
+    return [group, Group(group.kind, group.queue, group.target, job)] if job else [group]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def to_tally_of_one(row: Mapping[str, Any]) -> Tally:
     """Return the tally of one row. What never started has neither lateness nor duration."""
-    tally = Tally(Counter({row["state"]: row.get("count", 1)}))
+    tally = Tally(Counter({_text(row["state"]): index(row.get("count", 1))}))
     attempts = row.get("attempt", 0)
     tally.retries = max(0, attempts - 1)
     started = row.get("first_started_at") or row.get("started_at")

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from pymongo import UpdateOne
+
 from shared.domain.zones import knows_rules, package_rules, register_rules, tzdata_version, zone_data, zone_names
 from shared.log import get_logger
 
@@ -35,6 +37,11 @@ def package_documents() -> Mapping[str, dict[str, Any]]:
 def of_fingerprints(rules: Iterable[str]) -> dict[str, Any]:
     """Find the documents of these rules."""
     return {"_id": {"$in": sorted(rules)}}
+
+
+def addition(document: Mapping[str, Any]) -> UpdateOne:
+    """Add the document of rules, unless it has been added meanwhile."""
+    return UpdateOne({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True)
 
 
 def unknown_rules(documents: Iterable[Mapping[str, Any]]) -> set[str]:

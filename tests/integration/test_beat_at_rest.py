@@ -15,6 +15,7 @@ from beat.fire import COMING, LONGEST_SLEEP, TRUSTED, Fire
 from beat.look import Look, Sought
 from beat.partitions import Partitions
 from beat.relay import INTERVAL, Relay
+from shared.domain.policies import Overlap
 from shared.store import backfills, canvas, dead_letters, executions, parts, submitted
 from shared.store.jobs import PARTITIONS
 from shared.store.mongo import connect
@@ -136,6 +137,19 @@ def test_the_relay_asks_one_question_a_look_whatever_it_asks_along_for_others(wa
         assert relay.run_once() == 0
         assert relay.pause == INTERVAL
         assert asked.taken() == [("aggregate", "executions")]
+
+
+def test_what_is_held_for_long_has_the_relay_look_for_nothing_that_is_due(
+    database: Db, watched: Db, asked: Asked
+) -> None:
+    job = job_document("job-1", policies={"overlap": Overlap.BUFFER_ALL})
+    running, waiting = fired(job, NOW - HOUR, state="RUNNING"), fired(job, NOW, held=True)
+    del running["send_at"]
+    database.executions.insert_many([running, waiting])
+    relay = relay_of(watched)
+    assert relay.run_once() == 0
+    looks = ["held", "in flight", "dead letters", "withdrawn letters"]
+    assert asked.taken() == [("aggregate", "executions"), *[("find", "executions") for _ in looks]]
 
 
 def test_who_trusts_a_recent_look_asks_none_of_its_own(database: Db, watched: Db, asked: Asked) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from beat.partitions import Partitions
 from beat.relay import INTERVAL, OVERDUE, SHORTEST_PAUSE, Relay
@@ -246,7 +247,16 @@ class TestSending:
         assert ready(publisher) == 5
 
     @pytest.mark.parametrize(
-        "damage", [{"priority": "high"}, {"priority": 300}, {"queue": "x" * 300}, {"job_name": 7}, {"attempt": None}]
+        "damage",
+        [
+            {"priority": "high"},
+            {"priority": 300},
+            {"queue": "x" * 300},
+            {"job_name": 7},
+            {"attempt": None},
+            {"state": "GONE"},
+            {"state": None},
+        ],
     )
     def test_a_row_that_no_message_can_be_made_of_keeps_no_other_from_being_sent(
         self, database: Db, relay: Relay, publisher: Publisher, damage: dict[str, Any]
@@ -254,7 +264,8 @@ class TestSending:
         damaged = put(database, 1, "damaged", send_at=ago(60), **damage)
         good = put(database, 5)
         assert relay.run_once() == 5
-        assert (states(database, good), states(database, damaged)) == ({"QUEUED"}, {"PENDING"})
+        assert states(database, good) == {"QUEUED"}
+        assert states(database, damaged) == {damage.get("state", "PENDING")}
         assert relay.run_once() == 0, "it waits before it is looked at again"
         assert ready(publisher) == 5
 
@@ -522,6 +533,29 @@ class TestHeld:
         assert relay.release_held() == 1
         assert states(database, [second]) == {"PENDING"}
         assert second not in self.held(database)
+
+    @pytest.mark.parametrize("damage", [{"$unset": {"nominal_time": ""}}, {"$set": {"nominal_time": "soon"}}])
+    def test_one_in_flight_whose_time_cannot_be_read_is_named_and_keeps_none_waiting(
+        self, database: Db, relay: Relay, damage: dict[str, Any]
+    ) -> None:
+        damaged, held = self.put(database, "BUFFER_ALL", False, True)
+        database.executions.update_one({"_id": damaged}, damage)
+        with capture_logs() as logs:
+            relay.release_held()
+        assert held not in self.held(database)
+        assert [(line["action"], line["execution_id"]) for line in logs] == [("held_unreadable", damaged)]
+
+    def test_one_that_waits_and_whose_time_cannot_be_read_goes_when_the_others_have_ended(
+        self, database: Db, relay: Relay
+    ) -> None:
+        first, damaged, third = self.put(database, "BUFFER_ALL", False, True, True)
+        database.executions.update_one({"_id": damaged}, {"$unset": {"nominal_time": ""}})
+        left = []
+        for each in (first, third):
+            self.end(database, each)
+            relay.release_held()
+            left.append(self.held(database))
+        assert left == [[damaged], []]
 
     def test_what_replaces_others_has_them_cancelled(self, database: Db, relay: Relay) -> None:
         first, second, third = self.put(database, "CANCEL_PREVIOUS", False, True, True)

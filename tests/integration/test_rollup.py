@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.errors import AutoReconnect
+from structlog.testing import capture_logs
 
 from beat.rollup import TURN, Rollup, Sum, Sums
 from scheduler_service.statistics.tallies import GroupBy, Question, Tallies
@@ -191,6 +192,36 @@ def test_a_minute_in_which_much_ended_is_added_up_one_job_after_another(
     assert max(held) <= 2 * 5
     assert ask(database, GroupBy.JOB) == counted(rows, lambda row: row["job_id"])
     assert ask(database, GroupBy.QUEUE) == counted(rows, lambda row: row["queue"])
+
+
+@pytest.mark.parametrize("turn", [1, TURN])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"$unset": {"state": ""}},
+        {"$set": {"state": None}},
+        {"$unset": {"job_id": ""}},
+        {"$set": {"job_id": 7}},
+        {"$set": {"queue": ["scraping"]}},
+        {"$set": {"target_service": None}},
+        {"$set": {"count": "many"}},
+        {"$set": {"attempt": "first"}},
+        {"$set": {"first_started_at": "soon"}},
+        {"$set": {"late_by": None}},
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named_and_keeps_no_other_from_being_counted(
+    database: Db, monkeypatch: pytest.MonkeyPatch, damage: dict[str, Any], turn: int
+) -> None:
+    monkeypatch.setattr("beat.rollup.TURN", turn)
+    minute = floor(now() - HOUR, MINUTE)
+    rows = [ended(n, minute + timedelta(seconds=n)) for n in range(3)]
+    database[executions.COLLECTION].insert_many(rows)
+    database[executions.COLLECTION].update_one({"_id": "row-1"}, damage)
+    with capture_logs() as logs:
+        roll_up(database)
+    assert ask(database, GroupBy.ALL) == {"": Counter(SUCCEEDED=2)}
+    assert {(line["action"], line["execution_id"]) for line in logs} == {("row_not_counted", "row-1")}
 
 
 class Crashing:

@@ -182,6 +182,29 @@ async def test_what_has_not_ended_stays(server: Running) -> None:
     assert await clean_up(server, days=1) == 0
 
 
+@pytest.mark.parametrize(
+    ("collection", "damage"),
+    [
+        ("executions", {"$unset": {"job_uid": ""}}),
+        ("executions", {"$unset": {"trigger": ""}}),
+        ("executions", {"$set": {"epoch": "first"}}),
+        ("executions", {"$set": {"nominal_time": None}}),
+        ("jobs", {"$unset": {"epoch": ""}}),
+        ("jobs", {"$set": {"covered": "all"}}),
+    ],
+)
+async def test_one_of_which_it_cannot_be_told_whether_it_is_needed_stays_and_keeps_no_other(
+    server: Running, collection: str, damage: dict[str, Any]
+) -> None:
+    await server.create(job_id="damaged", schedule_config=interval(minutes="1"))
+    await server.create(job_id="mine", schedule_config=interval(minutes="1"))
+    (damaged,) = await rows_of(server, "damaged", LONG_AGO, 1, LONG_AGO)
+    await server.database[collection].update_one({"_id": damaged if collection == "executions" else "damaged"}, damage)
+    await rows_of(server, "mine", LONG_AGO, 4, LONG_AGO)
+    assert await clean_up(server) == 4
+    assert [row["_id"] async for row in server.database.executions.find()] == [damaged]
+
+
 async def test_a_closing_row_stays_until_its_epoch_is_over(server: Running) -> None:
     await server.create(job_id="mine")
     job = await server.database.jobs.find_one({"_id": "mine"})

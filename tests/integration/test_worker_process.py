@@ -562,7 +562,15 @@ def test_a_worker_tells_what_it_is_there_for_until_it_ends(site: Site, pool: str
     assert site.database.processes.count_documents({}) == 0
 
 
-@pytest.mark.parametrize(("arguments", "at_a_time"), [((), 32), (("--pool", "prefork"), 8)])
+@pytest.mark.parametrize(
+    ("arguments", "at_a_time"),
+    [
+        ((), 32),
+        (("--pool", "prefork"), 8),
+        (("--pool", "processes"), 8),
+        (("--pool", "processes", "--autoscale", "3,2"), 2),
+    ],
+)
 def test_a_worker_that_is_not_told_how_many_runs_more_in_threads_than_in_processes(
     site: Site, arguments: tuple[str, ...], at_a_time: int
 ):

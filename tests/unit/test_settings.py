@@ -54,6 +54,13 @@ def test_processes_are_fewer_than_threads_unless_somebody_says_how_many(monkeypa
     assert [load_settings().concurrency(pool) for pool in pools] == [32, 32]
 
 
+def test_the_pool_of_processes_may_be_called_by_both_names_that_celery_has_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORKER_POOL", "processes")
+    assert load_settings().worker_pool == "prefork"
+
+
 def test_codes_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETRYABLE_CODES", " UNAVAILABLE, ABORTED,")
     assert load_settings().retryable_codes == {"UNAVAILABLE", "ABORTED"}

@@ -80,6 +80,53 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
     assert await staying == 1
 
 
+async def test_who_is_content_with_a_recent_answer_shares_the_question_that_is_on_its_way() -> None:
+    asked = Asked()
+    together = Together(asked)
+    sharing = [asyncio.create_task(together.lately(3_600.0)) for _ in range(2)]
+    await settle()
+    sharing += [asyncio.create_task(together.lately(3_600.0)) for _ in range(3)]
+    other = asyncio.create_task(together.lately(-1.0))
+    await settle()
+    assert len(asked.answers) == 1
+    asked.answers[0].set_result(None)
+    assert await asyncio.gather(*sharing) == [1] * 5
+    await settle()
+    asked.answers[1].set_result(None)
+    assert await other == 2, "to whom that question was put too long ago"
+
+
+async def test_who_gives_up_a_recent_answer_takes_it_from_nobody() -> None:
+    asked = Asked()
+    together = Together(asked)
+    first = asyncio.create_task(together.lately(3_600.0))
+    await settle()
+    leaving, staying = (asyncio.create_task(together.lately(3_600.0)) for _ in range(2))
+    await settle()
+    for each in (first, leaving):
+        each.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await each
+    asked.answers[0].set_result(None)
+    assert await staying == 1
+
+
+async def test_a_recent_question_that_failed_is_put_again_for_those_who_come_after() -> None:
+    asked = Asked()
+    together = Together(asked)
+    first = asyncio.create_task(together.lately(3_600.0))
+    await settle()
+    second = asyncio.create_task(together.lately(3_600.0))
+    await settle()
+    asked.answers[0].set_exception(ConnectionError("away"))
+    told = await asyncio.gather(first, second, return_exceptions=True)
+    assert [str(error) for error in told] == ["away"] * 2
+    after = asyncio.create_task(together.lately(3_600.0))
+    await settle()
+    asked.answers[1].set_result(None)
+    assert await after == 2
+
+
 async def test_an_answer_to_a_question_that_was_put_lately_is_given_without_another() -> None:
     asked = Asked()
     together = Together(asked)
