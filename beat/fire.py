@@ -161,7 +161,9 @@ class Fire:
             longest -= self._trusted
             wait = self._until_next(self._look_at_rest, monotonic() - self._trusted)
         if not wait:
-            wait = self._decide_due(held)
+            # Around the call, so that what it has made is gone when garbage is looked for again.
+            with garbage.none_meanwhile():
+                wait = self._decide_due(held)
         self._is_at_rest = wait >= LONGEST_SLEEP
         # Before the next wake time there is nothing to make ready, and at rest each question counts.
         if IDLE <= wait <= ahead.AHEAD.total_seconds():
@@ -178,7 +180,7 @@ class Fire:
         """
         began, looked_at, moves = monotonic(), 0, Moves()
         # What is read later must not be older, as it may be from a primary that was just elected.
-        with self._client.start_session(causal_consistency=True) as session, garbage.none_meanwhile():
+        with self._client.start_session(causal_consistency=True) as session:
             is_ready = len(self._ahead) > 0
             found = self._find(jobs.due_filter(held), ahead.FIELDS if is_ready else jobs.PLANNING_FIELDS, session)
             due = iter(found.sort("wake_at", 1).limit(MOST_OUT))

@@ -39,7 +39,8 @@ def look_less_often() -> None:
 def none_meanwhile() -> Iterator[None]:
     """Look for no garbage meanwhile: for what makes many objects that all live until it is done, and then go at once.
 
-    In all threads of the process, so for seconds at most; within one thread at a time.
+    In all threads of the process, so for seconds, unless a store hangs; and by one thread at a time. It stands around a
+    call, so that what that has made is gone at its end.
     """
     gc.disable()
     try:

@@ -37,6 +37,7 @@ from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ExecutionFailed, ResultCopy
 from worker import interrupts
+from worker.copies import Copies
 from worker.keeper import Keeper
 from worker.ledger import Ledger, StoppingError
 from worker.orphans import Orphans
@@ -51,6 +52,8 @@ from worker.tasks import TaskCaller
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from worker.run import Outcome
 
 log = get_logger()
 
@@ -68,6 +71,7 @@ _lock = Lock()
 _runners: dict[int, Runner] = {}
 _orphans: dict[str, Orphans] = {}
 _results = ResultCopy(celery_app.backend)
+_copies = Copies(_results)
 _stopping = Stopping(settings.shutdown_grace)
 
 
@@ -172,7 +176,7 @@ def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
                 # Its first worker may have died between the outcome and its copy.
                 lacks = (self.request.delivery_info or {}).get("redelivered") and not _results.has_ended(execution_id)
             else:
-                lacks = has_copy(outcome) and not _results.write(execution_id, *copy_of(outcome), request=self.request)
+                lacks = has_copy(outcome) and not _copy(execution_id, outcome, self.request)
             # Of what is to be tried again, the next attempt may have ended before this copy was written, over its own.
             if lacks or outcome.state is State.PENDING:
                 ours.lacks_copy(execution_id)
@@ -188,6 +192,13 @@ def run_execution(self: Task[Any, Any], execution_id: str) -> Any:
     raise Ignore(outcome.reason)
 
 
+def _copy(execution_id: str, outcome: Outcome, request: Any) -> bool:
+    """Write Celery's copy of an outcome, or leave it to be written soon; return whether that is done with."""
+    if outcome.state is State.SUCCEEDED and not outcome.awaited and _copies.put(execution_id, outcome.result, request):
+        return True
+    return _results.write(execution_id, *copy_of(outcome), request=request)
+
+
 @signals.setup_logging.connect
 def _configure_logs(**_: object) -> None:
     logs.configure("celery-worker", settings.log_level, settings.log_format)
@@ -200,6 +211,8 @@ def _build_early(sender: Any, **_: object) -> None:
     """Be complete before the first message; and serve metrics also while there is none."""
     if not isinstance(sender.pool, PreforkPool):
         runner(sender.hostname)
+        _copies.start()
+        signals.worker_shutdown.connect(lambda **_: _copies.stop(), weak=False)
         garbage.spare_what_is_there()
         garbage.look_less_often()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import metrics
 from shared.domain.errors import SchedulerError
-from shared.domain.execution import AfterFailure, Failure, State, after_failure, window_over
+from shared.domain.execution import AfterFailure, Failure, State, Trigger, after_failure, window_over
 from shared.domain.job import TASK
 from shared.log import bound, get_logger
 from shared.store import executions, task_attempts
@@ -46,6 +46,8 @@ class Outcome:
     reason: str = ""
     kept: bool = True
     """Whether its result is, in the ledger and in Celery's copy."""
+    awaited: bool = True
+    """Whether code may wait for Celery's copy: it has called the task."""
 
 
 class Runner:
@@ -144,7 +146,8 @@ class Runner:
         if not isinstance(answer, Succeeded):
             return Outcome(ended.state, None, failure, ended.reason)
         # The whole of it: what the ledger cuts, code that waits for it in Redis still gets.
-        return Outcome(ended.state, answer.result, None, ended.reason, answer.kept)
+        awaited = claimed.trigger is Trigger.API
+        return Outcome(ended.state, answer.result, None, ended.reason, answer.kept, awaited)
 
     def _move(self, lease: Lease, answer: Answer | Begun, cancellation: Cancellation) -> Move:
         """Return what is written of an attempt that has ended in this way."""

@@ -277,8 +277,8 @@ def execution_document(
 ) -> dict[str, Any]:
     """Return the row of one of a backfill's times: with all that its run needs, as the job is at `now`."""
     execution_id = backfill_execution_id(backfill.job_uid, backfill.backfill_id, nominal)
-    return asked_for(job, execution_id, "", now, by, f"backfill {backfill.backfill_id}") | {
-        "trigger": Trigger.BACKFILL.value,
+    reason = f"backfill {backfill.backfill_id}"
+    return asked_for(job, execution_id, Trigger.BACKFILL, now, by, reason) | {
         "backfill": backfill.backfill_id,
         "nominal_time": nominal,
         "queue": backfill.queue,

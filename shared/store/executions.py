@@ -133,8 +133,8 @@ def manual_document(
     job: Mapping[str, Any], token: str, queue: str, trace_id: str, now: datetime, by: str
 ) -> dict[str, Any]:
     """Return the document of a run by hand, asked for at `now`; token is a ULID, or made from the request id."""
-    document = asked_for(job, manual_id(job["uid"], token), trace_id, now, by, "executed by hand")
-    document |= {"trigger": Trigger.MANUAL.value, "nominal_time": now, "queue": queue}
+    document = asked_for(job, manual_id(job["uid"], token), Trigger.MANUAL, now, by, "executed by hand", trace_id)
+    document["queue"] = queue
     return document | _parts_queue(document, job["queue"])
 
 
@@ -151,9 +151,9 @@ def retry_document(
     reuse: of a row that has parts, do only what has not succeeded.
     """
     job = as_job(ended)
-    document = asked_for(job, retry_id(job["uid"], token), trace_id, now, by, f"a retry of {ended['_id']}")
+    reason = f"a retry of {ended['_id']}"
+    document = asked_for(job, retry_id(job["uid"], token), Trigger.RETRY, now, by, reason, trace_id)
     return document | {
-        "trigger": Trigger.RETRY.value,
         "retry_of": ended["_id"],
         **{name: ended[name] for name in ("nominal_time", "moved_from") if name in ended},
         "queue": queue,
@@ -179,14 +179,16 @@ def as_job(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asked_for(
-    job: Mapping[str, Any], execution_id: str, trace_id: str, now: datetime, by: str, reason: str
+    job: Mapping[str, Any], execution_id: str, trigger: Trigger, now: datetime, by: str, reason: str, trace_id: str = ""
 ) -> dict[str, Any]:
-    """Return the fields that every row has which somebody asked for at `now`, and no schedule. trace_id: or empty."""
+    """Return the fields that every row has which somebody asked for at `now`, and no schedule; nominally for then."""
     pending = pending_fields(job, execution_id, now, now, by, reason)
     return {
         "_id": execution_id,
         "state": State.PENDING.value,
+        "trigger": trigger.value,
         "job_uid": job["uid"],
+        "nominal_time": now,
         **pending,
         "schema": SCHEMA,
         "job_id": job["_id"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -147,8 +147,8 @@ def new_document(definition: JobDefinition, uid: str, now: datetime, by: str, re
         "uid": uid,
         "state": JobState.ACTIVE.value,
         "created_at": now,
-        **definition_fields(definition),
         **NEW_JOB,
+        **definition_fields(definition),
         "status_message": "",
         "updated_at": now,
         "created_by": by,
@@ -213,23 +213,26 @@ def to_policies(document: Mapping[str, Any]) -> Policies:
     """Read the policies of a job's document; one from before there were any has the defaults of that time."""
     if (given := document.get("policies")) is None:
         return Policies()
-    return _policies(tuple(given.items()))
+    return _policies(*(given[name] for name in _POLICIES))
 
 
-@lru_cache(256)
-def _policies(items: tuple[tuple[str, Any], ...]) -> Policies:
+_POLICIES: Final = tuple(each.name for each in fields(Policies))
+
+
+@lru_cache(256, typed=True)
+def _policies(*given: Any) -> Policies:
     # Nearly all jobs have the same ones, and beat reads them for each fire.
-    given = dict(items)
+    misfire, grace, misfire_limit, overlap, buffer_limit, max_concurrent, lost, failures, delete = given
     return Policies(
-        Misfire(given["misfire"]),
-        timedelta(seconds=given["misfire_grace"]),
-        given["misfire_limit"],
-        Overlap(given["overlap"]),
-        given["buffer_limit"],
-        given["max_concurrent"],
-        WorkerLost(given["on_worker_lost"]),
-        given["pause_on_failure"],
-        given["delete_after_done"],
+        Misfire(misfire),
+        timedelta(seconds=grace),
+        misfire_limit,
+        Overlap(overlap),
+        buffer_limit,
+        max_concurrent,
+        WorkerLost(lost),
+        failures,
+        delete,
     )
 
 

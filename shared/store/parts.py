@@ -197,17 +197,17 @@ def _part(parent: Mapping[str, Any], job: Mapping[str, Any], name: str, by: str)
     policies = fields["policies"]
     document = {
         "_id": execution_id,
+        "state": State.PENDING.value,
+        "trigger": Trigger.PART.value,
+        "job_uid": parent["job_uid"],
+        "nominal_time": parent["nominal_time"],
+        "parent": parent["_id"],
+        **fields,
         "schema": SCHEMA,
         "job_id": parent["job_id"],
-        "job_uid": parent["job_uid"],
         "job_name": parent["job_name"],
-        "trigger": Trigger.PART.value,
-        "state": State.PENDING.value,
-        "nominal_time": parent["nominal_time"],
         "decided_at": now,
-        **fields,
         "part": True,
-        "parent": parent["_id"],
         "trace_id": parent["trace_id"],
         # What its failures mean for the job is its parent's to say.
         "policies": {name: value for name, value in policies.items() if name == "on_worker_lost"},

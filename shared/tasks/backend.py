@@ -41,9 +41,17 @@ class LedgerBackend(_Redis):  # type: ignore[misc]
             return super()._store_result(task_id, result, state, traceback, request, **named)
         # Celery would look first for an earlier success, which must stay: an execution succeeds once. And it would try
         # again for seconds while Redis is away, and say so each time: what has no copy is marked instead.
-        meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
-        self._set(self.get_key_for_task(task_id), self.encode(meta | {"task_id": task_id}))
+        self._set(*self.success(task_id, result, request))
         return result
+
+    def success(self, task_id: str, result: Any, request: Any = None) -> tuple[Any, str]:
+        """Return the key and the value of a success, as Celery has them."""
+        meta = self._get_result_meta(result=result, state=SUCCESS, traceback=None, request=request)
+        return self.get_key_for_task(task_id), self.encode(meta | {"task_id": task_id})
+
+    def keep(self, copies: Sequence[tuple[Any, str]]) -> None:
+        """Keep keys and values, all by one command. Raises what Redis' client does."""
+        self._set_together([(key, value, self.expires) for key, value in copies])
 
     def _set(self, key: str, value: Any, expires: float | None = None) -> None:
         self._sets.ask((key, value, self.expires if expires is None else expires))

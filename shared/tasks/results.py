@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from shared.log import get_logger
 
 if TYPE_CHECKING:
-    from celery.backends.base import Backend
+    from collections.abc import Callable, Sequence
 
 log = get_logger()
 
@@ -58,7 +58,8 @@ PAUSE: Final = 5.0
 class ResultCopy:
     """Writes to Celery's result backend. That being away is logged once, and changes nothing else."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Any) -> None:
+        """backend: Celery's; for all but `write`, LedgerBackend."""
         self._backend = backend
         self._away = False
         self._next_try = 0.0
@@ -77,12 +78,26 @@ class ResultCopy:
 
         While Redis is away most are not tried.
         """
+        return self._try(
+            lambda: self._backend.store_result(execution_id, value, state, traceback=traceback, request=request)
+        )
+
+    def success(self, execution_id: str, result: Any, request: Any = None) -> tuple[Any, str]:
+        """Return the copy of a success, for write_together: its key and its value."""
+        copy: tuple[Any, str] = self._backend.success(execution_id, result, request)
+        return copy
+
+    def write_together(self, copies: Sequence[tuple[Any, str]]) -> bool:
+        """Write copies of successes; return whether they are there, as write does."""
+        return self._try(lambda: self._backend.keep(copies))
+
+    def _try(self, write: Callable[[], object]) -> bool:
         if self._away:
             if monotonic() < self._next_try:
                 return False
             self._next_try = monotonic() + PAUSE  # this is the try; the other threads pass by meanwhile
         try:
-            self._backend.store_result(execution_id, value, state, traceback=traceback, request=request)
+            write()
         except (RedisError, OperationalError, BackendError, OSError) as error:
             if not self._away:
                 log.warning("results are not copied to Redis for now", action="results_away", error=str(error))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.garbage import YOUNG, look_less_often, spare_what_is_there
+from shared.garbage import YOUNG, look_less_often, none_meanwhile, spare_what_is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,3 +61,19 @@ def test_of_what_comes_and_stays_the_young_are_looked_through_less_often() -> No
     as_by_default = looks(YOUNG // 4)
     look_less_often()
     assert (as_by_default > 0, looks(YOUNG // 4), looks(2 * YOUNG) > 0) == (True, 0, True)
+
+
+def test_while_none_is_looked_for_garbage_stays_and_goes_afterwards() -> None:
+    gone = weakref.ref(Node())
+    with none_meanwhile():
+        many = [Node() for _ in range(2 * YOUNG)]
+        assert gone() is not None
+    del many
+    gc.collect()
+    assert gone() is None
+
+
+def test_garbage_is_looked_for_again_when_what_kept_it_waiting_fails() -> None:
+    with pytest.raises(ZeroDivisionError), none_meanwhile():
+        1 / 0  # noqa: B018 - raises
+    assert gc.isenabled()
