@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
-from operator import itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -17,6 +16,7 @@ from pymongo.errors import PyMongoError
 
 from beat import ahead
 from beat.ahead import Ahead
+from beat.damaged import Damaged
 from beat.insert import insert_missing
 from beat.look import Look, Sought
 from beat.rows import documents
@@ -119,6 +119,25 @@ def _is_due(row: Mapping[str, Any]) -> bool:
     return row["state"] == State.PENDING.value and "held" not in row and bool(row["due_at"] <= row["decided_at"])
 
 
+def _to_row(document: Mapping[str, Any]) -> Row:
+    """Read a row that stands. Raises KeyError, TypeError, ValueError if that can't be: nobody can go on from it."""
+    first, last = document["nominal_time"], document["last"]
+    if not (isinstance(first, datetime | None) and isinstance(last, datetime)):
+        raise TypeError(f"the row {document['_id']} covers {first!r} to {last!r}, which are no instants")
+    return executions.to_row(document)
+
+
+def _decides(document: Mapping[str, Any], row: Row) -> bool:
+    """Return whether a stored row decides the same as another one. What cannot be read does not.
+
+    The job is planned once more then, from what stands, and set aside for it.
+    """
+    try:
+        return executions.same_decision(_to_row(document), row)
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
 class Fire:
     """One duty of beat. Any number may run at once, on the same jobs too: the ledger's ids keep decisions unique."""
 
@@ -140,6 +159,7 @@ class Fire:
         self._partitions = partitions
         self._hand_over = hand_over
         self._by = by
+        self._damaged = Damaged()
         self._skew_reported_at: datetime | None = None
         self._next_look_for_newer = 0.0
         self._look = Look(database, partitions, coming=COMING)
@@ -272,13 +292,13 @@ class Fire:
         found = self._executions.find(
             executions.chain_filter(chain.uid, chain.epoch, chain.pointer), executions.CHAIN_FIELDS, session=session
         )
-        return {document["nominal_time"]: executions.to_row(document) for document in found}
+        return {(row := _to_row(document)).first: row for document in found}
 
     def _in_flight(self, uids: Iterable[str], session: ClientSession) -> defaultdict[str, list[InFlight]]:
         found: defaultdict[str, list[InFlight]] = defaultdict(list)
         chosen = executions.in_flight_filter(uids)
         rows = self._executions.find(chosen, executions.IN_FLIGHT_FIELDS, session=session)
-        for row in sorted(rows, key=itemgetter("nominal_time")):
+        for row in sorted(rows, key=self._damaged.nominal_time):
             found[row["job_uid"]].append(InFlight(row["_id"], held=row.get("held", False)))
         return found
 
@@ -305,11 +325,11 @@ class Fire:
         raise AssertionError  # count() has no end
 
     def _differing(self, rows: Mapping[str, Row]) -> set[str]:
-        """Return the ids whose stored row decides something else than the given one."""
+        """Return the ids whose stored row decides something else than the given one, or cannot be read."""
         if not rows:
             return set()
         stored = self._executions.find({"_id": {"$in": list(rows)}}, executions.CHAIN_FIELDS)
-        same = {d["_id"] for d in stored if executions.same_decision(executions.to_row(d), rows[d["_id"]])}
+        same = {document["_id"] for document in stored if _decides(document, rows[document["_id"]])}
         return set(rows) - same
 
     def _cancel_previous(self, planned: _Planned) -> None:

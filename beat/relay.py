@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo.errors import PyMongoError
 
+from beat.damaged import Damaged
 from beat.letters import Letters
 from beat.look import Look, Sought
 from shared import metrics
@@ -59,8 +60,6 @@ DEAD_LETTER_BATCH: Final = 100
 
 _ALL: Final = frozenset(range(PARTITIONS))
 
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
-
 _WAITING_FIELDS: Final = ("_id", "trigger", "nominal_time", *executions.RELAY_FIELDS)
 """What is kept of a row that was handed over: in a burst ten thousand wait, and parameters may be long."""
 
@@ -104,6 +103,7 @@ class Relay(Thread):
         self._broker_away = False
         self._deficits: dict[str, int] = {}
         self._released_through = ""
+        self._damaged = Damaged()
         self._letters = Letters(database, publisher)
         marks = executions.held_filter, executions.unsent_letters_filter, dead_letters.withdraw_filter
         self.look = Look(
@@ -223,18 +223,15 @@ class Relay(Thread):
                 cancel = executions.cancel_previous(row, self._by) if replaces else None
             except (KeyError, TypeError, ValueError) as error:
                 # It cancels nothing, and goes when the others have ended; the worker that claims it looks closer.
-                _report_damaged(row, repr(error))
+                self._damaged.name(row, repr(error))
                 continue
             if cancel is not None:
                 self._executions.update_many(cancel.filter, cancel.update)
         earliest: dict[str, tuple[datetime, Mapping[str, Any]]] = {}
         in_flight = executions.in_flight_filter({row["job_uid"] for row in waiting})
         for row in self._executions.find(in_flight, executions.IN_FLIGHT_FIELDS):
-            nominal = row.get("nominal_time")
-            if not isinstance(nominal, datetime):
-                _report_damaged(row, f"{nominal!r} is not its nominal time")
-                nominal = _NEVER  # it keeps none waiting, and goes when the others have ended
-            uid = row["job_uid"]
+            # One that has no such time keeps none waiting, and goes when the others have ended.
+            uid, nominal = row["job_uid"], self._damaged.nominal_time(row)
             if uid not in earliest or nominal < earliest[uid][0]:
                 earliest[uid] = nominal, row
         releases = [executions.release(row["_id"]) for _, row in earliest.values() if row.get("held")]
@@ -341,10 +338,6 @@ class Relay(Thread):
         elif self._broker_away and not away:
             log.info("the broker is back", action="broker_back")
         self._broker_away = away
-
-
-def _report_damaged(row: Mapping[str, Any], error: str) -> None:
-    log.warning("a row cannot be read", action="held_unreadable", execution_id=row["_id"], error=error)
 
 
 def _dead_letter(row: Mapping[str, Any]) -> tuple[dict[str, str], str]:

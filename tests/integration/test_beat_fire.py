@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import pytest
 from pymongo.monitoring import CommandListener
+from structlog.testing import capture_logs
 
 from beat import fire as firing
 from beat.fire import LONGEST_SLEEP, Fire
@@ -226,6 +227,48 @@ class TestFiring:
         assert (parked["state"], parked["wake_at"]) == ("ERROR", None)
         assert "'several' is not a number of seconds" in parked["status_message"]
         assert [row["state"] for row in rows(database, "good")] == ["PENDING"]
+
+    @pytest.mark.parametrize("damage", [{"$unset": {"nominal_time": ""}}, {"$set": {"nominal_time": "soon"}}])
+    def test_one_in_flight_whose_time_cannot_be_read_is_named_and_stops_no_job(
+        self, database: Db, damage: dict[str, Any]
+    ) -> None:
+        now = database_now(database)
+        put(database, late_job("job-1", now, 1), late_job("other", now, 1))
+        earlier = [fired(job(database), now - hours * HOUR, _id=_id) for hours, _id in ((1, "damaged"), (2, "earlier"))]
+        database.executions.insert_many(earlier)
+        database.executions.update_one({"_id": "damaged"}, damage)
+        with capture_logs() as logs:
+            fire(database).run_once()
+        assert [row["state"] for row in rows(database, "other")] == ["PENDING"]
+        assert [row["state"] for row in rows(database) if row["_id"] not in {"damaged", "earlier"}] == ["SKIPPED"]
+        named = [line["execution_id"] for line in logs if line["action"] == "held_unreadable"]
+        assert named == ["damaged"]
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            {"$unset": {"nominal_time": ""}},
+            {"$set": {"nominal_time": "soon"}},
+            {"$set": {"last": None}},
+            {"$unset": {"state": ""}},
+            {"$set": {"state": "GONE"}},
+        ],
+    )
+    def test_a_job_of_which_what_stands_cannot_be_read_is_parked_and_stops_nobody(
+        self, database: Db, damage: dict[str, Any]
+    ) -> None:
+        """A beat died before it moved the pointer, and then what it had decided was damaged."""
+        now, sent = database_now(database), Sent()
+        put(database, late_job("damaged", now, 1), late_job("good", now, 1))
+        standing = fired(job(database, "damaged"), job(database, "damaged")["next_nominal"])
+        database.executions.insert_one(standing)
+        database.executions.update_one({"_id": standing["_id"]}, damage)
+        fire(database, sent).run_once()
+        parked = job(database, "damaged")
+        assert (parked["state"], parked["wake_at"]) == ("ERROR", None)
+        (good,) = rows(database, "good")
+        assert sent.ids == [good["_id"]]
+        assert job(database, "good")["next_nominal"] > good["nominal_time"]
 
     def test_a_deleted_job_that_cannot_be_planned_does_not_come_back(self, database: Db) -> None:
         broken = late_job("broken", database_now(database), 1)

@@ -1,0 +1,50 @@
+"""Damaged rows: what is in flight and cannot be read is named in the log, but not at each look that finds it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = get_logger()
+
+REMINDER: Final = 600.0
+"""Seconds after which a row is named again. A look comes every second, and a row may be in flight for hours."""
+MOST: Final = 1000
+"""Rows that are remembered as named; while there are so many, no other is named."""
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Damaged:
+    """The rows that one duty of beat has named of late."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, float] = {}
+        """When, by the monotonic clock, by the row's id; the first one first."""
+
+    def name(self, row: Mapping[str, Any], error: str) -> None:
+        """Say that a row cannot be read, and why, unless it was said within REMINDER."""
+        now = monotonic()
+        while self._named and next(iter(self._named.values())) <= now - REMINDER:
+            del self._named[next(iter(self._named))]
+        if row["_id"] in self._named or len(self._named) >= MOST:
+            return
+        self._named[row["_id"]] = now
+        log.warning("a row cannot be read", action="held_unreadable", execution_id=row["_id"], error=error)
+
+    def nominal_time(self, row: Mapping[str, Any]) -> datetime:
+        """Return the nominal time of a row in flight, by which those of a job are put in order.
+
+        One that has none comes after all others, and is named: it keeps none of them from being looked at.
+        """
+        nominal = row.get("nominal_time")
+        if isinstance(nominal, datetime):
+            return nominal
+        self.name(row, f"{nominal!r} is not its nominal time")
+        return _NEVER
