@@ -12,9 +12,11 @@ from scheduler_service.jobs.seed import plant
 from scheduler_service.targets.use import TargetUse
 from shared.log import get_logger
 from shared.store import layout
+from shared.store.indexes import OBSOLETE
+from shared.store.mongo import require_durable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pymongo.asynchronous.database import AsyncDatabase
 
@@ -56,9 +58,17 @@ async def prepare(
 
 async def create_collections(database: AsyncDatabase[dict[str, Any]]) -> None:
     """Create every collection and index that is missing, and drop indexes that are not needed any more."""
-    for step in layout.steps(database.write_concern):
+    concern = database.write_concern
+    await _take(database, layout.collections())
+    await _take(database, layout.indexes(concern))
+    for collection in OBSOLETE:
+        await _take(database, layout.obsolete(collection, await database[collection].index_information(), concern))
+
+
+async def _take(database: AsyncDatabase[dict[str, Any]], steps: Iterable[layout.Step]) -> None:
+    for step in steps:
         with pymongo.timeout(step.patience):
             try:
-                await database.command(dict(step.command))
+                require_durable(await database.command(dict(step.command)))
             except OperationFailure as error:
                 step.refused(error)

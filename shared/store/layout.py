@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import pymongo
 from pymongo.errors import OperationFailure
 
+from shared.log import get_logger
 from shared.store import pages
 from shared.store.indexes import BUILD_PATIENCE, INDEXES, OBSOLETE
+from shared.store.mongo import require_durable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from pymongo.database import Database
     from pymongo.write_concern import WriteConcern
 
+log = get_logger()
+
 _INDEX_NOT_FOUND: Final = 27
+_INDEX_BUILD_IN_PROGRESS: Final = 12587
 
 
 class Step(NamedTuple):
@@ -30,26 +36,49 @@ class Step(NamedTuple):
     """Seconds that it may take; None: as any command."""
 
 
-def steps(durable: WriteConcern) -> Iterator[Step]:
-    """Return what makes what is missing, and drops what is needed no more, in its order."""
-    # First, since with the patience below a store that is away would be waited for as well.
+def collections() -> Iterator[Step]:
+    """Return what makes collections, where that must not be left to what is stored in them first."""
     for command in pages.CREATE_COMMANDS:
         yield Step(command, pages.tolerate)
-    as_any_write = {"writeConcern": durable.document}
-    for collection, indexes in INDEXES.items():
-        wanted = [index.document for index in indexes]
-        yield Step({"createIndexes": collection, "indexes": wanted, **as_any_write}, _refuse, BUILD_PATIENCE)
-    for collection, names in OBSOLETE.items():
-        for name in names:
-            yield Step({"dropIndexes": collection, "index": name, **as_any_write}, _tolerate_none_there)
+
+
+def indexes(concern: WriteConcern) -> Iterator[Step]:
+    """Return what makes the indexes that are missing, and the collections that they are of.
+
+    After the collections also since with the patience of these a store that is away would be waited for as well.
+    """
+    for collection, models in INDEXES.items():
+        wanted = [model.document for model in models]
+        command = {"createIndexes": collection, "indexes": wanted, "writeConcern": concern.document}
+        yield Step(command, _refuse, BUILD_PATIENCE)
+
+
+def obsolete(collection: str, there: Container[str], concern: WriteConcern) -> Iterator[Step]:
+    """Return what drops the indexes that are needed no more, of those that are there, when all others are.
+
+    To drop one locks the collection for all others, and waits for all of them, also where it comes to nothing.
+    """
+    for name in OBSOLETE.get(collection, ()):
+        if name in there:
+            command = {"dropIndexes": collection, "index": name, "writeConcern": concern.document}
+            yield Step(command, partial(_leave, collection, name))
 
 
 def lay_out(database: Database[dict[str, Any]]) -> None:
     """Take all steps. Raises PyMongoError."""
-    for step in steps(database.write_concern):
+    concern = database.write_concern
+    take(database, collections())
+    take(database, indexes(concern))
+    for collection in OBSOLETE:
+        take(database, obsolete(collection, database[collection].index_information(), concern))
+
+
+def take(database: Database[dict[str, Any]], steps: Iterable[Step]) -> None:
+    """Take some steps. Raises PyMongoError."""
+    for step in steps:
         with pymongo.timeout(step.patience):
             try:
-                database.command(dict(step.command))
+                require_durable(database.command(dict(step.command)))
             except OperationFailure as error:
                 step.refused(error)
 
@@ -58,7 +87,13 @@ def _refuse(error: OperationFailure) -> NoReturn:
     raise error
 
 
-def _tolerate_none_there(error: OperationFailure) -> None:
-    """Let it pass that there is no such index: there never was, or another process has just dropped it."""
-    if error.code != _INDEX_NOT_FOUND:
+def _leave(collection: str, index: str, error: OperationFailure) -> None:
+    """Let it pass that an index is there no more, as another process has just dropped it; or that it stays for now.
+
+    Some servers refuse to drop it while another of its collection is built; MongoDB 6.0 does not. It costs space only,
+    until a process starts again.
+    """
+    if error.code == _INDEX_BUILD_IN_PROGRESS:
+        log.info("an index stays that is needed no more", action="index_stays", collection=collection, index=index)
+    elif error.code != _INDEX_NOT_FOUND:
         raise error

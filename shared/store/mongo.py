@@ -79,6 +79,15 @@ def as_utc(instant: datetime) -> datetime:
     return instant.replace(tzinfo=UTC)
 
 
+def require_durable(answer: Mapping[str, Any]) -> None:
+    """Raise WriteConcernError if what a command did is not known to be durable.
+
+    Its answer says so, and PyMongo looks there only for what has a method of its own.
+    """
+    if error := answer.get("writeConcernError"):
+        raise WriteConcernError(error.get("errmsg", ""), error.get("code"), error)
+
+
 def _options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     said = {name.lower() for name in parse_uri(url, validate=False)["options"]}
     preferred = {name: value for name, value in {**_DEFAULTS, **options}.items() if name.lower() not in said}
