@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.full_store import create_indexes
 from benchmarks.lateness import Target, processes
 from dev.run import ROOT
 from dev.server import free_port
@@ -25,6 +24,7 @@ from shared.domain.flow import FanOut
 from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
 from shared.messaging.queues import load_queues
 from shared.store import executions, jobs
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def main() -> None:
             "WORKER_METRICS_PORT": str(free_port()), "LOG_LEVEL": "WARNING",
         }  # fmt: skip
         database = connect(servers.mongodb.url)
-        create_indexes(database)
+        lay_out(database)
         with processes(environment, folder):
             alone = single(database, given.items)
             found = {

@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import pymongo
-
 from beat.rollup import Rollup
 from dev.run import ROOT
 from shared.domain.execution import State
 from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
 from shared.domain.plan import Mode, Row, Spec
 from shared.messaging.queues import load_queues
-from shared.store import executions, jobs, pages
-from shared.store.indexes import BUILD_PATIENCE, INDEXES
+from shared.store import executions, jobs
+from shared.store.layout import collections, lay_out, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +56,7 @@ def fill(database: Any, job_count: int, row_count: int, origin: datetime, *, ind
         for schedule, terms, zone in HOURLY
         for n, kind in enumerate(KINDS)
     ]  # fmt: skip
-    pages.create(database)
+    take(database, collections())
     large = row_count // SHARE
     small = (row_count - LARGE * large) // job_count
     waiting: dict[str, list[dict[str, Any]]] = {jobs.COLLECTION: [], jobs.REVISIONS: [], executions.COLLECTION: []}
@@ -91,19 +89,8 @@ def fill(database: Any, job_count: int, row_count: int, origin: datetime, *, ind
         waiting[jobs.COLLECTION].append(job)
         flush(BATCH)
     flush(0)
-    if index:
-        create_indexes(database)
-
-
-def create_indexes(database: Any) -> None:
-    """Create the indexes, as our processes do. After filling: sorting at once takes less than to keep them in order.
-
-    And the collections, which have to be there before filling, as the store would choose their pages itself.
-    """
-    pages.create(database)
-    with pymongo.timeout(BUILD_PATIENCE):
-        for collection, indexes in INDEXES.items():
-            database[collection].create_indexes(indexes)
+    if index:  # after filling: to sort all at once takes less than to keep them in order
+        lay_out(database)
 
 
 def roll_up(database: Any) -> None:

@@ -17,11 +17,12 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo import WriteConcern
 
-from benchmarks.full_store import FAILING, HOUR, create_indexes, fill, rows_of
+from benchmarks.full_store import FAILING, HOUR, fill, rows_of
 from shared.domain.execution import basic_iso
 from shared.domain.rollup import Level, Progress, floor
 from shared.domain.tally import Spans, Tally
 from shared.store import executions, jobs, rollups
+from shared.store.layout import lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +58,7 @@ def fill_history(database: Any, job_count: int, hours: int, times: int, start: d
     reached = floor(end, timedelta(minutes=1))
     progress = Progress(reached, reached, floor(end, HOUR), floor(end, timedelta(days=1)))
     database[rollups.PROGRESS].insert_one(rollups.begin(progress))
-    create_indexes(database)
+    lay_out(database)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2
 from grpc_reflection.v1alpha import reflection
 
-from benchmarks.full_store import create_indexes
 from dev import ready
 from dev.run import ROOT
 from dev.server import free_port
@@ -35,6 +34,7 @@ from dev.servers import private_servers
 from shared.domain.job import JobDefaults, JobDraft, JobState, ScheduleTerms, define
 from shared.messaging.queues import load_queues
 from shared.store import executions, jobs
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def main() -> None:
             "LOG_LEVEL": "WARNING",
         }
         database = connect(servers.mongodb.url)
-        create_indexes(database)
+        lay_out(database)
         with processes(environment, folder):
             now = datetime.now(UTC)
             create_jobs(database, given.jobs, folder / "config", now)

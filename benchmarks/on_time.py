@@ -42,7 +42,6 @@ from kombu import Connection, Consumer, Queue
 
 from benchmarks.beats import job_document, running
 from benchmarks.comparison import ROUNDS, Better, Comparison, taking_turns
-from benchmarks.full_store import create_indexes
 from benchmarks.peers.peer import STOCK, loaded
 from benchmarks.results import Size
 from dev.run import ROOT
@@ -53,6 +52,7 @@ from shared.domain.plan import plan
 from shared.domain.policies import LARGEST_LIMIT, Overlap
 from shared.messaging.queues import load_queues
 from shared.store import executions, jobs
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Ours:
     def __init__(self, servers: Servers, url: str) -> None:
         self._database = connect(url)
         self._jobs, self._rows = self._database[jobs.COLLECTION], self._database[executions.COLLECTION]
-        create_indexes(self._database)
+        lay_out(self._database)
         self._arrived: dict[str, datetime] = {}
         self._consuming = Consuming(servers.rabbitmq.url, load_queues(ROOT / "config").declarations(), self._note)
         self._consuming.start()

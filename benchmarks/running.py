@@ -30,7 +30,6 @@ import grpc
 
 from benchmarks import bare_celery
 from benchmarks.comparison import ROUNDS, Better, Comparison, taking_turns
-from benchmarks.full_store import create_indexes
 from benchmarks.processor import resident_megabytes, seconds_of
 from benchmarks.results import Size
 from benchmarks.timed_target import AFTER_A_SECOND, AT_ONCE, SERVICE, TimedTarget
@@ -48,6 +47,7 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.proto import scheduler_service_pb2_grpc as pb_grpc
 from shared.settings import Settings
 from shared.store import executions, jobs
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def site() -> Iterator[Site]:
         logs.configure("benchmark", "WARNING")
         database = connect(servers.mongodb.url)
         stack.callback(database.client.close)
-        create_indexes(database)
+        lay_out(database)
         queues = load_queues(ROOT / "config")
         settings = Settings(celery_broker_url=servers.rabbitmq.url, celery_result_backend=servers.redis.url)
         app = stack.enter_context(make_app(settings, queues))

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.errors import OperationFailure
-
 from shared.log import get_logger
 from shared.store import jobs
 from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
-    from pymongo.database import Database
+    from pymongo.errors import OperationFailure
 
 log = get_logger()
 
@@ -30,15 +28,6 @@ CREATE_COMMANDS: Final[tuple[dict[str, Any], ...]] = (
 )
 
 _ALREADY_THERE: Final = 48
-
-
-def create(database: Database[dict[str, Any]]) -> None:
-    """Create the collections that are not there. Raises PyMongoError."""
-    for command in CREATE_COMMANDS:
-        try:
-            database.command(dict(command))  # PyMongo writes into it
-        except OperationFailure as error:
-            tolerate(error)
 
 
 def tolerate(error: OperationFailure) -> None:
