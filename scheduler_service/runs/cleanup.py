@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.domain.execution import State, Trigger
 from shared.log import get_logger
 from shared.store import backfills, executions, jobs, retention, rollups
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pymongo.asynchronous.database import AsyncDatabase
 
@@ -37,7 +38,8 @@ class Cleanup:
 
         Rows of a chain that beat may still have to follow stay, whatever their age: without them their occurrences
         would be decided again. So do parts, until what they are parts of goes: it would wait for them for ever, or not
-        know what is left to do again. And so do rows that are not in the statistics yet, once any are.
+        know what is left to do again. And so do rows that end where the statistics have not come yet, once there are
+        any; what is in none of them, because beat cannot read it, goes like the others.
         """
         counted = await self._rolling_up.find_one(rollups.PROGRESS_FILTER, rollups.PROGRESS_NOW)
         if counted is not None:
@@ -77,28 +79,65 @@ class Cleanup:
         And of those of which that cannot be read: they keep no other from being removed. The jobs are read after the
         rows, so no pointer is behind the one under which a row was written.
         """
-        uids = [row.get("job_uid") for row in rows]
-        found = self._jobs.find({"uid": {"$in": uids}}, {"uid": 1, "epoch": 1, "covered": 1})
+        # Of texts only: to ask for None finds the jobs that have no uid.
+        uids = {uid for row in rows if isinstance(uid := row.get("job_uid"), str)}
+        found = self._jobs.find({"uid": {"$in": list(uids)}}, {"uid": 1, "epoch": 1, "covered": 1})
         jobs_by_uid = {job["uid"]: job async for job in found}
         followed: set[str] = set()
+        unreadable: list[_Unreadable] = []
         for row in rows:
             try:
                 if not _may_be_followed(row, jobs_by_uid.get(row["job_uid"])):
                     continue
             except (KeyError, TypeError) as error:
-                log.warning("a record stays", action="record_unreadable", execution_id=row["_id"], error=repr(error))
+                unreadable.append(_Unreadable(row, repr(error)))
             followed.add(row["_id"])
+        _report(unreadable)
         return followed
 
     async def _needed(self, rows: Sequence[Mapping[str, Any]], cutoff: datetime) -> set[str]:
-        """Return the ids of the parts of what has not ended before the cutoff; itself a part, perhaps."""
-        parents = {row["parent"] for row in rows if "parent" in row}
-        if not parents:
+        """Return the ids of the parts of what has not ended before the cutoff; itself a part, perhaps.
+
+        And of those of which it cannot be read what they are parts of.
+        """
+        parts = [row for row in rows if "parent" in row]
+        if not parts:
             return set()
-        wholes = await self._executions.find({"_id": {"$in": list(parents)}}, _FIELDS).to_list()
-        staying = {whole["_id"] for whole in wholes if not _ended_before(whole, cutoff)}
-        staying |= await self._needed(wholes, cutoff)
-        return {row["_id"] for row in rows if row.get("parent") in staying}
+        unreadable = [
+            _Unreadable(row, f"{row['parent']!r} is not what it is a part of")
+            for row in parts
+            if not isinstance(row["parent"], str)
+        ]
+        _report(unreadable)
+        staying = {each.row["_id"] for each in unreadable}
+        parents = {row["_id"]: row["parent"] for row in parts if row["_id"] not in staying}
+        wholes = await self._executions.find({"_id": {"$in": list(set(parents.values()))}}, _FIELDS).to_list()
+        needing = {whole["_id"] for whole in wholes if not _ended_before(whole, cutoff)}
+        needing |= await self._needed(wholes, cutoff)
+        return staying | {part for part, parent in parents.items() if parent in needing}
+
+
+class _Unreadable(NamedTuple):
+    """A record of which it can't be told whether it is needed, and why not."""
+
+    row: Mapping[str, Any]
+    why: str
+
+
+def _report(unreadable: Iterable[_Unreadable]) -> None:
+    """Log what stays: a line for each job, as what can't be read may be the job, which may have very many records."""
+    by_job: defaultdict[str, list[_Unreadable]] = defaultdict(list)
+    for each in unreadable:
+        by_job[str(each.row.get("job_uid"))].append(each)
+    for found in by_job.values():
+        log.warning(
+            "records stay",
+            action="record_unreadable",
+            job_uid=found[0].row.get("job_uid"),
+            execution_id=found[0].row["_id"],
+            count=len(found),
+            error=found[0].why,
+        )
 
 
 def _ended_before(row: Mapping[str, Any], cutoff: datetime) -> bool:

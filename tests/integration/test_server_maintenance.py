@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
 
 from dev.server import HOST, free_port
 from scheduler_service.targets.probes import mongodb_probe, rabbitmq_probe, redis_probe, target_probe
@@ -189,6 +190,8 @@ async def test_what_has_not_ended_stays(server: Running) -> None:
         ("executions", {"$unset": {"trigger": ""}}),
         ("executions", {"$set": {"epoch": "first"}}),
         ("executions", {"$set": {"nominal_time": None}}),
+        ("executions", {"$set": {"parent": ["one", "another"]}}),
+        ("executions", {"$set": {"parent": {"id": "one"}, "trigger": "PART"}}),
         ("jobs", {"$unset": {"epoch": ""}}),
         ("jobs", {"$set": {"covered": "all"}}),
     ],
@@ -196,13 +199,36 @@ async def test_what_has_not_ended_stays(server: Running) -> None:
 async def test_one_of_which_it_cannot_be_told_whether_it_is_needed_stays_and_keeps_no_other(
     server: Running, collection: str, damage: dict[str, Any]
 ) -> None:
-    await server.create(job_id="damaged", schedule_config=interval(minutes="1"))
-    await server.create(job_id="mine", schedule_config=interval(minutes="1"))
+    for job_id in ("damaged", "mine", "nameless"):
+        await server.create(job_id=job_id, schedule_config=interval(minutes="1"))
+    await server.database.jobs.update_one({"_id": "nameless"}, {"$unset": {"uid": ""}})
     (damaged,) = await rows_of(server, "damaged", LONG_AGO, 1, LONG_AGO)
     await server.database[collection].update_one({"_id": damaged if collection == "executions" else "damaged"}, damage)
     await rows_of(server, "mine", LONG_AGO, 4, LONG_AGO)
     assert await clean_up(server) == 4
     assert [row["_id"] async for row in server.database.executions.find()] == [damaged]
+
+
+async def test_a_job_that_cannot_be_read_is_named_once_for_all_of_its_records_that_are_looked_at(
+    server: Running,
+) -> None:
+    await server.create(job_id="damaged", schedule_config=interval(minutes="1"))
+    await rows_of(server, "damaged", LONG_AGO, 3, LONG_AGO)
+    await rows_of(server, "damaged", LONG_AGO + timedelta(hours=1), 2, LONG_AGO + timedelta(days=1))
+    job = await server.database.jobs.find_one_and_update({"_id": "damaged"}, {"$unset": {"covered": ""}})
+    with capture_logs() as logs:
+        assert await clean_up(server) == 0
+    lines = [(line["job_uid"], line["count"]) for line in logs if line["action"] == "record_unreadable"]
+    assert lines == [(job["uid"], 3), (job["uid"], 2)]
+
+
+async def test_a_part_stays_with_its_whole_of_which_it_cannot_be_read_what_that_is_a_part_of(server: Running) -> None:
+    await server.create(job_id="mine", schedule_config=interval(minutes="1"))
+    whole, part, _ = await rows_of(server, "mine", LONG_AGO, 3, LONG_AGO)
+    await server.database.executions.update_one({"_id": whole}, {"$set": {"parent": ["one"]}})
+    await server.database.executions.update_one({"_id": part}, {"$set": {"parent": whole}})
+    assert await clean_up(server) == 1
+    assert sorted([row["_id"] async for row in server.database.executions.find()]) == [whole, part]
 
 
 async def test_a_closing_row_stays_until_its_epoch_is_over(server: Running) -> None:
