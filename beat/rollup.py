@@ -240,12 +240,22 @@ def _sum(at: datetime, group: Group, parts: Iterable[Mapping[str, Any]]) -> Sum:
 
 
 def _shares(rows: Iterable[Mapping[str, Any]]) -> Iterator[Share]:
-    """Return what each of some rows counts for; one that can't be read keeps no other from being counted."""
+    """Return what each of some rows counts for; one that can't be read keeps no other from being counted.
+
+    But one of a newer release does: it would be in no statistics for good, and a beat of that release can read it.
+    """
     for row in rows:
         try:
             groups, one = rollups.groups_of(row), rollups.to_tally_of_one(row)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
+            if _is_newer(row):
+                raise ValueError(f"the row {row['_id']} is for a beat of a newer release to count") from error
             log.warning("a row is not counted", action="row_not_counted", execution_id=row["_id"], error=repr(error))
             continue
         minute = floor(row["finished_at"], MINUTE)
         yield from (Share(minute, group, one) for group in groups)
+
+
+def _is_newer(row: Mapping[str, Any]) -> bool:
+    schema = row.get("schema")
+    return isinstance(schema, int) and schema > executions.SCHEMA

@@ -69,7 +69,7 @@ class Group:
 
 ROW_FIELDS: Final = {
     **dict.fromkeys(("state", "count", "job_id", "queue", "target_service", "part", "attempt", "finished_at"), 1),
-    **dict.fromkeys(("started_at", "first_started_at", "due_at", "late_by"), 1),
+    **dict.fromkeys(("started_at", "first_started_at", "due_at", "late_by", "schema"), 1),
     "flow": {"$cond": [{"$gt": ["$flow", None]}, True, "$$REMOVE"]},
 }
 """What it takes to count a row."""
@@ -83,8 +83,8 @@ def ended_between(start: datetime, end: datetime) -> dict[str, Any]:
 def group_of(row: Mapping[str, Any]) -> Group | None:
     """Return what a row counts for in all; None when for nothing: it closes an epoch, or is a fan-out within a whole.
 
-    What was decided not to run never came to a queue, and has neither that nor a target. Raises KeyError, TypeError for
-    a row that can't be read, as all here do.
+    What was decided not to run never came to a queue, and has neither that nor a target. Raises KeyError, TypeError or
+    ValueError for a row that can't be read, as all here do.
     """
     is_part, has_parts = "part" in row, bool(row.get("flow"))
     if row["state"] == State.CLOSED.value or (is_part and has_parts):
@@ -109,7 +109,7 @@ def _text(value: object) -> str:
 
 def to_tally_of_one(row: Mapping[str, Any]) -> Tally:
     """Return the tally of one row. What never started has neither lateness nor duration."""
-    tally = Tally(Counter({_text(row["state"]): index(row.get("count", 1))}))
+    tally = Tally(Counter({State(row["state"]).value: index(row.get("count", 1))}))
     attempts = row.get("attempt", 0)
     tally.retries = max(0, attempts - 1)
     started = row.get("first_started_at") or row.get("started_at")

@@ -200,6 +200,7 @@ def test_a_minute_in_which_much_ended_is_added_up_one_job_after_another(
     [
         {"$unset": {"state": ""}},
         {"$set": {"state": None}},
+        {"$set": {"state": "GONE"}},
         {"$unset": {"job_id": ""}},
         {"$set": {"job_id": 7}},
         {"$set": {"queue": ["scraping"]}},
@@ -208,6 +209,8 @@ def test_a_minute_in_which_much_ended_is_added_up_one_job_after_another(
         {"$set": {"attempt": "first"}},
         {"$set": {"first_started_at": "soon"}},
         {"$set": {"late_by": None}},
+        {"$set": {"late_by": math.nan}},
+        {"$set": {"late_by": None, "schema": "newest"}},
     ],
 )
 def test_a_row_that_cannot_be_read_is_named_and_keeps_no_other_from_being_counted(
@@ -222,6 +225,25 @@ def test_a_row_that_cannot_be_read_is_named_and_keeps_no_other_from_being_counte
         roll_up(database)
     assert ask(database, GroupBy.ALL) == {"": Counter(SUCCEEDED=2)}
     assert {(line["action"], line["execution_id"]) for line in logs} == {("row_not_counted", "row-1")}
+
+
+def test_a_row_of_a_newer_release_that_cannot_be_read_is_left_to_a_beat_of_that_release(
+    database: Db,
+) -> None:
+    minute = floor(now() - HOUR, MINUTE)
+    rows = [ended(n, minute + timedelta(seconds=n)) for n in range(3)]
+    database[executions.COLLECTION].insert_many(rows)
+    newer = {"$set": {"state": "GIVEN_UP", "schema": executions.SCHEMA + 1}}
+    database[executions.COLLECTION].update_one({"_id": "row-1"}, newer)
+    old = Rollup(database, "old")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="row-1 is for a beat of a newer release"):
+            go_on(old)
+    old.close()
+    # As that one reads it.
+    database[executions.COLLECTION].update_one({"_id": "row-1"}, {"$set": {"state": "CANCELLED"}})
+    roll_up(database, "new")
+    assert ask(database, GroupBy.ALL) == {"": Counter(SUCCEEDED=2, CANCELLED=1)}
 
 
 class Crashing:
