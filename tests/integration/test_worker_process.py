@@ -476,6 +476,17 @@ def test_redis_away_is_said_once_and_changes_nothing_else(site: Site, redis: Ser
     assert "Traceback" not in worker.log
 
 
+def test_a_copy_that_code_waits_for_and_redis_did_not_take_is_left_to_beat(site: Site, redis: Server, label: str):
+    site.start("--concurrency", "2")
+    redis.kill()
+    try:
+        execution_id = site.enqueue(label, trigger="API")
+        lacking = {"_id": execution_id, "state": "SUCCEEDED", "uncopied": True}
+        wait_until(lambda: site.database.executions.count_documents(lacking), "it is marked")
+    finally:
+        redis.start()
+
+
 def test_messages_for_unknown_tasks_hold_up_no_other_while_redis_does_not_answer(site: Site, redis: Server, label: str):
     worker = site.start("--concurrency", "1")
     site.publisher.publish([])  # declares the dead letters' queue, as every beat does
