@@ -13,7 +13,7 @@ GATHERING: Final = 0.1
 ENOUGH: Final = 1_000_000
 """Characters of copies that are written at once."""
 TOO_MUCH: Final = 16_000_000
-"""Characters of copies that wait, as they do while Redis does not answer. What comes then is not taken."""
+"""Characters of copies that are held, for the seconds that a write takes to fail. No more are taken then."""
 TOGETHER: Final = 200
 """Copies in one command, so that it holds up nobody else at Redis."""
 ENDING: Final = 5.0
@@ -21,10 +21,11 @@ ENDING: Final = 5.0
 
 
 class Copies:
-    """Takes copies from the slots, and writes them in a thread of its own. A worker that dies takes what waits with it.
+    """Takes copies from the slots, and writes them in a thread of its own.
 
-    So it is for what anybody may look at and nobody waits for: what fires by schedule or is started by hand. Of what
-    code has called and waits for, the copy is written before the message is acknowledged.
+    It is for what anybody may look at and nobody waits for: what fires by schedule or is started by hand. A worker that
+    dies takes what waits with it, and what Redis does not take is gone, a group of copies at a time. Of what code has
+    called and waits for, the copy is written before the message is acknowledged.
     """
 
     def __init__(self, results: ResultCopy) -> None:
@@ -32,12 +33,12 @@ class Copies:
         self._changed = Condition()
         self._waiting: list[tuple[Any, str]] = []
         self._size = 0
-        self._stopped = True
+        """Characters of what waits and of what is being written."""
+        self._stopped = False
         self._thread = Thread(target=self._run, name="copies", daemon=True)
 
     def start(self) -> None:
         """Begin to take and write; nothing is taken before."""
-        self._stopped = False
         self._thread.start()
 
     def stop(self) -> None:
@@ -62,16 +63,17 @@ class Copies:
         return True
 
     def _takes(self, size: int = 0) -> bool:
-        return not self._stopped and self._size + size <= TOO_MUCH
+        # A thread that has ended by a mistake of ours takes nothing: then each slot writes for itself.
+        return self._thread.is_alive() and not self._stopped and self._size + size <= TOO_MUCH
 
     def _run(self) -> None:
-        while True:
+        stopped = False
+        while not stopped:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._stopped)
                 self._changed.wait_for(lambda: self._size > ENOUGH or self._stopped, GATHERING)
-                taken, self._waiting, self._size = self._waiting, [], 0
-                stopped = self._stopped
+                taken, self._waiting, stopped = self._waiting, [], self._stopped
             for begin in range(0, len(taken), TOGETHER):
                 self._results.write_together(taken[begin : begin + TOGETHER])
-            if stopped:
-                return
+            with self._changed:
+                self._size -= sum(len(value) for _, value in taken)

@@ -165,21 +165,21 @@ def skipped_step_document(parent: Mapping[str, Any], step: Step, number: int, by
     now = parent["now"]
     return {
         "_id": part_id(parent["_id"], step.name),
-        "schema": SCHEMA,
-        **{name: parent[name] for name in ("job_id", "job_uid", "job_name", "nominal_time", "partition", "trace_id")},
+        "state": State.SKIPPED.value,
         "trigger": Trigger.PART.value,
-        "part": False,
+        "finished_at": now,
         "parent": parent["_id"],
         "number": number,
+        **NEW_ROW,
+        **{name: parent[name] for name in ("job_uid", "nominal_time", "partition", "job_id", "job_name", "trace_id")},
+        "schema": SCHEMA,
+        "part": False,
         "part_name": step.name,
         "target_service": step.target_service,
         "target_method": step.target_method,
-        "state": State.SKIPPED.value,
         "reason": reason,
         "decided_at": now,
-        "finished_at": now,
         "transitions": [first_transition(State.SKIPPED, now, by, reason)],
-        **NEW_ROW,
     }
 
 

@@ -59,7 +59,7 @@ class ResultCopy:
     """Writes to Celery's result backend. That being away is logged once, and changes nothing else."""
 
     def __init__(self, backend: Any) -> None:
-        """backend: Celery's; for all but `write`, LedgerBackend."""
+        """backend: Celery's; for `success` and `write_together` ours."""
         self._backend = backend
         self._away = False
         self._next_try = 0.0

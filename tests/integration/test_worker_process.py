@@ -529,6 +529,17 @@ def test_a_stopped_worker_finishes_what_runs_and_another_takes_the_rest(site: Si
     assert states(site.database, running)[-2:] == ["RUNNING", "SUCCEEDED"]
 
 
+def test_a_stopped_worker_leaves_a_copy_of_all_that_it_has_ended(site: Site, recorder: Recorder, label: str):
+    worker = site.start("--concurrency", "2", SHUTDOWN_GRACE="3600")
+    execution_id = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    worker.process.terminate()
+    wait_until(lambda: worker.lines("worker_stopping"), "it is stopping")
+    recorder.release(label)
+    assert worker.wait(60) == 0, worker.log
+    assert site.result(execution_id).state == "SUCCESS"
+
+
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM], [signal.SIGQUIT]])
 def test_a_stopped_worker_hands_back_what_outlasts_its_grace_and_another_runs_it(

@@ -64,8 +64,8 @@ def test_of_what_comes_and_stays_the_young_are_looked_through_less_often() -> No
 
 
 def test_while_none_is_looked_for_garbage_stays_and_goes_afterwards() -> None:
-    gone = weakref.ref(Node())
     with none_meanwhile():
+        gone = weakref.ref(Node())
         many = [Node() for _ in range(2 * YOUNG)]
         assert gone() is not None
     del many
