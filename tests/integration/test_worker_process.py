@@ -529,8 +529,12 @@ def test_a_stopped_worker_finishes_what_runs_and_another_takes_the_rest(site: Si
     assert states(site.database, running)[-2:] == ["RUNNING", "SUCCEEDED"]
 
 
-def test_a_stopped_worker_leaves_a_copy_of_all_that_it_has_ended(site: Site, recorder: Recorder, label: str):
-    worker = site.start("--concurrency", "2", SHUTDOWN_GRACE="3600")
+def test_a_stopped_worker_leaves_a_copy_of_all_that_it_has_ended(
+    site: Site, recorder: Recorder, label: str, tmp_path: Path
+):
+    # As if it ended within the tenth of a second for which a copy waits.
+    (tmp_path / "patient.py").write_text("from worker import copies\n\ncopies.GATHERING = 3600\n")
+    worker = site.start("--concurrency", "2", SHUTDOWN_GRACE="3600", TASK_MODULES="patient", PYTHONPATH=str(tmp_path))
     execution_id = site.enqueue(label, hold=True)
     recorder.wait_for_calls(label, 1)
     worker.process.terminate()
