@@ -53,6 +53,10 @@ _PARTS: Final = {Level.HOUR: Level.MINUTE, Level.DAY: Level.HOUR}
 """What the roll-ups of a level are made of."""
 
 
+class OfNewerRelease(Exception):  # noqa: N818 - what a row is, not a fault
+    """A row that only a beat of a newer release can count."""
+
+
 class Rollup:
     """Rolls up step by step. Of several beats one does it, until it falls silent."""
 
@@ -63,7 +67,7 @@ class Rollup:
         self._name = name
 
     def run_once(self) -> bool:
-        """Make the next roll-up; return whether there was one to make. Raises PyMongoError."""
+        """Make the next roll-up; return whether there was one to make. Raises PyMongoError and OfNewerRelease."""
         claimed = self._take_turn()
         if claimed is None:
             return False
@@ -249,7 +253,7 @@ def _shares(rows: Iterable[Mapping[str, Any]]) -> Iterator[Share]:
             groups, one = rollups.groups_of(row), rollups.to_tally_of_one(row)
         except (KeyError, TypeError, ValueError) as error:
             if _is_newer(row):
-                raise ValueError(f"the row {row['_id']} is for a beat of a newer release to count") from error
+                raise OfNewerRelease(f"the row {row['_id']} is for a beat of a newer release to count") from error
             log.warning("a row is not counted", action="row_not_counted", execution_id=row["_id"], error=repr(error))
             continue
         minute = floor(row["finished_at"], MINUTE)

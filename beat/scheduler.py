@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from threading import Event, Thread
@@ -28,7 +29,7 @@ from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
 from beat.revise import Revise
-from beat.rollup import Rollup
+from beat.rollup import LEASE, OfNewerRelease, Rollup
 from beat.zone_rules import ZoneRules
 from beat.zones import Zones
 from shared import log as logs
@@ -79,6 +80,9 @@ these, and rescue compares the clocks of the database and of this host, which mu
 Only these two: the rest is what the look is for."""
 BETWEEN_ROLLUPS: Final = 5.0
 """Seconds between two looks for minutes that have ended."""
+LEFT_TO_NEWER: Final = LEASE.total_seconds() + 2 * BETWEEN_ROLLUPS
+"""Seconds for which a beat that met a row of a newer release does not roll up. Others look meanwhile, also when the
+turn could not be given up; if it took it again first, it would keep that row from those that can read it."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that messages which were handed over get when beat is stopped; the rest is the next beat's relay's."""
 
@@ -362,6 +366,11 @@ class _RollingUp(_Background):
             began = monotonic()
             try:
                 wait = monotonic() - began if self._rollup.run_once() else BETWEEN_ROLLUPS
+            except OfNewerRelease as error:
+                wait = LEFT_TO_NEWER
+                log.warning("rolling up is left to a newer beat", action="rollup_left_to_newer", error=str(error))
+                with suppress(PyMongoError):  # the lease ends by itself
+                    self._rollup.close()
             except PyMongoError as error:
                 wait = AFTER_FAILURE
                 log.warning("the store cannot be reached", action="rollup_failed", error=str(error))

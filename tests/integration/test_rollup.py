@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from pymongo.errors import AutoReconnect
 from structlog.testing import capture_logs
 
-from beat.rollup import TURN, Rollup, Sum, Sums
+from beat.rollup import LEASE, TURN, Rollup, Sum, Sums
+from beat.scheduler import BETWEEN_ROLLUPS, _RollingUp
 from scheduler_service.statistics.tallies import GroupBy, Question, Tallies
 from shared.domain.rollup import DAY, GRACE, HOUR, KEPT, MINUTE, Level, floor
 from shared.domain.tally import ACCURACY
@@ -227,6 +229,16 @@ def test_a_row_that_cannot_be_read_is_named_and_keeps_no_other_from_being_counte
     assert {(line["action"], line["execution_id"]) for line in logs} == {("row_not_counted", "row-1")}
 
 
+class UntilLong(Event):
+    """Ends a thread of beat when it is to wait for long, without waiting itself."""
+
+    last = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.last = timeout or 0.0
+        return self.last >= BETWEEN_ROLLUPS
+
+
 def test_a_row_of_a_newer_release_that_cannot_be_read_is_left_to_a_beat_of_that_release(
     database: Db,
 ) -> None:
@@ -235,11 +247,16 @@ def test_a_row_of_a_newer_release_that_cannot_be_read_is_left_to_a_beat_of_that_
     database[executions.COLLECTION].insert_many(rows)
     newer = {"$set": {"state": "GIVEN_UP", "schema": executions.SCHEMA + 1}}
     database[executions.COLLECTION].update_one({"_id": "row-1"}, newer)
-    old = Rollup(database, "old")
-    for _ in range(2):
-        with pytest.raises(ValueError, match="row-1 is for a beat of a newer release"):
-            go_on(old)
-    old.close()
+    old, pauses = _RollingUp(Rollup(database, "old")), UntilLong()
+    old._stopping = pauses
+    with capture_logs() as logs:
+        old.run()
+    assert [(line["action"], line["log_level"], "exc_info" in line) for line in logs] == [
+        ("rollup_left_to_newer", "warning", False)
+    ]
+    assert "row-1 is for a beat of a newer release" in logs[0]["error"]
+    # Also where the turn could not be given up, another one takes it first.
+    assert pauses.last > (LEASE + timedelta(seconds=BETWEEN_ROLLUPS)).total_seconds()
     # As that one reads it.
     database[executions.COLLECTION].update_one({"_id": "row-1"}, {"$set": {"state": "CANCELLED"}})
     roll_up(database, "new")
