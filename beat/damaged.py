@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 log = get_logger()
 
@@ -37,6 +37,20 @@ class Damaged:
             return
         self._named[row["_id"]] = now
         log.warning("a row cannot be read", action="held_unreadable", execution_id=row["_id"], error=error)
+
+    def of_a_job(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return those of some rows that say of which job they are; the others are named.
+
+        One that has a list there is found for each job in it, and is of none.
+        """
+        return [row for row in rows if self._is_of_a_job(row)]
+
+    def _is_of_a_job(self, row: Mapping[str, Any]) -> bool:
+        uid = row.get("job_uid")
+        if isinstance(uid, str):
+            return True
+        self.name(row, f"{uid!r} is not the uid of its job")
+        return False
 
     def nominal_time(self, row: Mapping[str, Any]) -> datetime:
         """Return the nominal time of a row in flight, by which those of a job are put in order.

@@ -298,7 +298,7 @@ class Fire:
         found: defaultdict[str, list[InFlight]] = defaultdict(list)
         chosen = executions.in_flight_filter(uids)
         rows = self._executions.find(chosen, executions.IN_FLIGHT_FIELDS, session=session)
-        for row in sorted(rows, key=self._damaged.nominal_time):
+        for row in sorted(self._damaged.of_a_job(rows), key=self._damaged.nominal_time):
             found[row["job_uid"]].append(InFlight(row["_id"], held=row.get("held", False)))
         return found
 

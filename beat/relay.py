@@ -215,8 +215,9 @@ class Relay(Thread):
         held = self._executions.find(
             executions.held_filter(self._partitions.held, self._released_through), executions.HELD_FIELDS
         )
-        waiting = list(held.sort("job_uid", 1).limit(BATCH))
-        self._released_through = waiting[-1]["job_uid"] if len(waiting) == BATCH else ""
+        found = list(held.sort("job_uid", 1).limit(BATCH))
+        waiting = self._damaged.of_a_job(found)
+        self._released_through = waiting[-1]["job_uid"] if waiting and len(found) == BATCH else ""
         for row in waiting:
             try:
                 replaces = row["policies"]["overlap"] == Overlap.CANCEL_PREVIOUS
@@ -229,7 +230,7 @@ class Relay(Thread):
                 self._executions.update_many(cancel.filter, cancel.update)
         earliest: dict[str, tuple[datetime, Mapping[str, Any]]] = {}
         in_flight = executions.in_flight_filter({row["job_uid"] for row in waiting})
-        for row in self._executions.find(in_flight, executions.IN_FLIGHT_FIELDS):
+        for row in self._damaged.of_a_job(self._executions.find(in_flight, executions.IN_FLIGHT_FIELDS)):
             # One that has no such time keeps none waiting, and goes when the others have ended.
             uid, nominal = row["job_uid"], self._damaged.nominal_time(row)
             if uid not in earliest or nominal < earliest[uid][0]:

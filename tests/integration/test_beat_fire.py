@@ -244,6 +244,16 @@ class TestFiring:
         named = [line["execution_id"] for line in logs if line["action"] == "held_unreadable"]
         assert named == ["damaged"]
 
+    def test_one_in_flight_that_has_a_list_of_jobs_is_named_and_stops_none_of_them(self, database: Db) -> None:
+        now = database_now(database)
+        put(database, late_job("job-1", now, 1), late_job("other", now, 1))
+        uids = [job(database, job_id)["uid"] for job_id in ("job-1", "other")]
+        database.executions.insert_one(fired(job(database), now - HOUR, _id="damaged", job_uid=uids, job_id=""))
+        with capture_logs() as logs:
+            fire(database).run_once()
+        assert [row["state"] for job_id in ("job-1", "other") for row in rows(database, job_id)] == ["PENDING"] * 2
+        assert [line["execution_id"] for line in logs if line["action"] == "held_unreadable"] == ["damaged"]
+
     @pytest.mark.parametrize(
         "damage",
         [

@@ -546,6 +546,19 @@ class TestHeld:
         assert self.held(database) == [last]
         assert [(line["action"], line["execution_id"]) for line in logs] == [("held_unreadable", damaged)]
 
+    @pytest.mark.parametrize("held", [False, True])
+    def test_one_that_has_a_list_of_jobs_is_named_once_and_keeps_none_of_them_waiting(
+        self, database: Db, relay: Relay, *, held: bool
+    ) -> None:
+        damaged, _, last = self.put(database, "BUFFER_ALL", held, True, True)
+        uid = database.executions.find_one({"_id": damaged}, {"job_uid": 1})["job_uid"]  # type: ignore[index]
+        database.executions.update_one({"_id": damaged}, {"$set": {"job_uid": [uid, "uid-other"]}})
+        with capture_logs() as logs:
+            for _ in range(3):
+                relay.release_held()
+        assert self.held(database) == ([damaged, last] if held else [last])
+        assert [(line["action"], line["execution_id"]) for line in logs] == [("held_unreadable", damaged)]
+
     def test_one_that_waits_and_whose_time_cannot_be_read_goes_when_the_others_have_ended(
         self, database: Db, relay: Relay
     ) -> None:
