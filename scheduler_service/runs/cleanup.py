@@ -96,25 +96,32 @@ class Cleanup:
         return followed
 
     async def _needed(self, rows: Sequence[Mapping[str, Any]], cutoff: datetime) -> set[str]:
-        """Return the ids of the parts of what has not ended before the cutoff; itself a part, perhaps.
+        """Return the ids of what is part of something that has not ended before the cutoff, or of a part of that.
 
-        And of those of which it cannot be read what they are parts of.
+        And of those of which it cannot be read what they are parts of. Each whole is looked for once, so that damaged
+        ones which name each other as their whole end it too; those go like others, when all of them have ended.
         """
-        parts = [row for row in rows if "parent" in row]
-        if not parts:
-            return set()
-        unreadable = [
-            _Unreadable(row, f"{row['parent']!r} is not what it is a part of")
-            for row in parts
-            if not isinstance(row["parent"], str)
-        ]
-        _report(unreadable)
-        staying = {each.row["_id"] for each in unreadable}
-        parents = {row["_id"]: row["parent"] for row in parts if row["_id"] not in staying}
-        wholes = await self._executions.find({"_id": {"$in": list(set(parents.values()))}}, _FIELDS).to_list()
-        needing = {whole["_id"] for whole in wholes if not _ended_before(whole, cutoff)}
-        needing |= await self._needed(wholes, cutoff)
-        return staying | {part for part, parent in parents.items() if parent in needing}
+        parents: dict[str, str] = {}
+        unreadable: dict[str, _Unreadable] = {}
+        needed: set[str] = set()
+        sought: set[str] = set()
+        looked_at = rows
+        while looked_at:
+            for row in looked_at:
+                parent = row.get("parent", "")
+                if not isinstance(parent, str) or parent == row["_id"]:
+                    unreadable[row["_id"]] = _Unreadable(row, f"{parent!r} is not what it is a part of")
+                elif parent:
+                    parents[row["_id"]] = parent
+            above = set(parents.values()) - sought
+            sought |= above
+            looked_at = await self._executions.find({"_id": {"$in": list(above)}}, _FIELDS).to_list() if above else []
+            needed |= {whole["_id"] for whole in looked_at if not _ended_before(whole, cutoff)}
+        _report(unreadable.values())
+        needed |= unreadable.keys()
+        while more := {part for part, parent in parents.items() if parent in needed} - needed:
+            needed |= more
+        return needed
 
 
 class _Unreadable(NamedTuple):

@@ -231,6 +231,47 @@ async def test_a_part_stays_with_its_whole_of_which_it_cannot_be_read_what_that_
     assert sorted([row["_id"] async for row in server.database.executions.find()]) == [whole, part]
 
 
+async def test_a_part_of_itself_stays_and_keeps_no_other(server: Running) -> None:
+    await server.create(job_id="mine", schedule_config=interval(minutes="1"))
+    own, *_ = await rows_of(server, "mine", LONG_AGO, 3, LONG_AGO)
+    await server.database.executions.update_one({"_id": own}, {"$set": {"parent": own}})
+    with capture_logs() as logs:
+        assert await clean_up(server) == 2
+    assert [row["_id"] async for row in server.database.executions.find()] == [own]
+    assert own in [line["execution_id"] for line in logs if line["action"] == "record_unreadable"]
+
+
+@pytest.mark.parametrize("length", [2, 3])
+async def test_parts_that_name_each_other_as_their_whole_go_and_keep_no_other(server: Running, length: int) -> None:
+    await server.create(job_id="mine", schedule_config=interval(minutes="1"))
+    ids = await rows_of(server, "mine", LONG_AGO, 5, LONG_AGO)
+    ring = ids[:length]
+    for part, whole in zip(ring, [*ring[1:], ring[0]], strict=True):
+        await server.database.executions.update_one({"_id": part}, {"$set": {"parent": whole}})
+    assert await clean_up(server) == 5
+
+
+async def test_what_is_part_of_a_part_stays_as_long_as_the_outermost_has_not_ended(server: Running) -> None:
+    await server.create(job_id="mine", schedule_config=interval(minutes="1"))
+    inner, part, outer, _ = await rows_of(server, "mine", LONG_AGO, 4, LONG_AGO)
+    for each, whole in ((inner, part), (part, outer)):
+        await server.database.executions.update_one({"_id": each}, {"$set": {"parent": whole}})
+    await server.database.executions.update_one({"_id": outer}, {"$unset": {"finished_at": ""}})
+    assert await clean_up(server) == 1
+    assert sorted([row["_id"] async for row in server.database.executions.find()]) == sorted([inner, part, outer])
+
+
+async def test_a_whole_that_cannot_be_read_is_named_once_with_its_parts(server: Running) -> None:
+    await server.create(job_id="mine", schedule_config=interval(minutes="1"))
+    whole, part = await rows_of(server, "mine", LONG_AGO, 2, LONG_AGO)
+    await server.database.executions.update_one({"_id": whole}, {"$set": {"parent": ["one"]}})
+    await server.database.executions.update_one({"_id": part}, {"$set": {"parent": whole}})
+    with capture_logs() as logs:
+        assert await clean_up(server) == 0
+    named = [(line["execution_id"], line["count"]) for line in logs if line["action"] == "record_unreadable"]
+    assert named == [(whole, 1)]
+
+
 async def test_a_closing_row_stays_until_its_epoch_is_over(server: Running) -> None:
     await server.create(job_id="mine")
     job = await server.database.jobs.find_one({"_id": "mine"})
