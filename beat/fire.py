@@ -119,21 +119,13 @@ def _is_due(row: Mapping[str, Any]) -> bool:
     return row["state"] == State.PENDING.value and "held" not in row and bool(row["due_at"] <= row["decided_at"])
 
 
-def _to_row(document: Mapping[str, Any]) -> Row:
-    """Read a row that stands. Raises KeyError, TypeError, ValueError if that can't be: nobody can go on from it."""
-    first, last = document["nominal_time"], document["last"]
-    if not (isinstance(first, datetime | None) and isinstance(last, datetime)):
-        raise TypeError(f"the row {document['_id']} covers {first!r} to {last!r}, which are no instants")
-    return executions.to_row(document)
-
-
 def _decides(document: Mapping[str, Any], row: Row) -> bool:
     """Return whether a stored row decides the same as another one. What cannot be read does not.
 
     The job is planned once more then, from what stands, and set aside for it.
     """
     try:
-        return executions.same_decision(_to_row(document), row)
+        return executions.same_decision(executions.to_row(document), row)
     except (KeyError, TypeError, ValueError):
         return False
 
@@ -292,7 +284,7 @@ class Fire:
         found = self._executions.find(
             executions.chain_filter(chain.uid, chain.epoch, chain.pointer), executions.CHAIN_FIELDS, session=session
         )
-        return {(row := _to_row(document)).first: row for document in found}
+        return {document["nominal_time"]: executions.to_row(document) for document in found}
 
     def _in_flight(self, uids: Iterable[str], session: ClientSession) -> defaultdict[str, list[InFlight]]:
         found: defaultdict[str, list[InFlight]] = defaultdict(list)

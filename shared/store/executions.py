@@ -255,12 +255,17 @@ def first_transition(state: State, now: datetime, by: str, reason: str) -> dict[
 
 
 def to_row(document: Mapping[str, Any]) -> Row:
-    """Read a row of a chain. One that fires stays PENDING to the planner, however far its run has got."""
+    """Read a row of a chain. One that fires stays PENDING to the planner, however far its run has got.
+
+    Raises KeyError, TypeError or ValueError if it can't be read: nobody can go on from it.
+    """
     state = State(document["state"])
     decided = state if state in DECISIONS_NOT_TO_RUN or state is State.CLOSED else State.PENDING
     if document.get("run"):
         decided = State.PENDING
     first, last = document["nominal_time"], document["last"]
+    if not (isinstance(first, datetime | None) and isinstance(last, datetime)):
+        raise TypeError(f"the row {document['_id']} covers {first!r} to {last!r}, which are no instants")
     return Row(decided, first, last, document["count"], document["reason"], held=document.get("held", False))
 
 
