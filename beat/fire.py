@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,7 +32,8 @@ from shared.store.executions import OWN_PUBLISHER_GRACE
 from shared.store.partitions import BY_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from pymongo.client_session import ClientSession
     from pymongo.cursor import Cursor
@@ -106,12 +108,41 @@ class Moves:
             move = _Move(each.plan.covered, each.plan.pointer, fires, each.chain.spec.mode)
             self._ids[each.job["revision"], each.chain.pointer, move].append(each.job["_id"])
 
-    def updates(self) -> list[UpdateMany]:
-        """Return the updates. What has been moved already, or edited, they leave alone: there is nothing to undo."""
+    def take(self) -> list[UpdateMany]:
+        """Forget them, and return the updates that move them.
+
+        What has been moved already, or edited, these leave alone: there is nothing to undo.
+        """
+        noted, self._ids = self._ids, defaultdict(list)
         return [
             UpdateMany(jobs.advance_filter(ids, revision, pointer), jobs.advance(*move))
-            for (revision, pointer, move), ids in self._ids.items()
+            for (revision, pointer, move), ids in noted.items()
         ]
+
+
+class _Meanwhile:
+    """A thread that carries out the plans of one batch, while the next one is read and planned."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "fire")  # it starts with the first batch
+        self._batch: Future[list[_Planned]] | None = None
+
+    def begin(
+        self, carry_out: Callable[[list[_Planned], Moves], list[_Planned]], planned: list[_Planned], moves: Moves
+    ) -> None:
+        """Let it carry out plans. Moves are its own until it is done."""
+        self._batch = self._thread.submit(carry_out, planned, moves)
+
+    def finish(self) -> list[_Planned]:
+        """Wait until it is done, if it does anything; return what met other rows. Raises what it has met."""
+        batch, self._batch = self._batch, None
+        return [] if batch is None else batch.result()
+
+    def wait(self) -> None:
+        """Wait until it is done, whatever became of it."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            wait([batch])
 
 
 def _is_due(row: Mapping[str, Any]) -> bool:
@@ -157,6 +188,9 @@ class Fire:
         self._look = Look(database, partitions, coming=COMING)
         self._look_at_rest = self._look if look_at_rest is None else look_at_rest
         self._trusted = 0.0 if look_at_rest is None else TRUSTED
+        self._meanwhile = _Meanwhile()
+        self._is_behind = False
+        """Whether more was due than the last look took."""
         self._is_at_rest = False
         """Whether nothing was due soon when this last looked; what comes then has to be looked for, and seldom does."""
 
@@ -188,7 +222,9 @@ class Fire:
         """Decide what is due, by batches, and then move the pointers; return the seconds until more is.
 
         So what is due at one instant is out before MongoDB has the rest to do. The query goes on from where it was, and
-        shows each job once, as none of those that it has shown moves meanwhile.
+        shows each job once, as none of those that it has shown moves meanwhile. Where that has not sufficed, the
+        pointers of each full batch move at once: there is no end to wait for, and the time until the next query, in
+        which nothing else would go out, is short. A job that is due again by then may be shown again, as it is then.
         """
         began, looked_at, moves = monotonic(), 0, Moves()
         # What is read later must not be older, as it may be from a primary that was just elected.
@@ -200,13 +236,20 @@ class Fire:
                 while batch := list(islice(due, BATCH)):
                     looked_at += len(batch)
                     planned = self._planned_ahead(batch, session) if is_ready else self._plan(batch, session)
-                    self._decide(planned, moves, session)
-                    if len(batch) < BATCH or monotonic() - began > LONGEST_OUT:
+                    self._decide_again(self._meanwhile.finish(), moves, session)
+                    if len(batch) < BATCH:
+                        self._decide(planned, moves, session)
                         break
+                    self._meanwhile.begin(self._carry_out_full, planned, moves)
+                    if monotonic() - began > LONGEST_OUT:
+                        break
+                self._decide_again(self._meanwhile.finish(), moves, session)
             finally:
+                self._meanwhile.wait()
                 # Also when a batch cannot be carried out: those before it must not be planned again and again.
                 self._advance(moves)
-        if looked_at and looked_at % BATCH == 0:
+        self._is_behind = looked_at > 0 and looked_at % BATCH == 0
+        if self._is_behind:
             return 0.0
         return self._until_next(self._look, math.inf)
 
@@ -234,10 +277,21 @@ class Fire:
         return planned + self._plan(others, session)
 
     def _decide(self, planned: list[_Planned], moves: Moves, session: ClientSession) -> None:
-        """Carry plans out; what met somebody else's rows is read and planned once more, from those."""
-        if contested := self._carry_out(planned, moves):
+        """Carry plans out, and what met somebody else's rows once more."""
+        self._decide_again(self._carry_out(planned, moves), moves, session)
+
+    def _decide_again(self, contested: list[_Planned], moves: Moves, session: ClientSession) -> None:
+        """Read and plan once more what met somebody else's rows, from those, and carry that out."""
+        if contested:
             again = self._read((each.job["_id"] for each in contested), session)
             self._carry_out(self._plan(again, session, follow=True), moves)
+
+    def _carry_out_full(self, planned: list[_Planned], moves: Moves) -> list[_Planned]:
+        """Carry out the plans of a full batch, behind which more are due; return what met somebody else's rows."""
+        contested = self._carry_out(planned, moves)
+        if self._is_behind:
+            self._advance(moves)
+        return contested
 
     def _carry_out(self, planned: list[_Planned], moves: Moves) -> list[_Planned]:
         """Insert the rows of plans, and hand over; return those that met somebody else's rows, and decide nothing."""
@@ -332,7 +386,7 @@ class Fire:
                 self._executions.update_many(cancel.filter, cancel.update)
 
     def _advance(self, moves: Moves) -> None:
-        if updates := moves.updates():
+        if updates := moves.take():
             self._jobs.bulk_write(updates, ordered=False)
 
     def _install(self, planned: _Planned) -> None:

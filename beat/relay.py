@@ -99,6 +99,7 @@ class Relay(Thread):
         self._their_turn_comes: set[str] = set()
         """Ids of what was handed over and is still to be sent or noted: under load that takes longer than its grace."""
         self._confirmed: deque[_Confirmed] = deque()
+        self._noting: Thread | None = None
         self._stopping = Event()
         self._broker_away = False
         self._deficits: dict[str, int] = {}
@@ -159,6 +160,7 @@ class Relay(Thread):
             except Exception:  # a thread that ended unnoticed would leave retries unsent
                 log.exception("relay failed", action="relay_failed")
                 self._stopping.wait(INTERVAL)
+        self._finish_noting()
         self._publisher.close()
 
     def run_once(self) -> int:
@@ -279,16 +281,29 @@ class Relay(Thread):
         return min(self._confirmed[-1].at + QUIET, self._confirmed[0].at + LATEST_NOTE)
 
     def _note_confirmed(self) -> None:
-        """Note what was confirmed, the oldest first, if it is time to."""
+        """Let a thread note what was confirmed, the oldest first, if it is time to: more is sent meanwhile."""
         if monotonic() < self._next_note():
             return
+        self._finish_noting()
         rows: list[Mapping[str, Any]] = []
         while self._confirmed and len(rows) < BATCH:
             rows += self._confirmed.popleft().rows
+        self._noting = Thread(target=self._mark, args=(rows,), name="noting", daemon=True)
+        self._noting.start()
+
+    def _finish_noting(self) -> None:
+        if self._noting is not None:
+            self._noting.join()
+
+    def _mark(self, rows: Sequence[Mapping[str, Any]]) -> None:
         try:
             self._sender.mark(rows)
+        except PyMongoError as error:
+            log.warning("the store cannot be reached", action="relay_failed", error=str(error))
+        except Exception:  # nobody asks what became of it
+            log.exception("relay failed", action="relay_failed")
         finally:  # what was not marked is sent again
-            self._their_turn_comes.difference_update(row["_id"] for row in rows)
+            self._their_turn_comes.difference_update([row["_id"] for row in rows])
 
     def _send(self, rows: Sequence[Mapping[str, Any]], why: str) -> int:
         if not rows:

@@ -54,7 +54,7 @@ class Sizes(NamedTuple):
 
 
 SIZES: Final = {
-    Size.FULL: Sizes((1_000, 10_000, 100_000), (STOCK, REDBEAT, APSCHEDULER, DJANGO), 10_000, 1.0, 5.0, ROUNDS),
+    Size.FULL: Sizes((1_000, 10_000, 100_000), (STOCK, REDBEAT, APSCHEDULER, DJANGO), 40_000, 1.0, 5.0, ROUNDS),
     Size.QUICK: Sizes((1_000,), (STOCK, REDBEAT, APSCHEDULER), 4_000, 0.5, 1.0, 3),
 }
 

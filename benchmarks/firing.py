@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import UpdateMany
 
+from beat.ahead import AHEAD as MAKING_READY
 from beat.fire import BATCH as FIND_BATCH
 from benchmarks.comparison import ROUNDS, Better, Comparison, taking_turns
 from benchmarks.due_jobs import DueJobs
@@ -76,9 +77,9 @@ CACHE: Final = "3G"
 """Of MongoDB: a server of its own for a million jobs would have at least that."""
 A_SECOND: Final = 10_000
 """Jobs that become due each second of a round: more than beat can fire."""
-AHEAD: Final = 2
+AHEAD: Final = MAKING_READY.total_seconds() + 2
 """Seconds from before the jobs of a round are stored until the first of them are due; more by what it takes to store
-them."""
+them. As most jobs are stored long before they are due, beat has all the time that it makes them ready in."""
 STORED: Final = 5_000
 """Jobs stored in a second."""
 PRIORITIES: Final = 10

@@ -37,7 +37,7 @@ worker that has the message claims the row, which then waits for it; and most ar
 
 
 class Sender:
-    """Publishes rows and marks them; one thread at a time."""
+    """Publishes rows, one thread at a time, and marks them."""
 
     def __init__(self, database: Database[dict[str, Any]], publisher: Publisher, by: str) -> None:
         self._executions = database[executions.COLLECTION]

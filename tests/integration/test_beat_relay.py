@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 from prometheus_client import REGISTRY
+from pymongo.errors import AutoReconnect
 from structlog.testing import capture_logs
 
 from beat.partitions import Partitions
@@ -185,6 +186,25 @@ class TestSending:
         wait_until(lambda: states(database, confirmed) == {"QUEUED"})
         relay.stop(5)
         assert states(database, waiting) == {"PENDING"}
+
+    @pytest.mark.parametrize("error", [AutoReconnect("the store is away"), RuntimeError("a bug")])
+    def test_what_could_not_be_noted_is_sent_again_and_noted_then(
+        self, database: Db, relay: Relay, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def failing_once(rows: Any) -> None:
+            if errors:
+                raise errors.pop()
+            mark(rows)
+
+        errors, mark = [error], relay._sender.mark
+        monkeypatch.setattr("beat.relay.LATEST_NOTE", 0.0)
+        monkeypatch.setattr(relay._sender, "mark", failing_once)
+        sent = put(database, 3)
+        relay.hand_over(database.executions.find({"_id": {"$in": sent}}))
+        relay.start()
+        wait_until(lambda: states(database, sent) == {"QUEUED"})
+        relay.stop(5)
+        assert ready(publisher) == 6
 
     def test_items_that_are_given_slots_are_sent_at_once_and_count_for_no_lateness(
         self, database: Db, relay: Relay, publisher: Publisher
