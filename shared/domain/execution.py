@@ -89,7 +89,8 @@ def basic_iso(instant: datetime) -> str:
     """
     utc = instant.astimezone(UTC)
     fraction = f".{utc.microsecond // 1000:03}" if utc.microsecond else ""
-    return f"{utc:%Y%m%dT%H%M%S}{fraction}Z"
+    # strftime takes three times as long, which is a tenth of a row's document.
+    return utc.isoformat()[: len("2026-11-26T08:00:00")].replace("-", "").replace(":", "") + fraction + "Z"
 
 
 def rfc3339(instant: datetime) -> str:

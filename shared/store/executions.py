@@ -202,7 +202,7 @@ def pending_fields(
     job: Mapping[str, Any], execution_id: str, due_at: datetime, now: datetime, by: str, reason: str
 ) -> dict[str, Any]:
     """Return the fields that only a row that runs has: all that its run needs, as it was when it was decided."""
-    expires = job.get("expires")
+    expires, policies = job.get("expires"), job.get("policies", {})
     fields = {
         "run": True,
         "open": True,
@@ -223,7 +223,7 @@ def pending_fields(
         "priority": job["priority"],
         "timeout": job["timeout"],
         "retry": job["retry"],
-        "policies": {name: value for name, value in job.get("policies", {}).items() if name in ROW_POLICIES},
+        "policies": {name: policies[name] for name in ROW_POLICIES if name in policies},
         "trace_id": trace_id_of(execution_id),
         "transitions": [first_transition(State.PENDING, now, by, reason)],
         **{name: job[name] for name in CALL_FIELDS if name in job},

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
@@ -213,10 +214,10 @@ def to_policies(document: Mapping[str, Any]) -> Policies:
     """Read the policies of a job's document; one from before there were any has the defaults of that time."""
     if (given := document.get("policies")) is None:
         return Policies()
-    return _policies(*(given[name] for name in _POLICIES))
+    return _policies(*_POLICIES(given))
 
 
-_POLICIES: Final = tuple(each.name for each in fields(Policies))
+_POLICIES: Final = itemgetter(*(each.name for each in fields(Policies)))
 
 
 @lru_cache(256, typed=True)
