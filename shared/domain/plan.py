@@ -198,8 +198,7 @@ def plan(
         through = change.cutoff if change else now
         deciding = _Deciding(chain.uid, chain.spec, end, fired, through, now, policies, in_flight)
         rows = list(islice(deciding.rows(), MOST_ROWS))
-        end, fired = (rows[-1].last if rows else end), fired + sum(row.state is State.PENDING for row in rows)
-        pointer = _next(chain.spec, end, fired)
+        end, fired, pointer = deciding.after, deciding.fired, deciding.pointer
         if change is None or (pointer is not None and pointer <= through):
             return Plan(tuple(rows), end, pointer, fired)
         reached = max(end, change.cutoff)
@@ -233,7 +232,11 @@ def _next(spec: Spec, after: datetime, fired: int) -> datetime | None:
 
 
 class _Deciding:
-    """Decides the occurrences in (after, through], in their order; `after` moves along."""
+    """Decides the occurrences in (after, through], in their order.
+
+    `after`, `fired` and `pointer` move along: the last occurrence that is decided, the runs until then, and the first
+    occurrence that is not decided, which is looked for once.
+    """
 
     def __init__(
         self,
@@ -253,8 +256,9 @@ class _Deciding:
         overrides = self._occurrences if isinstance(self._occurrences, Overridden) else None
         self._left_out: Mapping[datetime, Override] = overrides.left_out if overrides else {}
         self._moved_here: Mapping[datetime, Override] = overrides.moved_here if overrides else {}
-        self._after = after
-        self._fired = fired
+        self.after = after
+        self.fired = fired
+        self.pointer = _next(spec, after, fired)
         self._through = through
         self._now = now
         self._policies = policies
@@ -277,22 +281,26 @@ class _Deciding:
             following = self._next()
 
     def _next(self) -> datetime | None:
-        following = _next(self._spec, self._after, self._fired)
-        return following if following is not None and following <= self._through else None
+        return self.pointer if self.pointer is not None and self.pointer <= self._through else None
+
+    def _decided(self, last: datetime, runs: int = 0) -> None:
+        self.after = last
+        self.fired += runs
+        self.pointer = _next(self._spec, last, self.fired)
 
     def _leave_out(self) -> Iterator[Row]:
         """Decide what comes next as long as that is not to run."""
         if not self._left_out:
-            return  # without a look at the schedule: this is asked for each occurrence of every job
+            return  # at once: this is asked for each occurrence of every job
         while (following := self._next()) is not None and following in self._left_out:
-            self._after = following
+            self._decided(following)
             yield Row(State.SKIPPED, following, following, reason=self._left_out[following].left_out)
 
     def _late(self, first: datetime) -> Iterator[Row]:
         """Decide what is not fired of the occurrences found late."""
         runs, through, policies = self._runs, self._through, self._policies
         if policies.misfire is Misfire.FIRE_LATEST:
-            latest = _latest(runs, self._after, through)
+            latest = _latest(runs, self.after, through)
             if latest > first:
                 reason = f"{FOUND_LATE}; the latest occurrence, {utc_text(latest)}, stands for it"
                 yield from self._gap(State.COALESCED, latest - _INSTANT, reason)
@@ -301,10 +309,10 @@ class _Deciding:
         if policies.misfire is Misfire.SKIP:
             grace = f"{policies.misfire_grace.total_seconds():g} s"
             yield from self._gap(State.SKIPPED, late, f"{FOUND_LATE} by more than the grace of {grace}")
-        elif runs.count_between(self._after, late) > policies.misfire_limit:
-            kept = _latest(runs, self._after, late)
+        elif runs.count_between(self.after, late) > policies.misfire_limit:
+            kept = _latest(runs, self.after, late)
             for _ in range(policies.misfire_limit - 1):
-                kept = _latest(runs, self._after, kept - _INSTANT)
+                kept = _latest(runs, self.after, kept - _INSTANT)
             reason = f"{FOUND_LATE}; only the latest {policies.misfire_limit}, from {utc_text(kept)} on, fire"
             yield from self._gap(State.COALESCED, kept - _INSTANT, reason)
 
@@ -312,7 +320,7 @@ class _Deciding:
         """Decide the next occurrence, and with it those after it that come to the same, by what is in flight."""
         policies = self._policies
         if policies.overlap is Overlap.CANCEL_PREVIOUS:
-            latest = _latest(self._runs, self._after, self._through)
+            latest = _latest(self._runs, self.after, self._through)
             if latest > first:
                 reason = f"the occurrence {utc_text(latest)} would have cancelled it at once"
                 yield from self._gap(State.SKIPPED, latest - _INSTANT, reason)
@@ -345,8 +353,7 @@ class _Deciding:
             waits = f"waits for the execution {self._earliest} to end"
             reason = f"{reason}; {waits}" if reason else waits
         (self._waiting if held else self._running).append("of the occurrence before")
-        self._after = first
-        self._fired += 1
+        self._decided(first, runs=1)
         if moved is not None:
             # At the very instant that was asked for: who named it wants no jitter.
             return Row(State.PENDING, first, first, reason=reason, held=held, due_at=first, moved_from=moved.nominal)
@@ -359,18 +366,18 @@ class _Deciding:
         While the job is paused these are no different from the others.
         """
         if self._spec.mode is not Mode.PAUSED:
-            for instant in [each for each in self._left_out if self._after < each <= through]:
+            for instant in [each for each in self._left_out if self.after < each <= through]:
                 yield from self._piece(state, instant - _INSTANT, reason)
                 yield from self._leave_out()
         yield from self._piece(state, through, reason)
 
     def _piece(self, state: State, through: datetime, reason: str) -> Iterator[Row]:
-        after, occurrences = self._after, self._occurrences
+        after, occurrences = self.after, self._occurrences
         first = self._next()
         if first is None or first > through:
             return
         last = _latest(occurrences, after, through)
-        self._after = last
+        self._decided(last)
         yield Row(state, first, last, occurrences.count_between(after, last), reason)
 
 
