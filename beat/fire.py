@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
@@ -32,7 +31,7 @@ from shared.store.executions import OWN_PUBLISHER_GRACE
 from shared.store.partitions import BY_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
     from pymongo.client_session import ClientSession
@@ -319,19 +318,23 @@ class Fire:
         self._zone_rules.load(due)
         chains = []
         for job in due:
-            with self._parking(job):
+            try:
                 chain = jobs.to_chain(job)
                 standing = self._standing(chain, session) if follow or must_follow(chain, job["now"]) else {}
                 chains.append((job, chain, standing))
+            except Exception as error:  # noqa: BLE001 - see _park
+                self._park(job, error)
         # Read after the chains: whoever fired an occurrence that they cover is seen here unless it has ended.
         in_flight = self._in_flight((job["uid"] for job, _, _ in chains), session)
         planned = []
         for job, chain, standing in chains:
-            with self._parking(job):
+            try:
                 decided = plan(chain, standing, in_flight[chain.uid], job["now"], jobs.to_policies(job))
                 if not decided.stale:
                     rows = documents(job, chain, decided, job["now"], self._by)
                     planned.append(_Planned(job, chain, decided, rows))
+            except Exception as error:  # noqa: BLE001 - see _park
+                self._park(job, error)
         return planned
 
     def _standing(self, chain: Chain, session: ClientSession) -> dict[datetime | None, Row]:
@@ -426,17 +429,10 @@ class Fire:
                 next_nominal=install.pointer.isoformat() if install.pointer else None,
             )
 
-    @contextmanager
-    def _parking(self, job: Mapping[str, Any]) -> Iterator[None]:
-        """Set a job aside whose plan raises, whatever it raises, so that the others are decided; an outage passes."""
-        try:
-            yield
-        except PyMongoError:
-            raise
-        except Exception as error:  # noqa: BLE001 - see the docstring
-            self._park(job, error)
-
     def _park(self, job: Mapping[str, Any], error: Exception) -> None:
+        """Set a job aside whose plan raised, whatever it raised, so that the others are decided; an outage passes."""
+        if isinstance(error, PyMongoError):
+            raise error
         reason = f"the job cannot be planned: {type(error).__name__}: {error}"
         self._jobs.update_one(jobs.edit_filter(job["_id"], job.get("revision")), jobs.park(reason))
         metrics.BEAT_PARKED.inc()
@@ -445,14 +441,14 @@ class Fire:
     def _report(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Count and log what was decided; of many rows a line says how many."""
         decided = [row for row in rows if row["state"] != State.CLOSED]
-        occurrences = Counter[State]()
+        occurrences = Counter[str]()
         fires = Counter[str]()
         for row in decided:
-            occurrences[State(row["state"])] += row["count"]
+            occurrences[row["state"]] += row["count"]
             if row["state"] == State.PENDING:
                 fires[row["queue"]] += 1
         for state, number in occurrences.items():
-            metrics.BEAT_DECISIONS.labels("FIRED" if state is State.PENDING else state.value).inc(number)
+            metrics.BEAT_DECISIONS.labels("FIRED" if state == State.PENDING else state).inc(number)
         for queue, number in fires.items():
             metrics.BEAT_FIRES.labels(queue).inc(number)
         if len(decided) <= MOST_LINES:
@@ -461,8 +457,8 @@ class Fire:
             return
         for state, number in occurrences.items():
             log.info(
-                "occurrences fire" if state is State.PENDING else "occurrences decided not to run",
-                action="occurrences_fired" if state is State.PENDING else f"occurrences_{state.value.lower()}",
+                "occurrences fire" if state == State.PENDING else "occurrences decided not to run",
+                action="occurrences_fired" if state == State.PENDING else f"occurrences_{state.lower()}",
                 count=number,
             )
 
