@@ -54,6 +54,7 @@ LONGEST_JITTER: Final = timedelta(days=1)
 MOST_TERMS: Final = 20
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SECOND: Final = timedelta(seconds=1)
+_NOTHING: Final = timedelta()
 _END_OF_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 
 _UNITS: Final = {"seconds": 1, "minutes": 60, "hours": 3_600, "days": 86_400}
@@ -495,7 +496,7 @@ def from_document(document: Mapping[str, Any]) -> Schedule:
         "timezone": document["timezone"],
         "start_time": document["start_time"],
         "end_time": document["end_time"],
-        "jitter": timedelta(seconds=document.get("jitter", 0)),
+        "jitter": timedelta(seconds=jitter) if (jitter := document.get("jitter", 0)) else _NOTHING,
         "max_runs": document.get("max_runs"),
         "exclusions": excluding.from_document(document.get("exclusions")),
         "rules": document.get("rules", ""),
@@ -756,7 +757,7 @@ def _check_bounds(schedule: _Schedule) -> None:
         _check_time("end_time", end)
     if wrong := _bound_violations(start, end, jitter, schedule.max_runs):
         raise InvalidInput(wrong)
-    if jitter % _MILLISECOND:
+    if jitter and jitter % _MILLISECOND:
         raise _refused("jitter", f"{jitter.total_seconds()} s is not whole milliseconds")
 
 
@@ -766,7 +767,7 @@ def _bound_violations(
     found = []
     if start_time is not None and end_time is not None and end_time <= start_time:
         found.append(Violation("end_time", f"{_shown(end_time)} is not after start_time {_shown(start_time)}"))
-    if not timedelta() <= jitter <= LONGEST_JITTER:
+    if not _NOTHING <= jitter <= LONGEST_JITTER:
         found.append(Violation("jitter", f"{jitter.total_seconds():g} s is not a jitter (0 s to a day)"))
     if max_runs is not None and max_runs < 1:
         found.append(Violation("max_runs", f"{max_runs} is not a number of runs (at least 1; none means no limit)"))
@@ -774,7 +775,7 @@ def _bound_violations(
 
 
 def _check_time(name: str, time: datetime) -> None:
-    if time.utcoffset() != timedelta() or time.microsecond % 1000:
+    if time.utcoffset() != _NOTHING or time.microsecond % 1000:
         raise _refused(name, f"{time.isoformat()} is not a time in UTC of whole milliseconds")
 
 

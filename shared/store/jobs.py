@@ -383,7 +383,7 @@ def _spec_document(spec: Spec) -> dict[str, Any]:
 
 def to_spec(document: Mapping[str, Any]) -> Spec:
     """Read what is in force, was by an entry of the revision history, or is to be by an edit. Raises InvalidInput."""
-    overrides = tuple(Override(**each) for each in document.get("overrides", ()))
+    overrides = tuple(Override(**each) for each in document["overrides"]) if "overrides" in document else ()
     return Spec(from_document(document["schedule"]), Mode(document["mode"]), overrides)
 
 
