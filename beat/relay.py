@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo.errors import PyMongoError
 
-from beat.damaged import Damaged
+from beat.damaged import MOST, REMINDER, Damaged
 from beat.letters import Letters
 from beat.look import Look, Sought
 from shared import metrics
@@ -105,6 +105,8 @@ class Relay(Thread):
         self._deficits: dict[str, int] = {}
         self._released_through = ""
         self._damaged = Damaged()
+        self._next_naming = -math.inf
+        """When, by the monotonic clock, rows that are held and of no job are named again."""
         self._letters = Letters(database, publisher)
         marks = executions.held_filter, executions.unsent_letters_filter, dead_letters.withdraw_filter
         self.look = Look(
@@ -214,12 +216,12 @@ class Relay(Thread):
         A row goes only when no row of its job's schedule with an earlier nominal time is open, so of two that are held,
         any number of relays let the same one go. Looks at a bounded number, and goes on from there the next time.
         """
+        self._name_held_of_no_job()
         held = self._executions.find(
-            executions.held_filter(self._partitions.held, self._released_through), executions.HELD_FIELDS
+            executions.held_of_jobs_filter(self._partitions.held, self._released_through), executions.HELD_FIELDS
         )
-        found = list(held.sort("job_uid", 1).limit(BATCH))
-        waiting = self._damaged.of_a_job(found)
-        self._released_through = waiting[-1]["job_uid"] if waiting and len(found) == BATCH else ""
+        waiting = list(held.sort("job_uid", 1).limit(BATCH))
+        self._released_through = waiting[-1]["job_uid"] if len(waiting) == BATCH else ""
         for row in waiting:
             try:
                 replaces = row["policies"]["overlap"] == Overlap.CANCEL_PREVIOUS
@@ -239,6 +241,14 @@ class Relay(Thread):
                 earliest[uid] = nominal, row
         releases = [executions.release(row["_id"]) for _, row in earliest.values() if row.get("held")]
         return sum(self._executions.update_one(move.filter, move.update).modified_count for move in releases)
+
+    def _name_held_of_no_job(self) -> None:
+        """Name rows that wait for ever, as it can't be told for what; those of newer releases wait for such beats."""
+        if monotonic() < self._next_naming:
+            return
+        self._next_naming = monotonic() + REMINDER
+        nobodys = executions.held_of_no_job_filter(self._partitions.held)
+        self._damaged.of_a_job(self._executions.find(nobodys, executions.HELD_FIELDS).limit(MOST))
 
     def resend_lost(self) -> None:
         """Send again what should wait in a queue but does not: its messages were purged, or the broker was wiped.

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from bson import MinKey
+
 from shared.domain.clock import utc_text
 from shared.domain.execution import (
     DECISIONS_NOT_TO_RUN,
@@ -758,9 +760,23 @@ def cancel_previous(row: Mapping[str, Any], by: str) -> Move:
     return cancel_earlier(row["job_uid"], row["nominal_time"], by, reason)
 
 
-def held_filter(partitions: Iterable[int], after_uid: str = "") -> dict[str, Any]:
-    """Find rows that wait for others of their job to end, of the jobs whose uid is greater than the given one."""
-    return {"held": True, "partition": {"$in": sorted(partitions)}, "job_uid": {"$gt": after_uid}}
+def held_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find rows that wait for others of their job to end, whatever they have where its uid should be."""
+    return {"held": True, "partition": {"$in": sorted(partitions)}, "job_uid": {"$gte": MinKey()}}
+
+
+_UID_TYPE: Final = {"$type": "$job_uid"}
+"""As an expression tells it: to a query, a list is of the type of each of its items."""
+
+
+def held_of_jobs_filter(partitions: Iterable[int], after_uid: str) -> dict[str, Any]:
+    """Of those, find the rows of the jobs whose uid is greater than the given one."""
+    return held_filter(partitions) | {"job_uid": {"$gt": after_uid}, "$expr": {"$eq": [_UID_TYPE, "string"]}}
+
+
+def held_of_no_job_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Of those, find the rows whose job cannot be told."""
+    return held_filter(partitions) | {"$expr": {"$ne": [_UID_TYPE, "string"]}}
 
 
 def waiting_filter(queue: str, longer_than: timedelta) -> dict[str, Any]:

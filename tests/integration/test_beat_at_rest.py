@@ -148,6 +148,8 @@ def test_what_is_held_for_long_has_the_relay_look_for_nothing_that_is_due(
     database.executions.insert_many([running, waiting])
     relay = relay_of(watched)
     assert relay.run_once() == 0
+    assert asked.taken()  # and what is held for nothing, once in ten minutes
+    assert relay.run_once() == 0
     looks = ["held", "in flight", "dead letters", "withdrawn letters"]
     assert asked.taken() == [("aggregate", "executions"), *[("find", "executions") for _ in looks]]
 

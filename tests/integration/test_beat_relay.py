@@ -579,6 +579,24 @@ class TestHeld:
         assert self.held(database) == ([damaged, last] if held else [last])
         assert [(line["action"], line["execution_id"]) for line in logs] == [("held_unreadable", damaged)]
 
+    @pytest.mark.parametrize("uid", [["uid-job-9"], [0, "uid-job-9"], ["zz"], 7, None])
+    def test_any_number_that_are_of_no_job_do_not_starve_the_others_and_are_named(
+        self, database: Db, relay: Relay, monkeypatch: pytest.MonkeyPatch, uid: object
+    ) -> None:
+        monkeypatch.setattr("beat.relay.BATCH", 10)
+        document = job_document("job-0", policies={"overlap": Overlap.BUFFER_ALL})
+        damaged = [fired(document, ago(60 + n), held=True) | {"job_uid": uid} for n in range(35)]
+        database.executions.insert_many(damaged)
+        (first, second) = self.put(database, "BUFFER_ALL", False, True)
+        self.end(database, first)
+        assert "marked" in relay.look.found()
+        with capture_logs() as logs:
+            assert [relay.release_held() for _ in range(2)] == [1, 0]
+        assert second not in self.held(database)
+        assert {line["execution_id"] for line in logs} == {row["_id"] for row in damaged}
+        assert len(logs) == len(damaged)
+        assert "marked" in relay.look.found(), "they are named again in a while"
+
     def test_one_that_waits_and_whose_time_cannot_be_read_goes_when_the_others_have_ended(
         self, database: Db, relay: Relay
     ) -> None:

@@ -206,7 +206,12 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "waiting",
     ),
     "rows that are held": (
-        "executions", {"filter": executions.held_filter(ALL, "uid-job-1"), "sort": {"job_uid": 1}, "limit": 50}, "held",
+        "executions",
+        {"filter": executions.held_of_jobs_filter(ALL, "uid-job-1"), "sort": {"job_uid": 1}, "limit": 50},
+        "held",
+    ),
+    "rows that are held, of no job": (
+        "executions", {"filter": executions.held_of_no_job_filter(ALL), "limit": 50}, "held",
     ),
     "failures that may pause their job": (
         "executions", {"filter": executions.may_pause_filter(ALL), "limit": 500}, "may_pause",
