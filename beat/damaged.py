@@ -30,13 +30,28 @@ class Damaged:
 
     def name(self, row: Mapping[str, Any], error: str) -> None:
         """Say that a row cannot be read, and why, unless it was said within REMINDER."""
+        if self._is_to_be_named(row):
+            log.warning("a row cannot be read", action="held_unreadable", execution_id=row["_id"], error=error)
+
+    def name_newer(self, row: Mapping[str, Any], job_id: str, error: str) -> None:
+        """Say that a job is left alone for a row of a newer release, unless it was said within REMINDER."""
+        if self._is_to_be_named(row):
+            log.warning(
+                "a job is left to a newer beat",
+                action="job_left_to_newer",
+                job_id=job_id,
+                execution_id=row["_id"],
+                error=error,
+            )
+
+    def _is_to_be_named(self, row: Mapping[str, Any]) -> bool:
         now = monotonic()
         while self._named and next(iter(self._named.values())) <= now - REMINDER:
             del self._named[next(iter(self._named))]
         if row["_id"] in self._named or len(self._named) >= MOST:
-            return
+            return False
         self._named[row["_id"]] = now
-        log.warning("a row cannot be read", action="held_unreadable", execution_id=row["_id"], error=error)
+        return True
 
     def of_a_job(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return those of some rows that say of which job they are; the others are named.

@@ -19,6 +19,7 @@ from beat.ahead import Ahead
 from beat.damaged import Damaged
 from beat.insert import insert_missing
 from beat.look import Look, Sought
+from beat.newer import OfNewerRelease, is_newer
 from beat.rows import documents
 from beat.zone_rules import ZoneRules
 from shared import garbage, metrics
@@ -64,6 +65,10 @@ LONGEST_SLEEP: Final = 0.5
 
 TRUSTED: Final = 0.2
 """Seconds for which fire, at rest, trusts a look that another thread has made; it sleeps so much shorter then."""
+
+LEFT_TO_NEWER: Final = timedelta(seconds=5)
+"""For so long a job that has a row of a newer release is left alone. It is due again then for any beat, so more would
+make one of that release fire it late; less would have this one read such jobs again and again, for nothing."""
 
 COMING: Final = Sought(jobs.COLLECTION, (jobs.sleeping_filter,), first_by="wake_at")
 """The next wake time, as `coming`."""
@@ -182,6 +187,8 @@ class Fire:
         self._hand_over = hand_over
         self._by = by
         self._damaged = Damaged()
+        self._left = Damaged()
+        """Apart from those: one may be in flight, too, and what is said of it then is less."""
         self._skew_reported_at: datetime | None = None
         self._next_look_for_newer = 0.0
         self._look = Look(database, partitions, coming=COMING)
@@ -341,7 +348,15 @@ class Fire:
         found = self._executions.find(
             executions.chain_filter(chain.uid, chain.epoch, chain.pointer), executions.CHAIN_FIELDS, session=session
         )
-        return {document["nominal_time"]: executions.to_row(document) for document in found}
+        standing = {}
+        for document in found:
+            try:
+                standing[document["nominal_time"]] = executions.to_row(document)
+            except (KeyError, TypeError, ValueError) as error:
+                if is_newer(document):
+                    raise OfNewerRelease(document) from error
+                raise
+        return standing
 
     def _in_flight(self, uids: Iterable[str], session: ClientSession) -> defaultdict[str, list[InFlight]]:
         found: defaultdict[str, list[InFlight]] = defaultdict(list)
@@ -430,9 +445,17 @@ class Fire:
             )
 
     def _park(self, job: Mapping[str, Any], error: Exception) -> None:
-        """Set a job aside whose plan raised, whatever it raised, so that the others are decided; an outage passes."""
+        """Set a job aside whose plan raised, whatever it raised, so that the others are decided; an outage passes.
+
+        So does what a newer release has decided of it: until a beat of that release goes on, it stays as it is.
+        """
         if isinstance(error, PyMongoError):
             raise error
+        if isinstance(error, OfNewerRelease):
+            chosen = jobs.advance_filter([job["_id"]], job["revision"], job["next_nominal"])
+            self._jobs.update_one(chosen, jobs.leave(LEFT_TO_NEWER))
+            self._left.name_newer(error.row, job["_id"], str(error))
+            return
         reason = f"the job cannot be planned: {type(error).__name__}: {error}"
         self._jobs.update_one(jobs.edit_filter(job["_id"], job.get("revision")), jobs.park(reason))
         metrics.BEAT_PARKED.inc()

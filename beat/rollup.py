@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from beat.newer import OfNewerRelease, is_newer
 from shared.domain.rollup import KEPT, MINUTE, Level, Progress, after, floor, next_step
 from shared.domain.tally import Tally
 from shared.log import get_logger
@@ -51,10 +52,6 @@ TURN: Final = 20_000
 
 _PARTS: Final = {Level.HOUR: Level.MINUTE, Level.DAY: Level.HOUR}
 """What the roll-ups of a level are made of."""
-
-
-class OfNewerRelease(Exception):  # noqa: N818 - what a row is, not a fault
-    """A row that only a beat of a newer release can count."""
 
 
 class Rollup:
@@ -252,14 +249,9 @@ def _shares(rows: Iterable[Mapping[str, Any]]) -> Iterator[Share]:
         try:
             groups, one = rollups.groups_of(row), rollups.to_tally_of_one(row)
         except (KeyError, TypeError, ValueError) as error:
-            if _is_newer(row):
-                raise OfNewerRelease(f"the row {row['_id']} is for a beat of a newer release to count") from error
+            if is_newer(row):
+                raise OfNewerRelease(row) from error
             log.warning("a row is not counted", action="row_not_counted", execution_id=row["_id"], error=repr(error))
             continue
         minute = floor(row["finished_at"], MINUTE)
         yield from (Share(minute, group, one) for group in groups)
-
-
-def _is_newer(row: Mapping[str, Any]) -> bool:
-    schema = row.get("schema")
-    return isinstance(schema, int) and schema > executions.SCHEMA

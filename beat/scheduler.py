@@ -25,11 +25,12 @@ from beat.expire import Expire
 from beat.fire import COMING, Fire
 from beat.follow import Follow
 from beat.look import Look, Sought
+from beat.newer import OfNewerRelease
 from beat.partitions import Partitions
 from beat.relay import Relay
 from beat.rescue import Rescue, StoreReturns
 from beat.revise import Revise
-from beat.rollup import LEASE, OfNewerRelease, Rollup
+from beat.rollup import LEASE, Rollup
 from beat.zone_rules import ZoneRules
 from beat.zones import Zones
 from shared import log as logs

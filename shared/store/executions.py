@@ -284,7 +284,7 @@ def chain_filter(uid: str, epoch: int, pointer: datetime | None) -> dict[str, An
     return {"_id": {"$gte": row_id(uid, epoch, pointer), "$lt": f"{uid}.{epoch}/"}}
 
 
-CHAIN_FIELDS: Final = dict.fromkeys(("state", "run", "nominal_time", "last", "count", "reason", "held"), 1)
+CHAIN_FIELDS: Final = dict.fromkeys(("schema", "state", "run", "nominal_time", "last", "count", "reason", "held"), 1)
 
 
 HELD_FIELDS: Final = dict.fromkeys(("job_uid", "nominal_time", "policies"), 1)

@@ -677,6 +677,11 @@ def install(installing: Install, *, more_changes: bool) -> dict[str, Any]:
     return {"$set": fields, "$pop": {"changes": -1}, "$inc": {"revision": 1}, **_CHANGED}
 
 
+def leave(span: timedelta) -> list[dict[str, Any]]:
+    """Return the update after which no beat looks at a job within a span from now, or until it is edited."""
+    return [{"$set": {"wake_at": from_now(span)}}]
+
+
 RULES: Final = "schedule.rules"
 TZDATA: Final = "schedule.tzdata"
 _FIRING: Final = [JobState.ACTIVE.value, JobState.PAUSED.value]

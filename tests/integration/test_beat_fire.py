@@ -27,7 +27,7 @@ from shared.domain.job import JobState
 from shared.domain.plan import Mode
 from shared.domain.policies import Misfire, Overlap, Policies
 from shared.domain.schedule import from_document, to_document
-from shared.store import jobs
+from shared.store import executions, jobs
 from shared.store.mongo import connect
 from tests.builders import every, fired, job_document, once
 
@@ -93,6 +93,11 @@ def edit(database: Db, job_id: str, schedule: Schedule, state: JobState = JobSta
     revision = job(database, job_id)["revision"]
     change = jobs.edit({"schedule": to_document(schedule)}, state, jobs.Queued(schedule, "tester", "because"))
     return bool(database.jobs.update_one(jobs.edit_filter(job_id, revision), change).modified_count)
+
+
+def make_due(database: Db, job_id: str) -> None:
+    """Have beats look at a job now."""
+    database.jobs.update_one({"_id": job_id}, [{"$set": {"wake_at": "$$NOW"}}])
 
 
 def check_ledger(database: Db) -> int:
@@ -279,6 +284,44 @@ class TestFiring:
         (good,) = rows(database, "good")
         assert sent.ids == [good["_id"]]
         assert job(database, "good")["next_nominal"] > good["nominal_time"]
+
+    @pytest.mark.parametrize("damage", [{"state": "HALTED"}, {"nominal_time": "soon"}])
+    def test_a_job_of_which_a_newer_release_decided_what_cannot_be_read_is_left_to_it(
+        self, database: Db, monkeypatch: pytest.MonkeyPatch, damage: dict[str, Any]
+    ) -> None:
+        """A newer beat died before it moved the pointer; this one has its partitions now, and for a while."""
+        monkeypatch.setattr("beat.fire.LEFT_TO_NEWER", HOUR)
+        now, sent = database_now(database), Sent()
+        put(database, late_job("newer", now, 1), late_job("good", now, 1, once(now)))
+        before = job(database, "newer")
+        standing = fired(before, before["next_nominal"]) | {"schema": executions.SCHEMA + 1}
+        database.executions.insert_one(standing)
+        database.executions.update_one({"_id": standing["_id"]}, {"$set": damage})
+        older = fire(database, sent)
+        with capture_logs() as logs:
+            assert older.run_once() == LONGEST_SLEEP, "it has nothing to do meanwhile"
+        left = job(database, "newer")
+        assert left["wake_at"] > now, "a job that stays due keeps a beat busy, and thousands stand before all others"
+        assert left | {"wake_at": before["wake_at"]} == before
+        assert sent.ids == [row["_id"] for row in rows(database, "good")]
+        make_due(database, "newer")
+        with capture_logs() as later:
+            older.run_once()
+        named = [(line["job_id"], line["execution_id"]) for line in logs if line["action"] == "job_left_to_newer"]
+        assert (named, later) == ([("newer", standing["_id"])], [])
+        assert job(database, "newer")["state"] == "ACTIVE"
+
+    def test_a_job_that_was_left_to_a_newer_beat_goes_on_when_it_can_be_read(self, database: Db) -> None:
+        now = database_now(database)
+        put(database, late_job("newer", now, 1))
+        standing = fired(job(database, "newer"), job(database, "newer")["next_nominal"], state="HALTED")
+        database.executions.insert_one(standing | {"schema": executions.SCHEMA + 1})
+        fire(database).run_once()
+        database.executions.update_one({"_id": standing["_id"]}, {"$set": {"state": "RUNNING"}})
+        make_due(database, "newer")
+        fire(database).run_once()
+        assert job(database, "newer")["next_nominal"] > standing["nominal_time"]
+        assert check_ledger(database) == len(rows(database, "newer"))
 
     def test_a_deleted_job_that_cannot_be_planned_does_not_come_back(self, database: Db) -> None:
         broken = late_job("broken", database_now(database), 1)
