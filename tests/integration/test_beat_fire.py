@@ -24,7 +24,7 @@ from dev.mongodb import start_mongodb
 from shared import metrics
 from shared.domain.execution import State
 from shared.domain.job import JobState
-from shared.domain.plan import Mode
+from shared.domain.plan import Mode, Row
 from shared.domain.policies import Misfire, Overlap, Policies
 from shared.domain.schedule import from_document, to_document
 from shared.store import executions, jobs
@@ -284,6 +284,18 @@ class TestFiring:
         (good,) = rows(database, "good")
         assert sent.ids == [good["_id"]]
         assert job(database, "good")["next_nominal"] > good["nominal_time"]
+
+    def test_what_another_beat_has_decided_otherwise_stands(self, database: Db) -> None:
+        """It knew of a further occurrence, and died before it moved the pointer."""
+        now, sent = database_now(database), Sent()
+        put(database, late_job("job-1", now, 60, every(60, anchor=now - timedelta(seconds=60))))
+        before = job(database)
+        first = before["next_nominal"]
+        theirs = Row(State.SKIPPED, first, first + timedelta(seconds=60), 2, "others were in flight")
+        database.executions.insert_one(executions.scheduled_document(before, theirs, now, "another beat"))
+        fire(database, sent).run_once()
+        assert job(database)["next_nominal"] == first + timedelta(seconds=120)
+        assert ([row["state"] for row in rows(database)], sent.ids) == (["SKIPPED"], [])
 
     @pytest.mark.parametrize("damage", [{"state": "HALTED"}, {"nominal_time": "soon"}])
     def test_a_job_of_which_a_newer_release_decided_what_cannot_be_read_is_left_to_it(
