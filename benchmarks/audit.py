@@ -28,7 +28,7 @@ from shared.domain.job import JobDefaults, JobDraft, ScheduleTerms, define
 from shared.domain.plan import Mode, Row, Spec
 from shared.messaging.queues import load_queues
 from shared.store import executions, jobs
-from shared.store.indexes import INDEXES
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
@@ -129,8 +129,7 @@ def main() -> None:
     given = parser.parse_args()
     with TemporaryDirectory() as temporary, private_servers(Path(temporary)) as servers:
         database = connect(servers.mongodb.url)
-        for collection, indexes in INDEXES.items():
-            database[collection].create_indexes(indexes)
+        lay_out(database)
         began = time.monotonic()
         stored = fill(database, given.jobs, given.executions)
         print(f"{stored:,} rows of {given.jobs:,} jobs stored in {time.monotonic() - began:.0f} s", flush=True)

@@ -19,7 +19,7 @@ from xdist.scheduler import LoadFileScheduling
 
 import dev.server
 from dev.servers import Servers, private_servers
-from shared.store.indexes import INDEXES
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 
 if TYPE_CHECKING:
@@ -94,9 +94,8 @@ def database_url(servers: Servers) -> Iterator[str]:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database[dict[str, Any]]]:
-    """An empty database with our indexes."""
+    """An empty database with our collections and indexes."""
     found = connect(database_url)
-    for collection, indexes in INDEXES.items():
-        found[collection].create_indexes(indexes)
+    lay_out(found)
     yield found
     found.client.close()

@@ -23,7 +23,7 @@ from shared.domain.filters import (
     parse_order,
 )
 from shared.proto import scheduler_service_pb2 as pb
-from shared.store.indexes import INDEXES
+from shared.store.layout import lay_out
 from shared.store.listing import Among, Listing, Stretch, execution_listing, job_listing
 from shared.store.mongo import connect, connect_async
 from tests.builders import fired, job_document
@@ -90,8 +90,7 @@ def an_execution(number: int) -> Document:
 def filled(mongodb_url: str) -> Iterator[Db]:
     client = connect(mongodb_url).client
     database = client[NAME]
-    for collection, indexes in INDEXES.items():
-        database[collection].create_indexes(indexes)
+    lay_out(database)
     database.jobs.insert_many(a_job(number) for number in range(JOBS))
     database.executions.insert_many(an_execution(number) for number in range(3_000))
     yield database

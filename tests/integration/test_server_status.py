@@ -16,7 +16,6 @@ from shared.domain.rollup import DAY, HOUR, MINUTE, SETTLED_AFTER, Level, Piece,
 from shared.domain.rollup import counted as rolled_up
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions, jobs, rollups
-from shared.store.indexes import INDEXES
 from tests.builders import fired, job_document
 from tests.integration.test_rollup import decided, ended, now, roll_up
 from tests.integration.test_server_harness import refusal, serving
@@ -167,7 +166,6 @@ async def test_a_clock_that_was_set_back_while_no_beat_runs_hides_nothing_that_e
 def test_what_ends_while_it_is_counted_is_counted_once(database: Db) -> None:
     """By the index in which it moves on when it ends, while so much is read that MongoDB lets writes in between."""
     rows = database[executions.COLLECTION]
-    rows.create_indexes(INDEXES[executions.COLLECTION])
     count = 10_000
     in_flight = [fired(job_document(JOB), now(), _id=f"row-{n}") for n in range(count)]
     rows.insert_many(in_flight)

@@ -14,6 +14,7 @@ from shared.domain.policies import Overlap
 from shared.store import backfills, calls, canvas, dead_letters, evidence, executions, jobs, parts, submitted
 from shared.store.executions import NEWEST_FIRST
 from shared.store.indexes import INDEXES
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 from tests.builders import every, fired, job_document
 
@@ -90,8 +91,7 @@ ASKED = backfills.StoredBackfill(
 def filled(mongodb_url: str) -> Iterator[Db]:
     client = connect(mongodb_url).client
     database = client["test_indexes"]
-    for collection, indexes in INDEXES.items():
-        database[collection].create_indexes(indexes)
+    lay_out(database)
     database.jobs.insert_many(
         job_document(f"job-{n}", policies={"delete_after_done": n % 50 == 0})
         | {"wake_at": NOW - HOUR if n < DUE else NOW + HOUR if n % 3 else None}
@@ -370,6 +370,5 @@ def test_which_rules_versions_and_days_are_followed_is_read_off_the_index_in_ste
 
 def test_making_the_indexes_again_changes_nothing(filled: Db) -> None:
     before = {name: filled[name].index_information() for name in INDEXES}
-    for collection, indexes in INDEXES.items():
-        filled[collection].create_indexes(indexes)
+    lay_out(filled)
     assert {name: filled[name].index_information() for name in INDEXES} == before

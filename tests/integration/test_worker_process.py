@@ -30,7 +30,7 @@ from shared.messaging.messages import Outgoing
 from shared.messaging.publisher import Publisher
 from shared.messaging.queues import DEAD_LETTER, load_queues
 from shared.settings import Settings
-from shared.store.indexes import INDEXES
+from shared.store.layout import lay_out
 from shared.store.mongo import connect
 from tests.acceptance.recorder import Recorder
 from tests.acceptance.system import READY, wait_until
@@ -210,8 +210,7 @@ def make_site(folder: Path, servers: Servers, name: str, **environment: str) -> 
         celery_result_backend=environment["CELERY_RESULT_BACKEND"],
     )
     database = connect(settings.mongodb_url)
-    for collection, indexes in INDEXES.items():
-        database[collection].create_indexes(indexes)
+    lay_out(database)
     queues = load_queues(Path(environment.get("CONFIG_DIR", ROOT / "config")))
     app = make_app(settings, queues)
     return Site(folder, environment, database, app, Publisher(app, queues), [])
