@@ -47,7 +47,6 @@ def main() -> None:
     if given.pool:
         # Celery cannot tell `--pool prefork` from its own default, and would prefer the configured pool.
         celery_app.conf.worker_pool = given.pool
-        celery_app.conf.worker_concurrency = settings.concurrency(given.pool)
     try:
         celery_app.worker_main([*arguments, *sys.argv[1:]])
     except ImproperlyConfigured as wrong:

@@ -6,13 +6,17 @@ through those modules: what makes a process a worker is loaded when Celery start
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import signals
+from celery.concurrency import get_implementation
 
-from shared.tasks.app import celery_app
+from shared.tasks.app import celery_app, settings
 from shared.tasks.execution import current_execution
 from shared.tasks.task import LedgeredTask as AsyncTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["AsyncTask", "app", "celery_app", "current_execution"]
 
@@ -20,5 +24,11 @@ app = celery_app
 
 
 @signals.celeryd_init.connect
-def _become_a_worker(**_: Any) -> None:
+def _become_a_worker(conf: Any, options: Mapping[str, Any], **_: Any) -> None:
+    from celery.concurrency.prefork import TaskPool as PreforkPool  # noqa: PLC0415 - see above
+
+    # Not sooner: of what names a pool its option wins, and Celery reads that only now. What its option for the number
+    # says wins over this.
+    pool = get_implementation(options.get("pool") or conf.worker_pool)
+    conf.worker_concurrency = settings.concurrency("prefork" if issubclass(pool, PreforkPool) else "threads")
     import worker.process  # noqa: F401, PLC0415 - see above

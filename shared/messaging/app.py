@@ -67,6 +67,5 @@ def make_app(settings: Settings, queues: Queues, kind: type[Celery] = Celery) ->
         beat_max_loop_interval=0.5,
         worker_pool=settings.worker_pool,
         worker_max_tasks_per_child=settings.worker_max_tasks_per_child,
-        worker_concurrency=settings.concurrency(settings.worker_pool),
     )
     return app

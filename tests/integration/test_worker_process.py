@@ -38,7 +38,7 @@ from tests.builders import manage, own_vhost
 from tests.integration.test_worker_ledger import Proxy, execution, rescue, states, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from celery import Celery
 
@@ -64,11 +64,13 @@ def is_pending(pid: int, number: signal.Signals) -> bool:
 class Worker:
     """One worker process with a log of its own."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str], *arguments: str, program: Sequence[str] = ("worker",)
+    ) -> None:
         self._log = folder / f"worker-{uuid4().hex[:6]}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker", *arguments],
+                [sys.executable, "-m", *program, *arguments],
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
@@ -601,6 +603,23 @@ def test_a_worker_that_is_not_told_how_many_runs_more_in_threads_than_in_process
     site: Site, arguments: tuple[str, ...], at_a_time: int
 ):
     site.start(*arguments)
+    entry = wait_until(lambda: site.database.processes.find_one({"kind": "WORKER"}), "its entry")
+    assert entry["concurrency"] == at_a_time
+
+
+@pytest.mark.parametrize(
+    ("arguments", "configured", "at_a_time"),
+    [
+        (("--pool", "processes"), "threads", 8),
+        (("--pool", "threads"), "prefork", 32),
+        (("--pool", "processes", "--concurrency", "3"), "threads", 3),
+    ],
+)
+def test_so_does_one_that_celerys_own_command_starts(
+    site: Site, arguments: tuple[str, ...], configured: str, at_a_time: int
+):
+    environment = {**site.environment, "WORKER_POOL": configured}
+    site.workers.append(Worker(site.folder, environment, *arguments, program=("celery", "-A", "worker.app", "worker")))
     entry = wait_until(lambda: site.database.processes.find_one({"kind": "WORKER"}), "its entry")
     assert entry["concurrency"] == at_a_time
 
