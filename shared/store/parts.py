@@ -16,7 +16,6 @@ from shared.domain.errors import FailedPrecondition
 from shared.domain.execution import OPEN, Failure, State, Trigger, part_id, rfc3339
 from shared.store.executions import (
     LARGEST_HANDED_ON,
-    LEAVE_OPEN,
     LEAVE_RUNNING,
     OWN_PUBLISHER_GRACE,
     RELAY_FIELDS,
@@ -25,6 +24,7 @@ from shared.store.executions import (
     WHO_STOPPED,
     Move,
     as_job,
+    end,
     enter,
     failed_for_good,
     first_transition,
@@ -357,13 +357,13 @@ def end_whole(
     kept = {"parts": literal(dict(counts)), "result": literal(json.dumps(result, ensure_ascii=False))}
     match ending.state:
         case State.SUCCEEDED:
-            stages = [enter(State.SUCCEEDED, by, ending.reason, {**kept, "finished_at": NOW}), *LEAVE_OPEN]
+            stages = [end(State.SUCCEEDED, by, ending.reason, kept)]
         case State.FAILED:
             failure = Failure(PARTS_FAILED, ending.reason, retryable=False)
             error = {"code": failure.code, "message": failure.message, "retryable": False}
             stages = failed_for_good(by, "", {**kept, "error": literal(error)})
         case _:
-            stages = [enter(State.CANCELLED, by, WHO_STOPPED, {**kept, "finished_at": NOW}), *LEAVE_OPEN]
+            stages = [end(State.CANCELLED, by, WHO_STOPPED, kept)]
     return Move(_unchanged(parent), stages)
 
 
