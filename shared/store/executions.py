@@ -164,7 +164,8 @@ def retry_document(
 
 def retries_filter(ended_id: str, retry_id: str) -> dict[str, Any]:
     """Find the retries of an execution that have not ended, and the one of this id, ended or not."""
-    return {"$or": [{"_id": retry_id}, {"retry_of": ended_id, "open": True}]}
+    open_retry = {"retry_of": ended_id, "open": True, "trigger": Trigger.RETRY.value}
+    return {"$or": [{"_id": retry_id}, open_retry]}
 
 
 def as_job(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -813,7 +814,7 @@ def ahead_filter(partitions: Iterable[int], lease: timedelta) -> dict[str, Any]:
 
 def may_pause_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find failures that may have been one too many for their job's pause_on_failure."""
-    return {"may_pause": True, "partition": {"$in": sorted(partitions)}}
+    return {"state": State.FAILED.value, "may_pause": True, "partition": {"$in": sorted(partitions)}}
 
 
 MAY_PAUSE_SEEN: Final = {"$unset": {"may_pause": ""}}
@@ -830,7 +831,7 @@ def last_ended_filter(uid: str, since: datetime) -> dict[str, Any]:
     }
 
 
-DEAD_LETTER_FILTER: Final = {"dead_letter": True, **up_to(SCHEMA)}
+DEAD_LETTER_FILTER: Final = {"state": State.FAILED.value, "dead_letter": True, **up_to(SCHEMA)}
 DEAD_LETTER_SENT: Final = {"$unset": {"dead_letter": ""}}
 
 
@@ -1180,7 +1181,7 @@ def ended_filter(cutoff: datetime) -> dict[str, Any]:
 
 def uncopied_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find what has ended without a copy in Redis."""
-    return {"uncopied": True, "partition": {"$in": sorted(partitions)}}
+    return {"trigger": Trigger.API.value, "uncopied": True, "partition": {"$in": sorted(partitions)}}
 
 
 UNCOPIED_FIELDS: Final = {

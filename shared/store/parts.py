@@ -236,7 +236,7 @@ REUSED_PART_FIELDS: Final = dict.fromkeys(("state", "number", "part_name", "part
 
 def settled_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find parts that have ended, and whose parents have not been told."""
-    return {"settle": True, "partition": {"$in": sorted(partitions)}}
+    return {"trigger": Trigger.PART.value, "settle": True, "partition": {"$in": sorted(partitions)}}
 
 
 def signal(parent_ids: Iterable[str]) -> Move:
