@@ -14,6 +14,7 @@ from shared.store import (
     jobs,
     listing,
     partitions,
+    parts,
     processes,
     rate_limits,
     requests,
@@ -178,21 +179,30 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # advance: the parts of one execution, those that wait for a slot, and how many are in which state
         IndexModel(
-            [("parent", ASCENDING), ("state", ASCENDING), ("held", ASCENDING), ("number", ASCENDING)],
-            name="parent",
-            **_where(parent={"$exists": True}),
+            [
+                ("trigger", ASCENDING),
+                ("parent", ASCENDING),
+                ("state", ASCENDING),
+                ("held", ASCENDING),
+                ("number", ASCENDING),
+            ],
+            name=parts.PARENT_INDEX,
+            **_marked("parent", trigger="PART"),
         ),
         # lists of the parts of one execution
         IndexModel(
-            [("parent", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
-            name="parts",
-            **_where(parent={"$exists": True}),
+            [("trigger", ASCENDING), ("parent", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
+            name="parts_time",
+            **_marked("parent", trigger="PART"),
         ),
         # lists of the items of a job's fan-outs that are known by one key
         IndexModel(
-            [("job_uid", ASCENDING), ("part_key", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
-            name="part_key",
-            **_where(part_key={"$exists": True}),
+            [
+                *(("trigger", ASCENDING), ("job_uid", ASCENDING), ("part_key", ASCENDING)),
+                *(("nominal_time", DESCENDING), ("_id", DESCENDING)),
+            ],
+            name="part_key_time",
+            **_marked("part_key", trigger="PART"),
         ),
         # expire: what was not started in time
         IndexModel(
@@ -276,7 +286,7 @@ OBSOLETE: Final[dict[str, list[str]]] = {
     executions.COLLECTION: [
         "finished",
         *("lease", "may_pause", "dead_letter", "letter", "job_letter", "withdraw"),
-        *("settle", "advance", "retry", "uncopied"),
+        *("settle", "advance", "retry", "uncopied", "parent", "parts", "part_key"),
     ],
 }
 """Indexes of earlier releases, by name, whose question another one answers now. Dropped when that is there; a process

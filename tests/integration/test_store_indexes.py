@@ -249,12 +249,14 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "executions", {"filter": parts.settled_filter(ALL), "limit": 1000}, "part_settle",
     ),
     "the first items that have not ended": (
-        "executions", {"filter": parts.open_filter("whole-1"), "sort": dict(parts.BY_NUMBER), "limit": 3}, "parent",
+        "executions",
+        {"filter": parts.open_filter("whole-1"), "sort": dict(parts.BY_NUMBER), "limit": 3},
+        parts.PARENT_INDEX,
     ),
     "parts to stop": (
         "executions",
         {"filter": parts.stop_parts({"_id": "whole-1", "cancel": {"by": "", "call": True}}, "").filter},
-        "parent",
+        parts.PARENT_INDEX,
     ),
     "which epoch an instant belongs to": (
         "job_revisions",
