@@ -134,7 +134,7 @@ class Advance:
         self._do(parts.expanded(whole, begin + len(items)))
 
     def _give_slots(self, parent_id: str, slots: int) -> None:
-        first = self._executions.find(parts.open_filter(parent_id), parts.SLOT_FIELDS, hint="parent").sort(
+        first = self._executions.find(parts.open_filter(parent_id), parts.SLOT_FIELDS, hint=parts.PARENT_INDEX).sort(
             parts.BY_NUMBER
         )
         rows = [row for row in first.limit(slots) if "held" in row]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.domain.execution import State
 from shared.store.executions import Move
 from shared.store.pipeline import NOW, literal
 
@@ -63,7 +64,7 @@ NEWEST_FIRST: Final = [("finished_at", -1), ("_id", -1)]
 
 def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> dict[str, Any]:
     """Find the dead letters of a list, of one job or of all. after: (finished_at, id) of the page before's last."""
-    found: dict[str, Any] = {"letter": True}
+    found: dict[str, Any] = {"state": State.FAILED.value, "letter": True}
     if uid is not None:
         found["job_uid"] = uid
     if after is not None:
@@ -75,7 +76,7 @@ def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> di
 
 def withdraw_filter(partitions: Iterable[int], decided_by: datetime | None = None) -> dict[str, Any]:
     """Find rows whose copy has to be removed from the queue; of all, or of those decided by an instant."""
-    found: dict[str, Any] = {"withdraw": True, "partition": {"$in": sorted(partitions)}}
+    found: dict[str, Any] = {"state": State.FAILED.value, "withdraw": True, "partition": {"$in": sorted(partitions)}}
     return found if decided_by is None else {**found, "letter_end.at": {"$lte": decided_by}}
 
 

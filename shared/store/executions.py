@@ -166,7 +166,8 @@ def retry_document(
 
 def retries_filter(ended_id: str, retry_id: str) -> dict[str, Any]:
     """Find the retries of an execution that have not ended, and the one of this id, ended or not."""
-    return {"$or": [{"_id": retry_id}, {"retry_of": ended_id, "open": True}]}
+    open_retry = {"retry_of": ended_id, "open": True, "trigger": Trigger.RETRY.value}
+    return {"$or": [{"_id": retry_id}, open_retry]}
 
 
 def as_job(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -332,25 +333,40 @@ def enter(state: State | dict[str, Any], by: str, reason: object, fields: Mappin
 LEAVE_RUNNING: Final = {"$unset": ["lease"]}
 
 
-def _mark_if_ended(has: str) -> dict[str, Any]:
-    return {"$cond": [{"$and": [{"$gt": [has, None]}, {"$ne": ["$open", True]}]}, True, "$$REMOVE"]}
+def _mark_where(*conditions: dict[str, Any]) -> dict[str, Any]:
+    return {"$cond": [{"$and": conditions}, True, "$$REMOVE"]}
 
+
+_HAS_ENDED: Final = {"$ne": ["$open", True]}
+_IS_PART, _IS_FOLLOWED = {"$gt": ["$parent", None]}, {"$gt": ["$canvas", None]}
 
 COPY_OUTCOME: Final = {
-    "$set": {
-        "uncopied": {
-            "$cond": [{"$and": [{"$eq": ["$trigger", Trigger.API.value]}, {"$ne": ["$open", True]}]}, True, "$$REMOVE"]
-        }
-    }
+    "$set": {"uncopied": _mark_where({"$eq": ["$trigger", Trigger.API.value]}, _HAS_ENDED)},
 }
 """Marks what others than a worker's attempt have ended, and code may wait for: Redis has no copy of that yet."""
 
-TELL_OTHERS: Final = {"$set": {"settle": _mark_if_ended("$parent"), "follow": _mark_if_ended("$canvas")}}
+TELL_OTHERS: Final = {
+    "$set": {"settle": _mark_where(_IS_PART, _HAS_ENDED), "follow": _mark_where(_IS_FOLLOWED, _HAS_ENDED)},
+}
 """Marks what has ended, in the very write that ends it, where others wait for that: its parent, or what follows it in a
 canvas. What that means for them is beat's to find."""
 
-LEAVE_OPEN: Final = ({"$unset": ["open", "lease", "send_at", "held", "advance_at"]}, TELL_OTHERS)
-"""The last stages of each move that ends an execution, whatever it was."""
+LEAVE_OPEN: Final = {
+    **dict.fromkeys(("open", "lease", "send_at", "held", "advance_at"), "$$REMOVE"),
+    "settle": _mark_where(_IS_PART),
+    "follow": _mark_where(_IS_FOLLOWED),
+    "finished_at": NOW,
+}
+"""The fields of each move that ends an execution, whatever it was; others are told as by TELL_OTHERS.
+
+In the stage that enters its state: for each stage MongoDB reads and writes the row anew."""
+
+
+def end(
+    state: State | dict[str, Any], by: str, reason: object, fields: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the stage of an update that ends an execution in a state, as enter does."""
+    return enter(state, by, reason, {**(fields or {}), **LEAVE_OPEN})
 
 
 def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int | None = None) -> Move:
@@ -389,12 +405,14 @@ def _claim(which: object, worker: str, nonce: object, lease: timedelta, pid: int
             "$and": [{"$expr": in_time}],
         },
         [
-            {"$set": {"schema": SCHEMA, "retry": WITH_RETRY_DEFAULTS, "policies": {"$ifNull": ["$policies", {}]}}},
             enter(
                 State.RUNNING,
                 worker,
                 {"$concat": ["attempt ", {"$toString": {"$add": ["$attempt", 1]}}]},
                 {
+                    "schema": SCHEMA,
+                    "retry": WITH_RETRY_DEFAULTS,
+                    "policies": {"$ifNull": ["$policies", {}]},
                     "attempt": {"$add": ["$attempt", 1]},
                     "sent": 0,
                     "worker": literal(worker),
@@ -409,9 +427,10 @@ def _claim(which: object, worker: str, nonce: object, lease: timedelta, pid: int
                         "expires_at": from_now(lease),
                         "length": milliseconds(lease),
                     },
+                    "send_at": "$$REMOVE",
+                    "progress": "$$REMOVE",
                 },
             ),
-            {"$unset": ["send_at", "progress"]},
         ],
     )
 
@@ -466,11 +485,8 @@ def _lost(execution_id: str, nonce: str) -> dict[str, Any]:
 
 def succeed(execution_id: str, nonce: str, by: str, result: str | None, *, truncated: bool) -> Move:
     """End a held attempt well. result is JSON; None: it is not kept."""
-    fields: dict[str, Any] = {"finished_at": NOW}
-    if result is not None:
-        fields |= {"result": literal(result), "result_truncated": literal(truncated)}
-    stages = [enter(State.SUCCEEDED, by, "", fields), *LEAVE_OPEN]
-    return Move(held_attempt(execution_id, nonce), stages, leads_to=State.SUCCEEDED)
+    kept = {} if result is None else {"result": literal(result), "result_truncated": literal(truncated)}
+    return Move(held_attempt(execution_id, nonce), [end(State.SUCCEEDED, by, "", kept)], leads_to=State.SUCCEEDED)
 
 
 def alike_together(outcomes: Iterable[tuple[Claimed, Move]]) -> list[Move]:
@@ -490,9 +506,8 @@ def alike_together(outcomes: Iterable[tuple[Claimed, Move]]) -> list[Move]:
 
 def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     """End a held attempt whose row can't be read: for good, and without a dead letter, which nobody could write."""
-    fields = {"error": _error(failure), "finished_at": NOW}
-    ended = enter(State.FAILED, by, "its document can't be read", fields)
-    return Move(held_attempt(execution_id, nonce), [ended, *LEAVE_OPEN, COPY_OUTCOME])
+    ended = end(State.FAILED, by, "its document can't be read", {"error": _error(failure)})
+    return Move(held_attempt(execution_id, nonce), [ended, COPY_OUTCOME])
 
 
 def park_lost(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
@@ -502,14 +517,13 @@ def park_lost(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
 
 def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
     """Cancel what was claimed, but must not be called."""
-    cancelled = enter(State.CANCELLED, by, reason, {"finished_at": NOW})
-    return Move(held_attempt(execution_id, nonce), [cancelled, *LEAVE_OPEN, COPY_OUTCOME])
+    return Move(held_attempt(execution_id, nonce), [end(State.CANCELLED, by, reason), COPY_OUTCOME])
 
 
 def drop_waiting(execution_id: str, by: str, reason: str) -> Move:
     """Cancel what no worker runs, if it is not running by now."""
     waits = {"_id": execution_id, **up_to(SCHEMA), "state": _states({State.PENDING, State.QUEUED})}
-    return Move(waits, [enter(State.CANCELLED, by, reason, {"finished_at": NOW}), *LEAVE_OPEN, COPY_OUTCOME])
+    return Move(waits, [end(State.CANCELLED, by, reason), COPY_OUTCOME])
 
 
 def fail(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterFailure) -> Move:
@@ -563,19 +577,17 @@ def failed_for_good(by: str, reason: str, fields: Mapping[str, Any]) -> list[dic
     is_part = {"$eq": ["$part", True]}
     pauses = {"$gt": ["$policies.pause_on_failure", 0]}
     return [
-        enter(
+        end(
             {"$cond": [asked, literal(State.CANCELLED.value), literal(State.FAILED.value)]},
             by,
             {"$cond": [asked, WHO_STOPPED, literal(reason)]},
             {
                 **fields,
-                "finished_at": NOW,
                 "dead_letter": {"$cond": [{"$or": [asked, is_part]}, "$$REMOVE", True]},
                 "letter": {"$cond": [{"$or": [asked, is_part]}, "$$REMOVE", True]},
                 "may_pause": {"$cond": [{"$and": [{"$not": [asked]}, pauses]}, True, "$$REMOVE"]},
             },
         ),
-        *LEAVE_OPEN,
     ]
 
 
@@ -818,7 +830,7 @@ def ahead_filter(partitions: Iterable[int], lease: timedelta) -> dict[str, Any]:
 
 def may_pause_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find failures that may have been one too many for their job's pause_on_failure."""
-    return {"may_pause": True, "partition": {"$in": sorted(partitions)}}
+    return {"state": State.FAILED.value, "may_pause": True, "partition": {"$in": sorted(partitions)}}
 
 
 MAY_PAUSE_SEEN: Final = {"$unset": {"may_pause": ""}}
@@ -835,7 +847,7 @@ def last_ended_filter(uid: str, since: datetime) -> dict[str, Any]:
     }
 
 
-DEAD_LETTER_FILTER: Final = {"dead_letter": True, **up_to(SCHEMA)}
+DEAD_LETTER_FILTER: Final = {"state": State.FAILED.value, "dead_letter": True, **up_to(SCHEMA)}
 DEAD_LETTER_SENT: Final = {"$unset": {"dead_letter": ""}}
 
 
@@ -1185,7 +1197,7 @@ def ended_filter(cutoff: datetime) -> dict[str, Any]:
 
 def uncopied_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find what has ended without a copy in Redis."""
-    return {"uncopied": True, "partition": {"$in": sorted(partitions)}}
+    return {"trigger": Trigger.API.value, "uncopied": True, "partition": {"$in": sorted(partitions)}}
 
 
 UNCOPIED_FIELDS: Final = {

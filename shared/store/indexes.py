@@ -14,6 +14,7 @@ from shared.store import (
     jobs,
     listing,
     partitions,
+    parts,
     processes,
     rate_limits,
     requests,
@@ -24,6 +25,15 @@ from shared.store import (
 
 def _where(**conditions: Any) -> dict[str, Any]:
     return {"partialFilterExpression": conditions}
+
+
+def _marked(mark: str, **rows: Any) -> dict[str, Any]:
+    """Return the condition of an index of the rows that have a mark, which only these rows may have.
+
+    MongoDB asks each condition of each index when a row is stored or changes, and finds that a mark is missing by going
+    through the whole row. It asks for what has to be equal first, and these rows are told by a field near the front.
+    """
+    return _where(**rows, **{mark: {"$exists": True}})
 
 
 def _newer(schema: int) -> str:
@@ -94,7 +104,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         ),
         # rescue: whose lease has ended
         IndexModel(
-            [("lease.expires_at", ASCENDING)], name="lease", **_where(**{"lease.expires_at": {"$type": "date"}})
+            [("lease.expires_at", ASCENDING)],
+            name="running_lease",
+            **_where(state="RUNNING", **{"lease.expires_at": {"$type": "date"}}),
         ),
         # overlap: is an execution of this job in flight; deletion: what to cancel
         IndexModel([("job_uid", ASCENDING)], name="open", **_where(open=True)),
@@ -105,23 +117,23 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         # relay: what waits for others of its job to end
         IndexModel([("job_uid", ASCENDING)], name="held", **_where(held=True)),
         # consequences: failures that may pause their job
-        IndexModel([("may_pause", ASCENDING)], name="may_pause", **_where(may_pause=True)),
+        IndexModel([("may_pause", ASCENDING)], name="failed_may_pause", **_marked("may_pause", state="FAILED")),
         # dead letters that have not been sent yet
-        IndexModel([("dead_letter", ASCENDING)], name="dead_letter", **_where(dead_letter=True)),
-        # dead letters that nobody has decided about, the latest first
+        IndexModel([("dead_letter", ASCENDING)], name="failed_dead_letter", **_marked("dead_letter", state="FAILED")),
+        # dead letters that nobody has decided about, the latest first; how many. That is told by the keys alone.
         IndexModel(
-            [("letter", ASCENDING), ("finished_at", DESCENDING), ("_id", DESCENDING)],
-            name="letter",
-            **_where(letter=True),
+            [("state", ASCENDING), ("letter", ASCENDING), ("finished_at", DESCENDING), ("_id", DESCENDING)],
+            name="failed_letter",
+            **_marked("letter", state="FAILED"),
         ),
         # those of one job
         IndexModel(
             [("job_uid", ASCENDING), ("finished_at", DESCENDING), ("_id", DESCENDING)],
-            name="job_letter",
-            **_where(letter=True),
+            name="failed_job_letter",
+            **_marked("letter", state="FAILED"),
         ),
         # dead letters whose copy has to be removed
-        IndexModel([("withdraw", ASCENDING)], name="withdraw", **_where(withdraw=True)),
+        IndexModel([("withdraw", ASCENDING)], name="failed_withdraw", **_marked("withdraw", state="FAILED")),
         # lists of one job
         IndexModel(
             [("job_uid", ASCENDING), ("run", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)], name="job"
@@ -158,26 +170,39 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             **_where(**listing.IN_GROUP),
         ),
         # advance: parts whose parents have not been told that they have ended
-        IndexModel([("settle", ASCENDING)], name="settle", **_where(settle=True)),
+        IndexModel([("settle", ASCENDING)], name="part_settle", **_marked("settle", trigger="PART")),
         # advance: what waits for its parts and has to be looked at
-        IndexModel([("advance_at", ASCENDING)], name="advance", **_where(advance_at={"$type": "date"})),
+        IndexModel(
+            [("advance_at", ASCENDING)],
+            name="waiting_advance",
+            **_where(state="WAITING", advance_at={"$type": "date"}),
+        ),
         # advance: the parts of one execution, those that wait for a slot, and how many are in which state
         IndexModel(
-            [("parent", ASCENDING), ("state", ASCENDING), ("held", ASCENDING), ("number", ASCENDING)],
-            name="parent",
-            **_where(parent={"$exists": True}),
+            [
+                ("trigger", ASCENDING),
+                ("parent", ASCENDING),
+                ("state", ASCENDING),
+                ("held", ASCENDING),
+                ("number", ASCENDING),
+            ],
+            name=parts.PARENT_INDEX,
+            **_marked("parent", trigger="PART"),
         ),
         # lists of the parts of one execution
         IndexModel(
-            [("parent", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
-            name="parts",
-            **_where(parent={"$exists": True}),
+            [("trigger", ASCENDING), ("parent", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
+            name="parts_time",
+            **_marked("parent", trigger="PART"),
         ),
         # lists of the items of a job's fan-outs that are known by one key
         IndexModel(
-            [("job_uid", ASCENDING), ("part_key", ASCENDING), ("nominal_time", DESCENDING), ("_id", DESCENDING)],
-            name="part_key",
-            **_where(part_key={"$exists": True}),
+            [
+                *(("trigger", ASCENDING), ("job_uid", ASCENDING), ("part_key", ASCENDING)),
+                *(("nominal_time", DESCENDING), ("_id", DESCENDING)),
+            ],
+            name="part_key_time",
+            **_marked("part_key", trigger="PART"),
         ),
         # expire: what was not started in time
         IndexModel(
@@ -186,9 +211,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
             **_where(open=True, expires_at={"$type": "date"}),
         ),
         # retries: is an execution being retried already
-        IndexModel([("retry_of", ASCENDING)], name="retry", **_where(open=True, retry_of={"$exists": True})),
+        IndexModel([("retry_of", ASCENDING)], name="open_retry", **_marked("retry_of", open=True, trigger="RETRY")),
         # copies: what has ended without a copy of its outcome in Redis
-        IndexModel([("uncopied", ASCENDING)], name="uncopied", **_where(uncopied=True)),
+        IndexModel([("uncopied", ASCENDING)], name="call_uncopied", **_marked("uncopied", trigger="API")),
         # follow: what has ended that something may follow
         IndexModel([("follow", ASCENDING)], name="follow", **_where(follow=True)),
         # follow: the members of a group
@@ -258,7 +283,11 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
 
 OBSOLETE: Final[dict[str, list[str]]] = {
     jobs.COLLECTION: ["wake", *map(_newer, range(jobs.SCHEMA))],
-    executions.COLLECTION: ["finished"],
+    executions.COLLECTION: [
+        "finished",
+        *("lease", "may_pause", "dead_letter", "letter", "job_letter", "withdraw"),
+        *("settle", "advance", "retry", "uncopied", "parent", "parts", "part_key"),
+    ],
 }
 """Indexes of earlier releases, by name, whose question another one answers now. Dropped when that is there; a process
 of an earlier release that starts later makes them again, which costs space only."""

@@ -309,9 +309,9 @@ def execution_listing(chosen: Filter, order: Order, among: Among) -> Listing:
     if among.uids is not None:
         queries["job"] = {"job_uid": _one_of(among.uids)}
     if among.parts_of:
-        queries["parent"] = {"parent": among.parts_of}
+        queries["parent"] = {"trigger": Trigger.PART.value, "parent": among.parts_of}
     elif among.key:
-        queries["key"] = {"part_key": among.key}
+        queries["key"] = {"trigger": Trigger.PART.value, "part_key": among.key}
     else:
         # What is no run is SKIPPED or COALESCED, and the schedule's doing.
         decisions = among.decisions and DECISIONS_NOT_TO_RUN & set(states) and Trigger.SCHEDULE in triggers
@@ -326,9 +326,9 @@ def execution_listing(chosen: Filter, order: Order, among: Among) -> Listing:
 def _execution_ways(chosen: Filter, asked: _Asked, states: set[str], triggers: set[str]) -> list[Way]:
     """Return the ways to read the newest nominal times first, what is probably rare in front."""
     if "parent" in asked.queries:
-        return [asked.way("parts", "parent")]
+        return [asked.way("parts_time", "parent")]
     if "key" in asked.queries:
-        return [asked.way("part_key", "job", "key")]
+        return [asked.way("part_key_time", "job", "key")]
     groups = [condition for condition in chosen.on("group_id") if condition.operator is Operator.EQUAL]
     ways = [asked.way("group_time", str(condition), only=IN_GROUP) for condition in groups]
     if "job" in asked.queries:

@@ -16,7 +16,6 @@ from shared.domain.errors import FailedPrecondition
 from shared.domain.execution import OPEN, Failure, State, Trigger, part_id, rfc3339
 from shared.store.executions import (
     LARGEST_HANDED_ON,
-    LEAVE_OPEN,
     LEAVE_RUNNING,
     OWN_PUBLISHER_GRACE,
     RELAY_FIELDS,
@@ -25,6 +24,7 @@ from shared.store.executions import (
     WHO_STOPPED,
     Move,
     as_job,
+    end,
     enter,
     failed_for_good,
     first_transition,
@@ -48,6 +48,10 @@ SLOT: Final = "slot"
 
 PARTS_FAILED: Final = "PARTS_FAILED"
 """The code of a parent too many of whose parts have not succeeded."""
+
+
+PARENT_INDEX: Final = "parent_state"
+"""The index of the parts of one execution, by state and place."""
 
 
 # Beginning to wait, by the worker:
@@ -236,7 +240,7 @@ REUSED_PART_FIELDS: Final = dict.fromkeys(("state", "number", "part_name", "part
 
 def settled_filter(partitions: Iterable[int]) -> dict[str, Any]:
     """Find parts that have ended, and whose parents have not been told."""
-    return {"settle": True, "partition": {"$in": sorted(partitions)}}
+    return {"trigger": Trigger.PART.value, "settle": True, "partition": {"$in": sorted(partitions)}}
 
 
 def signal(parent_ids: Iterable[str]) -> Move:
@@ -265,14 +269,14 @@ def advance_filter(partitions: Iterable[int]) -> dict[str, Any]:
 def counts_pipeline(parent_id: str) -> list[dict[str, Any]]:
     """Count the parts of an execution by state, and by whether they wait for a slot."""
     return [
-        {"$match": {"parent": parent_id}},
+        {"$match": parts_filter(parent_id)},
         {"$group": {"_id": {"state": "$state", "held": {"$eq": ["$held", SLOT]}}, "count": {"$sum": 1}}},
     ]
 
 
 def parts_filter(parent_id: str) -> dict[str, Any]:
     """Find all parts of an execution."""
-    return {"parent": parent_id}
+    return {"trigger": Trigger.PART.value, "parent": parent_id}
 
 
 BY_NUMBER: Final = [("number", 1)]
@@ -319,7 +323,7 @@ def open_filter(parent_id: str) -> dict[str, Any]:
     An item that was among the first stays so, since items only end; and none is given a slot before all have rows.
     """
     states = {"$in": sorted(state.value for state in OPEN)}
-    return {"parent": parent_id, "state": states, "held": {"$in": [None, SLOT]}}
+    return {**parts_filter(parent_id), "state": states, "held": {"$in": [None, SLOT]}}
 
 
 SLOT_FIELDS: Final = {**RELAY_FIELDS, "held": 1}
@@ -357,13 +361,13 @@ def end_whole(
     kept = {"parts": literal(dict(counts)), "result": literal(json.dumps(result, ensure_ascii=False))}
     match ending.state:
         case State.SUCCEEDED:
-            stages = [enter(State.SUCCEEDED, by, ending.reason, {**kept, "finished_at": NOW}), *LEAVE_OPEN]
+            stages = [end(State.SUCCEEDED, by, ending.reason, kept)]
         case State.FAILED:
             failure = Failure(PARTS_FAILED, ending.reason, retryable=False)
             error = {"code": failure.code, "message": failure.message, "retryable": False}
             stages = failed_for_good(by, "", {**kept, "error": literal(error)})
         case _:
-            stages = [enter(State.CANCELLED, by, WHO_STOPPED, {**kept, "finished_at": NOW}), *LEAVE_OPEN]
+            stages = [end(State.CANCELLED, by, WHO_STOPPED, kept)]
     return Move(_unchanged(parent), stages)
 
 
@@ -373,7 +377,7 @@ def park_parts(parent: Mapping[str, Any], by: str) -> Move:
     Before the parent itself: behind it nobody would look at them any more.
     """
     reason = f"the execution that it is a part of can't be read: {parent['_id']}"
-    return stop({"open": True, "parent": parent["_id"]}, by, reason, calls=False)
+    return stop({"open": True, **parts_filter(parent["_id"])}, by, reason, calls=False)
 
 
 def park_whole(parent: Mapping[str, Any], by: str, why: str) -> Move:
@@ -387,7 +391,8 @@ def park_whole(parent: Mapping[str, Any], by: str, why: str) -> Move:
 def stop_parts(parent: Mapping[str, Any], by: str) -> Move:
     """End the parts of a parent that somebody has stopped, as far as that asks for: see executions.stop."""
     asked = parent["cancel"]
-    return stop({"open": True, "parent": parent["_id"]}, by, _stopped_with_parent(parent), calls=bool(asked["call"]))
+    chosen = {"open": True, **parts_filter(parent["_id"])}
+    return stop(chosen, by, _stopped_with_parent(parent), calls=bool(asked["call"]))
 
 
 def _stopped_with_parent(parent: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State, Trigger, predecessors
 from shared.domain.job import TASK, JobType
-from shared.store.executions import COPY_OUTCOME, LEAVE_OPEN, SCHEMA, Move, enter, pending_fields
+from shared.store.executions import COPY_OUTCOME, SCHEMA, Move, end, pending_fields
 from shared.store.jobs import partition_of
-from shared.store.pipeline import NOW, is_past, up_to
+from shared.store.pipeline import is_past, up_to
 from shared.store.retry import retry_policy_document
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def expire(chosen: Mapping[str, Any], by: str) -> Move:
             "expires_at": {"$type": "date"},
             "$expr": {"$and": [is_past("expires_at"), NOT_STARTED]},
         },
-        [enter(State.CANCELLED, by, reason, {"finished_at": NOW}), *LEAVE_OPEN, COPY_OUTCOME],
+        [end(State.CANCELLED, by, reason), COPY_OUTCOME],
     )
 
 

@@ -206,13 +206,13 @@ def test_a_beat_that_failed_while_it_took_partitions_reads_what_it_has(database:
 
 
 WAITING: dict[str, tuple[Any, dict[str, Any]]] = {
-    "a part has ended": (parts.settled_filter, {"settle": True}),
+    "a part has ended": (parts.settled_filter, {"trigger": "PART", "settle": True}),
     "a whole has to be looked at": (parts.advance_filter, {"state": "WAITING", "advance_at": NOW}),
     "something may follow": (canvas.followed_filter, {"follow": True}),
-    "a copy is missing": (executions.uncopied_filter, {"uncopied": True}),
+    "a copy is missing": (executions.uncopied_filter, {"trigger": "API", "uncopied": True}),
     "a row is held": (executions.held_filter, {"held": True}),
-    "a dead letter was not sent": (executions.unsent_letters_filter, {"dead_letter": True}),
-    "a copy is to be removed": (dead_letters.withdraw_filter, {"withdraw": True}),
+    "a dead letter was not sent": (executions.unsent_letters_filter, {"state": "FAILED", "dead_letter": True}),
+    "a copy is to be removed": (dead_letters.withdraw_filter, {"state": "FAILED", "withdraw": True}),
     "a lease has ended": (
         executions.expired_filter, {"state": "RUNNING", "lease": {"expires_at": NOW - HOUR, "length": 1000}},
     ),
@@ -221,7 +221,7 @@ WAITING: dict[str, tuple[Any, dict[str, Any]]] = {
         {"state": "RUNNING", "lease": {"expires_at": NOW + 24 * HOUR, "length": 15_000}},
     ),
     "an execution has expired": (submitted.expired_filter, {"open": True, "attempt": 0, "expires_at": NOW - HOUR}),
-    "a failure may pause its job": (executions.may_pause_filter, {"may_pause": True}),
+    "a failure may pause its job": (executions.may_pause_filter, {"state": "FAILED", "may_pause": True}),
 }  # fmt: skip
 """What each duty's question finds."""
 
@@ -270,7 +270,7 @@ def test_a_look_tells_the_first_by_a_field_and_the_databases_time(database: Db) 
 def test_a_look_asks_about_the_partitions_that_are_held_now(database: Db) -> None:
     held = Lends(database, "beat", LEASE)
     look = Look(database, held, ended=Sought(executions.COLLECTION, (parts.settled_filter,)))
-    database.executions.insert_one(fired(job_document("job-1"), NOW) | {"settle": True, "partition": 5})
+    database.executions.insert_one(fired(job_document("job-1"), NOW, trigger="PART", settle=True, partition=5))
     held.lent = frozenset({4})
     assert not look.found()
     held.lent = frozenset({5})
@@ -294,7 +294,7 @@ class Severing(Asked):
 def test_a_look_whose_connection_breaks_asks_once_more_and_not_twice(
     servers: Servers, database: Db, database_url: str
 ) -> None:
-    database.executions.insert_one(fired(job_document("job-1"), NOW) | {"settle": True})
+    database.executions.insert_one(fired(job_document("job-1"), NOW, trigger="PART", settle=True))
     with Proxy() as proxy:
         link = proxy.link(servers.mongodb.port)
         breaking = Severing(link)

@@ -23,7 +23,7 @@ from shared.proto import admin_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.settings import Settings
 from shared.store import executions
-from shared.store.dead_letters import Ending, Outcome, end
+from shared.store.dead_letters import NEWEST_FIRST, Ending, Outcome, end, list_filter
 from shared.store.jobs import PARTITIONS
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_audit import schedctl
@@ -154,9 +154,13 @@ class TestList:
 
     async def test_the_list_is_read_from_its_index(self, database: Db) -> None:
         failed(database, 5)
-        command = {"find": "executions", "filter": {"letter": True}, "sort": {"finished_at": -1, "_id": -1}}
+        command = {
+            "find": "executions",
+            "filter": list_filter(None, None),
+            "sort": dict(NEWEST_FIRST),
+        }
         plan = str(database.command({"explain": command})["queryPlanner"]["winningPlan"])
-        assert "'indexName': 'letter'" in plan
+        assert "'indexName': 'failed_letter'" in plan
         assert "'SORT'" not in plan
 
 

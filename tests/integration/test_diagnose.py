@@ -152,7 +152,8 @@ async def test_work_that_was_not_done_is_told(database_url: str) -> None:
     async with serving(database_url) as server:
         late = job_document("late") | {"wake_at": long_ago, "drift": {"since": long_ago, "problems": ["?"]}}
         unsent = fired(late, long_ago, send_at=long_ago)
-        letter = fired(late, long_ago - timedelta(hours=1)) | {"letter": True, "finished_at": long_ago}
+        failed = {"state": "FAILED", "letter": True, "finished_at": long_ago}
+        letter = fired(late, long_ago - timedelta(hours=1)) | failed
         del letter["send_at"]
         await server.database.jobs.insert_one(late)
         await server.database.executions.insert_many([unsent, letter])

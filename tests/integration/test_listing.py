@@ -169,8 +169,8 @@ EXECUTION_QUESTIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "finished_at > 2026-03-02T11:59:00Z": ({}, ["finished_at"]),
     "finished_at > 2026-03-02T11:59:00Z AND state = FAILED": ({}, ["finished_at"]),
     "started_at > 2026-03-02T11:59:00Z": ({}, ["nominal_time"]),
-    "state = SUCCEEDED AND queue != queue-3": ({"parts_of": "whole-1"}, ["parts"]),
-    "state != FAILED": ({"uids": ("uid-job-020",), "key": "key-20"}, ["part_key"]),
+    "state = SUCCEEDED AND queue != queue-3": ({"parts_of": "whole-1"}, ["parts_time"]),
+    "state != FAILED": ({"uids": ("uid-job-020",), "key": "key-20"}, ["part_key_time"]),
 }  # fmt: skip
 
 

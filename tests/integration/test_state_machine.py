@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import pytest
 import structlog
@@ -607,7 +607,19 @@ class System(RuleBasedStateMachine):
         raise AssertionError(self.runs)
 
 
+MARKED: Final = {
+    "lease": ("state", "RUNNING"),
+    "advance_at": ("state", "WAITING"),
+    **dict.fromkeys(("may_pause", "dead_letter", "letter", "withdraw"), ("state", "FAILED")),
+    "uncopied": ("trigger", "API"),
+    "retry_of": ("trigger", "RETRY"),
+}
+"""Which rows may have a mark: its index holds no others, so that nobody would find them."""
+
+
 def lives_legally(row: Mapping[str, Any]) -> None:
+    for mark, (field, only) in MARKED.items():
+        assert mark not in row or row[field] == only, f"nobody finds it by its {mark}"
     steps = row["transitions"]
     assert [step["number"] for step in steps] == list(range(1, len(steps) + 1))
     for before, after in pairwise(steps):

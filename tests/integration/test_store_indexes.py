@@ -40,8 +40,9 @@ def row(number: int) -> dict[str, Any]:
     ended = fired(job, nominal) | {"state": State.SUCCEEDED.value, "finished_at": NOW}
     del ended["open"], ended["send_at"]
     if kind == 0:
-        more = {"expires_at": NOW + HOUR} if number % 40 == 0 else {"retry_of": f"ended-{number % 7}"}
-        return fired(job, nominal, send_at=NOW - HOUR) | more
+        return fired(job, nominal, send_at=NOW - HOUR) | ({"expires_at": NOW + HOUR} if number % 40 == 0 else {})
+    if kind == 12:
+        return fired(job, nominal, trigger="RETRY", retry_of=f"ended-{number % 7}")
     if kind == 1:
         return fired(job, nominal, state="QUEUED", queued_at=NOW - HOUR, send_at=NOW + HOUR)
     if kind == 2:
@@ -52,7 +53,7 @@ def row(number: int) -> dict[str, Any]:
     if kind == 4:
         return fired(job, nominal, held=True)
     if kind == 5:
-        return ended | {"withdraw": True}
+        return ended | {"state": "FAILED", "withdraw": True}
     if kind == 11:
         made = {"trigger": "BACKFILL", "backfill": f"backfill-{number // 20 % 40}"}
         return ended | (made if number % 40 == 11 else {"moved_from": nominal - HOUR})
@@ -60,13 +61,14 @@ def row(number: int) -> dict[str, Any]:
         return fired(job, nominal, state="WAITING") | ({"advance_at": NOW} if number % 40 == 6 else {})
     if kind in {7, 8, 9, 10}:
         return part(ended if kind == 7 else fired(job, nominal), number)
-    return ended | ({"dead_letter": True, "letter": True, "may_pause": True} if kind == 3 else {})
+    failed = {"state": "FAILED", "dead_letter": True, "letter": True, "may_pause": True}
+    return ended | (failed if kind == 3 else {})
 
 
 def part(document: dict[str, Any], number: int) -> dict[str, Any]:
     """Return a part of one of five wholes: most have ended, of some nobody has been told, some wait for a slot."""
     del document["run"]
-    of = {"job_uid": "uid-job-8", "part": True, "parent": f"whole-{number // 20 % 5}"}
+    of = {"trigger": "PART", "job_uid": "uid-job-8", "part": True, "parent": f"whole-{number // 20 % 5}"}
     fields = {**of, "number": number, "part_key": f"customer-{number % 7}"}
     if "finished_at" in document:
         return document | fields | ({"settle": True} if number % 40 == 7 else {})
@@ -184,11 +186,11 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "send",
     ),
     "leases from before the clock was set back": (
-        "executions", {"filter": executions.ahead_filter(ALL, timedelta(seconds=15)), "limit": 500}, "lease",
+        "executions", {"filter": executions.ahead_filter(ALL, timedelta(seconds=15)), "limit": 500}, "running_lease",
     ),
-    "leases that have ended": ("executions", {"filter": executions.expired_filter(ALL), "limit": 500}, "lease"),
+    "leases that have ended": ("executions", {"filter": executions.expired_filter(ALL), "limit": 500}, "running_lease"),
     "executions that have expired": ("executions", {"filter": submitted.expire_all(ALL, "").filter}, "expires"),
-    "retries that have not ended": ("executions", {"filter": executions.retries_filter("ended-1", "x")}, "retry"),
+    "retries that have not ended": ("executions", {"filter": executions.retries_filter("ended-1", "x")}, "open_retry"),
     "executions in flight": (
         "executions", {"filter": executions.in_flight_filter(["uid-job-0", "uid-job-20"])}, "open",
     ),
@@ -214,7 +216,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "executions", {"filter": executions.held_of_no_job_filter(ALL), "limit": 50}, "held",
     ),
     "failures that may pause their job": (
-        "executions", {"filter": executions.may_pause_filter(ALL), "limit": 500}, "may_pause",
+        "executions", {"filter": executions.may_pause_filter(ALL), "limit": 500}, "failed_may_pause",
     ),
     "what a job ran last": (
         "executions",
@@ -224,18 +226,20 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         "job",
     ),
     "jobs that are done": ("jobs", {"filter": jobs.done_filter(ALL)}, "done"),
-    "dead letters": ("executions", {"filter": executions.unsent_letters_filter(ALL), "limit": 100}, "dead_letter"),
+    "dead letters": (
+        "executions", {"filter": executions.unsent_letters_filter(ALL), "limit": 100}, "failed_dead_letter",
+    ),
     "dead letters that nobody has decided about": (
         "executions",
         {"filter": dead_letters.list_filter(None, (NOW, "x")), "sort": dict(dead_letters.NEWEST_FIRST), "limit": 50},
-        "letter",
+        "failed_letter",
     ),
     "those of one job": (
         "executions",
         {"filter": dead_letters.list_filter("uid-job-3", None), "sort": dict(dead_letters.NEWEST_FIRST), "limit": 50},
-        "job_letter",
+        "failed_job_letter",
     ),
-    "copies to remove": ("executions", {"filter": dead_letters.withdraw_filter(ALL), "limit": 1000}, "withdraw"),
+    "copies to remove": ("executions", {"filter": dead_letters.withdraw_filter(ALL), "limit": 1000}, "failed_withdraw"),
     "a chain": ("executions", {"filter": executions.chain_filter("uid-job-1", 0, NOW)}, "_id_"),
     "what to cancel": ("executions", {"filter": executions.end_open("uid-job-1", "", "").filter}, "open"),
     "what to cancel before an occurrence": (
@@ -244,18 +248,20 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "what was cancelled of what a worker runs": ("executions", {"filter": executions.kept_filter({"a": "n"})}, "_id_"),
     "rows that ended long ago": ("executions", {"filter": executions.ended_filter(NOW - HOUR)}, "finished_at"),
     "what waits for its parts and has to be looked at": (
-        "executions", {"filter": parts.advance_filter(ALL), "sort": {"advance_at": 1}, "limit": 100}, "advance",
+        "executions", {"filter": parts.advance_filter(ALL), "sort": {"advance_at": 1}, "limit": 100}, "waiting_advance",
     ),
     "parts whose parents have not been told": (
-        "executions", {"filter": parts.settled_filter(ALL), "limit": 1000}, "settle",
+        "executions", {"filter": parts.settled_filter(ALL), "limit": 1000}, "part_settle",
     ),
     "the first items that have not ended": (
-        "executions", {"filter": parts.open_filter("whole-1"), "sort": dict(parts.BY_NUMBER), "limit": 3}, "parent",
+        "executions",
+        {"filter": parts.open_filter("whole-1"), "sort": dict(parts.BY_NUMBER), "limit": 3},
+        parts.PARENT_INDEX,
     ),
     "parts to stop": (
         "executions",
         {"filter": parts.stop_parts({"_id": "whole-1", "cancel": {"by": "", "call": True}}, "").filter},
-        "parent",
+        parts.PARENT_INDEX,
     ),
     "which epoch an instant belongs to": (
         "job_revisions",
@@ -294,10 +300,10 @@ def test_a_look_for_several_duties_reads_the_index_of_each_and_no_more(filled: D
     rescuing = (executions.expired_filter, partial(executions.ahead_filter, lease=timedelta(seconds=15)))
     keeping_house = (*rescuing, submitted.expired_filter, executions.may_pause_filter)
     for questions, expected in (
-        (advancing, {"settle", "advance", "follow", "uncopied"}),
-        (relaying, {"held", "dead_letter", "withdraw"}),
-        (rescuing, {"lease"}),
-        (keeping_house, {"lease", "expires", "may_pause"}),
+        (advancing, {"part_settle", "waiting_advance", "follow", "call_uncopied"}),
+        (relaying, {"held", "failed_dead_letter", "failed_withdraw"}),
+        (rescuing, {"running_lease"}),
+        (keeping_house, {"running_lease", "expires", "failed_may_pause"}),
     ):
         # Of a partition that there is not: nothing is found, as at rest, so that each question has to be answered.
         stages, indexes, stats = explain(
