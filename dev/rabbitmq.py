@@ -24,10 +24,11 @@ PATIENCE = 3  # seconds for one answer
 CONSUMER_TIMEOUT = 12 * 3600 * 1000
 """Milliseconds that a message may stay unacknowledged; the broker closes the channel of one that runs longer."""
 
-# Where packages put the script that starts the broker as whoever calls it. The one on the PATH may be a wrapper that
-# insists on root or on the user `rabbitmq`.
-INNER_SCRIPTS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server")
-OUTER_SCRIPTS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/homebrew/opt/rabbitmq/sbin")
+# Where packages of Linux put a wrapper that insists on root or on the user `rabbitmq`, and the script that it calls,
+# which starts the broker as whoever calls it.
+WRAPPERS = (Path("/usr/sbin"), Path("/usr/bin"))
+INNER_SCRIPT = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+OFF_THE_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/homebrew/opt/rabbitmq/sbin")
 
 
 def start_rabbitmq(
@@ -68,6 +69,8 @@ def rabbitmq(
         "log.console.level = warning\n"
         "log.file = false\n"
     )
+    # One limit for all queues of a worker, which RabbitMQ 4.3 denies otherwise. In rabbitmq.conf 3.10 does not know it.
+    (folder / "advanced.config").write_text("[{rabbit, [{permit_deprecated_features, #{global_qos => true}}]}].\n")
     (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
 
     def is_ready(_pid: int) -> None:
@@ -86,7 +89,7 @@ def rabbitmq(
         "RABBITMQ_NODENAME": f"{node}@localhost",
         "RABBITMQ_CONF_ENV_FILE": os.devnull,
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),  # absent: the machine's must not be read
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
         "RABBITMQ_DIST_PORT": str(distribution),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
@@ -128,14 +131,16 @@ def _epmd() -> str:
 
 
 def server_script() -> str | None:
-    """Return the script that starts a broker as whoever calls it, or None when RabbitMQ is not installed."""
-    search = os.pathsep.join([os.environ.get("PATH", os.defpath), *OUTER_SCRIPTS])
-    outer = shutil.which("rabbitmq-server", path=search)
-    beside = [str(Path(outer).resolve().with_name("rabbitmq-server"))] if outer else []
-    for script in (*INNER_SCRIPTS[:1], *beside, *INNER_SCRIPTS[1:]):
-        if os.access(script, os.X_OK):
-            return script
-    return None
+    """Return the script that starts a broker as whoever calls it, or None when RabbitMQ is not installed.
+
+    The first one on the PATH, so that another version can be put before the machine's.
+    """
+    search = os.pathsep.join([os.environ.get("PATH", os.defpath), *OFF_THE_PATH])
+    found = shutil.which("rabbitmq-server", path=search)
+    if found is None:
+        return None
+    script = Path(found).resolve().with_name("rabbitmq-server")  # a wrapper may be a link to one of another name
+    return INNER_SCRIPT if script.parent in WRAPPERS and os.access(INNER_SCRIPT, os.X_OK) else str(script)
 
 
 def what_to_install() -> str:

@@ -86,12 +86,12 @@ def own_vhost(rabbitmq: Server) -> str:
     return f"{rabbitmq.url.rstrip('/')}/{name}"
 
 
-def manage(rabbitmq: Server, method: str, path: str) -> Any:
+def manage(rabbitmq: Server, method: str, path: str, **body: str) -> Any:
     """Ask the broker's management API."""
     request = Request(
         f"http://127.0.0.1:{rabbitmq.program.ports['management']}/api/{path}",
         method=method,
-        data=b"{}" if method == "PUT" else None,
+        data=json.dumps(body).encode() if method == "PUT" else None,
         headers={"Authorization": "Basic Z3Vlc3Q6Z3Vlc3Q=", "Content-Type": "application/json"},
     )
     with urlopen(request, timeout=60) as answer:

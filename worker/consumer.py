@@ -11,6 +11,7 @@ from shared import metrics
 from shared.domain.text import excerpt
 from shared.log import get_logger
 from shared.messaging.app import RUN_EXECUTION
+from worker import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +29,25 @@ _CONTENT_TYPE: Final = "application/json"
 
 
 class Consumer(celery_consumer.Consumer):
-    """Rejects what is not ours: the broker then parks it in the dead-letter queue, and never delivers it again."""
+    """Takes as many messages as there are slots, in all, and rejects what is not ours.
+
+    The broker then parks that in the dead-letter queue, and never delivers it again.
+    """
 
     _flushing: Any = None
     """The dispatcher whose events are about to be sent, which may be one of before the connection was lost."""
+
+    def connect(self) -> Any:
+        """Return a connection to RabbitMQ on which one limit holds for what all queues deliver together.
+
+        From RabbitMQ 4 on, kombu would have it hold for each of them: what a worker has no slot for would wait in it
+        while others are free.
+        """
+        connection: Any = super().connect()
+        connection.transport.qos_semantics_matches_spec = _of_each_queue
+        if prefetch.is_shared(connection) is False:
+            log.warning(prefetch.SENTENCE, action="prefetch_per_queue")
+        return connection
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # celery's stubs have a property
         """Send the events for monitors, as Flower, together: Celery sends a message for nearly each of them."""
@@ -76,6 +92,11 @@ class Consumer(celery_consumer.Consumer):
                 message.reject_log_error(log, away)
 
         return handle
+
+
+def _of_each_queue(_connection: object) -> bool:
+    """Return whether a limit is one of each queue unless it is asked for as one of all: so it is since RabbitMQ 3.3."""
+    return False
 
 
 def what_is_wrong(message: Message) -> str | None:

@@ -54,8 +54,11 @@ def make_app(settings: Settings, queues: Queues, kind: type[Celery] = Celery) ->
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         # A worker that reconnects before the broker has noticed that it was gone finds its own exclusive queue locked,
-        # takes that for final, and ends (seen).
+        # takes that for final, and ends (seen). One that is neither exclusive nor durable is refused by RabbitMQ 4.3; a
+        # durable one is deleted when nobody has consumed it for control_queue_expires.
         control_queue_exclusive=False,
+        control_queue_durable=True,
+        control_queue_expires=10,
         broker_channel_error_retry=True,
         broker_connection_max_retries=None,
         broker_heartbeat=10,

@@ -26,7 +26,11 @@ EXECUTIONS_EXCHANGE: Final = Exchange("executions", type="direct", durable=True)
 
 DEAD_LETTER_EXCHANGE: Final = Exchange("dead_letter", type="fanout", durable=True)
 
-DEAD_LETTER_QUEUE: Final = Queue(DEAD_LETTER, DEAD_LETTER_EXCHANGE, durable=True)
+_CLASSIC: Final = {"x-queue-type": "classic"}
+"""Said, since a virtual host may have another type for queues that do not say. A quorum queue refuses one limit for all
+queues of a worker, and with RabbitMQ 3.x `x-max-priority`."""
+
+DEAD_LETTER_QUEUE: Final = Queue(DEAD_LETTER, DEAD_LETTER_EXCHANGE, durable=True, queue_arguments=_CLASSIC)
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
@@ -39,11 +43,12 @@ class Queues:
     by_type: Mapping[JobType, str]
 
     def declarations(self) -> list[Queue]:
-        """Return the queues as RabbitMQ gets to know them.
-
-        Classic queues: `x-max-priority` on a quorum queue is refused by RabbitMQ 3.x.
-        """
-        arguments = {"x-max-priority": HIGHEST_PRIORITY, "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE.name}
+        """Return the queues as RabbitMQ gets to know them."""
+        arguments = {
+            **_CLASSIC,
+            "x-max-priority": HIGHEST_PRIORITY,
+            "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE.name,
+        }
         return [
             Queue(name, EXECUTIONS_EXCHANGE, routing_key=name, durable=True, queue_arguments=arguments)
             for name in sorted(self.names)

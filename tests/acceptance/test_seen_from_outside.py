@@ -195,8 +195,11 @@ def test_rabbitmqs_management_shows_the_queues_as_configured(running: System, se
     for name in ("scraping", "analysis", "monitoring", "maintenance", "manual", "default_queue"):
         assert queues[name]["durable"]
         assert queues[name]["type"] == "classic"
-        assert queues[name]["arguments"] == {"x-max-priority": 9, "x-dead-letter-exchange": "dead_letter"}
+        assert queues[name]["arguments"] == {
+            "x-queue-type": "classic", "x-max-priority": 9, "x-dead-letter-exchange": "dead_letter"
+        }  # fmt: skip
     assert queues["dead_letter"]["durable"]
+    assert queues["dead_letter"]["type"] == "classic"
 
 
 def test_what_failed_for_good_is_copied_to_the_dead_letter_queue(

@@ -28,7 +28,7 @@ from dev import redis as dev_redis
 from dev.apt import INSTALL
 from dev.finding import Found, Unusable
 from dev.mongodb import find_or_start_mongodb, start_mongodb
-from dev.rabbitmq import CONSUMER_TIMEOUT, install_rabbitmq
+from dev.rabbitmq import CONSUMER_TIMEOUT, install_rabbitmq, server_script, start_rabbitmq
 from dev.redis import find_or_start_redis, start_redis
 from dev.run import Process, check_ports, system, welcome, with_examples
 from dev.server import HOST, Program, Server, ServerError, free_port
@@ -315,6 +315,31 @@ def test_without_rabbitmq_apt_and_root_one_sentence_says_what_to_do(monkeypatch:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(ServerError, match=r"apt-get install rabbitmq-server.*CELERY_BROKER_URL.*docker compose up"):
         install_rabbitmq()
+
+
+def test_the_rabbitmq_on_the_path_is_started_in_place_of_the_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_the_machine = server_script()
+    assert of_the_machine is not None
+    other = tmp_path / "rabbitmq-server"
+    other.write_text(f'#!/bin/sh\ntouch "{tmp_path}/was-started"\nexec {of_the_machine} "$@"\n')
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    broker = start_rabbitmq(tmp_path / "broker")
+    try:
+        assert (tmp_path / "was-started").exists()
+        assert rabbitmq.check(broker.url) == broker.url
+    finally:
+        broker.kill()
+
+
+@pytest.mark.parametrize("folder", ["/usr/sbin", "/sbin"])
+def test_of_a_package_the_script_that_anybody_may_run_is_started(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", folder)
+    script = server_script()
+    assert script is not None
+    assert Path(script).parent not in rabbitmq.WRAPPERS
 
 
 @pytest.mark.parametrize("exit_code", [0, 100])

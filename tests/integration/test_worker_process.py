@@ -28,7 +28,7 @@ from shared.messaging.app import make_app
 from shared.messaging.dispatcher import Sender
 from shared.messaging.messages import Outgoing
 from shared.messaging.publisher import Publisher
-from shared.messaging.queues import DEAD_LETTER, load_queues
+from shared.messaging.queues import DEAD_LETTER, MANUAL, load_queues
 from shared.settings import Settings
 from shared.store.layout import lay_out
 from shared.store.mongo import connect
@@ -141,6 +141,7 @@ class Site:
         fail: str = "",
         seconds: float = 0,
         priority: int = 5,
+        queue: str = QUEUE,
         time_limits: tuple[float | None, float | None] | None = None,
         **changes: Any,
     ) -> str:
@@ -155,14 +156,14 @@ class Site:
             state="PENDING",
             parameters=parameters,
             priority=priority,
-            queue=QUEUE,
+            queue=queue,
             job_name=f"Job {label}",
             **changes,
         )
         if time_limits is None:
             self.send(execution_id)
         else:
-            assert self.publisher.publish([Outgoing(execution_id, QUEUE, priority, label, time_limits)])
+            assert self.publisher.publish([Outgoing(execution_id, queue, priority, label, time_limits)])
         return execution_id
 
     def send(self, execution_id: str) -> None:
@@ -296,6 +297,19 @@ def test_two_run_at_a_time_and_the_third_waits(busy: Site, recorder: Recorder, l
     assert {busy.ended(each) for each in ids} == {State.SUCCEEDED}
 
 
+def test_a_worker_takes_no_more_than_it_has_slots_however_many_queues_it_consumes(
+    site: Site, recorder: Recorder, label: str
+):
+    site.start("--concurrency", "1")
+    ids = [site.enqueue(f"{label}-runs", hold=True)]
+    recorder.wait_for_calls(f"{label}-runs", 1)
+    ids += [site.enqueue(f"{label}-{queue}", queue=queue) for queue in ("scraping", "analysis", MANUAL)]
+    site.start("--concurrency", "1")
+    assert {site.ended(each) for each in ids[1:]} == {State.SUCCEEDED}  # by the second: the first is still busy
+    recorder.release(f"{label}-runs")
+    assert site.ended(ids[0]) is State.SUCCEEDED
+
+
 def test_higher_priorities_go_first(busy: Site, recorder: Recorder, label: str):
     slots = [busy.enqueue(f"{label}-slot-{number}", hold=True) for number in range(2)]
     for number in range(2):
@@ -424,6 +438,18 @@ def test_the_usual_questions_are_answered(busy: Site, recorder: Recorder, label:
     assert execution_id in answers["active"]
     assert "scheduler.run_execution" in answers["registered"]
     assert busy.ended(execution_id) is State.SUCCEEDED
+
+
+def test_no_queue_is_of_a_kind_that_rabbitmq_refuses_from_4_3_on(busy: Site, servers: Servers):
+    """Neither durable nor one connection's own; they are those of Celery's questions and of Flower's events."""
+    vhost = busy.environment["CELERY_BROKER_URL"].rpartition("/")[2]
+    assert busy.app.control.ping(destination=[busy.workers[0].node], timeout=30)
+    with busy.app.connection_for_read() as connection:
+        busy.app.events.Receiver(connection).queue(connection.default_channel).declare()
+        queues = manage(servers.rabbitmq, "GET", f"queues/{vhost}")
+    kinds = {kind for queue in queues for kind in ("pidbox", "reply", "celeryev") if kind in queue["name"]}
+    assert kinds == {"pidbox", "reply", "celeryev"}
+    assert [queue["name"] for queue in queues if not queue["durable"] and not queue["exclusive"]] == []
 
 
 def test_every_line_of_an_execution_carries_its_ids(busy: Site, label: str):

@@ -134,6 +134,11 @@ def test_the_broker_waits_for_an_acknowledgement_as_long_as_the_settings_say() -
     assert re.search(r"^consumer_timeout = (\d+)$", config, re.MULTILINE)[1] == str(default * 1000)  # type: ignore[index]
 
 
+def test_the_broker_may_count_what_a_worker_holds_over_all_of_its_queues() -> None:
+    config = COMPOSE["configs"]["rabbitmq"]["content"]
+    assert "deprecated_features.permit.global_qos = true" in config.splitlines()
+
+
 @pytest.mark.parametrize("name", ["scheduler-service", "celery-worker", "celery-worker-cpu"])
 def test_a_container_is_not_killed_before_its_grace_is_over(name: str) -> None:
     assert seconds(OURS[name]["stop_grace_period"]) > Settings.model_fields["shutdown_grace"].default
