@@ -196,7 +196,7 @@ class Fire:
         self._trusted = 0.0 if look_at_rest is None else TRUSTED
         self._meanwhile = _Meanwhile()
         self._is_behind = False
-        """Whether more was due than the last look took."""
+        """Whether the last look took as much as it may, so that more may be due."""
         self._is_at_rest = False
         """Whether nothing was due soon when this last looked; what comes then has to be looked for, and seldom does."""
 
@@ -329,8 +329,8 @@ class Fire:
                 chain = jobs.to_chain(job)
                 standing = self._standing(chain, session) if follow or must_follow(chain, job["now"]) else {}
                 chains.append((job, chain, standing))
-            except Exception as error:  # noqa: BLE001 - see _park
-                self._park(job, error)
+            except Exception as error:  # noqa: BLE001 - see _set_aside
+                self._set_aside(job, error)
         # Read after the chains: whoever fired an occurrence that they cover is seen here unless it has ended.
         in_flight = self._in_flight((job["uid"] for job, _, _ in chains), session)
         planned = []
@@ -340,8 +340,8 @@ class Fire:
                 if not decided.stale:
                     rows = documents(job, chain, decided, job["now"], self._by)
                     planned.append(_Planned(job, chain, decided, rows))
-            except Exception as error:  # noqa: BLE001 - see _park
-                self._park(job, error)
+            except Exception as error:  # noqa: BLE001 - see _set_aside
+                self._set_aside(job, error)
         return planned
 
     def _standing(self, chain: Chain, session: ClientSession) -> dict[datetime | None, Row]:
@@ -444,7 +444,7 @@ class Fire:
                 next_nominal=install.pointer.isoformat() if install.pointer else None,
             )
 
-    def _park(self, job: Mapping[str, Any], error: Exception) -> None:
+    def _set_aside(self, job: Mapping[str, Any], error: Exception) -> None:
         """Set a job aside whose plan raised, whatever it raised, so that the others are decided; an outage passes.
 
         So does what a newer release has decided of it: until a beat of that release goes on, it stays as it is.

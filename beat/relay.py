@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo.errors import PyMongoError
 
-from beat.damaged import MOST, REMINDER, Damaged
+from beat.damaged import MOST, Damaged
 from beat.letters import Letters
 from beat.look import Look, Sought
 from shared import metrics
@@ -55,6 +55,9 @@ over, and before others find one OVERDUE that was sent at the end of it, as in a
 
 DEFICIT_INTERVAL: Final = 15.0
 """Seconds between two readings of the queues' lengths."""
+
+BETWEEN_NAMINGS: Final = 60.0
+"""Seconds between two looks for held rows of no job; each of them is named more seldom."""
 
 DEAD_LETTER_BATCH: Final = 100
 
@@ -100,6 +103,9 @@ class Relay(Thread):
         """Ids of what was handed over and is still to be sent or noted: under load that takes longer than its grace."""
         self._confirmed: deque[_Confirmed] = deque()
         self._noting: Thread | None = None
+        self._noted: SimpleQueue[str] = SimpleQueue()
+        """Ids whose turn is over, which the relay's own thread takes out of those above; not between reading rows and
+        asking which of them it knows, or it would send again what was noted meanwhile."""
         self._stopping = Event()
         self._broker_away = False
         self._deficits: dict[str, int] = {}
@@ -206,6 +212,7 @@ class Relay(Thread):
         return min(INTERVAL, max(SHORTEST_PAUSE, wait))
 
     def _to_send(self, partitions: frozenset[int], overdue: timedelta) -> list[dict[str, Any]]:
+        self._forget_noted()
         found = self._executions.find(executions.send_filter(partitions, overdue), executions.RELAY_FIELDS)
         rows = found.sort("send_at", 1).limit(BATCH)
         return [row for row in rows if row["_id"] not in self._their_turn_comes]
@@ -246,9 +253,9 @@ class Relay(Thread):
         """Name rows that wait for ever, as it can't be told for what; those of newer releases wait for such beats."""
         if monotonic() < self._next_naming:
             return
-        self._next_naming = monotonic() + REMINDER
         nobodys = executions.held_of_no_job_filter(self._partitions.held)
         self._damaged.of_a_job(self._executions.find(nobodys, executions.HELD_FIELDS).limit(MOST))
+        self._next_naming = monotonic() + BETWEEN_NAMINGS
 
     def resend_lost(self) -> None:
         """Send again what should wait in a queue but does not: its messages were purged, or the broker was wiped.
@@ -304,6 +311,11 @@ class Relay(Thread):
     def _finish_noting(self) -> None:
         if self._noting is not None:
             self._noting.join()
+        self._forget_noted()
+
+    def _forget_noted(self) -> None:
+        while not self._noted.empty():
+            self._their_turn_comes.discard(self._noted.get_nowait())
 
     def _mark(self, rows: Sequence[Mapping[str, Any]]) -> None:
         try:
@@ -313,7 +325,8 @@ class Relay(Thread):
         except Exception:  # nobody asks what became of it
             log.exception("relay failed", action="relay_failed")
         finally:  # what was not marked is sent again
-            self._their_turn_comes.difference_update([row["_id"] for row in rows])
+            for row in rows:
+                self._noted.put(row["_id"])
 
     def _send(self, rows: Sequence[Mapping[str, Any]], why: str) -> int:
         if not rows:

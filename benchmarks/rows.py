@@ -17,6 +17,7 @@ from random import sample
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from pymongo import UpdateMany
 
@@ -108,7 +109,7 @@ class Ledger:
 
     def _claim(self, ids: Sequence[str]) -> None:
         for begin in range(0, len(ids), CLAIMED):
-            self._do(executions.claim_together(ids[begin : begin + CLAIMED], WORKER, "token", LEASE, 1))
+            self._do(executions.claim_together(ids[begin : begin + CLAIMED], WORKER, uuid4().hex, LEASE, 1))
 
     def _outcomes(self, ids: Sequence[str]) -> list[list[executions.Move]]:
         """Return what ends these attempts well, by commands."""

@@ -351,7 +351,7 @@ TELL_OTHERS: Final = {
 """Marks what has ended, in the very write that ends it, where others wait for that: its parent, or what follows it in a
 canvas. What that means for them is beat's to find."""
 
-LEAVE_OPEN: Final = {
+_LEFT_OPEN: Final = {
     **dict.fromkeys(("open", "lease", "send_at", "held", "advance_at"), "$$REMOVE"),
     "settle": _mark_where(_IS_PART),
     "follow": _mark_where(_IS_FOLLOWED),
@@ -366,7 +366,7 @@ def end(
     state: State | dict[str, Any], by: str, reason: object, fields: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the stage of an update that ends an execution in a state, as enter does."""
-    return enter(state, by, reason, {**(fields or {}), **LEAVE_OPEN})
+    return enter(state, by, reason, {**(fields or {}), **_LEFT_OPEN})
 
 
 def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int | None = None) -> Move:

@@ -32,6 +32,7 @@ def _marked(mark: str, **rows: Any) -> dict[str, Any]:
 
     MongoDB asks each condition of each index when a row is stored or changes, and finds that a mark is missing by going
     through the whole row. It asks for what has to be equal first, and these rows are told by a field near the front.
+    That field is among the keys only where something is counted by keys alone: without it the rows would be read.
     """
     return _where(**rows, **{mark: {"$exists": True}})
 
@@ -290,4 +291,5 @@ OBSOLETE: Final[dict[str, list[str]]] = {
     ],
 }
 """Indexes of earlier releases, by name, whose question another one answers now. Dropped when that is there; a process
-of an earlier release that starts later makes them again, which costs space only."""
+of an earlier release that starts later makes them again, which costs space only. One that runs on meanwhile asks its
+questions without them, and scans: the changelog says to stop such processes first."""

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from random import Random
-from threading import Event
+from threading import Event, Timer
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
@@ -494,6 +495,27 @@ class TestBursts:
         fire(database).run_once()
         assert check_ledger(database) == 5
 
+    def test_a_batch_that_is_being_carried_out_when_the_next_cannot_be_read_is_finished(self, database: Db) -> None:
+        class Slow(Sent):
+            def __call__(self, documents: Iterable[Mapping[str, Any]]) -> None:
+                assert failed.wait(60)
+                super().__call__(documents)
+
+        class Failing(Fire):
+            def _plan(self, due: Any, *arguments: Any, **options: Any) -> Any:
+                if next(batches):
+                    Timer(0.2, failed.set).start()  # the first one is done some time after the second has failed
+                    raise RuntimeError
+                return super()._plan(due, *arguments, **options)
+
+        failed, batches = Event(), count()
+        sent = Slow()
+        with pytest.raises(RuntimeError):
+            fire(database, sent, kind=Failing).run_once()
+        assert (len(sent.ids), self.still_due(database)) == (2, 3)
+        fire(database).run_once()
+        assert check_ledger(database) == 5
+
     def test_pointers_do_not_wait_for_longer_than_a_bound_for_what_else_is_due(
         self, database: Db, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -797,15 +819,16 @@ class Crashing(Interfered):
 
     def __init__(self, database: Db, at: int, *, halfway: bool) -> None:
         super().__init__(database)
-        self._left = at
+        self._operations = count()  # its next() is one step for all threads
+        self._at = at
         self._halfway = halfway
 
     def step(self, operation: Callable[[], Any], requests: Sequence[Any] | None, part: Callable[[Any], Any]) -> Any:
-        self._left -= 1
-        if self._left >= 0:
+        number = next(self._operations)
+        if number < self._at:
             return operation()
         # Once: who has died does nothing on its way out.
-        if self._left == -1 and self._halfway and requests is not None and len(requests) > 1:
+        if number == self._at and self._halfway and requests is not None and len(requests) > 1:
             part(requests[: len(requests) // 2])
         raise CrashError
 

@@ -187,6 +187,22 @@ class TestSending:
         relay.stop(5)
         assert states(database, waiting) == {"PENDING"}
 
+    def test_what_is_noted_after_it_was_read_is_not_sent_again(self, database: Db, relay: Relay) -> None:
+        class NotedMeanwhile(set[str]):
+            def __contains__(self, execution_id: object) -> bool:
+                relay._mark(confirmed)
+                return super().__contains__(execution_id)
+
+        sent = put(database, 3)
+        relay.hand_over(database.executions.find({"_id": {"$in": sent}}))
+        relay._send_handed_over([relay._handed_over.get_nowait() for _ in sent])
+        ((_, confirmed),) = relay._confirmed
+        relay._their_turn_comes = NotedMeanwhile(relay._their_turn_comes)
+        everywhere = frozenset(range(PARTITIONS))
+        assert (relay._to_send(everywhere, timedelta(0)), states(database, sent)) == ([], {"QUEUED"})
+        relay._forget_noted()
+        assert not relay._their_turn_comes
+
     @pytest.mark.parametrize("error", [AutoReconnect("the store is away"), RuntimeError("a bug")])
     def test_what_could_not_be_noted_is_sent_again_and_noted_then(
         self, database: Db, relay: Relay, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -611,6 +611,7 @@ MARKED: Final = {
     "lease": ("state", "RUNNING"),
     "advance_at": ("state", "WAITING"),
     **dict.fromkeys(("may_pause", "dead_letter", "letter", "withdraw"), ("state", "FAILED")),
+    **dict.fromkeys(("settle", "parent", "part_key"), ("trigger", "PART")),
     "uncopied": ("trigger", "API"),
     "retry_of": ("trigger", "RETRY"),
 }
