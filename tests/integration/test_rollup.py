@@ -462,7 +462,7 @@ def stages(plan: Any) -> set[str]:
     ("collection", "chosen", "index"),
     [
         (executions.COLLECTION, rollups.ended_between(now() - MINUTE, now()), "finished_at"),
-        (executions.COLLECTION, live.RUNNING, "lease"),
+        (executions.COLLECTION, live.RUNNING, "running_lease"),
         (executions.COLLECTION, live.waiting_in("scraping"), "waiting"),
         (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now(), rollups.By.ALL), "level"),
         (rollups.COLLECTION, rollups.between(Level.HOUR, now() - DAY, now()), "level"),

@@ -92,7 +92,7 @@ def test_an_index_that_another_process_has_just_dropped_stops_nobody(empty: Db) 
 
 
 def test_an_index_that_cannot_be_dropped_while_another_is_built_stays_and_is_named() -> None:
-    (step,) = obsolete(executions.COLLECTION, OBSOLETE[executions.COLLECTION], WriteConcern())
+    step, *_ = obsolete(executions.COLLECTION, OBSOLETE[executions.COLLECTION], WriteConcern())
     with capture_logs() as logs:
         step.refused(OperationFailure("an index build is currently running for collection", 12587))
     assert [(line["action"], line["collection"], line["index"]) for line in logs] == [

@@ -100,7 +100,7 @@ def moves() -> dict[str, Callable[[], Move]]:
 MOVES = moves()
 VARIANTS: list[dict[str, Any]] = [
     {},
-    {"parent": "whole", "part": True},
+    {"parent": "whole", "part": True, "trigger": "PART"},
     {"expires_at": now(-1)},
     {"cancel": PARENT["cancel"]},
     {"due_at": now(86_400)},
