@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     worker_concurrency: int = Field(
         32, ge=1, description="Executions that one worker runs at a time. Where nobody says it, 8 in the `prefork` "
-        "pool, of which each is a process."
+        "pool, of which each is a process. Always one in the `solo` pool."
     )  # fmt: skip
     worker_pool: Annotated[Literal["threads", "prefork", "solo"], BeforeValidator(pool_name)] = Field(
         "threads", description="Celery's pool in the worker."
@@ -253,6 +253,8 @@ class Settings(BaseSettings):
 
     def concurrency(self, pool: str) -> int:
         """Return how many executions a worker with this pool, by its pool_name, runs at a time."""
+        if pool == "solo":
+            return 1  # more is what a worker would hold beside it
         said = "worker_concurrency" in self.model_fields_set
         return PREFORK_CONCURRENCY if pool == "prefork" and not said else self.worker_concurrency
 

@@ -25,10 +25,12 @@ app = celery_app
 
 @signals.celeryd_init.connect
 def _become_a_worker(conf: Any, options: Mapping[str, Any], **_: Any) -> None:
-    from celery.concurrency.prefork import TaskPool as PreforkPool  # noqa: PLC0415 - see above
+    from celery.concurrency import prefork, solo  # noqa: PLC0415 - see above
 
-    # Not sooner: of what names a pool its option wins, and Celery reads that only now. What its option for the number
-    # says wins over this.
+    # Not sooner: of what names a pool its option wins, but for `prefork`, which Celery can't tell from its default, and
+    # Celery reads that only now. What its option for the number says wins over this.
     pool = get_implementation(options.get("pool") or conf.worker_pool)
-    conf.worker_concurrency = settings.concurrency("prefork" if issubclass(pool, PreforkPool) else "threads")
+    names = {prefork.TaskPool: "prefork", solo.TaskPool: "solo"}
+    name = next((name for known, name in names.items() if issubclass(pool, known)), "threads")
+    conf.worker_concurrency = settings.concurrency(name)
     import worker.process  # noqa: F401, PLC0415 - see above

@@ -311,6 +311,17 @@ def test_a_worker_takes_no_more_than_it_has_slots_however_many_queues_it_consume
 
 
 def test_higher_priorities_go_first(busy: Site, recorder: Recorder, label: str):
+def test_a_worker_of_one_slot_leaves_what_it_cannot_run_in_the_queue(site: Site, recorder: Recorder, label: str):
+    """Whose pool runs what it is given in the worker's own thread, however many others would."""
+    site.start("--pool", "solo")
+    ids = [site.enqueue(f"{label}-0", hold=True)]
+    recorder.wait_for_calls(f"{label}-0", 1)
+    ids += [site.enqueue(f"{label}-{number}") for number in (1, 2)]
+    assert site.publisher.ready_counts([QUEUE])[QUEUE] == 2
+    recorder.release(f"{label}-0")
+    assert {site.ended(each) for each in ids} == {State.SUCCEEDED}
+
+
     slots = [busy.enqueue(f"{label}-slot-{number}", hold=True) for number in range(2)]
     for number in range(2):
         recorder.wait_for_calls(f"{label}-slot-{number}", 1)

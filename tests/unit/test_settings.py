@@ -54,6 +54,12 @@ def test_processes_are_fewer_than_threads_unless_somebody_says_how_many(monkeypa
     assert [load_settings().concurrency(pool) for pool in pools] == [32, 32]
 
 
+@pytest.mark.parametrize("said", ["", "32"])
+def test_the_solo_pool_runs_one_at_a_time_whatever_is_said(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("WORKER_CONCURRENCY", said)
+    assert load_settings().concurrency("solo") == 1
+
+
 def test_the_pool_of_processes_may_be_called_by_both_names_that_celery_has_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
