@@ -139,7 +139,10 @@ def server_script() -> str | None:
     found = shutil.which("rabbitmq-server", path=search)
     if found is None:
         return None
-    script = Path(found).resolve().with_name("rabbitmq-server")  # a wrapper may be a link to one of another name
+    # A package's is a link to a wrapper of another name, beside a script of this one; a version manager's is a link to
+    # a program that goes by the name it is called by, with nothing beside it.
+    beside = Path(found).resolve().with_name("rabbitmq-server")
+    script = beside if os.access(beside, os.X_OK) else Path(found).absolute()
     return INNER_SCRIPT if script.parent in WRAPPERS and os.access(INNER_SCRIPT, os.X_OK) else str(script)
 
 

@@ -28,7 +28,7 @@ from dev import redis as dev_redis
 from dev.apt import INSTALL
 from dev.finding import Found, Unusable
 from dev.mongodb import find_or_start_mongodb, start_mongodb
-from dev.rabbitmq import CONSUMER_TIMEOUT, install_rabbitmq, server_script, start_rabbitmq
+from dev.rabbitmq import CONSUMER_TIMEOUT, install_rabbitmq, server_script
 from dev.redis import find_or_start_redis, start_redis
 from dev.run import Process, check_ports, system, welcome, with_examples
 from dev.server import HOST, Program, Server, ServerError, free_port
@@ -82,6 +82,18 @@ def processes_of(folder: Path) -> list[int]:
         if int(process.name) != os.getpid() and (os.fsencode(folder) in told or cwd.startswith(str(folder))):
             found.append(int(process.name))
     return [pid for pid in found if alive(pid)]
+
+
+def script(path: Path) -> Path:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def folders(within: Path, *names: str) -> list[Path]:
+    for name in names:
+        (within / name).mkdir()
+    return [within / name for name in names]
 
 
 @contextmanager
@@ -320,26 +332,39 @@ def test_without_rabbitmq_apt_and_root_one_sentence_says_what_to_do(monkeypatch:
 def test_the_rabbitmq_on_the_path_is_started_in_place_of_the_machines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_the_machine = server_script()
-    assert of_the_machine is not None
-    other = tmp_path / "rabbitmq-server"
-    other.write_text(f'#!/bin/sh\ntouch "{tmp_path}/was-started"\nexec {of_the_machine} "$@"\n')
-    other.chmod(0o755)
+    other = script(tmp_path / "rabbitmq-server")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    broker = start_rabbitmq(tmp_path / "broker")
-    try:
-        assert (tmp_path / "was-started").exists()
-        assert rabbitmq.check(broker.url) == broker.url
-    finally:
-        broker.kill()
+    assert server_script() == str(other)
 
 
-@pytest.mark.parametrize("folder", ["/usr/sbin", "/sbin"])
-def test_of_a_package_the_script_that_anybody_may_run_is_started(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", folder)
-    script = server_script()
-    assert script is not None
-    assert Path(script).parent not in rabbitmq.WRAPPERS
+def test_a_link_to_a_program_of_another_name_is_started_as_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version manager's, which learns from its name what it is to start."""
+    shims, programs = folders(tmp_path, "shims", "bin")
+    (shims / "rabbitmq-server").symlink_to(script(programs / "version-manager"))
+    monkeypatch.setenv("PATH", f"{shims}:{os.environ['PATH']}")
+    monkeypatch.setattr(rabbitmq, "WRAPPERS", (programs,))
+    assert server_script() == str(shims / "rabbitmq-server")
+
+
+@pytest.mark.parametrize("packaged", ["as a file", "as a link"])
+def test_of_a_package_the_script_that_anybody_may_run_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packaged: str
+) -> None:
+    wrappers, inner = folders(tmp_path, "sbin", "lib")
+    if packaged == "as a file":
+        script(wrappers / "rabbitmq-server")
+    else:
+        (wrappers / "rabbitmq-server").symlink_to(script(inner / "rabbitmq-script-wrapper"))
+    started = script(inner / "rabbitmq-server")
+    monkeypatch.setattr(rabbitmq, "WRAPPERS", (wrappers,))
+    monkeypatch.setattr(rabbitmq, "INNER_SCRIPT", str(started))
+    linked = tmp_path / "linked"  # as /sbin is to /usr/sbin
+    linked.symlink_to(wrappers)
+    for folder in (wrappers, linked):
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        assert server_script() == str(started)
 
 
 @pytest.mark.parametrize("exit_code", [0, 100])
