@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from celery import Celery, signals
 
 from shared.domain.job import JobType
+from shared.messaging.control import Control
 from shared.messaging.queues import EXECUTIONS_EXCHANGE, Queues
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def _keep_our_logs(**_: object) -> None:
 
 def make_app(settings: Settings, queues: Queues, kind: type[Celery] = Celery) -> Celery:
     """Return a Celery app of the given kind. Connects to nothing until it is used."""
-    app = kind("scheduler", broker=settings.celery_broker_url, backend=settings.celery_result_backend)
+    app = kind("scheduler", broker=settings.celery_broker_url, backend=settings.celery_result_backend, control=Control)
     app.conf.update(
         task_queues=queues.declarations(),
         task_default_queue=queues.by_type[JobType.CUSTOM],
@@ -55,7 +56,7 @@ def make_app(settings: Settings, queues: Queues, kind: type[Celery] = Celery) ->
         broker_connection_retry_on_startup=True,
         # A worker that reconnects before the broker has noticed that it was gone finds its own exclusive queue locked,
         # takes that for final, and ends (seen). One that is neither exclusive nor durable is refused by RabbitMQ 4.3; a
-        # durable one is deleted when nobody has consumed it for control_queue_expires.
+        # durable one is deleted when nobody has consumed it for control_queue_expires; its name is Control's to choose.
         control_queue_exclusive=False,
         control_queue_durable=True,
         control_queue_expires=10,

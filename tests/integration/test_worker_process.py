@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import pytest
 from celery.result import AsyncResult
+from kombu import Queue
 
 from dev.redis import start_redis
 from dev.run import ROOT
@@ -310,7 +311,6 @@ def test_a_worker_takes_no_more_than_it_has_slots_however_many_queues_it_consume
     assert site.ended(ids[0]) is State.SUCCEEDED
 
 
-def test_higher_priorities_go_first(busy: Site, recorder: Recorder, label: str):
 def test_a_worker_of_one_slot_leaves_what_it_cannot_run_in_the_queue(site: Site, recorder: Recorder, label: str):
     """Whose pool runs what it is given in the worker's own thread, however many others would."""
     site.start("--pool", "solo")
@@ -322,6 +322,7 @@ def test_a_worker_of_one_slot_leaves_what_it_cannot_run_in_the_queue(site: Site,
     assert {site.ended(each) for each in ids} == {State.SUCCEEDED}
 
 
+def test_higher_priorities_go_first(busy: Site, recorder: Recorder, label: str):
     slots = [busy.enqueue(f"{label}-slot-{number}", hold=True) for number in range(2)]
     for number in range(2):
         recorder.wait_for_calls(f"{label}-slot-{number}", 1)
@@ -461,6 +462,15 @@ def test_no_queue_is_of_a_kind_that_rabbitmq_refuses_from_4_3_on(busy: Site, ser
     kinds = {kind for queue in queues for kind in ("pidbox", "reply", "celeryev") if kind in queue["name"]}
     assert kinds == {"pidbox", "reply", "celeryev"}
     assert [queue["name"] for queue in queues if not queue["durable"] and not queue["exclusive"]] == []
+
+
+def test_a_worker_answers_whatever_queue_another_of_its_name_has_left(site: Site):
+    """Such as one of an earlier release, which RabbitMQ does not let it declare as another."""
+    node = f"again@{socket.gethostname()}"
+    with site.app.connection_for_write() as connection:
+        Queue(f"{node}.celery.pidbox", channel=connection.default_channel).declare()  # one that does not expire
+    site.workers.append(Worker(site.folder, site.environment, "--hostname", node))
+    wait_until(lambda: site.app.control.ping(destination=[node], timeout=1), "it answers", READY)
 
 
 def test_every_line_of_an_execution_carries_its_ids(busy: Site, label: str):
