@@ -11,7 +11,6 @@ from shared import metrics
 from shared.domain.text import excerpt
 from shared.log import get_logger
 from shared.messaging.app import RUN_EXECUTION
-from worker import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +43,7 @@ class Consumer(celery_consumer.Consumer):
         while others are free.
         """
         connection: Any = super().connect()
-        connection.transport.qos_semantics_matches_spec = _of_each_queue
-        if prefetch.is_shared(connection) is False:
-            log.warning(prefetch.SENTENCE, action="prefetch_per_queue")
+        connection.transport.qos_semantics_matches_spec = _matches_spec
         return connection
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # celery's stubs have a property
@@ -94,8 +91,11 @@ class Consumer(celery_consumer.Consumer):
         return handle
 
 
-def _of_each_queue(_connection: object) -> bool:
-    """Return whether a limit is one of each queue unless it is asked for as one of all: so it is since RabbitMQ 3.3."""
+def _matches_spec(_connection: object) -> bool:
+    """Return whether a limit asked for without `global` is one of the channel, as AMQP has it.
+
+    RabbitMQ's is one of each consumer, since 3.3. So Celery asks for one with `global`.
+    """
     return False
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 from datetime import timedelta
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import bootsteps, signals
@@ -36,7 +36,7 @@ from shared.targets.registrations import Registrations
 from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ExecutionFailed, ResultCopy
-from worker import interrupts
+from worker import interrupts, prefetch
 from worker.copies import Copies
 from worker.keeper import Keeper
 from worker.ledger import Ledger, StoppingError
@@ -235,6 +235,12 @@ def _say_alive(sender: Any, **_: object) -> None:
     heartbeat = Heartbeat(connect(settings.mongodb_url, appname=STORE_NAME), about)
     heartbeat.start()
     signals.worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
+
+
+@signals.worker_ready.connect
+def _look_at_the_broker(sender: Any, **_: object) -> None:
+    """Warn where RabbitMQ lets a worker hold what it has no slot for. The worker does not wait for that."""
+    Thread(name="prefetch", target=prefetch.warn_unless_shared, args=(sender.app,), daemon=True).start()
 
 
 def _size(pool: Any) -> int:

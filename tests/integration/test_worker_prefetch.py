@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import TYPE_CHECKING
 
 import pytest
-from kombu import Connection, Queue
+from celery import Celery
+from kombu import Queue
+from structlog.testing import capture_logs
 
 from tests.acceptance.system import wait_until
 from tests.builders import manage, own_vhost
-from worker.prefetch import is_shared
+from worker import prefetch
+from worker.prefetch import is_shared, warn_unless_shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,31 +27,57 @@ def url(servers: Servers) -> str:
 
 
 @pytest.fixture
-def connection(url: str) -> Iterator[Any]:
-    with Connection(url) as opened:
+def app(url: str) -> Iterator[Celery]:
+    with Celery(broker=url, set_as_current=False) as opened:
         yield opened
 
 
-def test_one_limit_holds_for_all_queues_where_the_broker_is_asked_for_it(connection: Any):
-    assert is_shared(connection) is True
+def test_one_limit_holds_for_all_queues_where_the_broker_is_asked_for_it(app: Celery):
+    assert is_shared(app) is True
 
 
-def test_where_it_is_not_heeded_each_queue_delivers_as_many(connection: Any):
-    assert is_shared(connection, ask=False) is False
+def test_where_it_is_not_heeded_each_queue_delivers_as_many(app: Celery):
+    assert is_shared(app, ask=False) is False
 
 
-def test_nothing_is_left_of_a_look(connection: Any, url: str, servers: Servers):
-    is_shared(connection)
+def test_only_a_limit_of_each_queue_is_warned_of(app: Celery):
+    with capture_logs() as logged:
+        warn_unless_shared(app)
+        warn_unless_shared(app, ask=False)
+    (warning,) = logged
+    assert (warning["action"], warning["log_level"]) == ("prefetch_per_queue", "warning")
+
+
+def test_nothing_is_left_of_a_look(app: Celery, url: str, servers: Servers):
+    is_shared(app)
     vhost = url.rpartition("/")[2]
     wait_until(lambda: manage(servers.rabbitmq, "GET", f"queues/{vhost}") == [], "its queues are gone")
-    assert connection.connected
 
 
-def test_a_user_who_may_declare_our_queues_only_cannot_tell_and_works_on(url: str, servers: Servers):
+@pytest.mark.parametrize(
+    "permissions",
+    [
+        pytest.param({"configure": "^scraping$", "write": ".*", "read": ".*"}, id="who may declare our queues only"),
+        pytest.param({"configure": ".*", "write": ".*", "read": "^scraping$"}, id="who may read our queues only"),
+        pytest.param({"configure": ".*", "write": "^executions$", "read": ".*"}, id="who may write to ours only"),
+    ],
+)
+def test_a_user_cannot_tell_leaves_nothing_and_works_on(url: str, servers: Servers, permissions: dict[str, str]):
     vhost = url.rpartition("/")[2]
     manage(servers.rabbitmq, "PUT", f"users/{vhost}", password="secret", tags="")
-    manage(servers.rabbitmq, "PUT", f"permissions/{vhost}/{vhost}", configure="^scraping$", write=".*", read=".*")
-    with Connection(url.replace("guest:guest", f"{vhost}:secret")) as restricted:
+    manage(servers.rabbitmq, "PUT", f"permissions/{vhost}/{vhost}", **permissions)
+    with Celery(broker=url.replace("guest:guest", f"{vhost}:secret"), set_as_current=False) as restricted:
         assert is_shared(restricted) is None
-        Queue("scraping", channel=restricted.default_channel).declare()
+        wait_until(lambda: manage(servers.rabbitmq, "GET", f"queues/{vhost}") == [], "its queues are gone")
+        with restricted.connection_for_write() as connection:
+            Queue("scraping", channel=connection.default_channel).declare()
     manage(servers.rabbitmq, "DELETE", f"users/{vhost}")
+
+
+def test_of_a_broker_that_does_not_answer_nothing_can_be_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(prefetch, "PATIENCE", 0.1)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Celery(broker=f"amqp://127.0.0.1:{silent.getsockname()[1]}//", set_as_current=False) as app,
+    ):
+        assert is_shared(app) is None
