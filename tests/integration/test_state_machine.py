@@ -379,7 +379,12 @@ class System(RuleBasedStateMachine):
         row = self.row(execution_id)
         due = row["due_at"] <= self.now and "held" not in row
         lease = self.ledger.claim(execution_id)
-        if run.state in {State.PENDING, State.QUEUED} and due:
+        if run.state in {State.PENDING, State.QUEUED} and due and self.deleted:
+            # Decided before the deletion is in force, by a beat that first has other changes to put in force.
+            assert lease is None
+            run.attempt += 1
+            run.state = State.CANCELLED
+        elif run.state in {State.PENDING, State.QUEUED} and due:
             assert lease is not None
             run.attempt += 1
             run.state, run.nonce = State.RUNNING, lease.claimed.nonce
