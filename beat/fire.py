@@ -127,15 +127,14 @@ class Moves:
 class _Meanwhile:
     """A thread that carries out the plans of one batch, while the next one is read and planned."""
 
-    def __init__(self) -> None:
+    def __init__(self, carry_out: Callable[[list[_Planned], Moves], list[_Planned]]) -> None:
+        self._carry_out = carry_out
         self._thread = ThreadPoolExecutor(1, "fire")  # it starts with the first batch
         self._batch: Future[list[_Planned]] | None = None
 
-    def begin(
-        self, carry_out: Callable[[list[_Planned], Moves], list[_Planned]], planned: list[_Planned], moves: Moves
-    ) -> None:
+    def begin(self, planned: list[_Planned], moves: Moves) -> None:
         """Let it carry out plans. Moves are its own until it is done."""
-        self._batch = self._thread.submit(carry_out, planned, moves)
+        self._batch = self._thread.submit(self._carry_out, planned, moves)
 
     def finish(self) -> list[_Planned]:
         """Wait until it is done, if it does anything; return what met other rows. Raises what it has met."""
@@ -194,7 +193,7 @@ class Fire:
         self._look = Look(database, partitions, coming=COMING)
         self._look_at_rest = self._look if look_at_rest is None else look_at_rest
         self._trusted = 0.0 if look_at_rest is None else TRUSTED
-        self._meanwhile = _Meanwhile()
+        self._meanwhile = _Meanwhile(self._carry_out_full)
         self._is_behind = False
         """Whether the last look took as much as it may, so that more may be due."""
         self._is_at_rest = False
@@ -246,7 +245,7 @@ class Fire:
                     if len(batch) < BATCH:
                         self._decide(planned, moves, session)
                         break
-                    self._meanwhile.begin(self._carry_out_full, planned, moves)
+                    self._meanwhile.begin(planned, moves)
                     if monotonic() - began > LONGEST_OUT:
                         break
                 self._decide_again(self._meanwhile.finish(), moves, session)

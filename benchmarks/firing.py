@@ -22,7 +22,7 @@ other; beat marks each row besides.
 The burst is 10,000 jobs due at one second, which a running beat waits for; late is how long after that second a message
 lay in its queue, where a worker can take it. Beat marks rows, and moves jobs on, when all are out.
 
-Some fourteen minutes with 1,000,000 jobs. With --quick only the rate beside its limit is measured, with 10,000 stored,
+A quarter of an hour with 1,000,000 jobs. With --quick only the rate beside its limit is measured, with 10,000 stored,
 which takes a minute and a half.
 """
 

@@ -23,14 +23,15 @@ __all__ = ["AsyncTask", "app", "celery_app", "current_execution"]
 app = celery_app
 
 
+def name_of_pool(pool: type) -> str:
+    """Return the name that `--pool` has for a class of Celery's."""
+    return pool.__module__.rpartition(".")[2].replace("thread", "threads")
+
+
 @signals.celeryd_init.connect
 def _become_a_worker(conf: Any, options: Mapping[str, Any], **_: Any) -> None:
-    from celery.concurrency import prefork, solo  # noqa: PLC0415 - see above
-
     # Not sooner: of what names a pool its option wins, but for `prefork`, which Celery can't tell from its default, and
     # Celery reads that only now. What its option for the number says wins over this.
     pool = get_implementation(options.get("pool") or conf.worker_pool)
-    names = {prefork.TaskPool: "prefork", solo.TaskPool: "solo"}
-    name = next((name for known, name in names.items() if issubclass(pool, known)), "threads")
-    conf.worker_concurrency = settings.concurrency(name)
+    conf.worker_concurrency = settings.concurrency(name_of_pool(pool))
     import worker.process  # noqa: F401, PLC0415 - see above

@@ -37,6 +37,7 @@ from shared.tasks.app import celery_app, queues, settings
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ExecutionFailed, ResultCopy
 from worker import interrupts, prefetch
+from worker.app import name_of_pool
 from worker.copies import Copies
 from worker.keeper import Keeper
 from worker.ledger import Ledger, StoppingError
@@ -228,7 +229,7 @@ def _say_alive(sender: Any, **_: object) -> None:
             version=release(),
             tzdata_version=tzdata_version(),
             queues=tuple(sorted(sender.app.amqp.queues.consume_from)),
-            pool=_pool_name(sender.pool),
+            pool=name_of_pool(type(sender.pool)),
             concurrency=_size(sender.pool),
         )
 
@@ -249,11 +250,6 @@ def _size(pool: Any) -> int:
         return int(pool.num_processes)
     except AttributeError:
         return 0  # a prefork pool that has been taken down: the worker ends
-
-
-def _pool_name(pool: Any) -> str:
-    """Return the name that `--pool` has for a pool."""
-    return str(type(pool).__module__.rpartition(".")[2].replace("thread", "threads"))
 
 
 @signals.worker_process_init.connect

@@ -14,6 +14,7 @@ from shared.domain.execution import DECISIONS_NOT_TO_RUN, OPEN, SHOWN_STATES, St
 from shared.domain.filters import Condition, Operator
 from shared.domain.job import JobState
 from shared.store.jobs import PARTITIONS
+from shared.store.parts import parts_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -309,7 +310,7 @@ def execution_listing(chosen: Filter, order: Order, among: Among) -> Listing:
     if among.uids is not None:
         queries["job"] = {"job_uid": _one_of(among.uids)}
     if among.parts_of:
-        queries["parent"] = {"trigger": Trigger.PART.value, "parent": among.parts_of}
+        queries["parent"] = parts_filter(among.parts_of)
     elif among.key:
         queries["key"] = {"trigger": Trigger.PART.value, "part_key": among.key}
     else:
