@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-import pymongo.lock
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
 from pymongo.uri_parser import parse_uri
 
+import shared.store.driver  # noqa: F401 - for what it mends
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
@@ -41,20 +40,6 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 """What holds unless the URL says otherwise."""
 
 DEFAULT_DATABASE = "scheduler"
-
-_T = TypeVar("_T")
-
-
-async def _wait_for(awaitable: Awaitable[_T], timeout: float | None) -> _T:  # noqa: ASYNC109 - as asyncio's own
-    async with asyncio.timeout(timeout):
-        return await awaitable
-
-
-if sys.version_info < (3, 12):
-    # PyMongo waits on its condition variables by asyncio.wait_for, which before Python 3.12 runs the waiting in a task
-    # of its own. Cancelled after its time is up, it leaves that task behind, which then takes the topology's lock for
-    # good: one call cancelled during an outage, and every later one of the client hangs. 3.12 waits as this does.
-    pymongo.lock.wait_for = _wait_for  # type: ignore[assignment, attr-defined]
 
 
 def connect(url: str, **options: Any) -> Database[dict[str, Any]]:
