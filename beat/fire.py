@@ -453,6 +453,7 @@ class Fire:
         if isinstance(error, OfNewerRelease):
             chosen = jobs.advance_filter([job["_id"]], job["revision"], job["next_nominal"])
             self._jobs.update_one(chosen, jobs.leave(LEFT_TO_NEWER))
+            metrics.BEAT_LEFT.inc()
             self._left.name_newer(error.row, job["_id"], str(error))
             return
         reason = f"the job cannot be planned: {type(error).__name__}: {error}"

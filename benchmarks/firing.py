@@ -88,7 +88,7 @@ PATIENCE: Final = 120.0
 LOOK: Final = 0.05
 """Seconds between two looks, so how exactly it is known when messages came."""
 SELDOM: Final = 0.5
-"""Seconds between two looks that themselves take MongoDB's time."""
+"""Seconds between two looks where they would take the time of what is measured, and nothing follows from them."""
 DECIDING: Final = ("beat", "MongoDB", "RabbitMQ")
 
 
@@ -149,7 +149,7 @@ class Firing:
             last = first + timedelta(seconds=seconds - 1)
             self._due.make_due(fires, last, seconds)
             before = {name: seconds_of(each) for name, each in processes.items()}
-            lateness = self._arrivals(fires, last)
+            lateness = self._arrivals(fires, last, look=LOOK if burst else SELDOM)
             # Seldom: to count them, MongoDB reads all rows. When the last was marked, the rows tell.
             _wait_until(lambda: self._rows.count_documents({"open": True, "state": "QUEUED"}) == fires, look=SELDOM)
             used = {name: (seconds_of(each) - before[name]) / fires * 1e6 for name, each in processes.items()}
@@ -231,7 +231,7 @@ class Firing:
             found[job["_id"]] = Decided(document, decided.pointer)
         return found
 
-    def _arrivals(self, fires: int, since: datetime) -> list[float]:
+    def _arrivals(self, fires: int, since: datetime, look: float) -> list[float]:
         """Wait until so many messages are in the queues; return how many seconds after an instant each of them came."""
         came: list[float] = []
 
@@ -240,7 +240,7 @@ class Firing:
             came.extend([(datetime.now(UTC) - since).total_seconds()] * new)
             return len(came) >= fires
 
-        _wait_until(all_came)
+        _wait_until(all_came, look)
         return came
 
     def _in_queues(self) -> int:

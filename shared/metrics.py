@@ -43,6 +43,9 @@ BEAT_TICK_FAILURES: Final = Counter("scheduler_beat_tick_failures", "Looks for d
 BEAT_PARKED: Final = Counter("scheduler_beat_jobs_parked", "Jobs set aside because they cannot be planned.")
 BEAT_RESCUE_FAILURES: Final = Counter("scheduler_beat_rescue_failures", "Attempts that could not be rescued.")
 BEAT_NEWER: Final = Gauge("scheduler_beat_newer_jobs", "Jobs of this beat's partitions that only newer beats plan.")
+BEAT_LEFT: Final = Counter(
+    "scheduler_beat_jobs_left", "Times that a job was left to newer beats, for what one of them has decided of it."
+)
 BEAT_PARTITIONS: Final = Gauge("scheduler_beat_partitions", "Partitions that this beat holds, of 64.")
 BEAT_CLOCK_SKEW: Final = Gauge("scheduler_beat_clock_skew_seconds", "This host's clock minus the database's.")
 BEAT_RELAYED: Final = Counter("scheduler_beat_relayed", "Messages sent by the relay.", ["why"])

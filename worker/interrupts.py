@@ -1,7 +1,8 @@
-"""What signals do to a process of the prefork pool: none cuts an attempt off half-way.
+"""What signals do to a process that runs attempts in its main thread: none cuts one off half-way.
 
 The pool's own handlers raise wherever the process stands: while it claims, or writes an outcome. Whoever stops a whole
-group of processes (systemd, a terminal) signals them as well, and it is for the worker to say what they hand back.
+group of processes (systemd, a terminal) signals them as well, and it is for the worker to say what they hand back. In
+the solo pool this process is the worker, which goes on hearing that it is to stop.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class _Process:
     """The signals of this process, if it is one of the pool's."""
 
     pid: int | None = None
+    is_worker: bool = False
     running: bool = False
     heeds_soft_limit: bool = False
     before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = field(default_factory=dict)
@@ -37,14 +39,15 @@ class _Process:
 _process = _Process()
 
 
-def is_pool_process() -> None:
-    """Say that this process is one of the prefork pool's."""
-    _process.pid, _process.running, _process.heeds_soft_limit = os.getpid(), False, False
+def is_pool_process(*, is_worker: bool) -> None:
+    """Say that this process is one of the prefork pool's, or the worker whose solo pool runs all in it."""
+    _process.pid, _process.is_worker = os.getpid(), is_worker
+    _process.running = _process.heeds_soft_limit = False
     _process.before.clear()
 
 
 def in_pool_process() -> bool:
-    """Return whether this process is one of the prefork pool's."""
+    """Return whether attempts run in this process's main thread."""
     return _process.pid == os.getpid()
 
 
@@ -52,15 +55,16 @@ def in_pool_process() -> bool:
 def attempt() -> Iterator[None]:
     """Let no signal but SIGKILL end the process while the block runs; does nothing in other processes.
 
-    A signal to end is forgotten: whoever wants the process to end, and is not its worker, sends another.
+    A signal to end is forgotten: whoever wants the process to end, and is not its worker, sends another. A worker's own
+    is not: its handlers only note that it is to stop.
     """
     if not in_pool_process():
         yield
         return
     if not _process.before:  # not earlier: the pool sets its own after the process was initialized
-        for number in _ENDING:
+        for number in () if _process.is_worker else _ENDING:
             _process.before[number] = signal.signal(number, _end_unless_running)
-        signal.signal(_SOFT_LIMIT, _raise_where_it_is_heeded)
+        _process.before[_SOFT_LIMIT] = signal.signal(_SOFT_LIMIT, _raise_where_it_is_heeded)
     _process.running = True
     try:
         yield

@@ -13,6 +13,7 @@ from datetime import timedelta
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.app.task import Task
 from celery.concurrency.prefork import TaskPool as PreforkPool
@@ -254,6 +255,6 @@ def _size(pool: Any) -> int:
 
 @signals.worker_process_init.connect
 def _build_in_child(sender: str, **_: object) -> None:
-    """Do the same in the processes of the prefork pool."""
-    interrupts.is_pool_process()
+    """Do the same in the processes of the prefork pool; the solo pool sends the signal in the worker itself."""
+    interrupts.is_pool_process(is_worker=current_process().name == "MainProcess")
     runner(sender)

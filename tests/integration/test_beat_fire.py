@@ -311,6 +311,7 @@ class TestFiring:
         database.executions.insert_one(standing)
         database.executions.update_one({"_id": standing["_id"]}, {"$set": damage})
         older = fire(database, sent)
+        counted = metrics.BEAT_LEFT._value.get()
         with capture_logs() as logs:
             assert older.run_once() == LONGEST_SLEEP, "it has nothing to do meanwhile"
         left = job(database, "newer")
@@ -322,6 +323,7 @@ class TestFiring:
             older.run_once()
         named = [(line["job_id"], line["execution_id"]) for line in logs if line["action"] == "job_left_to_newer"]
         assert (named, later) == ([("newer", standing["_id"])], [])
+        assert metrics.BEAT_LEFT._value.get() == counted + 2
         assert job(database, "newer")["state"] == "ACTIVE"
 
     def test_a_job_that_was_left_to_a_newer_beat_goes_on_when_it_can_be_read(self, database: Db) -> None:

@@ -624,6 +624,21 @@ def test_a_stopped_worker_hands_back_what_outlasts_its_grace_and_another_runs_it
     assert (row.attempt, row.workers_lost) == (2, 0)
 
 
+@pytest.mark.parametrize(("number", "grace"), [(signal.SIGTERM, "1"), (signal.SIGINT, "1"), (signal.SIGQUIT, "3600")])
+def test_a_worker_without_another_thread_hears_that_it_is_to_stop_while_it_runs_what_outlasts_its_grace(
+    site: Site, recorder: Recorder, label: str, number: signal.Signals, grace: str
+):
+    worker = site.start("--pool", "solo", SHUTDOWN_GRACE=grace, EXECUTION_LEASE="600")
+    assert site.ended(site.enqueue(f"{label}-before")) is State.SUCCEEDED
+    execution_id = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    worker.signal(number)
+    assert worker.wait(60) == 0, worker.log
+    row = stored(site.database, execution_id)
+    assert (row.state, row.attempt) == (State.PENDING, 1), worker.log
+    assert row.transitions[-1].reason == "handed back: the worker stops"
+
+
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 def test_a_worker_tells_what_it_is_there_for_until_it_ends(site: Site, pool: str):
     worker = site.start("-Q", f"{QUEUE},manual", "--pool", pool, "--concurrency", "2")
