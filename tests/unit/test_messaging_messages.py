@@ -12,7 +12,6 @@ from shared.messaging.messages import Messages, Outgoing
 from shared.messaging.queues import Queues
 from shared.settings import Settings
 from tests.builders import QUEUES
-from worker.consumer import what_is_wrong
 
 APP = make_app(Settings(), Queues(frozenset({*QUEUES.values(), "manual"}), QUEUES))
 
