@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-P", "--pool", type=pool_name)
     parser.add_argument("-n", "--hostname")
+    parser.add_argument("-c", "--concurrency")
     parser.add_argument("--autoscale")
     parser.add_argument("-Q", "--queues", type=str_to_list, default=[])
     parser.add_argument("-X", "--exclude-queues", type=str_to_list, default=[])
@@ -38,8 +39,12 @@ def main() -> None:
         if unknown := sorted(set(named) - set(configured)):
             are = "is not a configured queue" if len(unknown) == 1 else "are not configured queues"
             stop(f"{option}: {', '.join(unknown)} {are} (queues.yaml in CONFIG_DIR has {', '.join(configured)})")
-    if given.autoscale and (pool := given.pool or settings.worker_pool) != "prefork":
+    pool = given.pool or settings.worker_pool
+    if given.autoscale and pool != "prefork":
         stop(f"--autoscale: only the prefork pool grows and shrinks, and this is {pool}; add --pool prefork")
+    if pool == "solo" and given.concurrency not in {None, "1"}:
+        # Celery would take as many messages, which then wait here while other workers are free.
+        stop(f"--concurrency: the solo pool runs one at a time, not {given.concurrency}")
     arguments = ["worker", f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"]
     if not given.hostname:
         # Several workers on one host need names that differ, or remote control takes them for one.

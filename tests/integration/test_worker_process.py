@@ -1014,6 +1014,12 @@ def test_only_a_pool_that_can_grow_takes_autoscale(site: Site):
     )
 
 
+def test_the_solo_pool_is_not_told_to_run_several_at_a_time(site: Site):
+    worker = Worker(site.folder, site.environment, "--pool", "solo", "-c", "4")
+    assert worker.wait() == 1
+    assert worker.log == "error: --concurrency: the solo pool runs one at a time, not 4\n"
+
+
 @pytest.mark.parametrize(
     ("file", "text", "named"),
     [
