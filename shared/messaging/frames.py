@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.messaging.messages import Messages, Outgoing
 
 MOST_STAMPS: Final = 1_000
-"""Kept, each some 800 bytes; more kinds of messages than these are written by py-amqp."""
+"""Kept, each some 500 bytes; more kinds of messages than these are written by py-amqp."""
 
 _METHOD_FRAME: Final = 1
 
