@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from time import sleep
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,6 +20,7 @@ from shared.messaging.publisher import BrokerAway, Publisher
 from shared.messaging.queues import DEAD_LETTER, Queues
 from shared.settings import Settings
 from tests.builders import QUEUES, manage, own_vhost
+from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +117,37 @@ def test_a_connection_that_the_broker_closed_while_idle_costs_no_message(
         manage(servers.rabbitmq, "DELETE", f"connections/{quote(connection['name'])}")
     assert publisher.publish(outgoing("b")) == {"b"}
     assert publisher.ready_counts(["manual"]) == {"manual": 2}
+
+
+Ask = Callable[[Publisher], object]
+ASKED: dict[str, Ask] = {
+    "confirms": lambda publisher: publisher.publish(outgoing("a")),
+    "counts": lambda publisher: publisher.ready_counts(["manual"]),
+    "a walk": lambda publisher: publisher.walk("manual"),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+def test_a_broker_that_falls_silent_for_good_is_away(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
+    """The connection stays open, as to a machine that is gone behind a balancer: nothing but the time tells."""
+    for patience in ("CONFIRM_TIMEOUT", "ANSWER_TIMEOUT"):
+        monkeypatch.setattr(f"shared.messaging.publisher.{patience}", timedelta(seconds=0.3))
+    with Proxy() as proxy, ThreadPoolExecutor() as threads:
+        link = proxy.link(servers.rabbitmq.port)
+        url = own_vhost(servers.rabbitmq).replace(f":{servers.rabbitmq.port}/", f":{link.port}/")
+        publisher = Publisher(make_app(Settings(celery_broker_url=url), ALL_QUEUES), ALL_QUEUES)
+        while True:  # a busy machine may not answer all in so short a time
+            with suppress(BrokerAway):
+                publisher.ready_counts(["manual"])
+                break
+        link.hold()
+        try:
+            assert isinstance(threads.submit(ask, publisher).exception(60), BrokerAway)
+        finally:
+            link.heal()
+        publisher.close()
 
 
 def vhost(app: Celery) -> str:
