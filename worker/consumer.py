@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.worker import consumer as celery_consumer
+from celery.worker import state
 
 from shared import metrics
 from shared.domain.text import excerpt
@@ -15,7 +16,7 @@ from shared.messaging.app import RUN_EXECUTION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kombu import Message
+    from kombu import Connection, Message
 
 log = get_logger()
 
@@ -23,6 +24,9 @@ EVENTS_WAIT: Final = 0.1
 """Seconds that an event for monitors may wait for others."""
 EVENTS_TOGETHER: Final = 500
 """How many of them make a message at most."""
+
+BETWEEN_TRIES: Final = 1
+"""Seconds between tries to reach a broker that is away, however long it has been."""
 
 _CONTENT_TYPE: Final = "application/json"
 
@@ -45,6 +49,26 @@ class Consumer(celery_consumer.Consumer):
         connection: Any = super().connect()
         connection.transport.qos_semantics_matches_spec = _matches_spec
         return connection
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Wait until the broker can be reached, and return the connection.
+
+        By itself Celery waits two seconds longer after each try, up to half a minute: so long a worker is of no use
+        when the broker has come back. And it logs each of them as an error.
+        """
+        away = False
+
+        def note(error: Exception, _interval: float) -> None:
+            nonlocal away
+            if not away:
+                log.warning("the broker cannot be reached", action="broker_away", error=str(error))
+            away = True
+
+        conn.ensure_connection(note, interval_start=BETWEEN_TRIES, interval_step=0, callback=state.maybe_shutdown)
+        if away:
+            log.info("the broker is back", action="broker_back")
+        self.first_connection_attempt = False
+        return conn
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # celery's stubs have a property
         """Send the events for monitors, as Flower, together: Celery sends a message for nearly each of them."""

@@ -61,7 +61,6 @@ def make_app(settings: Settings, queues: Queues, kind: type[Celery] = Celery) ->
         control_queue_durable=True,
         control_queue_expires=10,
         broker_channel_error_retry=True,
-        broker_connection_max_retries=None,
         broker_heartbeat=10,
         # Redis away costs an attempt a moment, not its slot for minutes.
         redis_socket_connect_timeout=2,
