@@ -30,12 +30,20 @@ BETWEEN_TRIES: Final = 1
 
 _CONTENT_TYPE: Final = "application/json"
 
+_INSTEAD: Final = {"celery.worker.consumer.heart:Heart": "worker.pulse:PulseStep"}
+"""Steps of a consumer, by Celery's that they stand for."""
+
 
 class Consumer(celery_consumer.Consumer):
     """Takes as many messages as there are slots, in all, and rejects what is not ours.
 
     The broker then parks that in the dead-letter queue, and never delivers it again.
     """
+
+    class Blueprint(celery_consumer.Consumer.Blueprint):  # type: ignore[misc, valid-type]  # celery's stubs have a variable
+        """What a consumer starts, with each connection."""
+
+        default_steps = tuple(_INSTEAD.get(step, step) for step in celery_consumer.Consumer.Blueprint.default_steps)
 
     _flushing: Any = None
     """The dispatcher whose events are about to be sent, which may be one of before the connection was lost."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,9 +119,15 @@ def strikes(seed: int, lease: float) -> Iterator[Strike]:
         yield Strike(tuple(faults), patient=random.random() < 0.8)
 
 
+SHORT: Final = 0.4
+"""Of a lease: the longest fault that must cost nobody one. A third of it may have passed since the last renewal; what
+is left, more than a quarter, is what a worker has to come back in: PyMongo's half second, and what a machine with much
+else to do takes. After half a lease that would be a sixth, which of one of 5 s is too little for both."""
+
+
 def _span(random: Random, lease: float) -> float:
-    """Return how long a fault takes: either half of a lease at most, or well beyond one."""
-    span = random.uniform(0.1, 0.5) if random.random() < 0.5 else random.uniform(1.3, 2.2)
+    """Return how long a fault takes: either so short that no lease may end over it, or well beyond one."""
+    span = random.uniform(0.1, SHORT) if random.random() < 0.5 else random.uniform(1.3, 2.2)
     return round(span * lease, 1)
 
 
@@ -140,7 +146,7 @@ def _stop(*victims: str) -> Callable[[Random, float], Fault]:
 
 def _purge(random: Random, lease: float, queues: int = 1) -> Fault:
     chosen = tuple(sorted(random.sample(QUEUES, queues)))
-    return Fault(Action.PURGE, WORKERS, round(random.uniform(0.2, 0.5) * lease, 1), queues=chosen)
+    return Fault(Action.PURGE, WORKERS, round(random.uniform(0.2, SHORT) * lease, 1), queues=chosen)
 
 
 def _flush(_random: Random, _lease: float) -> Fault:

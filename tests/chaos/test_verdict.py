@@ -208,6 +208,7 @@ def test_an_execution_in_two_places_is_matched_with_the_stop_of_its_worker(good:
         pytest.param([stopped("w1", 3.0, 5.0)], id="shorter than the lease"),
         pytest.param([stopped("w1", -9.0, 2.0)], id="over before the attempt"),
         pytest.param([stopped("w1", 2.1, 3.0), stopped("w1", 8.0, 9.1)], id="two stops, and time to renew between"),
+        pytest.param([stopped("w1", 2.1, 6.4)], id="long over when it was taken"),
     ],
 )
 def test_an_attempt_taken_without_a_fault_that_explains_it_is_a_violation(good: Evidence, struck: list[Struck]):

@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     from tests.chaos.plans import Fill, Shift
     from tests.chaos.striker import Struck
 
-RETURN: Final = 3.0
-"""Seconds that a worker may take, after a fault, until it renews its leases: it has to reconnect first."""
-
 RENEWED_EVERY: Final = 1 / 3
-"""Of a lease: that much of it may have passed when a fault begins."""
+"""Of a lease: that much of it may have passed when a fault begins, and until a renewal that failed is tried again."""
+
+LOOKED_FOR_EVERY: Final = 0.5
+"""Seconds between two looks of PyMongo for a server that it has lost, while somebody waits for it."""
+
+BUSY: Final = 0.5
+"""Seconds that all else may take, on a machine with much else to do. With load averages between 10 and 50 on two cores
+workers wrote within 0.01 to 0.48 s of a fault's end, the look for the server included."""
 
 BEGINS_WITH: Final = frozenset({State.PENDING, State.SKIPPED, State.COALESCED})
 
@@ -356,18 +360,20 @@ def culprit(attempt: Attempt, struck: Iterable[Struck], lease: float) -> Struck 
     """Return the fault that silenced the attempt's worker for so long, before it was ended, that its lease could end.
 
     Faults that follow each other so closely that the worker had no time to renew in between count as one silence; the
-    longest of them is named. A worker that came back before the end of its attempt has renewed soon after.
+    longest of them is named. A worker that came back before the end of its attempt has renewed soon after, or written
+    its outcome.
     """
+    back_within = lease * RENEWED_EVERY + LOOKED_FOR_EVERY + BUSY
     silences: list[list[Struck]] = []
     until = float("-inf")
     for each in sorted(struck, key=lambda each: each.began):
         if not each.silenced & {attempt.worker, ALL_WORKERS} or each.began > attempt.ended:
             continue
-        if each.began > until + RETURN:
+        if each.began > until + back_within:
             silences.append([])
         silences[-1].append(each)
         until = max(until, _end(each, attempt))
-    if not silences or until + RETURN < attempt.ended:
+    if not silences or until + back_within < attempt.ended:
         return None
     begins = max(attempt.began, silences[-1][0].began)
     if min(until, attempt.ended) - begins < lease * (1 - RENEWED_EVERY) - _SLACK:
