@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from celery.utils.threads import bound_open_broker_sockets  # type: ignore[attr-defined]  # the stubs are older
 from celery.worker import consumer as celery_consumer
 from celery.worker import state
+from celery.worker.consumer.consumer import COLLECT_SOCKET_TIMEOUT  # type: ignore[attr-defined]
 
 from shared import metrics
 from shared.domain.text import excerpt
@@ -77,6 +79,18 @@ class Consumer(celery_consumer.Consumer):
             log.info("the broker is back", action="broker_back")
         self.first_connection_attempt = False
         return conn
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Give up the connection that was lost, and with it that of the events for monitors, without a farewell.
+
+        Celery takes leave of the second when it has connected anew, and waits for the answer: as long as that
+        connection seems open, though nobody may be there, the worker would take no message.
+        """
+        super().on_connection_error_after_connected(exc)
+        if dispatcher := vars(self)["event_dispatcher"]:
+            # Of a connection by TLS the farewell is part of its end.
+            bound_open_broker_sockets(dispatcher.connection, COLLECT_SOCKET_TIMEOUT)
+            dispatcher.connection.collect()
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # celery's stubs have a property
         """Send the events for monitors, as Flower, together: Celery sends a message for nearly each of them."""
