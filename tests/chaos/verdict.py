@@ -37,7 +37,7 @@ LOOKED_FOR_EVERY: Final = 0.5
 
 BUSY: Final = 0.5
 """Seconds that all else may take, on a machine with much else to do. With load averages between 10 and 50 on two cores
-workers wrote within 0.01 to 0.48 s of a fault's end, the look for the server included."""
+workers wrote at most 0.55 s after a fault's end, the look for the server included."""
 
 BEGINS_WITH: Final = frozenset({State.PENDING, State.SKIPPED, State.COALESCED})
 
