@@ -37,7 +37,7 @@ from tests.integration.test_beat_fire import (
     wait_until,
 )
 from tests.integration.test_server_harness import Running, cron, refusal, serving, stamp
-from tests.integration.test_server_requests import died, leases_end, lose_answers
+from tests.integration.test_server_requests import DiedError, died, leases_end, lose_answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -303,6 +303,32 @@ class TestPauseAndCancel:
         assert ([row["state"] for row in rows(database)], sent.ids) == (["CANCELLED"] * 3, [])
         work(database)
         assert dict((await read(server, backfill)).states) == {"CANCELLED": 3}
+
+    async def test_a_beat_that_stood_still_while_a_server_died_over_a_cancel_starts_nothing(
+        self, server: Running, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server has cancelled the backfill, and inserted nothing of what a window had decided: a beat does."""
+
+        async def dies(*_: Any) -> None:
+            raise DiedError
+
+        backfill = await create(server, ago(5), ago(0), max_parallel=3)
+        beat(database).run_once()
+        stopped, goes_on, sent = Event(), Event(), Sent()
+        duty = beat(cast("Db", StandingStill(database, stopped, goes_on)), sent)
+        with ThreadPoolExecutor(1) as pool:
+            step = pool.submit(duty.run_once)
+            try:
+                wait_until(stopped.is_set)
+                monkeypatch.setattr(Planned, "_insert", dies)
+                await died(
+                    server.planning.CancelBackfill(planning.CancelBackfillRequest(backfill_id=backfill.backfill_id))
+                )
+                work(database)
+            finally:
+                goes_on.set()
+            step.result()
+        assert ([row["state"] for row in rows(database)], sent.ids) == (["CANCELLED"] * 3, [])
 
     async def test_one_that_has_ended_stays_as_it_is(self, server: Running, database: Db) -> None:
         backfill = await create(server, ago(2), ago(1))

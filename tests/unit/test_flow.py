@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.domain.errors import InvalidInput
@@ -223,7 +223,11 @@ class TestFanOuts:
             assert fan_out.suffices(min(part, total), total)
             assert not fan_out.suffices(min(part, total) - 1, total)
 
-    @given(st.dictionaries(st.sampled_from([State.PENDING, State.RUNNING, *ENDS]), st.integers(0, 5)), st.booleans())
+    @given(
+        counts=st.dictionaries(st.sampled_from([State.PENDING, State.RUNNING, *ENDS]), st.integers(0, 5)),
+        stopped=st.booleans(),
+    )
+    @example(counts={}, stopped=True)
     def test_it_ends_exactly_when_all_items_have_ended(self, counts: dict[State, int], stopped: bool) -> None:
         fan_out = FanOut(items=())
         still_open = sum(count for state, count in counts.items() if state in OPEN)

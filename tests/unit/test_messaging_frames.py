@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import amqp
 import pytest
 from amqp.method_framing import frame_writer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.messaging.app import make_app
@@ -73,6 +73,7 @@ LIMITS = st.sampled_from([(None, None), (30.0, None), (30.5, 20), (1, 0.5)])
     frame_max=st.sampled_from([4_096, 131_072]),
     number=st.integers(1, 300),
 )
+@example(outgoing=[Outgoing('quoted "id"', "manual", 5, "a job")], frame_max=131_072, number=1)
 def test_whatever_the_texts_the_bytes_are_those_that_py_amqp_sends(
     outgoing: list[Outgoing], frame_max: int, number: int
 ) -> None:
