@@ -88,7 +88,7 @@ PATIENCE: Final = 120.0
 LOOK: Final = 0.05
 """Seconds between two looks, so how exactly it is known when messages came."""
 SELDOM: Final = 0.5
-"""Seconds between two looks where they would take the time of what is measured, and nothing follows from them."""
+"""Seconds between two looks that take the time of what is measured, where it does not matter when messages came."""
 DECIDING: Final = ("beat", "MongoDB", "RabbitMQ")
 
 
@@ -111,7 +111,8 @@ class Fired:
     rate: float
     """Fires a second."""
     lateness: list[float]
-    """Seconds from when the last are due to when its message was in a queue, of each fire, in their order."""
+    """Seconds from when the last are due to when its message was in a queue, of each fire, in their order. As exact as
+    LOOK in a burst, and SELDOM otherwise."""
     processor: dict[str, float]
     """Microseconds for each fire, by process."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
-from celery.utils.threads import bound_open_broker_sockets  # type: ignore[attr-defined]  # the stubs are older
 from celery.worker import consumer as celery_consumer
 from celery.worker import state
-from celery.worker.consumer.consumer import COLLECT_SOCKET_TIMEOUT  # type: ignore[attr-defined]
 
 from shared import metrics
 from shared.domain.text import excerpt
@@ -61,22 +61,34 @@ class Consumer(celery_consumer.Consumer):
         return connection
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """Wait until the broker can be reached, and return the connection.
+        """Wait until the broker can be reached, and lets us in, and return the connection.
 
         By itself Celery waits two seconds longer after each try, up to half a minute: so long a worker is of no use
-        when the broker has come back. And it logs each of them as an error.
+        when the broker has come back. And it logs each of them as an error. One that is there before its users and
+        virtual hosts are, it would try as often as it can.
         """
         away = False
 
-        def note(error: Exception, _interval: float) -> None:
+        def note(error: BaseException, interval: float) -> None:
             nonlocal away
-            if not away:
-                log.warning("the broker cannot be reached", action="broker_away", error=str(error))
-            away = True
+            if interval and not away:  # else another broker of the URL is tried at once
+                log.warning(
+                    "the broker cannot be reached", action="broker_away", broker=conn.as_uri(), error=str(error)
+                )
+                away = True
 
-        conn.ensure_connection(note, interval_start=BETWEEN_TRIES, interval_step=0, callback=state.maybe_shutdown)
+        while True:
+            try:
+                conn.ensure_connection(
+                    note, interval_start=BETWEEN_TRIES, interval_step=0, callback=state.maybe_shutdown
+                )
+                break
+            except (*conn.connection_errors, *conn.channel_errors) as refused:
+                note(refused, BETWEEN_TRIES)
+                state.maybe_shutdown()
+                sleep(BETWEEN_TRIES)
         if away:
-            log.info("the broker is back", action="broker_back")
+            log.info("the broker is back", action="broker_back", broker=conn.as_uri())
         self.first_connection_attempt = False
         return conn
 
@@ -88,9 +100,8 @@ class Consumer(celery_consumer.Consumer):
         """
         super().on_connection_error_after_connected(exc)
         if dispatcher := vars(self)["event_dispatcher"]:
-            # Of a connection by TLS the farewell is part of its end.
-            bound_open_broker_sockets(dispatcher.connection, COLLECT_SOCKET_TIMEOUT)
-            dispatcher.connection.collect()
+            with suppress(Exception):  # of what is broken anyway: the worker would end
+                dispatcher.connection.collect()
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # celery's stubs have a property
         """Send the events for monitors, as Flower, together: Celery sends a message for nearly each of them."""

@@ -27,7 +27,7 @@ _SOFT_LIMIT: Final = signal.SIGUSR1
 
 @dataclass(slots=True)
 class _Process:
-    """The signals of this process, if it is one of the pool's."""
+    """The signals of this process, if attempts run in its main thread."""
 
     pid: int | None = None
     is_worker: bool = False
@@ -39,14 +39,14 @@ class _Process:
 _process = _Process()
 
 
-def is_pool_process(*, is_worker: bool) -> None:
-    """Say that this process is one of the prefork pool's, or the worker whose solo pool runs all in it."""
+def run_in_main_thread(*, is_worker: bool) -> None:
+    """Say that attempts run in this process's main thread: it is of the prefork pool, or a worker with a solo one."""
     _process.pid, _process.is_worker = os.getpid(), is_worker
     _process.running = _process.heeds_soft_limit = False
     _process.before.clear()
 
 
-def in_pool_process() -> bool:
+def in_main_thread() -> bool:
     """Return whether attempts run in this process's main thread."""
     return _process.pid == os.getpid()
 
@@ -58,7 +58,7 @@ def attempt() -> Iterator[None]:
     A signal to end is forgotten: whoever wants the process to end, and is not its worker, sends another. A worker's own
     is not: its handlers only note that it is to stop.
     """
-    if not in_pool_process():
+    if not in_main_thread():
         yield
         return
     if not _process.before:  # not earlier: the pool sets its own after the process was initialized

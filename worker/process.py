@@ -101,7 +101,7 @@ def _build(worker: str) -> Runner:
         RateLimits(database, worker),
         settings.retryable_codes,
         worker,
-        limits_by_signal=interrupts.in_pool_process(),
+        limits_by_signal=interrupts.in_main_thread(),
     )
     return Runner(ledger, keeper, caller, worker, tasks)
 
@@ -256,5 +256,5 @@ def _size(pool: Any) -> int:
 @signals.worker_process_init.connect
 def _build_in_child(sender: str, **_: object) -> None:
     """Do the same in the processes of the prefork pool; the solo pool sends the signal in the worker itself."""
-    interrupts.is_pool_process(is_worker=current_process().name == "MainProcess")
+    interrupts.run_in_main_thread(is_worker=current_process().name == "MainProcess")
     runner(sender)

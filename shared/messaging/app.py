@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 RUN_EXECUTION: Final = "scheduler.run_execution"
 """The one task that messages name; its argument is an execution id."""
 
+ANSWER_TIMEOUT: Final = 10.0
+"""Seconds without an answer, or in which nothing more can be written, after which a connection to RabbitMQ is given up.
+By itself py-amqp would wait as long as the connection seems open: for ever, where a balancer takes the bytes and nobody
+answers."""
+
 OURS: Final = ("celery.", "scheduler.")
 """How the names of tasks begin that are not users': Celery's own, and the one that messages name."""
 
@@ -62,6 +67,7 @@ def make_app(settings: Settings, queues: Queues, kind: type[Celery] = Celery) ->
         control_queue_expires=10,
         broker_channel_error_retry=True,
         broker_heartbeat=10,
+        broker_transport_options={"read_timeout": ANSWER_TIMEOUT, "write_timeout": ANSWER_TIMEOUT},
         # Redis away costs an attempt a moment, not its slot for minutes.
         redis_socket_connect_timeout=2,
         redis_socket_timeout=2,

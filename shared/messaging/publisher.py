@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 CONFIRM_TIMEOUT: Final = timedelta(seconds=10)
 """After this long without a confirm the connection is given up; what was not confirmed is sent again later."""
 
-ANSWER_TIMEOUT: Final = timedelta(seconds=10)
-"""After this long without an answer to anything else, too, or when so long nothing more can be written. By itself
-py-amqp would wait as long as the connection seems open: for ever, if a balancer or a firewall has lost it."""
-
 
 class BrokerAway(Exception):  # noqa: N818 - a state of the broker, not a fault here
     """RabbitMQ cannot be reached, or does not answer."""
@@ -153,7 +149,8 @@ class Publisher:
         try:
             return self._try_batch(ids, write)
         except BrokerAway as away:
-            if not idle or isinstance(away.__cause__, TimeoutError):
+            # A write that takes too long ends with the second of these.
+            if not idle or isinstance(away.__cause__, (TimeoutError, BlockingIOError)):
                 raise
         # The broker closed the connection since it was last used, as when it was restarted, and it shows only now.
         return self._try_batch(ids, write)
@@ -184,9 +181,7 @@ class Publisher:
             return
         self.close()
         try:
-            within = ANSWER_TIMEOUT.total_seconds()
-            limits = {"read_timeout": within, "write_timeout": within}
-            connection = self._app.connection_for_write(transport_options=limits)
+            connection = self._app.connection_for_write()
             connection.connect()
             self._connection = connection
             channel: Any = connection.default_channel

@@ -122,7 +122,8 @@ def strikes(seed: int, lease: float) -> Iterator[Strike]:
 SHORT: Final = 0.4
 """Of a lease: the longest fault that must cost nobody one. A third of it may have passed since the last renewal; what
 is left, more than a quarter, is what a worker has to come back in: PyMongo's half second, and what a machine with much
-else to do takes. After half a lease that would be a sixth, which of one of 5 s is too little for both."""
+else to do takes (a renewal that falls into a fault this short waits in PyMongo, and does not fail). After half a lease
+that would be a sixth, which of one of 5 s is too little for both."""
 
 
 def _span(random: Random, lease: float) -> float:

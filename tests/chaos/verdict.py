@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from tests.chaos.striker import Struck
 
 RENEWED_EVERY: Final = 1 / 3
-"""Of a lease: that much of it may have passed when a fault begins, and until a renewal that failed is tried again."""
+"""Of a lease: that much of it may have passed when a fault begins, and until a renewal that failed is tried again:
+one that was under way when a longer fault began."""
 
 LOOKED_FOR_EVERY: Final = 0.5
 """Seconds between two looks of PyMongo for a server that it has lost, while somebody waits for it."""

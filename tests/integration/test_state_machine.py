@@ -599,7 +599,8 @@ class System(RuleBasedStateMachine):
         rounds = 0
         while self.job()["changes"] or any(run.state not in TERMINAL for run in self.runs.values()):
             # Of what waits for the one before it, which may be much, one ends in each round.
-            assert (rounds := rounds + 1) <= 40 + len(self.runs), self.runs
+            rounds += 1
+            assert rounds <= 40 + len(self.runs), self.runs
             self.time_passes(4000)
             for _ in range(len(self.job()["changes"]) + 1):
                 self.a_beat_looks()

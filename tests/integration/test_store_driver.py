@@ -70,7 +70,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 BREAK_OFF: dict[str, Any] = {
     "mode": {"times": 1},
-    "data": {"failCommands": ["update"], "closeConnection": True, "blockConnection": True, "blockTimeMS": 1000},
+    "data": {"failCommands": ["update"], "closeConnection": True, "blockConnection": True, "blockTimeMS": 5000},
 }
 WRITE: dict[str, Any] = {"$set": {"seen": True}}
 
@@ -87,7 +87,8 @@ def test_writes_that_waited_for_a_connection_that_broke_do_not_break_the_next_on
         errors = [each.exception(60) for each in (broken, waiting)]
     assert database.rows.update_one({"_id": 1}, WRITE).acknowledged
     database.client.close()
-    assert [str(error).split(": ")[1][:22] for error in errors] == ["connection closed (con", "connection pool paused"]
+    assert "connection closed" in str(errors[0])
+    assert "connection pool paused" in str(errors[1])
     assert pool.cleared == 1
 
 
@@ -99,5 +100,6 @@ async def test_requests_that_waited_for_a_connection_that_broke_do_not_break_the
     errors = await asyncio.gather(*writes, return_exceptions=True)
     assert (await database.rows.update_one({"_id": 1}, WRITE)).acknowledged
     await database.client.close()
-    assert [str(error).split(": ")[1][:22] for error in errors] == ["connection closed (con", "connection pool paused"]
+    assert "connection closed" in str(errors[0])
+    assert "connection pool paused" in str(errors[1])
     assert pool.cleared == 1

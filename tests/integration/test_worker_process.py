@@ -625,7 +625,7 @@ def test_a_stopped_worker_hands_back_what_outlasts_its_grace_and_another_runs_it
 
 
 @pytest.mark.parametrize(("number", "grace"), [(signal.SIGTERM, "1"), (signal.SIGINT, "1"), (signal.SIGQUIT, "3600")])
-def test_a_worker_without_another_thread_hears_that_it_is_to_stop_while_it_runs_what_outlasts_its_grace(
+def test_a_worker_of_the_solo_pool_hears_that_it_is_to_stop_while_it_runs_what_outlasts_its_grace(
     site: Site, recorder: Recorder, label: str, number: signal.Signals, grace: str
 ):
     worker = site.start("--pool", "solo", SHUTDOWN_GRACE=grace, EXECUTION_LEASE="600")

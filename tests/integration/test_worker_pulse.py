@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from kombu.asynchronous.timer import Timer
 from tests.acceptance.system import wait_until
 from tests.chaos.proxy import Link, Proxy
 from worker.consumer import Consumer
-from worker.pulse import Pulse, PulseStep
+from worker.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +69,9 @@ def test_a_pulse_on_a_connection_that_was_replaced_does_not_keep_a_worker_from_i
     assert not beats.is_alive()
 
 
-def test_a_worker_has_that_pulse_and_not_celerys():
+def test_a_worker_has_that_pulse_and_not_celerys(dispatcher: EventDispatcher):
     steps = Consumer.Blueprint().claim_steps().values()
-    assert [step for step in steps if issubclass(step, heart.Heart)] == [PulseStep]
+    (step,) = (step for step in steps if issubclass(step, heart.Heart))
+    consumer = SimpleNamespace(timer=Timer(), event_dispatcher=dispatcher)
+    step(consumer).start(consumer)
+    assert isinstance(consumer.heart, Pulse)

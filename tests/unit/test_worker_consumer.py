@@ -44,11 +44,13 @@ def test_a_broker_that_is_away_for_long_is_tried_each_second_and_logged_once(mon
     monkeypatch.setattr(functional, "sleep", pass_time)
     consumer: Any = Consumer.__new__(Consumer)
     with Broker(("127.0.0.1", 0), BaseRequestHandler) as broker:
-        Thread(target=broker.serve_forever).start()
+        Thread(target=broker.serve_forever, daemon=True).start()
         connection = Connection(f"amqp://127.0.0.1:{broker.server_address[1]}//")
-        with capture_logs() as lines, pytest.raises(Over):
-            consumer.ensure_connected(connection)
-        broker.shutdown()
+        try:
+            with capture_logs() as lines, pytest.raises(Over):
+                consumer.ensure_connected(connection)
+        finally:
+            broker.shutdown()
     assert broker.tries >= SECONDS
     assert [line["action"] for line in lines] == ["broker_away"]
 
