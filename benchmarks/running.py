@@ -149,7 +149,13 @@ def site() -> Iterator[Site]:
         settings = Settings(celery_broker_url=servers.rabbitmq.url, celery_result_backend=servers.redis.url)
         app = stack.enter_context(make_app(settings, queues))
         bare = bare_celery.app
-        bare.conf.update(broker_url=servers.rabbitmq.url, result_backend=servers.redis.url)
+        bare.conf.update(
+            broker_url=servers.rabbitmq.url,
+            result_backend=servers.redis.url,
+            # Here alone, as ours: a queue for answers is named by an address in memory, which both may have had.
+            control_queue_exclusive=app.conf.control_queue_exclusive,
+            control_queue_durable=app.conf.control_queue_durable,
+        )
         stack.callback(bare.close)
         publisher = stack.enter_context(closing(Publisher(app, queues)))
         sender = Sender(database, publisher, "benchmark")
