@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from threading import Event
@@ -40,7 +41,7 @@ from tests.integration.test_server_harness import Running, cron, refusal, servin
 from tests.integration.test_server_requests import DiedError, died, leases_end, lose_answers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from pymongo.database import Database
 
@@ -82,6 +83,21 @@ class StandingStill(Interfered):
 
 def beat(database: Db, sent: Sent | None = None, name: str = "beat") -> Backfills:
     return Backfills(database, BelievesAll(database, name, timedelta(seconds=60)), sent or Sent(), name)
+
+
+@contextmanager
+def beat_standing_still(database: Db) -> Iterator[Sent]:
+    """Have a beat read what a window has decided, and insert none of it before the block ends; give what it sends."""
+    stopped, goes_on, sent = Event(), Event(), Sent()
+    duty = beat(cast("Db", StandingStill(database, stopped, goes_on)), sent)
+    with ThreadPoolExecutor(1) as pool:
+        step = pool.submit(duty.run_once)
+        try:
+            wait_until(stopped.is_set)
+            yield sent
+        finally:
+            goes_on.set()
+        step.result()
 
 
 async def create(server: Running, begins: datetime, ends: datetime, **fields: Any) -> planning.Backfill:
@@ -287,19 +303,10 @@ class TestPauseAndCancel:
     async def test_a_beat_that_stood_still_while_it_was_cancelled_starts_nothing(
         self, server: Running, database: Db
     ) -> None:
-        """It was stopped after it had read what a window has decided, and before it inserted any of it."""
         backfill = await create(server, ago(5), ago(0), max_parallel=3)
         beat(database).run_once()
-        stopped, goes_on, sent = Event(), Event(), Sent()
-        duty = beat(cast("Db", StandingStill(database, stopped, goes_on)), sent)
-        with ThreadPoolExecutor(1) as pool:
-            step = pool.submit(duty.run_once)
-            try:
-                wait_until(stopped.is_set)
-                await server.planning.CancelBackfill(planning.CancelBackfillRequest(backfill_id=backfill.backfill_id))
-            finally:
-                goes_on.set()
-            step.result()
+        with beat_standing_still(database) as sent:
+            await server.planning.CancelBackfill(planning.CancelBackfillRequest(backfill_id=backfill.backfill_id))
         assert ([row["state"] for row in rows(database)], sent.ids) == (["CANCELLED"] * 3, [])
         work(database)
         assert dict((await read(server, backfill)).states) == {"CANCELLED": 3}
@@ -314,20 +321,10 @@ class TestPauseAndCancel:
 
         backfill = await create(server, ago(5), ago(0), max_parallel=3)
         beat(database).run_once()
-        stopped, goes_on, sent = Event(), Event(), Sent()
-        duty = beat(cast("Db", StandingStill(database, stopped, goes_on)), sent)
-        with ThreadPoolExecutor(1) as pool:
-            step = pool.submit(duty.run_once)
-            try:
-                wait_until(stopped.is_set)
-                monkeypatch.setattr(Planned, "_insert", dies)
-                await died(
-                    server.planning.CancelBackfill(planning.CancelBackfillRequest(backfill_id=backfill.backfill_id))
-                )
-                work(database)
-            finally:
-                goes_on.set()
-            step.result()
+        with beat_standing_still(database) as sent:
+            monkeypatch.setattr(Planned, "_insert", dies)
+            await died(server.planning.CancelBackfill(planning.CancelBackfillRequest(backfill_id=backfill.backfill_id)))
+            work(database)
         assert ([row["state"] for row in rows(database)], sent.ids) == (["CANCELLED"] * 3, [])
 
     async def test_one_that_has_ended_stays_as_it_is(self, server: Running, database: Db) -> None:
