@@ -1,4 +1,7 @@
-"""What Celery's consumer lets in: messages that are ours. Others could end the worker, or keep one of its slots."""
+"""How a worker stays connected to RabbitMQ, and what it lets in: messages that are ours.
+
+Others could end the worker, or keep one of its slots.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The events that tell monitors, as Flower, that a worker lives: they never hold up the worker itself."""
+"""The events that tell monitors, as Flower, that a worker lives: one that cannot be sent is not repeated.
+
+The first one on a connection still waits for RabbitMQ's answer, for as long as any question does (ANSWER_TIMEOUT).
+"""
 
 from __future__ import annotations
 

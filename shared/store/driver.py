@@ -31,9 +31,9 @@ if sys.version_info < (3, 12):
     pymongo.lock.wait_for = _wait_for  # type: ignore[assignment, attr-defined]
 
 
-def _is_news(error: BaseException | None) -> bool:
-    """Whether a topology has not been told of this error yet; it has been from now on."""
-    if error is None or getattr(error, _HANDLED, False):
+def _is_news(error: BaseException) -> bool:
+    """Return whether no topology has been told of this error yet; one has from now on."""
+    if getattr(error, _HANDLED, False):
         return False
     setattr(error, _HANDLED, True)
     return True
