@@ -157,6 +157,8 @@ class Relay(Thread):
                 if monotonic() >= next_reading:
                     next_reading = monotonic() + DEFICIT_INTERVAL
                     self.resend_lost()
+                if self._broker_away:  # there may have been nothing to send, which says nothing of the broker
+                    self._publisher.connect()
                 self._note_broker(away=False)
             except BrokerAway as error:
                 self._note_broker(away=True, error=str(error))

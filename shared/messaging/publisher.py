@@ -119,7 +119,7 @@ class Publisher:
 
     def ready_counts(self, queues: Sequence[str]) -> dict[str, int]:
         """Return how many messages wait in each queue, not counting those that workers hold. Raises BrokerAway."""
-        self._connect()
+        self.connect()
         try:
             return {queue: self._channel.queue_declare(queue=queue, passive=True).message_count for queue in queues}
         except (AMQPError, OSError, OperationalError) as error:
@@ -128,7 +128,7 @@ class Publisher:
 
     def walk(self, queue: str) -> Walk:
         """Begin a walk through a queue; it breaks off when the connection is closed. Raises BrokerAway."""
-        self._connect()
+        self.connect()
         try:
             with _broker_errors():
                 return Walk(self._connection.channel(), queue)
@@ -156,7 +156,7 @@ class Publisher:
         return self._try_batch(ids, write)
 
     def _try_batch(self, ids: Sequence[str], write: Callable[[Frames], Iterable[bytes]]) -> set[str]:
-        self._connect()
+        self.connect()
         self._confirmed.clear()
         self._returned.clear()
         try:
@@ -176,7 +176,8 @@ class Publisher:
             self.close()
         return self._confirmed - self._returned
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Connect, unless a connection seems to stand. Raises BrokerAway."""
         if self._connection is not None and self._connection.connected and self._channel.is_open:
             return
         self.close()

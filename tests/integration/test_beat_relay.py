@@ -28,6 +28,7 @@ from shared.settings import Settings
 from shared.store import executions, parts
 from shared.store.jobs import PARTITIONS
 from tests.builders import QUEUES, fired, job_document, own_vhost
+from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -464,6 +465,37 @@ def test_a_broker_that_is_killed_takes_nothing_with_it(database: Db, tmp_path: P
         for each in (publisher, counter):
             each.close()
         broker.kill()
+
+
+def test_the_broker_is_not_said_to_be_back_by_a_relay_that_had_nothing_to_send(database: Db, servers: Servers) -> None:
+    with Proxy() as proxy, capture_logs() as lines:
+        link = proxy.link(servers.rabbitmq.port)
+        url = own_vhost(servers.rabbitmq).replace(f":{servers.rabbitmq.port}/", f":{link.port}/")
+        app = make_app(Settings(celery_broker_url=url), ALL_QUEUES)
+        relay = make_relay(database, Publisher(app, ALL_QUEUES))
+
+        def told() -> list[str]:
+            return [line["action"] for line in lines]
+
+        def look() -> None:
+            """Wait for a look at which nothing is sent: it lets a row go that is held, and not due for long."""
+            held = put(database, prefix=f"held-{database.executions.count_documents({})}", held=True)
+            database.executions.update_one({"_id": held[0]}, {"$set": {"due_at": ago(-86_400)}})
+            wait_until(lambda: not database.executions.count_documents({"held": True}))
+
+        link.cut()
+        unsent = put(database)
+        relay.start()
+        try:
+            wait_until(lambda: "broker_away" in told())
+            database.executions.delete_one({"_id": unsent[0]})
+            for _ in range(3):  # it has ended the second of them when the third one is over
+                look()
+            assert told() == ["broker_away"]
+            link.heal()
+            wait_until(lambda: told() == ["broker_away", "broker_back"])
+        finally:
+            relay.stop(20)
 
 
 class TestWhenToLook:
