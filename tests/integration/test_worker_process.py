@@ -36,6 +36,7 @@ from shared.store.mongo import connect
 from tests.acceptance.recorder import Recorder
 from tests.acceptance.system import READY, wait_until
 from tests.builders import manage, own_vhost
+from tests.chaos import proxy as chaos
 from tests.integration.test_worker_ledger import Proxy, execution, rescue, states, stored
 
 if TYPE_CHECKING:
@@ -698,6 +699,42 @@ def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site
         assert worker.wait(60) == 0, worker.log
     assert stored(site.database, execution_id).state is State.QUEUED
     wait_until(lambda: site.publisher.ready_counts([QUEUE])[QUEUE] == 1, "the message is back in its queue")
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork", "solo"])
+@pytest.mark.parametrize("when", ["before", "in its grace"])
+def test_a_worker_that_stops_waits_for_no_broker_that_does_not_answer(
+    site: Site, servers: Servers, recorder: Recorder, label: str, tmp_path: Path, pool: str, when: str
+):
+    """One that stands still: its connections stay open."""
+    (tmp_path / "patient.py").write_text(
+        "from shared.tasks.app import celery_app\n\n"
+        "celery_app.conf.update(broker_heartbeat=0, broker_transport_options={})  # it would wait without end\n"
+    )
+    with chaos.Proxy() as proxy:
+        link = proxy.link(servers.rabbitmq.port)
+        worker = site.start(
+            *("--pool", pool, "--concurrency", "1"),
+            CELERY_BROKER_URL=site.environment["CELERY_BROKER_URL"].replace(str(servers.rabbitmq.port), str(link.port)),
+            SHUTDOWN_GRACE="1" if when == "before" else "3600",
+            EXECUTION_LEASE="600",
+            TASK_MODULES="patient",
+            PYTHONPATH=str(tmp_path),
+        )
+        execution_id = site.enqueue(label, hold=True)
+        recorder.wait_for_calls(label, 1)
+        if when == "before":
+            link.hold()
+            worker.process.terminate()
+        else:
+            worker.signal(signal.SIGTERM)
+            wait_until(lambda: pool == "solo" or worker.lines("worker_stopping"), "it is stopping")
+            link.hold()
+            recorder.release(label)
+        assert worker.wait(60) == 0, worker.log
+    assert stored(site.database, execution_id).state is (State.PENDING if when == "before" else State.SUCCEEDED)
+    assert len(worker.lines("broker_away")) == 1, worker.log
+    assert "Traceback" not in worker.log
 
 
 def metrics(port: int) -> str:
