@@ -49,6 +49,7 @@ def process_checks(database: AsyncDatabase[dict[str, Any]], queues: Iterable[str
         Check("workers.alive", seen.workers, _ASK_AGAIN, _STORE),
         Check("processes.release", seen.releases, _ASK_AGAIN, _STORE),
         Check("processes.zones", seen.zones, _ASK_AGAIN, _STORE),
+        Check("jobs.newer", seen.newer, _ASK_AGAIN, _STORE),
     ]
 
 
@@ -57,6 +58,7 @@ class _Processes:
         self._beats = database[partitions.BEAT_COLLECTION]
         self._partitions = database[partitions.PARTITION_COLLECTION]
         self._processes = database[processes.COLLECTION]
+        self._jobs = database[jobs.COLLECTION]
         self._queues = queues
 
     async def beats(self, within: float) -> Finding:
@@ -101,6 +103,23 @@ class _Processes:
     async def zones(self, within: float) -> Finding:
         remedy = "install the same tzdata everywhere and restart: schedules follow the newest that any beat has"
         return await self._agree(within, "tzdata_version", tzdata_version(), "zone data", remedy)
+
+    async def newer(self, within: float) -> Finding:
+        newer = jobs.newer_filter(_ALL)
+        with pymongo.timeout(within):
+            count = await self._jobs.count_documents(newer, limit=MOST_COUNTED)
+            some = [each["_id"] async for each in self._jobs.find(newer, {"_id": 1}, limit=MOST_NAMED)]
+        if not count:
+            return well("no job was stored by a newer release")
+        said = (
+            f"jobs that beats of {release()} leave to a newer release: {_counted(count)}, among them {', '.join(some)}"
+        )
+        remedy = "upgrade all beats to the release that has stored them, and this server"
+        versions = [each.about.version for each in await self._alive(within) if each.about.kind is processes.Kind.BEAT]
+        if others := sum(version != release() for version in versions):
+            # Whether it is a newer one is not told, nor what it can read.
+            return warning(f"{said}; of another release are {others} of {len(versions)} beats", remedy)
+        return failed(f"{said}; no beat that is alive has another release, so they do not fire", remedy)
 
     async def _agree(self, within: float, attribute: str, ours: str, what: str, remedy: str) -> Finding:
         who: dict[str, list[str]] = defaultdict(list)

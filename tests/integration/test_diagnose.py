@@ -18,8 +18,9 @@ from scheduler_service.operations.diagnose_work import judge_leases, judge_timeo
 from shared.messaging.queues import DEAD_LETTER_QUEUE, load_queues
 from shared.metrics import serve
 from shared.proto import admin_service_pb2 as pb
+from shared.release import release
 from shared.settings import Settings
-from shared.store import processes
+from shared.store import jobs, processes
 from shared.store.pipeline import from_now
 from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_server_harness import refusal, serving
@@ -162,6 +163,25 @@ async def test_work_that_was_not_done_is_told(database_url: str) -> None:
     assert "the first of them late, since" in checks["jobs.overdue"].detail
     assert (checks["jobs.drift"].result, checks["executions.unsent"].result) == (WARNING, FAILED)
     assert checks["executions.dead_letters"].detail.endswith("nobody has decided: 1")
+
+
+async def test_jobs_that_no_beat_can_fire_since_a_newer_release_stored_them_are_told(database_url: str) -> None:
+    newer = job_document("newer") | {"schema": jobs.SCHEMA + 1, "installed": {"unheard": "of"}}
+    async with serving(database_url) as server:
+        await server.database.jobs.insert_many([newer, job_document("ours")])
+        await say_alive(server, name="b@here", kind=processes.Kind.BEAT, version=release())
+        nobody = (await asked(server))["jobs.newer"]
+        await say_alive(server, name="b@there", kind=processes.Kind.BEAT, version="99.0.0")
+        maybe = (await asked(server))["jobs.newer"]
+        await server.database.jobs.delete_one({"_id": "newer"})
+        none = (await asked(server))["jobs.newer"]
+    assert nobody.result == FAILED
+    assert nobody.detail == (
+        f"jobs that beats of {release()} leave to a newer release: 1, among them newer; no beat that is alive has"
+        " another release, so they do not fire"
+    )
+    assert (maybe.result, maybe.detail.rpartition("; ")[2]) == (WARNING, "of another release are 1 of 2 beats")
+    assert none.result == OK
 
 
 async def test_messages_that_nobody_takes_are_worse_than_a_queue_without_workers(
