@@ -701,6 +701,27 @@ def test_a_worker_that_stops_while_the_store_is_away_loses_no_message(site: Site
     wait_until(lambda: site.publisher.ready_counts([QUEUE])[QUEUE] == 1, "the message is back in its queue")
 
 
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_that_a_lost_connection_takes_no_acknowledgement_is_said_without_a_trace(
+    site: Site, servers: Servers, recorder: Recorder, label: str, pool: str
+):
+    with chaos.Proxy() as proxy:
+        link = proxy.link(servers.rabbitmq.port)
+        url = site.environment["CELERY_BROKER_URL"].replace(str(servers.rabbitmq.port), str(link.port))
+        worker = site.start("--pool", pool, "--concurrency", "1", CELERY_BROKER_URL=url)
+        execution_id = site.enqueue(label, hold=True)
+        recorder.wait_for_calls(label, 1)
+        link.sever()
+        wait_until(lambda: "Connection to broker lost" in worker.log, "it has noticed")
+        recorder.release(label)
+        assert site.ended(execution_id) is State.SUCCEEDED
+        wait_until(lambda: worker.lines("message_unacknowledged"), "it is said")
+        assert len(worker.lines("message_unacknowledged")) == 1
+        assert [word for word in ("Traceback", '"critical"') if word in worker.log] == []
+        worker.kill()  # before the proxy, to which it would connect
+    assert len(recorder.calls(label)) == 1
+
+
 @pytest.mark.parametrize("pool", ["threads", "prefork", "solo"])
 @pytest.mark.parametrize("when", ["before", "in its grace"])
 def test_a_worker_that_stops_waits_for_no_broker_that_does_not_answer(
