@@ -15,6 +15,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from shared import metrics
 from shared.domain.errors import InvalidInput
 from shared.domain.execution import WAITING_FOR_WORKER, Failure, State, may_be_ahead, window_over
+from shared.domain.job import JobState
 from shared.grouped import Grouped
 from shared.log import get_logger
 from shared.messaging.messages import AHEAD
@@ -159,15 +160,20 @@ class Ledger:
         # Of a claim whose answer was lost its nonce tells, which nobody else can have written; and its lease, which
         # has been running since, begins anew. But first comes another, with a nonce of its own: the lost one may
         # still be on its way, even till this attempt has ended, and must not pass for it then.
-        execution_id, nonces = wanted.execution_id, wanted.nonces
-        moves = [executions.confirm(execution_id, nonces, self._lease)] if nonces else []
-        nonces.append(uuid4().hex)
-        start = executions.claim(execution_id, self._worker, nonces[-1], self._lease, os.getpid())
-        for move in (start, *moves):
-            asked_at = monotonic()
-            if row := self._apply(move):
-                return _Started(row, asked_at, deleted=self._is_deleted(row.get("job_id")))
-        return None
+        execution_id, lost, nonce = wanted.execution_id, tuple(wanted.nonces), uuid4().hex
+        wanted.nonces.append(nonce)
+        claim = executions.claim(execution_id, self._worker, nonce, self._lease, os.getpid())
+        started = self._started(claim, (nonce,))
+        if started is None and lost:
+            started = self._started(executions.confirm(execution_id, lost, self._lease), lost)
+        return started
+
+    def _started(self, move: Move, nonces: Sequence[str]) -> _Started | None:
+        asked_at = monotonic()
+        row = self._apply(move)
+        if row is None or not executions.is_held(row, nonces):
+            return None
+        return _Started(row, asked_at, deleted=self._is_deleted(row.get("job_id")))
 
     def _start_together(self, group: Sequence[_Wanted]) -> list[_Started | None]:
         if len(group) == 1:
@@ -188,7 +194,11 @@ class Ledger:
 
     def _is_deleted(self, job_id: object) -> bool:
         """Return whether the job of a row is deleted; not if the row names none, or can't be read."""
-        return isinstance(job_id, str) and self._jobs.find_one(jobs.deleted_filter(job_id), {"_id": 1}) is not None
+        if not isinstance(job_id, str):
+            return False
+        # By nothing but its id, as in a claim: MongoDB makes no plan then.
+        job = self._jobs.find_one({"_id": job_id}, {"state": 1})
+        return job is not None and job.get("state") == JobState.DELETED
 
     def _lease_of(self, started: _Started) -> Lease | None:
         """Return the lease of what was started, unless it can't be read, or must not run."""

@@ -556,11 +556,6 @@ def managed_filter(by: str) -> dict[str, Any]:
 # What a worker asks:
 
 
-def deleted_filter(job_id: str) -> dict[str, Any]:
-    """Find a job if it is deleted."""
-    return {"_id": job_id, "state": JobState.DELETED.value}
-
-
 _DELETED: Final = "deleted_job"
 LOOK_UP_DELETED: Final = {
     "$lookup": {

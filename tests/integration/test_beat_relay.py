@@ -543,7 +543,7 @@ class TestHeld:
         relay.run_once()
         assert self.held(database) == [second]
         move = executions.claim(second, "worker", "nonce", timedelta(seconds=15))
-        assert not database.executions.update_one(move.filter, move.update).matched_count
+        assert not database.executions.update_one(move.filter, move.update).modified_count
 
     def test_what_is_let_go_before_it_is_due_is_looked_for_at_once(self, database: Db, relay: Relay) -> None:
         (held,) = self.put(database, "BUFFER_ALL", True)
