@@ -143,6 +143,30 @@ async def test_a_watcher_that_comes_back_is_told_what_it_has_missed_and_nothing_
     assert told == dict.fromkeys(names, LIFE)
 
 
+async def test_what_another_server_has_told_and_has_not_settled_here_is_not_told_again(
+    server: Running, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.create(job_id="mine")
+    async with serving(database_url) as behind:
+        feed = behind.watching._execution_feed
+        with feed.reading():
+            await feed.looked(ready=True)
+            with monkeypatch.context() as held:
+                held.setattr(feed._tail, "_settle", lambda *_: None)
+                watcher = await Watcher(server).begun()
+                first = await start(server)
+                await watcher.until(first, "PENDING")
+                again = await Watcher(behind, resume_token=watcher.token).begun()
+                await eventually(lambda: _is_watched(behind))
+            second = await start(server)
+            await again.until(second, "PENDING")
+    assert dict(again.told) == {second: [1]}
+
+
+async def _is_watched(server: Running) -> bool:
+    return any(server.watching._execution_feed.subscriptions())
+
+
 async def test_a_watcher_is_told_only_of_what_it_has_chosen(server: Running) -> None:
     await server.create(job_id="mine", labels={"team": "prices", "tier": "1"})
     await server.create(job_id="theirs", labels={"team": "stock"})
@@ -343,7 +367,7 @@ async def _all(call: Any) -> None:
 
 
 async def _nobody_watches(server: Running) -> bool:
-    return not list(server.watching._execution_feed.subscriptions())
+    return not await _is_watched(server)
 
 
 async def _tasks_are(most: int) -> bool:
