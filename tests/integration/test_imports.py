@@ -195,10 +195,11 @@ async def test_prune_and_its_filter_need_each_other(server: Running, fields: dic
 async def test_a_deleted_job_of_a_document_is_taken_back(server: Running) -> None:
     await imported(server, a_document())
     await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
-    assert await actions(server, a_document(name="Back", paused=True)) == {"mine": UNDELETE}
+    text = a_document(name="Back", paused=True)
+    assert await actions(server, text, request_id="import-1") == {"mine": UNDELETE}
     job = await the_job(server)
     assert (job.name, job.state) == ("Back", PAUSED)
-    assert await actions(server, a_document(name="Back", paused=True)) == {"mine": NONE}
+    assert await actions(server, text) == {"mine": NONE}
 
 
 async def test_a_repeated_request_gives_the_first_answer(server: Running) -> None:
