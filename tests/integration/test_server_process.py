@@ -288,7 +288,12 @@ def test_processes_share_a_port_with_no_other_server(
     holder = start(environment, SERVER_PROCESSES=first)
     holder.wait_until(lambda: holder.health() == "SERVING")
     late = start(environment, GRPC_PORT=str(holder.port), SERVER_PROCESSES=second)
-    assert late.process.wait(60) == 1
+    deadline = time.monotonic() + 60
+    while late.process.poll() is None:
+        assert '"action": "server_started"' not in late.said()
+        assert time.monotonic() < deadline, late.said()
+        time.sleep(0.05)
+    assert late.process.returncode == 1
     assert f"port {holder.port} on {HOST} is taken" in late.said()
     assert "Traceback" not in late.said()
     assert holder.health() == "SERVING"
