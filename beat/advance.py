@@ -80,7 +80,7 @@ class Advance:
         ended = list(self._executions.find(parts.settled_filter(held), {"parent": 1}).limit(ENDED))
         if ended:
             # In this order: after a crash in between the parents are told once more.
-            self._do(parts.signal({row["parent"] for row in ended}))
+            self._do(parts.signal({row["parent"] for row in ended if isinstance(row.get("parent"), str)}))
             self._do(parts.told([row["_id"] for row in ended]))
         return len(ended)
 

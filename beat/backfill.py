@@ -20,6 +20,7 @@ from shared.domain.text import because
 from shared.log import get_logger
 from shared.store import backfills as store
 from shared.store import executions, jobs
+from shared.store.mongo import is_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -198,12 +199,15 @@ class Backfills:
 
     @contextmanager
     def _setting_aside(self, backfill_id: str) -> Iterator[None]:
-        """Leave alone for a while what can't be read or planned, so that others go on; an outage is the caller's."""
+        """Leave alone for a while what can't be read, planned or written, so that others go on.
+
+        An outage is the caller's.
+        """
         try:
             yield
-        except PyMongoError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not stop the rest
+        except Exception as error:  # whatever is wrong with one must not stop the rest
+            if isinstance(error, PyMongoError) and not is_damage(error):
+                raise
             self._aside.put(backfill_id)
             log.warning(
                 "a backfill is left as it is", action="backfill_failed", backfill_id=backfill_id, error=repr(error)

@@ -71,13 +71,17 @@ class Consequences:
         failures = list(
             self._executions.find(executions.may_pause_filter(self._partitions.held), {"job_uid": 1}).limit(BATCH)
         )
+        # What names no job pauses none.
+        seen = [row["_id"] for row in failures if not isinstance(row.get("job_uid"), str)]
+        failures = [row for row in failures if isinstance(row.get("job_uid"), str)]
         settled = set()
         for uid in {row["job_uid"] for row in failures}:
             with _setting_aside(uid):
                 if not self._pause_if_failing(uid):
                     continue
             settled.add(uid)
-        if seen := [row["_id"] for row in failures if row["job_uid"] in settled]:
+        seen += [row["_id"] for row in failures if row["job_uid"] in settled]
+        if seen:
             self._executions.update_many({"_id": {"$in": seen}}, executions.MAY_PAUSE_SEEN)
 
     def _pause_if_failing(self, uid: str) -> bool:

@@ -235,7 +235,7 @@ class Relay(Thread):
             try:
                 replaces = row["policies"]["overlap"] == Overlap.CANCEL_PREVIOUS
                 cancel = executions.cancel_previous(row, self._by) if replaces else None
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 # It cancels nothing, and goes when the others have ended; the worker that claims it looks closer.
                 self._damaged.name(row, repr(error))
                 continue

@@ -13,7 +13,6 @@ from pymongo import ReturnDocument, UpdateMany
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
-from shared.domain.errors import InvalidInput
 from shared.domain.execution import WAITING_FOR_WORKER, Failure, State, may_be_ahead, window_over
 from shared.domain.job import JobState
 from shared.grouped import Grouped
@@ -213,7 +212,7 @@ class Ledger:
         """Return what was claimed; end it when its document can't be read, or every worker would fail at it in turn."""
         try:
             return executions.to_claimed(document)
-        except (InvalidInput, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever is wrong with it
             execution_id = document["_id"]
             metrics.WORKER_PARKED.inc()
             log.exception("an execution cannot be read", action="execution_parked", execution_id=execution_id)

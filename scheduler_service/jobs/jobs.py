@@ -29,13 +29,13 @@ from scheduler_service.transport.refusals import (
     shortened,
 )
 from scheduler_service.transport.requests import is_repeated, token
+from scheduler_service.transport.unreadable import UNREADABLE
 from shared.domain.clock import to_the_millisecond, utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
 from shared.domain.job import JobState
 from shared.domain.plan import Mode, Spec
 from shared.domain.schedule import OnceSchedule
 from shared.domain.text import excerpt
-from shared.domain.zones import UnknownRules
 from shared.log import get_logger
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions, jobs, rollups
@@ -60,11 +60,6 @@ MOST_TRIES: Final = 10
 
 HEADSTART: Final = timedelta(milliseconds=100)
 """How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
-
-UNREADABLE: Final = (
-    InvalidInput, UnknownRules, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
-)  # fmt: skip
-"""What reading a document raises that somebody has changed by hand."""
 
 
 @dataclass(frozen=True, slots=True)

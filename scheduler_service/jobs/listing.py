@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pymongo.errors import OperationFailure
 
-from scheduler_service.transport.convert import execution_message
+from scheduler_service.runs.entry import execution_entry
 from scheduler_service.transport.fields import refuse
 from scheduler_service.transport.pages import MOST_BYTES, page_size, read_token, take_page, write_token
 from shared.domain.errors import InvalidInput, Unavailable, Violation
@@ -24,7 +24,6 @@ from shared.domain.filters import (
 )
 from shared.domain.flow import LONGEST_KEY
 from shared.proto import scheduler_service_pb2 as pb
-from shared.store import executions as rows
 from shared.store.listing import MOST_EXAMINED, Among, execution_listing, job_listing
 
 if TYPE_CHECKING:
@@ -91,9 +90,7 @@ async def list_executions(
         # Also says that there is no such execution.
         await executions.read(parent)
     listing = execution_listing(chosen, order, Among(uids, decisions, parent, key))
-    page, last = await executions.page(
-        listing, after, size, lambda document: execution_message(rows.to_execution(document))
-    )
+    page, last = await executions.page(listing, after, size, execution_entry)
     return pb.ListExecutionsResponse(executions=page, next_page_token=write_token(name, last))
 
 

@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.transport.refusals import NoSuch
-from shared.domain.audit import Entry, Fault, Finding, JobAudit, View, epochs_of, within_history
-from shared.domain.errors import InvalidInput
+from scheduler_service.transport.unreadable import UNREADABLE
+from shared.domain.audit import Entry, Epoch, Fault, Finding, JobAudit, View, epochs_of, within_history
 from shared.domain.job import JobState
 from shared.domain.plan import Mode
-from shared.domain.zones import UnknownRules
 from shared.store import audit as store
 from shared.store import executions, jobs, retention, zone_rules
 from shared.store.mongo import database_time
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from shared.domain.audit import Epoch
 
 Document: TypeAlias = "dict[str, Any]"
 
@@ -117,9 +115,10 @@ class Audit:
             by_job: dict[str, list[Document]] = {}
             for entry in entries:
                 by_job.setdefault(store.uid_of(entry["_id"]), []).append(entry)
-            standing = {job["uid"]: job for job in self._jobs.find(store.jobs_filter(by_job), store.JOB_FIELDS)}
+            found = self._jobs.find(store.jobs_filter(by_job), store.JOB_FIELDS)
+            standing = {job["uid"]: job for job in found if isinstance(job["uid"], str)}
             for uid, job in standing.items():
-                if job.get("epoch", 0) >= len(by_job[uid]):
+                if (_epoch_of(job) or 0) >= len(by_job[uid]):
                     # Its entry was written since, or never.
                     by_job[uid] = self._with_rules(
                         self._revisions.find(store.page_filter(*store.of_job(uid)), sort=store.BY_ID).to_list()
@@ -163,7 +162,7 @@ class Audit:
                     if present is not None:
                         found += self._finish(present)
                     present = self._begin(uid, waiting.pop(uid, []), standing.get(uid), read_at)
-                    present.job_id = document.get("job_id", present.job_id)
+                    present.job_id = str(document.get("job_id", present.job_id))
                 found += self._take(present, document)
             yield self._kept(found)
         found = [] if present is None else self._finish(present)
@@ -184,11 +183,17 @@ class Audit:
             after = page[-1]["_id"]
 
     def _begin(self, uid: str, entries: list[Document], job: Document | None, read_at: datetime) -> _Present:
-        epochs = epochs_of([_entry(entry) for entry in entries])
-        due_through, settled, found = None, False, list[Finding]()
-        present, newest = (job or {}).get("epoch"), epochs[-1].number if epochs else -1
+        due_through, settled, found, epochs = None, False, list[Finding](), list[Epoch]()
+        try:
+            epochs = list(epochs_of([_entry(entry) for entry in entries]))
+        except UNREADABLE as error:
+            found.append(_unreadable("its history", error))
+        present, newest = None if job is None else _epoch_of(job), epochs[-1].number if epochs else -1
         if job is not None and present == newest:
-            due_through, settled = self._due_through(job, epochs[-1]), not job["changes"]
+            try:
+                due_through, settled = self._due_through(job, epochs[-1]), not job["changes"]
+            except UNREADABLE as error:
+                found.append(_unreadable("the job", error))
         elif job is not None and (present is None or present > newest):
             said = f"the job is at epoch {present}, and the history has no entry for that"
             found.append(Finding(Fault.NO_HISTORY, said))
@@ -212,9 +217,8 @@ class Audit:
         self.counts.rows += 1
         try:
             row = store.to_ledger_row(document)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            said = f"the row cannot be read: {type(error).__name__}: {error}"
-            return self._found(present, [Finding(Fault.UNREADABLE, said, str(document["_id"]))])
+        except UNREADABLE as error:
+            return self._found(present, [_unreadable("the row", error, str(document["_id"]))])
         self.counts.executions += row.run is True
         if row.epoch is not None and row.run is not None:
             self.counts.occurrences += row.count
@@ -250,9 +254,21 @@ class _Present:
     """What is wrong with the job itself."""
 
 
+def _epoch_of(job: Document) -> int | None:
+    epoch = job.get("epoch")
+    return epoch if isinstance(epoch, int) else None
+
+
+def _unreadable(what: str, error: Exception, execution_id: str = "") -> Finding:
+    return Finding(Fault.UNREADABLE, f"{what} cannot be read: {type(error).__name__}: {error}", execution_id)
+
+
 def _entry(document: Mapping[str, Any]) -> Entry:
+    """Read an entry of the history. Raises one of UNREADABLE if it does not even say which epoch began when."""
     number, began, fired = document["epoch"], document["began"], document.get("fired", 0)
+    if not (isinstance(number, int) and isinstance(began, datetime) and isinstance(fired, int)):
+        raise TypeError(f"epoch {number!r} began at {began!r} after {fired!r} runs")
     try:
         return Entry(number, began, jobs.to_spec(document), fired=fired)
-    except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         return Entry(number, began, None, f"{type(error).__name__}: {error}", fired)

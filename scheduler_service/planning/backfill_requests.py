@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.transport.convert import timestamp, to_instant
 from scheduler_service.transport.fields import reason_violations, refuse, required
+from scheduler_service.transport.unreadable import UNREADABLE, why_unreadable
 from shared.domain.backfill import MOST_PARALLEL, Existing
 from shared.domain.clock import to_the_millisecond
 from shared.domain.errors import Violation
 from shared.domain.policies import Overlap
+from shared.log import get_logger
 from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as scheduler_pb
 from shared.store.backfills import to_backfill
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.store.backfills import StoredBackfill
+
+log = get_logger()
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OVERLAPS: Final = {
@@ -105,9 +109,21 @@ def backfill_message(backfill: StoredBackfill, states: Mapping[str, int]) -> pb.
 
 
 def list_entry(document: Mapping[str, Any]) -> pb.Backfill:
-    """Write a stored backfill as clients see it, with the counts that it keeps once it has ended."""
-    backfill = to_backfill(document)
-    return backfill_message(backfill, backfill.states)
+    """Write a stored backfill as clients see it, with the counts that it keeps once it has ended.
+
+    One that can't be read must not hide the others: of it only its id, its job, and why not.
+    """
+    try:
+        backfill = to_backfill(document)
+        return backfill_message(backfill, backfill.states)
+    except UNREADABLE as error:
+        said = why_unreadable(error)
+    log.warning("a backfill can't be read", action="backfill_unreadable", backfill_id=document["_id"], error=said)
+    return pb.Backfill(
+        backfill_id=str(document["_id"]),
+        job_id=str(document.get("job_id", "")),
+        status_message=said,
+    )
 
 
 def _instant(request: pb.CreateBackfillRequest, field: str, found: list[Violation]) -> datetime | None:

@@ -92,7 +92,9 @@ class Backfills:
         if backfill_ids:
             async with await self._executions.aggregate(store.counts_pipeline(backfill_ids)) as found:
                 async for group in found:
-                    counts.setdefault(group["_id"]["backfill"], {})[group["_id"]["state"]] = group["count"]
+                    backfill_id, state = group["_id"].get("backfill"), group["_id"].get("state")
+                    if isinstance(backfill_id, str) and isinstance(state, str):  # else changed by hand
+                        counts.setdefault(backfill_id, {})[state] = group["count"]
         return counts
 
     async def newest_first(self, job_id: str, after: Position | None, limit: int) -> AsyncIterator[dict[str, Any]]:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.operations.audit import Audit, Question
 from scheduler_service.operations.diagnose import Result, diagnose
+from scheduler_service.runs.entry import execution_entry
 from scheduler_service.transport.caller import current
-from scheduler_service.transport.convert import duration, execution_message, timestamp, to_instant, to_span
+from scheduler_service.transport.convert import duration, timestamp, to_instant, to_span
 from scheduler_service.transport.fields import read_timeout, reason_violations, refuse
-from scheduler_service.transport.pages import page_size, read_token, take_page, write_token
+from scheduler_service.transport.pages import page_size, position_of, read_token, take_page, write_token
 from scheduler_service.transport.refusals import shortened
 from shared.domain.errors import FailedPrecondition, Reason, SchedulerError, Violation
 from shared.log import get_logger
 from shared.proto import admin_service_pb2 as pb
 from shared.proto.admin_service_pb2_grpc import AdminServiceServicer
 from shared.release import release
-from shared.store import executions as rows
 from shared.store.dead_letters import Ending, Outcome, ending_of
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class AdminService(AdminServiceServicer):
         executions, last = await take_page(
             self._executions.dead_letters(uid, after, size + 1),
             size,
-            lambda document: execution_message(rows.to_execution(document)),
-            lambda document: (document["finished_at"], document["_id"]),
+            execution_entry,
+            lambda document: position_of(document, "finished_at"),
         )
         return pb.ListDeadLettersResponse(executions=executions, next_page_token=write_token(listing, last))
 

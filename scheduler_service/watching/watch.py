@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from scheduler_service.transport.convert import execution_message
+from scheduler_service.runs.entry import execution_entry
 from scheduler_service.transport.refusals import NoSuch, TooFarBack
+from scheduler_service.transport.unreadable import UNREADABLE, why_unreadable
 from scheduler_service.watching.feed import SIGN_OF_LIFE, Feed, Subscription
 from scheduler_service.watching.watch_tokens import LONGEST_BACK, Told, check_age, watched, write_token
 from shared.domain.errors import Unavailable
@@ -95,7 +96,7 @@ class _Step:
     @cached_property
     def execution(self) -> pb.Execution:
         """The execution as its watchers see it, made once for all."""
-        return execution_message(executions.to_execution(self.row))
+        return execution_entry(self.row)
 
     @property
     def ends(self) -> bool:
@@ -129,10 +130,18 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
         for row in look.documents:
             if "transitions" not in row:
                 continue
-            self._end_waits(row)
-            instants = tail.instants(row)
             begun = self._tail.looked_back if row["_id"] in look.late else look.since
-            self._told.setdefault(row["_id"], tail.by(instants, begun))
+            try:
+                self._end_waits(row)
+                instants = _told_instants(row)
+                told = tail.by(instants, begun)
+            except UNREADABLE as error:  # it would end all streams, again and again
+                said = why_unreadable(error)
+                log.warning(
+                    "an execution can't be read", action="execution_unreadable", execution_id=row["_id"], error=said
+                )
+                continue
+            self._told.setdefault(row["_id"], told)
             self._pending[row["_id"]] = (row, instants)
         steps = list(self._steps(look))
         labels = await self._labels_of(steps)
@@ -350,6 +359,17 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
         await super().stop()
         for ended in [ended for waiters in self._waiters.values() for ended in waiters if not ended.done()]:
             ended.set_exception(Unavailable("the server stops; ask any other"))
+
+
+def _told_instants(row: Mapping[str, Any]) -> list[datetime]:
+    """Return the instants of a row's steps. Raises one of UNREADABLE where it has not all that is told by."""
+    uid, _, _ = row["job_uid"], State(row["state"]), row["trigger"]
+    if not isinstance(uid, str):
+        raise TypeError(f"job_uid: {uid!r}")
+    if "progress" in row:
+        _ = row["progress"]["at"], row["changed"]
+    _ = [(step["number"], State(step["state"])) for step in row["transitions"]]
+    return tail.instants(row)
 
 
 class _Watcher(Subscription[tuple[_Step, int]]):

@@ -6,6 +6,7 @@ once from beginning to end, whatever their sizes.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.audit import LedgerRow, Step
@@ -13,7 +14,6 @@ from shared.domain.execution import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from shared.domain.audit import View
 
@@ -60,10 +60,10 @@ def uid_of(document_id: str) -> str:
 
 
 def to_ledger_row(document: Mapping[str, Any]) -> LedgerRow:
-    """Read a row. Raises KeyError, TypeError or ValueError for one that is none."""
+    """Read a row. Raises TypeError, ValueError, LookupError or AttributeError for one that is none."""
     get = document.get
     number = document["_id"].partition(".")[2].partition(".")[0]
-    return LedgerRow(
+    row = LedgerRow(
         execution_id=document["_id"],
         epoch=int(number) if number.isdecimal() else None,
         state=State(document["state"]),
@@ -75,3 +75,16 @@ def to_ledger_row(document: Mapping[str, Any]) -> LedgerRow:
         steps=tuple(Step(step["number"], State(step["state"]), step["at"]) for step in get("transitions", ())),
         backfill=get("backfill", ""),
     )
+    for name, value, kind in (
+        ("run", row.run, bool | None),
+        ("nominal_time", row.first, datetime | None),
+        ("last", row.last, datetime | None),
+        ("count", row.count, int),
+        ("decided_at", row.decided_at, datetime),
+        ("backfill", row.backfill, str),
+        *(("transitions.number", step.number, int) for step in row.steps),
+        *(("transitions.at", step.at, datetime) for step in row.steps),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name}: {value!r}")
+    return row

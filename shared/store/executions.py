@@ -32,7 +32,7 @@ from shared.domain.policies import WorkerLost
 from shared.domain.text import because
 from shared.domain.zones import tzdata_version
 from shared.store.flows import to_flow
-from shared.store.pipeline import NOW, from_now, has_ended, is_past, literal, milliseconds, up_to
+from shared.store.pipeline import NOW, as_count, as_list, from_now, has_ended, is_past, literal, milliseconds, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy
 from shared.store.tail import NEW_ROW
 
@@ -314,6 +314,9 @@ def _states(states: Iterable[State]) -> dict[str, Any]:
     return {"$in": sorted(state.value for state in states)}
 
 
+_STEPS: Final = as_list("transitions")
+
+
 def enter(state: State | dict[str, Any], by: str, reason: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the stage of an update that enters a state: with a numbered, timed transition. fields are expressions."""
     return {"$set": _entered(state, by, reason, fields)}
@@ -322,15 +325,15 @@ def enter(state: State | dict[str, Any], by: str, reason: object, fields: Mappin
 def _entered(state: State | dict[str, Any], by: str, reason: object, fields: Mapping[str, Any]) -> dict[str, Any]:
     entered = literal(state.value) if isinstance(state, State) else state
     # Never before the step before: of two writes that waited for each other, the later may have begun earlier.
-    at = {"$max": [NOW, {"$last": "$transitions.at"}]}
+    at = {"$max": [NOW, {"$last": as_list("transitions.at")}]}
     transition = {
-        "number": {"$add": [{"$size": "$transitions"}, 1]},
+        "number": {"$add": [{"$size": _STEPS}, 1]},
         "state": entered,
         "at": at,
         "by": literal(by),
         "reason": literal(reason) if isinstance(reason, str) else reason,
     }
-    steps = {"$concatArrays": ["$transitions", [transition]]}
+    steps = {"$concatArrays": [_STEPS, [transition]]}
     return {"state": entered, **fields, "transitions": steps, "changed": at}
 
 
@@ -699,7 +702,7 @@ def stop(chosen: Mapping[str, Any], by: str, reason: str, *, calls: bool) -> Mov
         "send_at": "$$REMOVE",
         "held": "$$REMOVE",
         "advance_at": {"$cond": [waiting, NOW, "$$REMOVE"]},
-        "signals": {"$cond": [waiting, {"$add": ["$signals", 1]}, "$$REMOVE"]},
+        "signals": {"$cond": [waiting, {"$add": [as_count("signals"), 1]}, "$$REMOVE"]},
     }
     return Move({**chosen, "state": _states(OPEN)}, [{"$set": fields}, TELL_OTHERS, COPY_OUTCOME])
 
@@ -715,7 +718,8 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
     """
     first = {"$eq": ["$state", State.PENDING.value]}
     queued = enter(State.QUEUED, by, "the broker confirmed the message", {})["$set"]
-    wait = {"$multiply": [RESEND_FIRST.total_seconds() * 1000, {"$pow": [2, {"$min": ["$sent", 10]}]}]}
+    sent = as_count("sent")
+    wait = {"$multiply": [RESEND_FIRST.total_seconds() * 1000, {"$pow": [2, {"$min": [sent, 10]}]}]}
     longest = RESEND_LONGEST.total_seconds() * 1000
     again = {"$add": [NOW, {"$toLong": {"$min": [wait, longest]}}]}
     return Move(
@@ -731,7 +735,7 @@ def mark_queued(execution_ids: Sequence[str], attempt: int, by: str) -> Move:
                     "transitions": {"$cond": [first, queued["transitions"], "$transitions"]},
                     "changed": {"$cond": [first, queued["changed"], "$changed"]},
                     "queued_at": {"$cond": [first, NOW, "$queued_at"]},
-                    "sent": {"$add": ["$sent", 1]},
+                    "sent": {"$add": [sent, 1]},
                     "send_at": {"$cond": [{"$gt": ["$due_at", NOW]}, {"$min": ["$due_at", again]}, again]},
                 }
             }

@@ -6,7 +6,14 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+    WriteError,
+)
 from pymongo.uri_parser import parse_uri
 
 import shared.store.driver  # noqa: F401 - for what it mends
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
 
 _GUARANTEES: Final[Mapping[str, Any]] = {
     "tz_aware": True,
+    # A time that was stored by hand and is none of Python's would else fail each query that finds its document.
+    "datetime_conversion": "DATETIME_CLAMP",
     # A decision is durable before anything follows from it: in the journal and, on a replica set, with the majority.
     "w": "majority",
     "journal": True,
@@ -116,3 +125,8 @@ def is_away(error: PyMongoError) -> bool:
         # Written, but not known to be durable: to write it again is what makes sure.
         or isinstance(error, WriteConcernError)
     )
+
+
+def is_damage(error: PyMongoError) -> bool:
+    """Return whether an update failed at what a document holds: it will again, and at no other document."""
+    return isinstance(error, WriteError) and not is_away(error)

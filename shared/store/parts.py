@@ -34,7 +34,7 @@ from shared.store.executions import (
     stop,
 )
 from shared.store.flows import flow_document
-from shared.store.pipeline import NOW, from_now, literal, up_to
+from shared.store.pipeline import NOW, as_count, from_now, literal, up_to
 from shared.store.retry import retry_policy_document
 from shared.store.tail import NEW_ROW
 
@@ -247,7 +247,7 @@ def signal(parent_ids: Iterable[str]) -> Move:
     """Tell parents that parts of theirs have ended."""
     return Move(
         {"_id": {"$in": list(parent_ids)}, "state": State.WAITING.value},
-        [{"$set": {"signals": {"$add": ["$signals", 1]}, "advance_at": NOW}}],
+        [{"$set": {"signals": {"$add": [as_count("signals"), 1]}, "advance_at": NOW}}],
     )
 
 

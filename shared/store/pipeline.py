@@ -24,6 +24,19 @@ def literal(value: object) -> dict[str, object]:
     return {"$literal": value}
 
 
+def as_list(field: str) -> dict[str, Any]:
+    """Return a field's list; an empty one where something else was put by hand.
+
+    An update of many documents ends at the first that it fails at, and leaves out all behind that.
+    """
+    return {"$cond": [{"$isArray": f"${field}"}, f"${field}", []]}
+
+
+def as_count(field: str) -> dict[str, Any]:
+    """Return a field's number, 0 or more; 0 where something else was put by hand, as as_list does."""
+    return {"$cond": [{"$and": [{"$isNumber": f"${field}"}, {"$gte": [f"${field}", 0]}]}, f"${field}", 0]}
+
+
 def up_to(schema: int) -> dict[str, Any]:
     """Return a filter: documents of this schema or an older one; those of a newer one are left to newer processes."""
     return {"schema": {"$not": {"$gt": schema}}}

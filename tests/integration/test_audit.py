@@ -17,6 +17,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import pytest
 import structlog
 
 from dev.server import HOST, free_port
@@ -35,7 +36,6 @@ from tests.integration.test_server_harness import Running, refusal, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pytest
     from pymongo.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +119,11 @@ async def audit(server: Running, **fields: Any) -> Result:
                 summary.append(response.summary)
     (only,) = summary
     return Result(findings, progress, only)
+
+
+async def _findings(server: Running) -> list[tuple[pb.AuditFinding, str]]:
+    found = await audit(server)
+    return list(zip(found.findings, found.kinds, strict=True))
 
 
 class TestReading:
@@ -214,6 +219,26 @@ class TestReading:
         assert [(finding.job_id, kind) for finding, kind in zip(found.findings, found.kinds, strict=True)] == [
             ("broken", "UNREADABLE"), ("broken", "MISSING"), ("good", "MISSING"), ("strange", "UNREADABLE"),
         ]  # fmt: skip
+
+    @pytest.mark.parametrize("collection", ["jobs", "job_revisions", "executions"])
+    async def test_whatever_was_changed_by_hand_the_rest_is_audited(
+        self, server: Running, database: Database[dict[str, Any]], collection: str
+    ) -> None:
+        for name in ("broken", "good"):
+            Ledger.of(database, name).runs(1, 3)
+        Ledger.of(database, "missing").runs(1, 1)
+        database.executions.insert_one(ended(fired(job_document("missing", every(60, anchor=LONG_AGO)), after(180))))
+        before = [(each.job_id, kind) for each, kind in await _findings(server)]
+        assert before == [("missing", "MISSING")]
+        document = database[collection].find_one({"$or": [{"job_uid": "uid-broken"}, {"uid": "uid-broken"}]})
+        assert document is not None
+        for field in sorted(document.keys() - {"_id", "created_at"}):  # where the store takes no list
+            for value in ({"by": "hand"}, [None], -7.5, "x", None):
+                database[collection].update_one({"_id": document["_id"]}, {"$set": {field: value}})
+                found = [(each.job_id, kind) for each, kind in await _findings(server)]
+                assert ("missing", "MISSING") in found, (field, value)
+                assert "good" not in [job_id for job_id, _ in found], (field, value)
+                database[collection].replace_one({"_id": document["_id"]}, document)
 
     async def test_an_old_schedule_is_computed_by_the_zone_rules_of_its_time(
         self, server: Running, database: Database[dict[str, Any]]

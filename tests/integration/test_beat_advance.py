@@ -646,6 +646,28 @@ class TestStopping:
         assert world.state(healthy) == "SUCCEEDED"
         assert not world.database.executions.count_documents({"open": True})
 
+    @pytest.mark.parametrize("damage", [["a", "list"], None, 7], ids=str)
+    def test_a_part_that_does_not_say_of_what_keeps_no_other_from_being_told_of(
+        self, world: World, damage: object
+    ) -> None:
+        broken = world.begin(FanOut(items=items(2)))
+        healthy = world.fire(job_document("job-2", every(60), flow=FanOut(items=items(1)), **RECORDED))
+        world.beat.until_idle()
+        world.work()
+        world.database.executions.update_one({"parent": broken}, {"$set": {"parent": damage}})
+        world.beat.until_idle()
+        assert (world.state(broken), world.state(healthy)) == ("WAITING", "SUCCEEDED")
+
+    @pytest.mark.parametrize("damage", ["many", None, float("nan")], ids=str)
+    def test_a_whole_whose_count_of_what_has_ended_is_damaged_ends_as_every_other(
+        self, world: World, damage: object
+    ) -> None:
+        whole = world.begin(FanOut(items=items(2)))
+        world.beat.until_idle()
+        world.database.executions.update_one({"_id": whole}, {"$set": {"signals": damage}})
+        world.to_the_end()
+        assert world.state(whole) == "SUCCEEDED"
+
 
 class TestWorkflows:
     def test_steps_run_in_their_order_with_what_earlier_ones_gave(self, world: World) -> None:

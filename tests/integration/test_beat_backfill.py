@@ -10,6 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from beat.backfill import Backfills
 from scheduler_service.planning.backfill_requests import Asked
@@ -351,6 +352,21 @@ class TestPauseAndCancel:
         assert (state(ended), ended.status_message, dict(ended.states)) == (
             "CANCELLED", "the job was deleted", {"CANCELLED": 1},
         )  # fmt: skip
+
+    @pytest.mark.parametrize("field", ["left", "decided"])
+    async def test_one_whose_counts_are_damaged_is_named_and_keeps_no_other_from_going_on(
+        self, server: Running, database: Db, field: str
+    ) -> None:
+        damaged, good = await create(server, ago(5), ago(3)), await create(server, ago(3), ago(0))
+        database.backfills.update_one({"_id": damaged.backfill_id}, {"$set": {field: True}})
+        duty = beat(database)
+        with capture_logs() as logs:
+            for _ in range(20):
+                duty.run_once()
+                end(database, *[row["_id"] for row in open_rows(database)])
+        assert state(await read(server, good)) == "COMPLETED"
+        named = {line["backfill_id"] for line in logs if line["action"] == "backfill_failed"}
+        assert named == {damaged.backfill_id}
 
 
 class TestRequests:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pytest
+
 from beat.consequences import Consequences
 from beat.fire import Fire
 from beat.partitions import Partitions
@@ -129,6 +131,15 @@ class TestPauseOnFailure:
         run_once(database)
         assert job(database) == before
         assert database.executions.count_documents({"may_pause": True}) == 1, "the newer beat has to look at it"
+
+    @pytest.mark.parametrize("damage", [["a", "list"], None], ids=str)
+    def test_a_failure_that_names_no_job_keeps_none_from_being_paused(self, database: Db, damage: object) -> None:
+        document = put(database, pause_on_failure=1)
+        end(database, document, 9, State.FAILED)
+        end(database, job_document("job-2", policies={"pause_on_failure": 1}), 8, State.FAILED, _id="damaged")
+        database.executions.update_one({"_id": "damaged"}, {"$set": {"job_uid": damage}})
+        run_once(database)
+        assert job(database)["state"] == JobState.PAUSED
 
     def test_by_default_a_job_fails_for_ever(self, database: Db) -> None:
         document = put(database)

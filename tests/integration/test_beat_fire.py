@@ -14,6 +14,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import pytest
+from bson import DatetimeMS
 from pymongo.monitoring import CommandListener
 from structlog.testing import capture_logs
 
@@ -233,6 +234,36 @@ class TestFiring:
         assert (parked["state"], parked["wake_at"]) == ("ERROR", None)
         assert "'several' is not a number of seconds" in parked["status_message"]
         assert [row["state"] for row in rows(database, "good")] == ["PENDING"]
+
+    @pytest.mark.parametrize("edited", [False, True])
+    @pytest.mark.parametrize("damage", [{"fired": True}, {"revision": True}], ids=str)
+    def test_a_job_whose_counts_are_none_to_the_store_stops_nobody(
+        self, database: Db, damage: dict[str, Any], *, edited: bool
+    ) -> None:
+        now = database_now(database)
+        document = late_job("damaged", now, 1)
+        put(database, document, late_job("good", now, 1))
+        if edited:
+            assert edit(database, "damaged", from_document(document["schedule"]), JobState.PAUSED)
+        database.jobs.update_one({"_id": "damaged"}, {"$set": damage})
+        fire(database).run_once()
+        (good,) = rows(database, "good")
+        assert job(database, "good")["next_nominal"] > good["nominal_time"]
+        assert not database.jobs.count_documents(jobs.due_filter(ALL)), "it would be planned again and again"
+
+    @pytest.mark.parametrize("field", ["wake_at", "next_nominal", "covered", "installed.schedule.anchor", "created_at"])
+    @pytest.mark.parametrize("milliseconds", [-(2**62), 2**62], ids=["long ago", "far off"])
+    def test_a_job_with_a_time_beyond_those_that_python_has_stops_nobody(
+        self, database: Db, field: str, milliseconds: int
+    ) -> None:
+        now, sent = database_now(database), Sent()
+        put(database, late_job("damaged", now, 1), late_job("good", now, 1))
+        database.jobs.update_one({"_id": "damaged"}, {"$set": {field: DatetimeMS(milliseconds)}})
+        fire(database, sent).run_once()
+        (good,) = rows(database, "good")
+        assert good["_id"] in sent.ids
+        assert job(database, "good")["next_nominal"] > good["nominal_time"]
+        assert not database.jobs.count_documents(jobs.due_filter(ALL)), "it would be planned again and again"
 
     @pytest.mark.parametrize("damage", [{"$unset": {"nominal_time": ""}}, {"$set": {"nominal_time": "soon"}}])
     def test_one_in_flight_whose_time_cannot_be_read_is_named_and_stops_no_job(
@@ -690,6 +721,25 @@ class TestChanges:
         assert scheduled == ["CANCELLED", "CLOSED"]
         assert (job(database)["wake_at"], job(database)["state"]) == (None, "DELETED")
         assert fire(database).run_once() == LONGEST_SLEEP
+
+    @pytest.mark.parametrize("damage", [None, "none", {"at": 1}], ids=str)
+    def test_a_deleted_job_that_has_a_row_whose_record_is_damaged_stops_no_other(
+        self, database: Db, damage: object
+    ) -> None:
+        now = database_now(database)
+        document = late_job("job-1", now, 1)
+        put(database, document, late_job("good", now, 1))
+        for each in ("damaged", "other"):
+            database.executions.insert_one(fired(document, now - HOUR, _id=each, trigger="MANUAL"))
+        database.executions.update_one({"_id": "damaged"}, {"$set": {"transitions": damage}})
+        assert edit(database, "job-1", from_document(document["schedule"]), JobState.DELETED)
+        fire(database).run_once()
+        assert [row["state"] for row in rows(database, "good")] == ["PENDING"]
+        assert {row["_id"]: row["state"] for row in rows(database)}.items() > {
+            "damaged": "CANCELLED",
+            "other": "CANCELLED",
+        }.items()
+        assert (job(database)["state"], job(database)["changes"]) == ("DELETED", [])
 
     def test_a_delete_that_cancels_what_runs_does_so_also_when_only_beat_is_left_to_do_it(self, database: Db) -> None:
         now = database_now(database)

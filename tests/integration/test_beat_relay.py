@@ -306,6 +306,28 @@ class TestSending:
         assert relay.run_once() == 0, "it waits before it is looked at again"
         assert ready(publisher) == 5
 
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            {"transitions": "none"},
+            {"transitions": {"at": 1}},
+            {"transitions": None},
+            {"sent": "often"},
+            {"sent": True},
+            {"sent": float("nan")},
+        ],
+        ids=str,
+    )
+    def test_a_row_whose_record_is_damaged_keeps_no_other_from_being_noted(
+        self, database: Db, relay: Relay, publisher: Publisher, damage: dict[str, Any]
+    ) -> None:
+        put(database, 1, "damaged", send_at=ago(60), **damage)
+        good = put(database, 5)
+        assert relay.run_once() == 6
+        assert states(database, good) == {"QUEUED"}
+        assert relay.run_once() == 0
+        assert ready(publisher) == 6
+
     def test_without_a_broker_rows_stay_as_they_are(self, database: Db) -> None:
         ids = put(database, 3)
         nowhere = make_app(Settings(celery_broker_url=f"amqp://guest:guest@127.0.0.1:{free_port()}//"), ALL_QUEUES)
@@ -589,13 +611,18 @@ class TestHeld:
             relay.release_held()
         assert database.executions.count_documents({"job_uid": "uid-job-34", "held": True}) == 1
 
-    @pytest.mark.parametrize("field", ["policies", "policies.overlap", "nominal_time"])
+    @pytest.mark.parametrize(
+        "damage",
+        [{"$unset": {field: ""}} for field in ("policies", "policies.overlap", "nominal_time")]
+        + [{"$set": {"nominal_time": "soon"}}],
+        ids=str,
+    )
     def test_one_that_cannot_be_read_keeps_none_of_another_job_waiting(
-        self, database: Db, relay: Relay, field: str
+        self, database: Db, relay: Relay, damage: dict[str, Any]
     ) -> None:
         damaged = job_document("job-0", policies={"overlap": Overlap.CANCEL_PREVIOUS})
         database.executions.insert_many([fired(damaged, ago(60)), fired(damaged, ago(50), held=True, due_at=ago(50))])
-        database.executions.update_one({"held": True}, {"$unset": {field: ""}})
+        database.executions.update_one({"held": True}, damage)
         first, second = self.put(database, "BUFFER_ALL", False, True)
         self.end(database, first)
         assert relay.release_held() == 1

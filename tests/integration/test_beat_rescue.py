@@ -203,6 +203,14 @@ def test_what_may_have_been_done_is_not_done_again_where_the_job_says_so(databas
     assert "on_worker_lost is FAIL" in row(database, failing)["transitions"][-1]["reason"]
 
 
+@pytest.mark.parametrize("damage", [None, "none", {"at": 1}], ids=str)
+def test_an_attempt_whose_record_is_damaged_is_taken_and_keeps_no_other_from_it(database: Db, damage: object) -> None:
+    broken, good = running(database, 1, ends=-9), running(database, 2, ends=-1)
+    database.executions.update_one({"_id": broken}, {"$set": {"transitions": damage}})
+    assert rescue(database).run_once() == 2
+    assert [row(database, each)["state"] for each in (broken, good)] == ["PENDING"] * 2
+
+
 @pytest.mark.parametrize("field", ["retry", "retry.max_attempts", "lease.holder", "lease.nonce"])
 def test_what_cannot_be_read_is_ended_and_what_is_newer_left_alone_and_neither_keeps_another_from_being_rescued(
     database: Db, field: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +11,11 @@ from structlog.testing import capture_logs
 
 import scheduler_service.jobs.listing
 from scheduler_service.prepare import create_collections
+from shared.proto import admin_service_pb2 as admin_pb
+from shared.proto import planning_service_pb2 as planning
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store.indexes import INDEXES, OBSOLETE
-from tests.integration.test_server_harness import Running, interval, refusal
+from tests.integration.test_server_harness import Running, cron, interval, refusal, stamp
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -117,6 +120,60 @@ async def test_what_was_put_among_the_jobs_by_hand_hides_no_job_whatever_its_id_
             assert "whole" in await jobs(server, order=order, **fields), (order, fields)
     exported = await server.stub.ExportScheduledJobs(pb.ExportScheduledJobsRequest())
     assert "job_id: whole" in exported.yaml
+
+
+def _changes(document: dict[str, Any], kept: set[str]) -> list[dict[str, Any]]:
+    """Ways to damage a document, one field each."""
+    fields = sorted(document.keys() - kept)
+    return [{"$set": {field: value}} for field in fields for value in ({"by": "hand"}, [None], -7.5, "x", None)] + [
+        {"$unset": {field: ""}} for field in fields
+    ]
+
+
+async def test_an_execution_that_cannot_be_read_is_shown_with_why_and_hides_no_other(server: Running) -> None:
+    await server.create(job_id="whole")
+    await server.create(job_id="broken")
+    for job_id in ("whole", "broken"):
+        run = (await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=job_id))).execution_id
+        failed = {"error": {"code": "INTERNAL", "message": "no", "retryable": False}, "worker": "w"}
+        ended = {"state": "FAILED", "letter": True, "dead_letter": True, "finished_at": datetime.now(UTC)}
+        await server.database.executions.update_one({"_id": run}, {"$set": ended | failed, "$unset": {"open": ""}})
+    document = await server.database.executions.find_one({"_id": run})
+    for broken in _changes(document, {"_id"}):
+        await server.database.executions.update_one({"_id": run}, broken)
+        assert "whole" in await executions(server), broken
+        letters = (await server.admin.ListDeadLetters(admin_pb.ListDeadLettersRequest())).executions
+        assert "whole" in [letter.job_id for letter in letters], broken
+        await server.database.executions.replace_one({"_id": run}, document)
+
+    await server.database.executions.update_one({"_id": run}, {"$set": {"attempt": "first"}})
+    with capture_logs() as logged:
+        shown, _ = (await server.stub.ListExecutions(pb.ListExecutionsRequest())).executions
+    assert (shown.execution_id, shown.job_id, shown.state) == (run, "broken", pb.Execution.STATE_FAILED)
+    assert "was changed by hand" in shown.reason
+    assert [line["execution_id"] for line in logged if line["action"] == "execution_unreadable"] == [run]
+
+
+async def test_a_backfill_that_cannot_be_read_is_shown_with_why_and_hides_no_other(server: Running) -> None:
+    await server.create(job_id="hourly", schedule_config=cron(minute="0"))
+    ends = datetime.now(UTC) - timedelta(hours=2)
+    for _ in range(2):
+        request = planning.CreateBackfillRequest(
+            job_id="hourly", from_time=stamp(ends - timedelta(hours=5)), to_time=stamp(ends)
+        )
+        broken_id = (await server.planning.CreateBackfill(request)).backfill.backfill_id
+    document = await server.database.backfills.find_one({"_id": broken_id})
+    for broken in _changes(document, {"_id"}):
+        await server.database.backfills.update_one({"_id": broken_id}, broken)
+        shown = (await server.planning.ListBackfills(planning.ListBackfillsRequest())).backfills
+        assert [each.state for each in shown if each.backfill_id != broken_id] == [planning.Backfill.STATE_RUNNING]
+        await server.database.backfills.replace_one({"_id": broken_id}, document)
+
+    await server.database.backfills.update_one({"_id": broken_id}, {"$set": {"total": "some"}})
+    with capture_logs() as logged:
+        shown = (await server.planning.ListBackfills(planning.ListBackfillsRequest())).backfills
+    assert "was changed by hand" in shown[0].status_message
+    assert [line["backfill_id"] for line in logged if line["action"] == "backfill_unreadable"] == [broken_id]
 
 
 async def test_deleted_jobs_are_found_where_the_filter_names_that_state(server: Running) -> None:

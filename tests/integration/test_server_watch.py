@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import pytest
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
@@ -25,8 +26,6 @@ from tests.integration.test_server_harness import Running, eventually, refusal, 
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from shared.store.executions import Move
 
@@ -177,6 +176,35 @@ async def test_a_watcher_is_told_only_of_what_it_has_chosen(server: Running) -> 
     await by_job.until(theirs, "PENDING")
     assert set(by_label.told) == {mine, last}
     assert set(by_job.told) == {theirs}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"transitions.0.at": "soon"},
+        {"transitions.0.state": "GONE"},
+        {"transitions": "none"},
+        {"state": ["PENDING"]},
+        {"job_uid": ["a", "list"]},
+        {"trigger": 7},
+        {"progress": "much"},
+        {"attempt": "first"},
+    ],
+    ids=str,
+)
+async def test_an_execution_that_cannot_be_read_keeps_none_from_being_told_of_others(
+    server: Running, damage: dict[str, Any]
+) -> None:
+    await server.create(job_id="mine")
+    watcher = await Watcher(server).begun()
+    broken = await start(server)
+    await watcher.until(broken, "PENDING")
+    await server.database.executions.update_one({"_id": broken}, [{"$set": {"changed": "$$NOW"}}])
+    await server.database.executions.update_one({"_id": broken}, {"$set": damage})
+    whole = await start(server)
+    await run(server, whole)
+    await watcher.until(whole, "SUCCEEDED")
+    assert watcher.states[whole] == LIFE
 
 
 async def test_decisions_and_parts_are_told_only_where_asked_for(server: Running) -> None:

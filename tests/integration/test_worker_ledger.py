@@ -446,7 +446,15 @@ def test_what_an_older_release_stored_is_run_with_defaults_and_migrated(database
 
 
 @pytest.mark.parametrize(
-    "broken", [{"retry": {"max_attempts": 0}}, {"timeout": "soon"}, {"trigger": "MAGIC"}, {"retry": None}]
+    "broken",
+    [
+        {"retry": {"max_attempts": 0}},
+        {"timeout": "soon"},
+        {"timeout": 2**62},
+        {"trigger": "MAGIC"},
+        {"retry": None},
+    ],
+    ids=str,
 )
 def test_what_cannot_be_read_is_ended_by_the_first_worker_that_claims_it(database: Documents, broken: dict[str, Any]):
     execution_id = execution(database)
