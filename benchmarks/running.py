@@ -196,14 +196,14 @@ class Worker:
     """A worker of either side that is let at its messages when they are all there."""
 
     def __init__(self, at: Site, side: str, running: subprocess.Popen[bytes], node: str) -> None:
-        self._control = at.apps[side].control
+        self._app = at.apps[side]
         self._node = node
         self._queue = QUEUE if side == OURS else bare_celery.QUEUE
         self.pid = running.pid
 
     def wait(self) -> None:
         """Wait until it is ready, and keep it from its messages."""
-        wait_for(lambda: self._control.ping(destination=[self._node], timeout=0.5), f"{self._node} is ready")
+        wait_for(lambda: self._app.control.ping(destination=[self._node], timeout=0.5), f"{self._node} is ready")
         self._tell("cancel_consumer")
 
     @contextmanager
@@ -215,7 +215,12 @@ class Worker:
 
     def _tell(self, what: str) -> None:
         queue, to = {"queue": self._queue}, [self._node]
-        told = self._control.broadcast(what, queue, destination=to, reply=True, timeout=PATIENCE, limit=1)
+        # On a connection of its own: of one that was used before, kombu believes that it still has its queue for
+        # answers, which RabbitMQ removes after ten seconds, and the answer may come before it is there again.
+        with self._app.connection_for_write() as connection:
+            told = self._app.control.broadcast(
+                what, queue, destination=to, reply=True, timeout=PATIENCE, limit=1, connection=connection
+            )
         if not told or "ok" not in told[0][self._node]:
             sys.exit(f"error: {self._node} was told to {what}, and answered {told}")
 

@@ -28,7 +28,7 @@ from cli.exits import Exit
 from cli.output import View, counted, plain, shortened, span, state, time, time_of
 from cli.progress import waiting
 from cli.session import Session, alone, command, fail, group
-from scheduler_client import DeadlineExceeded, to_dict
+from scheduler_client import DeadlineExceeded, Unavailable, to_dict
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -241,12 +241,16 @@ def wait(session: Session, execution_id: ExecutionArgument, timeout: WaitOption 
 def follow_to_the_end(session: Session, execution_id: str, timeout: timedelta | None) -> None:
     """Wait for an execution, print it, and end the command as it ended."""
     seconds = None if timeout is None else timeout.total_seconds()
+    name = plain(execution_id)
+    goes_on = f"{name} goes on; `schedctl executions wait {name}` waits on"
     try:
-        with waiting(f"waiting for {plain(execution_id)}"):
+        with waiting(f"waiting for {name}"):
             execution = session.scheduler.wait(execution_id, timeout=seconds)
     except DeadlineExceeded:
-        name = plain(execution_id)
-        fail(f"{name} goes on; `schedctl executions wait {name}` waits on", Exit.TIMEOUT)
+        fail(goes_on, Exit.TIMEOUT)
+    except (KeyboardInterrupt, Unavailable):
+        typer.echo(goes_on, err=True)
+        raise
     show_execution(session, execution)
     if state_of(execution) != "SUCCEEDED":
         raise typer.Exit(Exit.FOUND)

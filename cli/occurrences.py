@@ -41,8 +41,6 @@ NewTimeArgument: TypeAlias = Annotated[
 ]
 
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
-_LOCAL: Final = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?")
-_DATE: Final = len("2026-11-25")
 
 
 @alone
@@ -68,9 +66,15 @@ def _by_the_clock(session: Session, job_id: str, when: str) -> str:
         # Also of a deleted job, which is explained as well.
         zone = session.scheduler.get_job(job_id, show_deleted=True).schedule_config.timezone or "UTC"
         return f"{datetime.now(ZoneInfo(zone)):%Y-%m-%d}T{when.zfill(5)}"
-    if not _LOCAL.fullmatch(when):
+    try:
+        local = datetime.fromisoformat(when.upper())
+    except ValueError:
         return ""
-    return f"{when}T00:00" if len(when) == _DATE else when.replace(" ", "T")
+    if local.tzinfo is not None:
+        return ""
+    if local.microsecond:
+        raise typer.BadParameter(f"{when!r} has a fraction of a second; occurrences have none")
+    return local.isoformat()
 
 
 def _with_offset(when: str) -> datetime:

@@ -93,4 +93,4 @@ def serve(host: str, port: int, *, alternatives: int = 0) -> None:
         else:
             log.info("metrics are served", action="metrics_serving", address=f"http://{host}:{candidate}/metrics")
             return
-    stop(f"port {port} for metrics is taken: end what listens there, or set another one")
+    stop(f"port {port} for metrics is taken: end what listens there, or set another one (*_METRICS_PORT)")

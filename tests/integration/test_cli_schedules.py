@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from shared.proto import scheduler_service_pb2 as pb
 from tests.integration.test_cli_harness import schedctl
 from tests.integration.test_cli_terminal import FORM, on_terminal
 
@@ -85,6 +86,17 @@ async def test_an_occurrence_is_explained_by_the_jobs_clock_or_as_an_instant(ser
     assert (told.code, "No such option: -x" in told.err) == (2, True)
     told = await schedctl(server, "explain", "prices", "yesterday")
     assert (told.code, "'yesterday' is not a time" in told.err) == (2, True)
+
+
+async def test_a_time_without_an_offset_is_by_the_jobs_clock_however_it_is_written(server: Running) -> None:
+    tokyo = pb.ScheduleConfig(type="cron", config={"expression": "0 10 * * *"}, timezone="Asia/Tokyo")
+    await server.create(job_id="prices", schedule_config=tokyo)
+    for when in ("2030-01-01T10:00", "2030-01-01t10:00", "2030-01-01T10", "20300101T1000", "2030-01-01 10:00:00.000"):
+        told = await schedctl(server, "explain", "prices", when, "-o", "json")
+        assert (told.code, told.json[0]["local_time"]) == (0, "2030-01-01T10:00:00+09:00"), when
+    told = await schedctl(server, "occurrences", "move", "prices", "2030-01-01T10:00", "2030-01-01T12:00:00.5")
+    assert (told.code, "has a fraction of a second" in told.err) == (2, True), told.err
+    assert not (await server.stub.GetJobStatus(pb.GetJobStatusRequest(job_id="prices"))).occurrence_changes
 
 
 async def test_the_form_shows_when_the_job_would_fire_and_asks_again_for_a_schedule_that_is_none(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.integration.test_cli_harness import schedctl
 from tests.integration.test_cli_terminal import on_terminal
+from tests.integration.test_server_harness import serving
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -99,6 +100,26 @@ async def test_waiting_ends_as_the_execution_did(server: Running, database: Data
     newest = (await schedctl(server, "jobs", "history", "prices", "-o", "name")).lines[0]
     assert (told.code, told.out) == (6, "")
     assert told.err == f"{newest} goes on; `schedctl executions wait {newest}` waits on\n"
+
+
+async def test_who_waits_no_longer_is_told_what_goes_on_and_how_to_wait_for_it(server: Running) -> None:
+    name = await a_run(server)
+    goes_on = f"{name} goes on; `schedctl executions wait {name}` waits on"
+    told = await on_terminal(server, "executions", "wait", name, answers=[("waiting for", "\x03")])
+    assert (told.code, goes_on in told.out) == (130, True), told.out
+
+
+async def test_who_waits_while_the_server_goes_is_told_what_goes_on(database_url: str) -> None:
+    async with asyncio.timeout(120):
+        async with serving(database_url) as server:
+            await server.create(job_id="prices")
+            waiting = await started(server, "jobs", "run", "prices", "--wait")
+            runs: list[str] = []
+            while not runs:
+                runs = (await schedctl(server, "jobs", "history", "prices", "-o", "name")).lines
+        _, err = await waiting.communicate()
+    assert waiting.returncode == 2
+    assert err.decode().startswith(f"{runs[0]} goes on; `schedctl executions wait {runs[0]}` waits on\nUNAVAILABLE: ")
 
 
 async def test_a_live_table_shows_what_changes_until_ctrl_c(server: Running) -> None:
