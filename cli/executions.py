@@ -242,14 +242,14 @@ def follow_to_the_end(session: Session, execution_id: str, timeout: timedelta | 
     """Wait for an execution, print it, and end the command as it ended."""
     seconds = None if timeout is None else timeout.total_seconds()
     name = plain(execution_id)
-    goes_on = f"{name} goes on; `schedctl executions wait {name}` waits on"
+    waits_on = f"`schedctl executions wait {name}` waits on"
     try:
         with waiting(f"waiting for {name}"):
             execution = session.scheduler.wait(execution_id, timeout=seconds)
     except DeadlineExceeded:
-        fail(goes_on, Exit.TIMEOUT)
+        fail(f"{name} goes on; {waits_on}", Exit.TIMEOUT)
     except (KeyboardInterrupt, Unavailable):
-        typer.echo(goes_on, err=True)
+        typer.echo(f"{name} has perhaps not ended; {waits_on}", err=True)
         raise
     show_execution(session, execution)
     if state_of(execution) != "SUCCEEDED":
