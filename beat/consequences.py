@@ -14,6 +14,7 @@ from shared.domain.job import JobState
 from shared.domain.schedule import from_document
 from shared.log import get_logger
 from shared.store import backfills, executions, jobs
+from shared.store.mongo import is_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,9 +34,9 @@ def _setting_aside(uid: str) -> Iterator[None]:
     """Leave out a job whose document can't be read, so that the others are looked at; an outage is the caller's."""
     try:
         yield
-    except PyMongoError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not stop the rest
+    except Exception as error:  # whatever is wrong with one must not stop the rest
+        if isinstance(error, PyMongoError) and not is_damage(error):
+            raise
         log.warning("a job is left as it is", action="consequences_failed", job_uid=uid, error=repr(error))
 
 

@@ -29,7 +29,6 @@ from shared.domain.policies import Overlap
 from shared.log import MOST_LINES, get_logger
 from shared.store import executions, jobs
 from shared.store.executions import OWN_PUBLISHER_GRACE
-from shared.store.mongo import is_damage
 from shared.store.partitions import BY_ID
 
 if TYPE_CHECKING:
@@ -303,20 +302,14 @@ class Fire:
         """Insert the rows of plans, and hand over; return those that met somebody else's rows, and decide nothing."""
         carried_out, contested = self._insert(planned)
         for each in carried_out:
-            try:
-                self._cancel_previous(each)
-            except Exception as error:  # noqa: BLE001 - see _set_aside
-                self._set_aside(each.job, error)
+            self._cancel_previous(each)
         advancing = [each for each in carried_out if each.plan.install is None]
         # Before the pointers move, so that messages are on their way meanwhile: the rows stand, whoever moves those.
         self._hand_over(row for each in advancing for row in each.inserted if _is_due(row))
         moves.note(advancing)
         for each in carried_out:
             if each.plan.install is not None:
-                try:
-                    self._install(each)
-                except Exception as error:  # noqa: BLE001 - see _set_aside
-                    self._set_aside(each.job, error)
+                self._install(each)
                 # After it, as a deletion cancels what was decided before it and is not running yet.
                 self._hand_over(row for row in each.inserted if _is_due(row))
         self._report([row for each in carried_out for row in each.inserted])
@@ -455,7 +448,7 @@ class Fire:
 
         So does what a newer release has decided of it: until a beat of that release goes on, it stays as it is.
         """
-        if isinstance(error, PyMongoError) and not is_damage(error):
+        if isinstance(error, PyMongoError):
             raise error
         if isinstance(error, OfNewerRelease):
             chosen = jobs.advance_filter([job["_id"]], job["revision"], job["next_nominal"])

@@ -297,7 +297,8 @@ def in_flight_filter(uids: Iterable[str]) -> dict[str, Any]:
     return {"open": True, "job_uid": {"$in": list(uids)}, "trigger": Trigger.SCHEDULE.value}
 
 
-# Moves. Each is a filter and an update; the filter asks for a state from which the transition table allows the move.
+# Moves. Each is a filter and an update; the filter, of a claim the update itself, asks for a state from which the
+# transition table allows the move.
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,7 +568,11 @@ def lose(execution_id: str, nonce: str, by: str, failure: Failure, after: AfterF
 
 
 def _taken(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:
-    return [{"$set": {"workers_lost": {"$add": ["$workers_lost", 1]}}}, *_failed(by, failure, after), COPY_OUTCOME]
+    return [
+        {"$set": {"workers_lost": {"$add": [as_count("workers_lost"), 1]}}},
+        *_failed(by, failure, after),
+        COPY_OUTCOME,
+    ]
 
 
 def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:

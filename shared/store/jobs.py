@@ -348,10 +348,12 @@ def to_chain(document: Mapping[str, Any]) -> Chain:
     if pointer in _OF_PYTHON:
         # No compare-and-set on it would ever find the job, which would be due again at once, for ever.
         raise ValueError(f"next_nominal: {pointer} is not what is stored, which is beyond the times that can be read")
-    for name in ("fired", "revision"):
-        if isinstance(document.get(name), bool):
-            # A number to Python, but not to MongoDB, which neither adds to it nor finds it as 0 or 1.
-            raise TypeError(f"{name}: {document[name]} is not a number")
+    if not isinstance(pointer, datetime | None):
+        raise TypeError(f"next_nominal: {pointer!r} is not a time")
+    for name, number in (("revision", document["revision"]), ("fired", document.get("fired", 0))):
+        # A truth is a number to Python, but not to MongoDB, which neither adds to it nor finds it as 0 or 1.
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise TypeError(f"{name}: {number!r} is not a number")
     return Chain(
         uid=document["uid"],
         epoch=document["epoch"],

@@ -128,5 +128,8 @@ def is_away(error: PyMongoError) -> bool:
 
 
 def is_damage(error: PyMongoError) -> bool:
-    """Return whether an update failed at what a document holds: it will again, and at no other document."""
+    """Return whether an update failed, it seems, at what a document holds: it may again, and others need not wait.
+
+    For what is left alone for a while only: that it is nothing else, as a query that was ended, is not certain.
+    """
     return isinstance(error, WriteError) and not is_away(error)

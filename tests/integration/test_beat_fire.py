@@ -236,7 +236,12 @@ class TestFiring:
         assert [row["state"] for row in rows(database, "good")] == ["PENDING"]
 
     @pytest.mark.parametrize("edited", [False, True])
-    @pytest.mark.parametrize("damage", [{"fired": True}, {"revision": True}], ids=str)
+    @pytest.mark.parametrize(
+        "damage",
+        [{name: value} for name in ("fired", "revision") for value in (True, [1], {}, "x")]
+        + [{"revision": None}, {"next_nominal": [1]}, {"next_nominal": "soon"}],
+        ids=str,
+    )
     def test_a_job_whose_counts_are_none_to_the_store_stops_nobody(
         self, database: Db, damage: dict[str, Any], *, edited: bool
     ) -> None:

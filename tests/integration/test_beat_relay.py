@@ -501,8 +501,8 @@ def test_the_broker_is_not_said_to_be_back_by_a_relay_that_had_nothing_to_send(d
 
         def look() -> None:
             """Wait for a look at which nothing is sent: it lets a row go that is held, and not due for long."""
-            held = put(database, prefix=f"held-{database.executions.count_documents({})}", held=True)
-            database.executions.update_one({"_id": held[0]}, {"$set": {"due_at": ago(-86_400)}})
+            number = database.executions.count_documents({})
+            put(database, prefix=f"held-{number}", held=True, due_at=ago(-86_400))
             wait_until(lambda: not database.executions.count_documents({"held": True}))
 
         link.cut()

@@ -206,7 +206,7 @@ def test_what_may_have_been_done_is_not_done_again_where_the_job_says_so(databas
 @pytest.mark.parametrize("damage", [None, "none", {"at": 1}], ids=str)
 def test_an_attempt_whose_record_is_damaged_is_taken_and_keeps_no_other_from_it(database: Db, damage: object) -> None:
     broken, good = running(database, 1, ends=-9), running(database, 2, ends=-1)
-    database.executions.update_one({"_id": broken}, {"$set": {"transitions": damage}})
+    database.executions.update_one({"_id": broken}, {"$set": {"transitions": damage, "workers_lost": damage}})
     assert rescue(database).run_once() == 2
     assert [row(database, each)["state"] for each in (broken, good)] == ["PENDING"] * 2
 
