@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from pymongo import UpdateMany
+from pymongo import ReturnDocument, UpdateMany
 
 from benchmarks.full_store import HOUR, fill
 from benchmarks.processor import connections_seconds_of, seconds_of
@@ -39,6 +39,8 @@ RESULT: Final = '{"observations": 20, "failed": []}'
 LEASE: Final = timedelta(seconds=30)
 INSERTED, MARKED, CLAIMED = 1_000, 500, 8
 """How many rows one command inserts, marks, and claims or ends: the last as a worker with 32 slots does."""
+ALONE: Final = 10
+"""One in so many rows is claimed alone, as by a worker with little to do; not counted among the steps."""
 STEPS: Final = ("insertion", "mark", "claim", "outcome")
 JOBS, ROWS, ROUNDS = 20_000, 5_000, 9
 QUICK: Final = 5
@@ -73,7 +75,9 @@ class Ledger:
         took["checkpoint"] = self._took(count, seconds_of, self.checkpoint)
         took["written"] = (self._written() - written) / count
         took["mark"] = self._took(count, connections_seconds_of, lambda: self._mark(ids))
-        took["claim"] = self._took(count, connections_seconds_of, lambda: self._claim(ids))
+        alone, together = ids[: count // ALONE], ids[count // ALONE :]
+        took["claim alone"] = self._took(len(alone), connections_seconds_of, lambda: self._claim_alone(alone))
+        took["claim"] = self._took(len(together), connections_seconds_of, lambda: self._claim(together))
         outcomes = self._outcomes(ids)
         took["outcome"] = self._took(count, connections_seconds_of, lambda: self._end(outcomes))
         took["last checkpoint"] = self._took(count, seconds_of, self.checkpoint)
@@ -110,6 +114,11 @@ class Ledger:
     def _claim(self, ids: Sequence[str]) -> None:
         for begin in range(0, len(ids), CLAIMED):
             self._do(executions.claim_together(ids[begin : begin + CLAIMED], WORKER, uuid4().hex, LEASE, 1))
+
+    def _claim_alone(self, ids: Sequence[str]) -> None:
+        for execution_id in ids:
+            move = executions.claim(execution_id, WORKER, uuid4().hex, LEASE, 1)
+            self._rows.find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)
 
     def _outcomes(self, ids: Sequence[str]) -> list[list[executions.Move]]:
         """Return what ends these attempts well, by commands."""
@@ -167,7 +176,8 @@ def described(rounds: Sequence[dict[str, float]]) -> str:
     steps = ", ".join(f"{step} {took[step]:.1f}" for step in STEPS)
     together = median(sum(each[step] for step in STEPS) for each in rounds)
     checkpoints = f"checkpoints {took['checkpoint']:.0f} and {took['last checkpoint']:.0f}"
-    return f"{steps}, together {together:.1f} µs; {checkpoints} µs, {took['written']:,.0f} bytes by the first"
+    alone = f"a claim alone {took['claim alone']:.0f} µs"
+    return f"{steps}, together {together:.1f} µs; {alone}; {checkpoints} µs, {took['written']:,.0f} bytes by the first"
 
 
 if __name__ == "__main__":
