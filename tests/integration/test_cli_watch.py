@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scheduler_client import patience
 from tests.integration.test_cli_harness import schedctl
 from tests.integration.test_cli_terminal import on_terminal
-from tests.integration.test_server_harness import serving
+from tests.integration.test_server_harness import eventually, serving
 
 if TYPE_CHECKING:
     import pytest
@@ -118,11 +118,16 @@ async def test_who_waits_while_the_server_is_away_for_long_is_told_what_goes_on(
     async with serving(database_url) as server:
         name = await a_run(server)
         waiting = asyncio.create_task(schedctl(server, "executions", "wait", name))
+        await eventually(lambda: is_asked(server))
     told = await waiting
-    assert (told.code, told.out) == (2, "")
-    assert told.err.startswith(
-        f"{name} has perhaps not ended; `schedctl executions wait {name}` waits on\nUNAVAILABLE: "
-    )
+    said, why = told.err.splitlines()
+    assert said == f"{name} has perhaps not ended; `schedctl executions wait {name}` waits on"
+    assert (told.code, told.out, why.partition(": ")[0]) == (2, "", "UNAVAILABLE")
+
+
+async def is_asked(server: Running) -> bool:
+    """Return whether a call is in progress."""
+    return bool(server.server._calls._in_progress)
 
 
 async def test_a_live_table_shows_what_changes_until_ctrl_c(server: Running) -> None:
