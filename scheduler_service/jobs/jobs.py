@@ -29,7 +29,7 @@ from scheduler_service.transport.refusals import (
     shortened,
 )
 from scheduler_service.transport.requests import is_repeated, token
-from scheduler_service.transport.unreadable import UNREADABLE
+from scheduler_service.transport.unreadable import UNREADABLE, of_newer_release, why_unreadable
 from shared.domain.clock import to_the_millisecond, utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
 from shared.domain.job import JobState
@@ -39,7 +39,7 @@ from shared.domain.text import excerpt
 from shared.log import get_logger
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions, jobs, rollups
-from shared.store.executions import Move, StoredExecution
+from shared.store.executions import Move
 from shared.store.mongo import as_utc
 from shared.store.pipeline import NOW
 
@@ -78,11 +78,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class FoundWithRuns:
-    """A job as it was read, the database's time then, its newest run, and how many of its rows are in which state."""
+    """A job as it was read, the database's time then, its newest run's row, and how many rows are in which state."""
 
     job: jobs.StoredJob
     now: datetime
-    newest: StoredExecution | None
+    newest: Mapping[str, Any] | None
     counts: Mapping[str, int]
 
 
@@ -233,7 +233,7 @@ class Jobs:
             raise NoSuch("job", job_id)
         counts.update({group["_id"]: group["count"] for group in found.document["counts"]})
         newest: list[Mapping[str, Any]] = found.document["newest"]
-        return FoundWithRuns(found.job, found.now, executions.to_execution(newest[0]) if newest else None, counts)
+        return FoundWithRuns(found.job, found.now, newest[0] if newest else None, counts)
 
     async def _read(self, job_id: str, *, show_deleted: bool = False) -> Found:
         refuse(required("job_id", job_id))
@@ -523,21 +523,13 @@ def is_readable(job: pb.ScheduledJob) -> bool:
 
 def _unreadable(document: Mapping[str, Any], error: Exception) -> FailedPrecondition:
     _refuse_newer(document)
-    job_id, said = document["_id"], f"{type(error).__name__}: {error}"
-    log.warning("a job can't be read", action="job_unreadable", job_id=job_id, error=said[:500])
-    return FailedPrecondition(
-        f"the job '{job_id}' can't be read, since its document was changed by hand: {said[:500]}; mend it in MongoDB",
-        reason=Reason.JOB_UNREADABLE,
-    )
+    said = why_unreadable("job", document, jobs.SCHEMA, error, action="job_unreadable")
+    return FailedPrecondition(said, reason=Reason.JOB_UNREADABLE)
 
 
 def _refuse_newer(document: Mapping[str, Any]) -> None:
-    if (schema := document.get("schema", 1)) > jobs.SCHEMA:
-        raise FailedPrecondition(
-            f"the job '{document['_id']}' was stored by a newer release (schema {schema}; this server knows"
-            f" {jobs.SCHEMA}): ask a server of that release",
-            reason=Reason.STORED_BY_NEWER_RELEASE,
-        )
+    if said := of_newer_release("job", document, jobs.SCHEMA):
+        raise FailedPrecondition(said, reason=Reason.STORED_BY_NEWER_RELEASE)
 
 
 def _same_schedule(found: Found, by: str, reason: str) -> jobs.Queued:

@@ -183,11 +183,12 @@ class Audit:
             after = page[-1]["_id"]
 
     def _begin(self, uid: str, entries: list[Document], job: Document | None, read_at: datetime) -> _Present:
-        due_through, settled, found, epochs = None, False, list[Finding](), list[Epoch]()
+        due_through, settled, found, epochs, known = None, False, list[Finding](), list[Epoch](), True
         try:
             epochs = list(epochs_of([_entry(entry) for entry in entries]))
         except UNREADABLE as error:
             found.append(_unreadable("its history", error))
+            known = False
         present, newest = None if job is None else _epoch_of(job), epochs[-1].number if epochs else -1
         if job is not None and present == newest:
             try:
@@ -199,7 +200,7 @@ class Audit:
             found.append(Finding(Fault.NO_HISTORY, said))
         self.counts.epochs += len(epochs)
         judge = JobAudit(uid, epochs, self.view, due_through=due_through, read_at=read_at, settled=settled)
-        return _Present(uid, job["_id"] if job is not None else "", judge, found)
+        return _Present(uid, job["_id"] if job is not None else "", judge, found, known)
 
     def _due_through(self, job: Document, newest: Epoch) -> datetime | None:
         """Return until when a job's occurrences have to be decided by now; None when none has to be, for the moment."""
@@ -229,7 +230,11 @@ class Audit:
         return self._found(present, [*present.found, *present.judge.finish()])
 
     def _found(self, present: _Present, findings: list[Finding]) -> list[Found]:
-        return [Found(present.job_id, finding) for finding in findings]
+        return [
+            Found(present.job_id, finding)
+            for finding in findings
+            if present.known or finding.fault is not Fault.NO_HISTORY
+        ]
 
     def _kept(self, found: list[Found]) -> list[Found]:
         """Return the findings that stand, and count them: rows may have been cleaned up while they were read."""
@@ -252,6 +257,8 @@ class _Present:
     judge: JobAudit
     found: list[Finding]
     """What is wrong with the job itself."""
+    known: bool
+    """Whether its history can be read: else nobody can say what it lacks."""
 
 
 def _epoch_of(job: Document) -> int | None:

@@ -13,17 +13,14 @@ from shared.domain.backfill import MOST_PARALLEL, Existing
 from shared.domain.clock import to_the_millisecond
 from shared.domain.errors import Violation
 from shared.domain.policies import Overlap
-from shared.log import get_logger
 from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as scheduler_pb
-from shared.store.backfills import to_backfill
+from shared.store.backfills import SCHEMA, to_backfill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.store.backfills import StoredBackfill
-
-log = get_logger()
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OVERLAPS: Final = {
@@ -117,8 +114,7 @@ def list_entry(document: Mapping[str, Any]) -> pb.Backfill:
         backfill = to_backfill(document)
         return backfill_message(backfill, backfill.states)
     except UNREADABLE as error:
-        said = why_unreadable(error)
-    log.warning("a backfill can't be read", action="backfill_unreadable", backfill_id=document["_id"], error=said)
+        said = why_unreadable("backfill", document, SCHEMA, error, action="backfill_unreadable")
     return pb.Backfill(
         backfill_id=str(document["_id"]),
         job_id=str(document.get("job_id", "")),

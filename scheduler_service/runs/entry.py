@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 from scheduler_service.transport.convert import execution_message
 from scheduler_service.transport.unreadable import UNREADABLE, why_unreadable
 from shared.domain.execution import SHOWN_STATES
-from shared.log import get_logger
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-log = get_logger()
 
 
 def execution_entry(document: Mapping[str, Any]) -> pb.Execution:
@@ -22,8 +19,7 @@ def execution_entry(document: Mapping[str, Any]) -> pb.Execution:
     try:
         return execution_message(executions.to_execution(document))
     except UNREADABLE as error:
-        said = why_unreadable(error)
-    log.warning("an execution can't be read", action="execution_unreadable", execution_id=document["_id"], error=said)
+        said = why_execution_unreadable(document, error)
     state = document.get("state")
     return pb.Execution(
         execution_id=str(document["_id"]),
@@ -32,3 +28,8 @@ def execution_entry(document: Mapping[str, Any]) -> pb.Execution:
         state=f"STATE_{state}" if state in SHOWN_STATES else None,
         reason=said,
     )
+
+
+def why_execution_unreadable(document: Mapping[str, Any], error: Exception) -> str:
+    """Return why a row can't be read; see why_unreadable."""
+    return why_unreadable("execution", document, executions.SCHEMA, error, action="execution_unreadable")

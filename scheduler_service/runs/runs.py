@@ -12,6 +12,7 @@ from ulid import ULID
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.fields import refuse
 from scheduler_service.transport.refusals import NoSuch
+from scheduler_service.transport.unreadable import of_newer_release
 from shared.domain.errors import FailedPrecondition, Reason, Violation
 from shared.domain.execution import State
 from shared.domain.job import unknown_queue
@@ -79,12 +80,8 @@ class Runs:
         validate_only: return what it would be. Raises NoSuch, FailedPrecondition, InvalidInput.
         """
         ended = await self._executions.document(execution_id)
-        if (schema := ended.get("schema", 1)) > rows.SCHEMA:
-            raise FailedPrecondition(
-                f"the execution '{execution_id}' was stored by a newer release (schema {schema}; this server knows"
-                f" {rows.SCHEMA}): ask a server of that release",
-                reason=Reason.STORED_BY_NEWER_RELEASE,
-            )
+        if said := of_newer_release("execution", ended, rows.SCHEMA):
+            raise FailedPrecondition(said, reason=Reason.STORED_BY_NEWER_RELEASE)
         if ended["state"] not in RETRYABLE:
             raise FailedPrecondition(
                 f"the execution '{execution_id}' is {ended['state']}; only what has failed or was cancelled can"

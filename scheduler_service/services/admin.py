@@ -13,7 +13,7 @@ from scheduler_service.runs.entry import execution_entry
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.convert import duration, timestamp, to_instant, to_span
 from scheduler_service.transport.fields import read_timeout, reason_violations, refuse
-from scheduler_service.transport.pages import page_size, position_of, read_token, take_page, write_token
+from scheduler_service.transport.pages import page_size, read_token, take_page, write_token
 from scheduler_service.transport.refusals import shortened
 from shared.domain.errors import FailedPrecondition, Reason, SchedulerError, Violation
 from shared.log import get_logger
@@ -85,7 +85,7 @@ class AdminService(AdminServiceServicer):
             self._executions.dead_letters(uid, after, size + 1),
             size,
             execution_entry,
-            lambda document: position_of(document, "finished_at"),
+            lambda document: (document["finished_at"], document["_id"]),
         )
         return pb.ListDeadLettersResponse(executions=executions, next_page_token=write_token(listing, last))
 

@@ -12,7 +12,7 @@ from scheduler_service.planning.forecast_messages import load_message, load_ques
 from scheduler_service.planning.occurrence_requests import read_move, read_occurrence
 from scheduler_service.transport.convert import change_message
 from scheduler_service.transport.fields import refuse
-from scheduler_service.transport.pages import page_size, position_of, read_token, take_page, write_token
+from scheduler_service.transport.pages import page_size, read_token, take_page, write_token
 from shared.proto import planning_service_pb2 as pb
 from shared.proto.planning_service_pb2_grpc import PlanningServiceServicer
 
@@ -116,7 +116,7 @@ class PlanningService(PlanningServiceServicer):
         after = read_token(listing, request.page_token, found)
         refuse(found)
         documents = self._backfills.newest_first(request.job_id, after, size + 1)
-        backfills, last = await take_page(documents, size, list_entry, lambda d: position_of(d, "created_at"))
+        backfills, last = await take_page(documents, size, list_entry, lambda d: (d["created_at"], d["_id"]))
         await self._backfills.count_states(backfills)
         return pb.ListBackfillsResponse(backfills=backfills, next_page_token=write_token(listing, last))
 

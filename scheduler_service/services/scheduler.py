@@ -17,6 +17,7 @@ from scheduler_service.jobs.flow_drafts import FLOWS
 from scheduler_service.jobs.imports import Imports
 from scheduler_service.jobs.listing import list_executions, list_jobs
 from scheduler_service.planning.occurrences import to_come, void_warnings
+from scheduler_service.runs.entry import execution_entry
 from scheduler_service.runs.runs import request_token
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.convert import change_message, duration, execution_message, job_message, timestamps
@@ -249,7 +250,7 @@ class SchedulerService(SchedulerServiceServicer):
         return pb.GetJobStatusResponse(
             job=job_message(job, times),
             next_fire_times=timestamps(times),
-            last_execution=None if found.newest is None else execution_message(found.newest),
+            last_execution=None if found.newest is None else execution_entry(found.newest),
             counts=found.counts,
             window=duration(COUNTS_WINDOW),
             occurrence_changes=[change_message(each) for each in to_come(job.overrides, found.now)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from scheduler_service.transport.tokens import from_milliseconds, read_parts, to_milliseconds, write_parts
@@ -28,15 +27,6 @@ def page_size(given: int, found: list[Violation]) -> int:
     if not 0 <= given <= LARGEST_PAGE:
         found.append(Violation("page_size", f"{given} is not a size (1-{LARGEST_PAGE:,}, or 0 for {DEFAULT_SIZE})"))
     return given or DEFAULT_SIZE
-
-
-_AT_THE_END: Final = datetime.min.replace(tzinfo=UTC)
-
-
-def position_of(document: Mapping[str, Any], field: str) -> Position:
-    """Return where a document stands in a list by a time, the newest first; one without a time stands at the end."""
-    time = document.get(field)
-    return time if isinstance(time, datetime) else _AT_THE_END, document["_id"]
 
 
 def write_token(listing: str, position: Position | None) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from scheduler_service.runs.entry import execution_entry
+from scheduler_service.runs.entry import execution_entry, why_execution_unreadable
+from scheduler_service.transport.convert import execution_message
 from scheduler_service.transport.refusals import NoSuch, TooFarBack
-from scheduler_service.transport.unreadable import UNREADABLE, why_unreadable
+from scheduler_service.transport.unreadable import UNREADABLE, of_newer_release
 from scheduler_service.watching.feed import SIGN_OF_LIFE, Feed, Subscription
 from scheduler_service.watching.watch_tokens import LONGEST_BACK, Told, check_age, watched, write_token
 from shared.domain.errors import Unavailable
@@ -22,7 +23,7 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions, jobs, tail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from pymongo.asynchronous.database import AsyncDatabase
 
@@ -35,7 +36,9 @@ MOST_BEHIND: Final = 200_000
 
 _STARTING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH: Final = 200
-_INSTANTS: Final = {"transitions.at": 1, "born": 1, "job_uid": 1}
+_INSTANTS: Final = {"transitions.at": 1, "born": 1, "job_uid": 1, "schema": 1}
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,12 @@ class _Step:
 
     @cached_property
     def execution(self) -> pb.Execution:
-        """The execution as its watchers see it, made once for all."""
-        return execution_entry(self.row)
+        """The execution as its watchers see it, made once for all. Raises Unavailable as _leave_to_newer does."""
+        try:
+            return execution_message(executions.to_execution(self.row))
+        except UNREADABLE:
+            _leave_to_newer(self.row)
+            return execution_entry(self.row)
 
     @property
     def ends(self) -> bool:
@@ -131,18 +138,9 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
             if "transitions" not in row:
                 continue
             begun = self._tail.looked_back if row["_id"] in look.late else look.since
-            try:
-                self._end_waits(row)
-                instants = _told_instants(row)
-                told = tail.by(instants, begun)
-            except UNREADABLE as error:  # it would end all streams, again and again
-                said = why_unreadable(error)
-                log.warning(
-                    "an execution can't be read", action="execution_unreadable", execution_id=row["_id"], error=said
-                )
-                continue
-            self._told.setdefault(row["_id"], told)
-            self._pending[row["_id"]] = (row, instants)
+            if (instants := _read(row, self._read_told)) is not None:
+                self._told.setdefault(row["_id"], tail.by(instants, begun))
+                self._pending[row["_id"]] = (row, instants)
         steps = list(self._steps(look))
         labels = await self._labels_of(steps)
         # From here on without a pause, so that whoever joins finds either all of it told, or none.
@@ -192,7 +190,11 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
         """Return the labels of jobs as they are now, by their uids."""
         chosen = {"uid": {"$in": list(uids)}}
         found = self._jobs.find(chosen, {"_id": 0, "uid": 1, "labels": 1})
-        return {job["uid"]: jobs.labels_of(job) async for job in found}
+        labels: dict[str, dict[str, str]] = {}
+        async for job in found:
+            with suppress(*UNREADABLE):  # one that was damaged has none
+                labels[job["uid"]] = jobs.labels_of(job)
+        return labels
 
     # Watching:
 
@@ -262,8 +264,8 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
                 found = self._collection.find({"_id": {"$in": [name for _, name in batch]}}, executions.NOT_SHOWN)
                 rows = {row["_id"]: row async for row in found}
                 for position in batch:
-                    if (row := rows.get(position[1])) is not None:
-                        instants = tail.instants(row)
+                    row = rows.get(position[1])
+                    if row is not None and (instants := _read(row, tail.instants)) is not None:
                         first, last = told.steps_of(row["_id"], instants), tail.by(instants, end)
                         yield _Step(row, first, last, Told(told.since, end, position), instants)
             told = Told.all_by(end)
@@ -275,7 +277,8 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
         """
         found: dict[str, datetime] = {}
         async for row in self._changed(chosen, told.since):
-            instants = tail.instants(row)
+            if (instants := _read(row, tail.instants)) is None:
+                continue
             if told.steps_of(row["_id"], instants) < (last := tail.by(instants, end)):
                 found[row["_id"]] = instants[last - 1]
             if len(found) > MOST_BEHIND:
@@ -306,6 +309,7 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
     async def _with_labels(self, chosen: Chosen, rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         if not chosen.labels or not rows:
             return rows
+        rows = [row for row in rows if isinstance(row.get("job_uid"), str)]
         labels = await self.labels({row["job_uid"] for row in rows})
         return [row for row in rows if chosen.labels.items() <= labels.get(row["job_uid"], {}).items()]
 
@@ -313,7 +317,8 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
         row = await self._collection.find_one({"_id": execution_id}, {**_INSTANTS, "state": 1})
         if row is None:
             return True
-        return State(row["state"]) not in OPEN and tail.instants(row)[-1] <= told
+        ended = _read(row, lambda row: State(row["state"]) not in OPEN and tail.instants(row)[-1] <= told)
+        return ended is not False  # of one that was damaged nothing more can be told
 
     # Waiting for an end:
 
@@ -348,6 +353,20 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
             if not waiters:
                 self._waiters.pop(execution_id, None)
 
+    def _read_told(self, row: Mapping[str, Any]) -> list[datetime]:
+        """End the waits for a row that has ended, and return the instants of its steps.
+
+        Raises one of UNREADABLE where it has not all that is told by.
+        """
+        self._end_waits(row)
+        if not isinstance(row["job_uid"], str):
+            raise TypeError(f"job_uid: {row['job_uid']!r}")
+        _ = row["trigger"]
+        if "progress" in row:
+            _ = row["progress"]["at"], row["changed"]
+        _ = [(step["number"], State(step["state"])) for step in row["transitions"]]
+        return tail.instants(row)
+
     def _end_waits(self, row: Mapping[str, Any]) -> None:
         if State(row["state"]) not in OPEN:
             for ended in self._waiters.get(row["_id"], ()):
@@ -361,15 +380,23 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
             ended.set_exception(Unavailable("the server stops; ask any other"))
 
 
-def _told_instants(row: Mapping[str, Any]) -> list[datetime]:
-    """Return the instants of a row's steps. Raises one of UNREADABLE where it has not all that is told by."""
-    uid, _, _ = row["job_uid"], State(row["state"]), row["trigger"]
-    if not isinstance(uid, str):
-        raise TypeError(f"job_uid: {uid!r}")
-    if "progress" in row:
-        _ = row["progress"]["at"], row["changed"]
-    _ = [(step["number"], State(step["state"])) for step in row["transitions"]]
-    return tail.instants(row)
+def _leave_to_newer(row: Mapping[str, Any]) -> None:
+    """Raise Unavailable for a row of a newer release, of which a server of that tells who comes back with a token."""
+    if said := of_newer_release("execution", row, executions.SCHEMA):
+        raise Unavailable(f"{said}, with the last resume_token")
+
+
+def _read(row: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T | None:
+    """Return what is read of a row; None where it was damaged by hand: it would end streams again and again.
+
+    Raises Unavailable as _leave_to_newer does.
+    """
+    try:
+        return read(row)
+    except UNREADABLE as error:
+        _leave_to_newer(row)
+        why_execution_unreadable(row, error)
+        return None
 
 
 class _Watcher(Subscription[tuple[_Step, int]]):

@@ -13,6 +13,7 @@ from shared.domain.execution import OPEN, Trigger, backfill_execution_id
 from shared.domain.policies import Overlap
 from shared.domain.schedule import from_document, to_document
 from shared.store.executions import Move, asked_for, stop
+from shared.store.listing import FIRST_INSTANT
 from shared.store.pipeline import NOW, literal, up_to
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ def to_backfill(document: Mapping[str, Any]) -> StoredBackfill:
 
 def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> dict[str, Any]:
     """Find backfills for a list, those of one job or all, from a position on: (creation, id) of the one before."""
-    found: dict[str, Any] = {} if uid is None else {"job_uid": uid}
+    found: dict[str, Any] = {"created_at": {"$gte": FIRST_INSTANT}}
+    if uid is not None:
+        found["job_uid"] = uid
     if after is not None:
         created_at, backfill_id = after
         # The bound stands on its own, so that the index is read in its order.

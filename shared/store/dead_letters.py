@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State
 from shared.store.executions import Move
+from shared.store.listing import FIRST_INSTANT
 from shared.store.pipeline import NOW, literal
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ NEWEST_FIRST: Final = [("finished_at", -1), ("_id", -1)]
 
 def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> dict[str, Any]:
     """Find the dead letters of a list, of one job or of all. after: (finished_at, id) of the page before's last."""
-    found: dict[str, Any] = {"state": State.FAILED.value, "letter": True}
+    found: dict[str, Any] = {"state": State.FAILED.value, "letter": True, "finished_at": {"$gte": FIRST_INSTANT}}
     if uid is not None:
         found["job_uid"] = uid
     if after is not None:

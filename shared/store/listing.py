@@ -31,7 +31,8 @@ of the page's last one, whatever was added before."""
 
 Query: TypeAlias = "dict[str, Any]"
 
-_FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
+FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
+"""What is no earlier is a date: what somebody has put in its place is of another type, and has no place in a list."""
 _HAS_ID: Final[Query] = {"_id": {"$gte": ""}}
 """What was put into the store by hand may have an id that is no text, and that no request could name."""
 
@@ -104,7 +105,7 @@ class Listing:
         if after and through and after[0] == through[0]:
             return [self._same(after[0], beginning | end)]
         between = ({behind: after[0]} if after else {}) | ({ahead: through[0]} if through else {})
-        least = "" if self.path == "name" else _FIRST_INSTANT
+        least = "" if self.path == "name" else FIRST_INSTANT
         return [
             *([self._same(after[0], beginning)] if after else []),
             Stretch({self.path: between or {"$gte": least}}, self.sort),

@@ -63,11 +63,14 @@ def instant_of(changed: Changed) -> datetime:
 
 
 def instants(row: Mapping[str, Any]) -> list[datetime]:
-    """Return the instant of each transition of a row, in their order; never one before that of the step before it."""
+    """Return the instant of each transition of a row, in their order; never one before that of the step before it.
+
+    Raises TypeError, AttributeError or KeyError for a row that was damaged by hand.
+    """
     found: list[datetime] = []
     for step in row.get("transitions", ()):
         if not found:
-            found.append(instant_of(row["born"]) if "born" in row else step["at"])
+            found.append(instant_of(row["born"] if "born" in row else step["at"]))
         else:
             found.append(max(found[-1], step["at"]))
     return found

@@ -240,6 +240,14 @@ class TestReading:
                 assert "good" not in [job_id for job_id, _ in found], (field, value)
                 database[collection].replace_one({"_id": document["_id"]}, document)
 
+    async def test_a_history_that_cannot_be_read_is_not_said_to_lack_what_the_rows_tell_of(
+        self, server: Running, database: Database[dict[str, Any]]
+    ) -> None:
+        Ledger.of(database, "broken").runs(1, 3)
+        database.job_revisions.update_one({"job_uid": "uid-broken"}, {"$set": {"epoch": "first"}})
+        (found,) = await _findings(server)
+        assert (found[0].job_id, found[1], found[0].execution_id) == ("broken", "UNREADABLE", "")
+
     async def test_an_old_schedule_is_computed_by_the_zone_rules_of_its_time(
         self, server: Running, database: Database[dict[str, Any]]
     ) -> None:

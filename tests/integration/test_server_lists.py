@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bson import ObjectId
+from bson import ObjectId, Timestamp
 from structlog.testing import capture_logs
 
 import scheduler_service.jobs.listing
@@ -14,6 +14,8 @@ from scheduler_service.prepare import create_collections
 from shared.proto import admin_service_pb2 as admin_pb
 from shared.proto import planning_service_pb2 as planning
 from shared.proto import scheduler_service_pb2 as pb
+from shared.store import backfills
+from shared.store.executions import SCHEMA
 from shared.store.indexes import INDEXES, OBSOLETE
 from tests.integration.test_server_harness import Running, cron, interval, refusal, stamp
 
@@ -87,6 +89,8 @@ async def test_a_job_that_cannot_be_read_is_shown_with_why_and_hides_no_other(se
     assert "was changed by hand" in shown.status_message
     assert "priority" in shown.status_message
     assert [line["job_id"] for line in logged if line["action"] == "job_unreadable"] == ["broken"]
+    await server.database.jobs.update_one({"_id": "broken"}, {"$set": {"schema": "four"}})
+    assert (await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest())).jobs[0] == shown
     refused = await refusal(server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="broken")))
     assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "JOB_UNREADABLE")
     batch = pb.BatchPauseScheduledJobsRequest(filter="state = ACTIVE", reason="all")
@@ -152,6 +156,39 @@ async def test_an_execution_that_cannot_be_read_is_shown_with_why_and_hides_no_o
     assert (shown.execution_id, shown.job_id, shown.state) == (run, "broken", pb.Execution.STATE_FAILED)
     assert "was changed by hand" in shown.reason
     assert [line["execution_id"] for line in logged if line["action"] == "execution_unreadable"] == [run]
+    status = await server.stub.GetJobStatus(pb.GetJobStatusRequest(job_id="broken"))
+    assert (status.job.job_id, status.last_execution) == ("broken", shown)
+
+    await server.database.executions.update_one({"_id": run}, {"$set": {"schema": SCHEMA + 1}})
+    shown, _ = (await server.stub.ListExecutions(pb.ListExecutionsRequest())).executions
+    assert shown.reason == (
+        f"the execution '{run}' was stored by a newer release (schema {SCHEMA + 1}; this server knows {SCHEMA}): ask a"
+        " server of that release"
+    )
+
+    too_deep = {"attempt": 0, "result": "[" * 100_000}
+    await server.database.executions.update_one({"_id": run}, {"$set": too_deep})
+    assert "whole" in await executions(server)
+
+
+async def test_a_damaged_date_of_a_dead_letter_takes_no_other_from_the_pages(server: Running) -> None:
+    await server.create(job_id="mine")
+    runs = []
+    for minute in range(4):
+        runs.append((await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine"))).execution_id)
+        finished_at = datetime.now(UTC) + timedelta(minutes=minute)
+        ended = {"state": "FAILED", "letter": True, "finished_at": finished_at}
+        await server.database.executions.update_one({"_id": runs[-1]}, {"$set": ended, "$unset": {"open": ""}})
+    for damaged in (Timestamp(1, 1), "soon", None):
+        await server.database.executions.update_one({"_id": runs[1]}, {"$set": {"finished_at": damaged}})
+        listed: list[str] = []
+        token = ""
+        while token or not listed:
+            request = admin_pb.ListDeadLettersRequest(page_size=1, page_token=token)
+            page = await server.admin.ListDeadLetters(request)
+            listed += [letter.execution_id for letter in page.executions]
+            token = page.next_page_token
+        assert listed == [runs[3], runs[2], runs[0]], damaged
 
 
 async def test_a_backfill_that_cannot_be_read_is_shown_with_why_and_hides_no_other(server: Running) -> None:
@@ -174,6 +211,15 @@ async def test_a_backfill_that_cannot_be_read_is_shown_with_why_and_hides_no_oth
         shown = (await server.planning.ListBackfills(planning.ListBackfillsRequest())).backfills
     assert "was changed by hand" in shown[0].status_message
     assert [line["backfill_id"] for line in logged if line["action"] == "backfill_unreadable"] == [broken_id]
+    await server.database.backfills.update_one({"_id": broken_id}, {"$set": {"schema": backfills.SCHEMA + 1}})
+    shown = (await server.planning.ListBackfills(planning.ListBackfillsRequest())).backfills
+    assert "was stored by a newer release" in shown[0].status_message
+
+    for damaged in (True, "soon", None):
+        await server.database.backfills.update_one({"_id": broken_id}, {"$set": {"created_at": damaged}})
+        page = await server.planning.ListBackfills(planning.ListBackfillsRequest(page_size=1))
+        assert [each.state for each in page.backfills] == [planning.Backfill.STATE_RUNNING]
+        assert not page.next_page_token
 
 
 async def test_deleted_jobs_are_found_where_the_filter_names_that_state(server: Running) -> None:

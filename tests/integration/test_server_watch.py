@@ -182,6 +182,8 @@ async def test_a_watcher_is_told_only_of_what_it_has_chosen(server: Running) -> 
     "damage",
     [
         {"transitions.0.at": "soon"},
+        {"transitions.1.at": "soon"},
+        {"born": "soon"},
         {"transitions.0.state": "GONE"},
         {"transitions": "none"},
         {"state": ["PENDING"]},
@@ -195,8 +197,13 @@ async def test_a_watcher_is_told_only_of_what_it_has_chosen(server: Running) -> 
 async def test_an_execution_that_cannot_be_read_keeps_none_from_being_told_of_others(
     server: Running, damage: dict[str, Any]
 ) -> None:
-    await server.create(job_id="mine")
+    await server.create(job_id="mine", labels={"team": "pricing"})
+    await server.create(job_id="odd")
     watcher = await Watcher(server).begun()
+    chosen = await Watcher(server, labels={"team": "pricing"}).begun()
+    tokens = watcher.token, chosen.token
+    await start(server, "odd")
+    await server.database.jobs.update_one({"_id": "odd"}, {"$set": {"labels": "none"}})
     broken = await start(server)
     await watcher.until(broken, "PENDING")
     await server.database.executions.update_one({"_id": broken}, [{"$set": {"changed": "$$NOW"}}])
@@ -205,6 +212,35 @@ async def test_an_execution_that_cannot_be_read_keeps_none_from_being_told_of_ot
     await run(server, whole)
     await watcher.until(whole, "SUCCEEDED")
     assert watcher.states[whole] == LIFE
+    await chosen.until(whole, "SUCCEEDED")
+    for again in (
+        await Watcher(server, resume_token=tokens[0]).begun(),
+        await Watcher(server, resume_token=tokens[1], labels={"team": "pricing"}).begun(),
+    ):
+        await again.until(whole, "SUCCEEDED")
+        assert again.states[whole] == LIFE
+
+
+@pytest.mark.parametrize("field", ["state", "trigger"])
+async def test_what_only_a_newer_release_can_read_is_left_to_its_servers(server: Running, field: str) -> None:
+    """The stream ends, and no token goes on past it."""
+    await server.create(job_id="mine")
+    watcher = await Watcher(server).begun()
+    newer = await start(server)
+    await watcher.until(newer, "PENDING")
+    stored = await server.database.executions.find_one({"_id": newer})
+    assert stored is not None
+    step = {"number": 2, "state": "QUEUED", "at": "$$NOW", "by": "relay", "reason": ""}
+    changed = {"changed": "$$NOW", "transitions": {"$concatArrays": ["$transitions", [step]]}}
+    unheard_of = {field: "UNHEARD_OF", "schema": executions.SCHEMA + 1}
+    await server.database.executions.update_one({"_id": newer}, [{"$set": {**changed, **unheard_of}}])
+    assert await watcher.ended() == "UNAVAILABLE"
+    again = Watcher(server, resume_token=watcher.token)
+    assert await again.ended() == "UNAVAILABLE"
+    # As a server that can read it sees it.
+    await server.database.executions.update_one({"_id": newer}, {"$set": {field: stored[field]}})
+    again = await Watcher(server, resume_token=watcher.token).begun()
+    await again.until(newer, "QUEUED")
 
 
 async def test_decisions_and_parts_are_told_only_where_asked_for(server: Running) -> None:
