@@ -11,7 +11,7 @@ from itertools import count
 from random import Random
 from threading import Event, Timer
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 import pytest
 from bson import DatetimeMS
@@ -64,6 +64,10 @@ class Sent:
 
     def __call__(self, documents: Iterable[Mapping[str, Any]]) -> None:
         self.ids += [document["_id"] for document in documents]
+
+
+NO_NUMBERS: Final[tuple[object, ...]] = (True, [1], {}, "x")
+"""What was put by hand where MongoDB counts."""
 
 
 def fire(database: Db, hand_over: Sent | None = None, name: str = "beat", *, kind: type[Fire] = Fire) -> Fire:
@@ -238,7 +242,7 @@ class TestFiring:
     @pytest.mark.parametrize("edited", [False, True])
     @pytest.mark.parametrize(
         "damage",
-        [{name: value} for name in ("fired", "revision") for value in (True, [1], {}, "x")]
+        [{name: value} for name in ("fired", "revision") for value in NO_NUMBERS]
         + [{"revision": None}, {"next_nominal": [1]}, {"next_nominal": "soon"}],
         ids=str,
     )
