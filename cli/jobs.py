@@ -390,7 +390,7 @@ def run(
     ] = None,
     validate_only: ValidateOption = False,
 ) -> None:
-    """Run a job once, now, whatever its schedule, and also while it is paused; not a deleted one."""
+    """Run a job once, now, also while it is paused."""
     if validate_only:
         tried = session.scheduler.run(job_id, queue=queue, request_id=request_id, validate_only=True)
         session.out.done(tried, job_id, f"{plain(job_id)} would run on the queue {plain(tried.queue)}")

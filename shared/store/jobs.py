@@ -350,7 +350,8 @@ def to_chain(document: Mapping[str, Any]) -> Chain:
         raise ValueError(f"next_nominal: {pointer} is not what is stored, which is beyond the times that can be read")
     if not isinstance(pointer, datetime | None):
         raise TypeError(f"next_nominal: {pointer!r} is not a time")
-    for name, number in (("revision", document["revision"]), ("fired", document.get("fired", 0))):
+    for name in ("revision", "fired"):
+        number = document.get(name, 0)
         # A truth is a number to Python, but not to MongoDB, which neither adds to it nor finds it as 0 or 1.
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise TypeError(f"{name}: {number!r} is not a number")
