@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.errors import PyMongoError
-
 from beat.aside import Aside
 from beat.insert import insert_missing
 from beat.zone_rules import ZoneRules
@@ -206,7 +204,7 @@ class Backfills:
         try:
             yield
         except Exception as error:  # whatever is wrong with one must not stop the rest
-            if isinstance(error, PyMongoError) and not is_damage(error):
+            if not is_damage(error):
                 raise
             self._aside.put(backfill_id)
             log.warning(

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from random import sample
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.errors import PyMongoError
-
 from beat.zone_rules import ZoneRules
 from shared.domain.execution import State
 from shared.domain.job import JobState
@@ -35,7 +33,7 @@ def _setting_aside(uid: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever is wrong with one must not stop the rest
-        if isinstance(error, PyMongoError) and not is_damage(error):
+        if not is_damage(error):
             raise
         log.warning("a job is left as it is", action="consequences_failed", job_uid=uid, error=repr(error))
 
@@ -72,17 +70,13 @@ class Consequences:
         failures = list(
             self._executions.find(executions.may_pause_filter(self._partitions.held), {"job_uid": 1}).limit(BATCH)
         )
-        # What names no job pauses none.
-        seen = [row["_id"] for row in failures if not isinstance(row.get("job_uid"), str)]
-        failures = [row for row in failures if isinstance(row.get("job_uid"), str)]
-        settled = set()
-        for uid in {row["job_uid"] for row in failures}:
+        unsettled = []
+        for uid in {uid for row in failures if isinstance(uid := row.get("job_uid"), str)}:
             with _setting_aside(uid):
                 if not self._pause_if_failing(uid):
-                    continue
-            settled.add(uid)
-        seen += [row["_id"] for row in failures if row["job_uid"] in settled]
-        if seen:
+                    unsettled.append(uid)
+        # What names no job pauses none.
+        if seen := [row["_id"] for row in failures if row.get("job_uid") not in unsettled]:
             self._executions.update_many({"_id": {"$in": seen}}, executions.MAY_PAUSE_SEEN)
 
     def _pause_if_failing(self, uid: str) -> bool:

@@ -13,7 +13,7 @@ from shared.domain.execution import OPEN, Trigger, backfill_execution_id
 from shared.domain.policies import Overlap
 from shared.domain.schedule import from_document, to_document
 from shared.store.executions import Move, asked_for, stop
-from shared.store.listing import FIRST_INSTANT
+from shared.store.mongo import FIRST_INSTANT
 from shared.store.pipeline import NOW, literal, up_to
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State
 from shared.store.executions import Move
-from shared.store.listing import FIRST_INSTANT
+from shared.store.mongo import FIRST_INSTANT
 from shared.store.pipeline import NOW, literal
 
 if TYPE_CHECKING:

@@ -32,7 +32,18 @@ from shared.domain.policies import WorkerLost
 from shared.domain.text import because
 from shared.domain.zones import tzdata_version
 from shared.store.flows import to_flow
-from shared.store.pipeline import NOW, as_count, as_list, from_now, has_ended, is_past, literal, milliseconds, up_to
+from shared.store.pipeline import (
+    NOW,
+    as_count,
+    as_list,
+    from_now,
+    has_ended,
+    is_past,
+    is_up_to,
+    literal,
+    milliseconds,
+    up_to,
+)
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy
 from shared.store.tail import NEW_ROW
 
@@ -411,7 +422,7 @@ def nonce_of(token: str, execution_id: str) -> str:
 _CLAIMABLE: Final = {
     "$and": [
         {"$in": ["$state", sorted(state.value for state in predecessors(State.RUNNING))]},
-        {"$not": [{"$and": [{"$isNumber": "$schema"}, {"$gt": ["$schema", SCHEMA]}]}]},
+        is_up_to(SCHEMA),
         {"$eq": [{"$type": "$held"}, "missing"]},
         is_past("due_at"),
         {"$or": [{"$not": [is_past("expires_at")]}, {"$gt": ["$attempt", {"$ifNull": ["$handed_back", 0]}]}]},

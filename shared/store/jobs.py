@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.flows import flow_document, to_flow
+from shared.store.mongo import FIRST_INSTANT, LAST_INSTANT
 from shared.store.pipeline import NOW, as_count, from_now, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
 from shared.store.tail import NEW_JOB
@@ -338,14 +339,10 @@ def of_request(job_id: str, request: str) -> dict[str, Any]:
     return {"_id": job_id, "edit_log.request": request}
 
 
-_OF_PYTHON: Final = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC, microsecond=999_000)
-"""The first and the last time that a document is read with, whatever else is stored."""
-
-
 def to_chain(document: Mapping[str, Any]) -> Chain:
     """Read what the planner needs of a job: what is installed, and the edits that wait."""
     pointer = document["next_nominal"]
-    if pointer in _OF_PYTHON:
+    if pointer in (FIRST_INSTANT, LAST_INSTANT):
         # No compare-and-set on it would ever find the job, which would be due again at once, for ever.
         raise ValueError(f"next_nominal: {pointer} is not what is stored, which is beyond the times that can be read")
     if not isinstance(pointer, datetime | None):

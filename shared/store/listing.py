@@ -7,13 +7,14 @@ fewer, and says where the next one begins (AIP-158).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, OPEN, SHOWN_STATES, State, Trigger
 from shared.domain.filters import Condition, Operator
 from shared.domain.job import JobState
 from shared.store.jobs import PARTITIONS
+from shared.store.mongo import FIRST_INSTANT
 from shared.store.parts import parts_filter
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ of the page's last one, whatever was added before."""
 
 Query: TypeAlias = "dict[str, Any]"
 
-FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
-"""What is no earlier is a date: what somebody has put in its place is of another type, and has no place in a list."""
 _HAS_ID: Final[Query] = {"_id": {"$gte": ""}}
 """What was put into the store by hand may have an id that is no text, and that no request could name."""
 
@@ -105,6 +104,7 @@ class Listing:
         if after and through and after[0] == through[0]:
             return [self._same(after[0], beginning | end)]
         between = ({behind: after[0]} if after else {}) | ({ahead: through[0]} if through else {})
+        # What somebody has put in the place of a date is of another type, and has no place in a list.
         least = "" if self.path == "name" else FIRST_INSTANT
         return [
             *([self._same(after[0], beginning)] if after else []),

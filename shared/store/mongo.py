@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import AsyncMongoClient, MongoClient
@@ -20,7 +20,6 @@ import shared.store.driver  # noqa: F401 - for what it mends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
     from pymongo.database import Database
@@ -49,6 +48,10 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 """What holds unless the URL says otherwise."""
 
 DEFAULT_DATABASE = "scheduler"
+
+FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
+LAST_INSTANT: Final = datetime.max.replace(tzinfo=UTC, microsecond=999_000)
+"""Between which documents are read, whatever is stored."""
 
 
 def connect(url: str, **options: Any) -> Database[dict[str, Any]]:
@@ -127,9 +130,9 @@ def is_away(error: PyMongoError) -> bool:
     )
 
 
-def is_damage(error: PyMongoError) -> bool:
-    """Return whether an update failed, it seems, at what a document holds: it may again, and others need not wait.
+def is_damage(error: Exception) -> bool:
+    """Return whether an error is one document's, it seems: one that we cannot read, or that an update fails at.
 
     For what is left alone for a while only: that it is nothing else, as a query that was ended, is not certain.
     """
-    return isinstance(error, WriteError) and not is_away(error)
+    return not isinstance(error, PyMongoError) or (isinstance(error, WriteError) and not is_away(error))

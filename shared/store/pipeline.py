@@ -42,6 +42,11 @@ def up_to(schema: int) -> dict[str, Any]:
     return {"schema": {"$not": {"$gt": schema}}}
 
 
+def is_up_to(schema: int) -> dict[str, Any]:
+    """Return up_to as an expression."""
+    return {"$not": [{"$and": [{"$isNumber": "$schema"}, {"$gt": ["$schema", schema]}]}]}
+
+
 def from_now(span: timedelta) -> dict[str, Any]:
     """Return the instant that lies the given span after the database's present time."""
     return {"$add": [NOW, milliseconds(span)]}
