@@ -165,6 +165,11 @@ def test_killed_servers_come_back_on_the_same_port_with_what_was_durable(servers
     with MongoClient[dict[str, Any]](servers.mongodb.url) as client:
         client.get_default_database().get_collection("kept").insert_one({"_id": 1})
         client.admin.command("fsync")
+    with channel_of(servers.rabbitmq) as channel:
+        channel.queue_declare("kept", durable=True, auto_delete=False)
+    # RabbitMQ confirms messages, not queues: with one that was declared a moment ago a kill may take its messages.
+    servers.rabbitmq.stop()
+    servers.rabbitmq.restart()
     put(servers.rabbitmq, "kept", "kept")
     both = (servers.mongodb, servers.rabbitmq)
     pids = [server.pid for server in both]

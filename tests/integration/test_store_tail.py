@@ -209,12 +209,15 @@ def test_the_changes_of_a_job_that_its_clients_see_are_marked(database: Db) -> N
     before = database.jobs.find_one({"_id": job["_id"]})
     assert before is not None
     assert isinstance(before["changed"], Timestamp)
+    # As it was, before each: two updates within a millisecond have the same instant.
+    as_it_was = {"$set": {"changed": before["changed"]}}
     for update in updates:
+        database.jobs.update_one({"_id": job["_id"]}, as_it_was)
         database.jobs.update_one({"_id": job["_id"]}, update)
         after = database.jobs.find_one({"_id": job["_id"]})
         assert after is not None
         assert after["changed"] != before["changed"]
-        before = after
+    database.jobs.update_one({"_id": job["_id"]}, as_it_was)
     database.jobs.update_one({"_id": job["_id"]}, jobs.advance(at(1), at(2), 1, Mode.ACTIVE))
     moved_on = database.jobs.find_one({"_id": job["_id"]})
     assert moved_on is not None
