@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import grpc
 
-from benchmarks import bare_celery
+from benchmarks import bare_celery, bare_scheduler
 from benchmarks.comparison import ROUNDS, Better, Comparison, taking_turns
 from benchmarks.processor import resident_megabytes, seconds_of
 from benchmarks.results import Size
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from dev.servers import Servers
 
-OURS, BARE = "ours", "bare"
+OURS, BARE, STEPS = "ours", "bare", "steps"
 QUEUE: Final = "manual"
 """Where runs by hand go."""
 DEFAULT: Final = Settings.model_fields["worker_concurrency"].default
@@ -140,6 +140,7 @@ def site() -> Iterator[Site]:
             "WORKER_METRICS_PORT": str(free_port()),
             "LOG_FORMAT": "json",
             bare_celery.TARGET: f"localhost:{target.port}",
+            bare_scheduler.PORT: str(free_port()),
         }
         logs.configure("benchmark", "WARNING")
         database = connect(servers.mongodb.url)
@@ -231,7 +232,7 @@ def workers(at: Site, concurrency: int) -> Iterator[Mapping[str, Worker]]:
     bare = ("celery", "-A", "benchmarks.bare_celery", "worker", "-P", "threads", "-Q", bare_celery.QUEUE)
     commands = {
         OURS: ("worker", "-Q", QUEUE),
-        BARE: (*bare, "--without-gossip", "--without-mingle"),
+        BARE: (*bare, "--without-gossip", "--without-mingle", "--include", "benchmarks.bare_scheduler"),
     }
     with ExitStack() as stack:
         found = {}
@@ -349,18 +350,25 @@ def slots_busy(at: Site, slots: int, calls: int) -> Comparison:
 
 
 def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Comparison]:
-    """Compare how long it takes from ExecuteJobNow to the call, and from `delay` to the task, one at a time."""
-    port = int(at.environment["GRPC_PORT"])
+    """Compare how long it takes from ExecuteJobNow to the call, and from `delay` to the task, one at a time.
+
+    In the same rounds, the same steps with nothing around them: benchmarks.bare_scheduler.
+    """
+    ports = {OURS: int(at.environment["GRPC_PORT"]), STEPS: int(at.environment[bare_scheduler.PORT])}
     with ExitStack() as stack:
         leasing = ready.beat_leasing(at.servers.mongodb.url)
-        for name in ("scheduler_service", "beat"):
+        for name in ("scheduler_service", "beat", "benchmarks.bare_scheduler"):
             stack.enter_context(process(at, name, name))
-        wait_for(ready.grpc_serving(port), "the server serves")
+        stubs = {}
+        for side, port in ports.items():
+            channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
+            grpc.channel_ready_future(channel).result(PATIENCE)
+            stubs[side] = pb_grpc.SchedulerServiceStub(channel)
+        wait_for(ready.grpc_serving(ports[OURS]), "the server serves")
         wait_for(leasing, "beat holds its lease")
-        stub = pb_grpc.SchedulerServiceStub(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")))
         for worker in running.values():
             stack.enter_context(worker.let_at_messages())
-        waits: dict[str, list[list[float]]] = {side: [] for side in running}
+        waits: dict[str, list[list[float]]] = {side: [] for side in (OURS, STEPS, BARE)}
 
         def several(side: str, once: Callable[[], float]) -> float:
             waits[side].append([once() for _ in range(runs)])
@@ -369,10 +377,10 @@ def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Compar
         job = at.job(AT_ONCE)
         rows = at.database[executions.COLLECTION]
 
-        def ours() -> float:
+        def asking(side: str) -> float:
             at.target.forget()
             asked = time.monotonic()
-            execution_id = stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id=job["_id"])).execution_id
+            execution_id = stubs[side].ExecuteJobNow(pb.ExecuteJobRequest(job_id=job["_id"])).execution_id
             wait_for(lambda: not rows.find_one({"_id": execution_id, "open": True}, {"_id": 1}), "it has ended")
             (call,) = at.target.calls
             return (call.began - asked) * 1000
@@ -384,18 +392,31 @@ def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Compar
             time.sleep(LOOK)  # as ours
             return (began - asked) * 1000
 
-        taking_turns({OURS: partial(several, OURS, ours), BARE: partial(several, BARE, theirs)})
+        once: dict[str, Callable[[], float]] = {
+            OURS: partial(asking, OURS),
+            STEPS: partial(asking, STEPS),
+            BARE: theirs,
+        }
+        taking_turns({side: partial(several, side, each) for side, each in once.items()})
         rows.delete_many({})
     figures: list[tuple[str, Callable[[list[float]], float], float]] = [("median", median, 2.0)]
     if runs >= MANY:  # of a few runs the 99th percentile is the worst one, which says nothing
         figures.append(("99th percentile", _p99, 3.0))
-    return [
-        Comparison(
-            f"from ExecuteJobNow to the call, {name}", "ms", Better.LOWER, tuple(map(figure, waits[OURS][1:])),
-            "from delay to the task's start", tuple(map(figure, waits[BARE][1:])), ratio_goal=goal,
-        )
-        for name, figure, goal in figures
-    ]  # fmt: skip
+    found = []
+    for name, figure, goal in figures:
+        ours, steps, bare = (tuple(map(figure, waits[side][1:])) for side in (OURS, STEPS, BARE))
+        what, delay = "from ExecuteJobNow to the call", "from delay to the task's start"
+        found += [
+            Comparison(f"{what}, {name}", "ms", Better.LOWER, ours, delay, bare, ratio_goal=goal),
+            Comparison(
+                f"{what}, {name}, beside the same steps", "ms", Better.LOWER, ours, "the same steps, bare", steps,
+            ),
+            Comparison(
+                f"{what}, {name}: the same steps, bare", "ms", Better.LOWER, steps, delay, bare,
+                note="call, read, message, row, claim, call, as durable; it does nothing else",
+            ),
+        ]  # fmt: skip
+    return found
 
 
 def _p99(waits: list[float]) -> float:

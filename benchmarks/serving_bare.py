@@ -24,7 +24,7 @@ from shared.store import jobs
 from shared.store.mongo import connect_async
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from google.protobuf.message import Message
     from pymongo.asynchronous.database import AsyncDatabase
@@ -48,25 +48,40 @@ async def _serve(port: int, mongodb_url: str, answers: dict[str, bytes], *, with
     async def nothing(_request: Any) -> None:
         """Do as an echo does."""
 
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    def answering(answer: Message, work: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[Message]]:
+        async def answered(request: Any) -> Message:
+            await work(request)
+            return answer
+
+        return answered
+
     handlers = {
-        "GetJobStatus": _handler(pb.GetJobStatusRequest, status, read if with_database else nothing),
-        "CreateScheduledJob": _handler(pb.CreateScheduledJobRequest, created, write if with_database else nothing),
+        "GetJobStatus": handler(pb.GetJobStatusRequest, answering(status, read if with_database else nothing)),
+        "CreateScheduledJob": handler(
+            pb.CreateScheduledJobRequest, answering(created, write if with_database else nothing)
+        ),
     }
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+    await serve_until_told(port, handlers)
+    await database.client.close()
+
+
+async def serve_until_told(port: int, handlers: Mapping[str, Any]) -> None:
+    """Serve these methods of the scheduler's service until SIGTERM. handlers: by the method's name."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, dict(handlers))])
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     await told.wait()
     await server.stop(0)
-    await database.client.close()
 
 
-def _handler(kind: Any, answer: Message, work: Callable[[Any], Awaitable[None]]) -> Any:
+def handler(kind: Any, answer: Callable[[Any], Awaitable[Message]]) -> Any:
+    """Return what grpc.aio asks for a method; kind: the class of its requests."""
+
     async def handle(request: Any, _context: Any) -> Message:
-        await work(request)
-        return answer
+        return await answer(request)
 
     return grpc.unary_unary_rpc_method_handler(
         handle, request_deserializer=kind.FromString, response_serializer=lambda message: message.SerializeToString()
