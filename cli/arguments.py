@@ -82,17 +82,6 @@ WaitOption: TypeAlias = Annotated[
     timedelta | None, typer.Option("--timeout", parser=span, metavar="SPAN", help="For at most so long, as 10m.")
 ]
 
-CronOption: TypeAlias = Annotated[
-    list[str], typer.Option("--cron", metavar="EXPRESSION", help="As '0 8 * * MON-FRI'; several are their union.")
-]
-ZoneOption: TypeAlias = Annotated[
-    str, typer.Option("--tz", metavar="ZONE", help="Time zone of --cron, as America/New_York. UTC if left out.")
-]
-EveryOption: TypeAlias = Annotated[str, typer.Option("--every", metavar="SPAN", help="An interval, as 1h30m.")]
-AtOption: TypeAlias = Annotated[
-    datetime | None, typer.Option("--at", parser=instant, metavar="TIME", help="Once, at this instant.")
-]
-
 
 def page_for(limit: int) -> int:
     """Return the size of the pages to ask for: one entry more than is shown tells whether there are more."""

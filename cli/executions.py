@@ -72,9 +72,10 @@ EXECUTIONS: Final = View[pb.Execution](
         "trigger": lambda execution: pb.Execution.Trigger.Name(execution.trigger).removeprefix("TRIGGER_"),
         "attempt": lambda execution: f"{execution.attempt}/{execution.max_attempts}",
         "took": _took,
+        "covers": lambda execution: f"{execution.occurrence_count:,}" if execution.occurrence_count > 1 else "",
         "error or reason": _said,
     },
-    numbers=frozenset({"took"}),
+    numbers=frozenset({"took", "covers"}),
 )
 
 
@@ -123,6 +124,9 @@ def _facts(execution: pb.Execution) -> Iterator[tuple[str, Cell]]:
     yield "because", plain(execution.reason)
     yield "trigger", pb.Execution.Trigger.Name(execution.trigger).removeprefix("TRIGGER_")
     yield "nominal time", time(execution.nominal_time)
+    if execution.occurrence_count > 1:
+        first, last = time(execution.first_time), time(execution.last_time)
+        yield "covers", f"{execution.occurrence_count:,} occurrences, {first} to {last}"
     yield "due", time_of(execution, "due_time")
     yield "started", time_of(execution, "started_at")
     yield "finished", time_of(execution, "finished_at")

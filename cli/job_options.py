@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from google.protobuf.struct_pb2 import Struct  # noqa: TC002 - typer reads the types
 
-from cli.arguments import LARGEST, AtOption, CronOption, EveryOption, ZoneOption, labels_of, one_of
+from cli.arguments import LARGEST, labels_of, one_of
 from cli.documents import json_object
-from cli.schedules import OPTIONS, schedule_of
-from cli.session import fail
+from cli.schedule_options import OPTIONS, ScheduleOptions, put
 from cli.times import span
 from scheduler_client.values import duration
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from google.protobuf.message import Message
 
 JOB_OPTIONS: Final = {
@@ -27,10 +24,6 @@ JOB_OPTIONS: Final = {
     "target_service": "--target",
     "target_method": "--method",
     "job_type": "--type",
-    "schedule_config": "--cron, --every or --at",
-    "schedule_config.jitter": "--jitter",
-    "schedule_config.max_runs": "--max-runs",
-    "schedule_config.exclusions.holidays": "--holiday",
     "retry_policy.max_attempts": "--attempts",
     "retry_policy.initial_backoff": "--backoff",
     **{
@@ -40,13 +33,9 @@ JOB_OPTIONS: Final = {
 }
 """Where a job is given by options: what its fields are called there."""
 
-_SCHEDULE: Final = ("expressions", "zone", "interval", "at", "jitter", "max_runs", "holidays")
-_CLOCK_TERMS: Final = ("gap", "repeat")
-"""What a cron schedule's terms say besides when it fires: that stays when it is to fire at another time."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions:
+class JobOptions(ScheduleOptions):
     """What was said of a job; what was not is None, or nothing."""
 
     name: Annotated[str | None, typer.Option(help="For people.")] = None
@@ -67,20 +56,6 @@ class JobOptions:
     parameters: Annotated[
         Struct | None, typer.Option(parser=json_object, metavar="JSON", help="The method's request.")
     ] = None
-    expressions: CronOption = field(default_factory=list)
-    zone: ZoneOption = ""
-    interval: EveryOption = ""
-    at: AtOption = None
-    jitter: Annotated[
-        timedelta | None, typer.Option(parser=span, metavar="SPAN", help="Put each fire off by a part of it, as 5m.")
-    ] = None
-    max_runs: Annotated[
-        int | None, typer.Option(min=0, max=LARGEST, help="Completed after so many runs; 0 is never.")
-    ] = None
-    holidays: Annotated[
-        list[str],
-        typer.Option("--holiday", metavar="REGION", help="Not on its public holidays, as DE-BY; may be repeated."),
-    ] = field(default_factory=list)
     queue: Annotated[str | None, typer.Option(help="The queue, instead of the type's.")] = None
     priority: Annotated[
         int | None, typer.Option(min=0, max=LARGEST, help="Of those that wait in a queue, 9 runs before 0.")
@@ -119,10 +94,7 @@ class JobOptions:
     @property
     def say_anything(self) -> bool:
         """Whether any was given."""
-        return self._say([each.name for each in fields(self)])
-
-    def _say(self, names: Iterable[str]) -> bool:
-        return any(getattr(self, name) not in (None, "", []) for name in names)
+        return any(getattr(self, each.name) not in (None, "", []) for each in fields(self))
 
     def put(self, job: pb.CreateScheduledJobRequest | pb.ScheduledJob) -> list[str]:
         """Put what they say over what a job is so far; return the fields of the job that they say something of.
@@ -148,46 +120,16 @@ class JobOptions:
             job.ClearField(name)
         job.MergeFrom(said)
         names = list(whole)
-        if self._say(_SCHEDULE):
-            self._put_schedule(job.schedule_config)
+        if self.say_a_schedule:
+            self.put_schedule(job.schedule_config)
             names.append("schedule_config")
         retry: Message = pb.RetryPolicy(max_attempts=self.attempts, initial_backoff=duration(self.backoff))
         policies: Message = pb.Policies(misfire=self.misfire, overlap=self.overlap)
         for name, single in (("retry_policy", retry), ("policies", policies)):
             if single.ListFields():
-                _put(getattr(job, name), single)
+                put(getattr(job, name), single)
                 names.append(name)
         if self.labels:
             job.labels.update(labels_of(self.labels))
             names.append("labels")
         return names
-
-    def _put_schedule(self, schedule: pb.ScheduleConfig) -> None:
-        if (said := schedule_of(self.expressions, "", self.interval, self.at)) is not None:
-            if said.type == schedule.type:
-                said.config.update({term: text for term, text in schedule.config.items() if term in _CLOCK_TERMS})
-                schedule.ClearField("expressions")
-                schedule.ClearField("config")
-            else:
-                schedule.Clear()
-            _put(schedule, said)
-        if not schedule.type:
-            fail("--jitter, --max-runs, --holiday and --tz go with a schedule: --cron, --every or --at")
-        if self.zone:
-            if schedule.type != "cron":
-                fail("--tz goes with --cron")
-            schedule.timezone = self.zone
-        if (jitter := duration(self.jitter)) is not None:
-            schedule.jitter.CopyFrom(jitter)
-        if self.max_runs is not None:
-            schedule.max_runs = self.max_runs
-        if self.holidays:
-            schedule.exclusions.ClearField("holidays")
-            schedule.exclusions.holidays.extend(self.holidays)
-
-
-def _put(there: Message, said: Message) -> None:
-    """Put each field that is said in the place of what it was: merged, of two spans the seconds would add up."""
-    for each, _ in said.ListFields():
-        there.ClearField(each.name)
-    there.MergeFrom(said)

@@ -110,6 +110,9 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
     yield "queue", plain(job.queue)
     yield "timeout", span(job.timeout)
     yield "attempts", str(job.retry_policy.max_attempts or "")
+    yield "expires", span(job.expires) if job.HasField("expires") else ""
+    yield "priority", str(job.priority or "")
+    yield from _policies(job.policies)
     yield "labels", labels(job.labels)
     yield "created", f"{time(job.created_at)} by {plain(job.created_by)}"
     yield "updated", f"{time(job.updated_at)} by {plain(job.updated_by)}"
@@ -120,6 +123,28 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
         yield "", plain(last.error.message)
     counts = ", ".join(f"{number:,} {plain(name)}" for name, number in sorted(found.counts.items()))
     yield f"last {found.window.ToTimedelta().days} days", counts
+
+
+def _policies(policies: pb.Policies) -> Iterator[tuple[str, Cell]]:
+    late, overlap = policies.misfire, policies.overlap
+    most = f", at most {policies.misfire_limit:,}" if late == pb.Policies.MISFIRE_FIRE_ALL else ""
+    yield f"late by {span(policies.misfire_grace)}", _short(pb.Policies.Misfire.Name(late)) + most
+    limits = {
+        pb.Policies.OVERLAP_BUFFER_ALL: f", at most {policies.buffer_limit:,}",
+        pb.Policies.OVERLAP_ALLOW: f", at most {policies.max_concurrent:,}",
+    }
+    yield "while one runs", _short(pb.Policies.Overlap.Name(overlap)) + limits.get(overlap, "")
+    if policies.on_worker_lost == pb.Policies.WORKER_LOST_FAIL:
+        yield "worker lost", "fail"
+    if policies.pause_on_failure:
+        yield "paused after", f"{counted(policies.pause_on_failure, 'failure')} in a row"
+    if policies.delete_after_done:
+        yield "deleted", "when its last execution has ended"
+
+
+def _short(name: str) -> str:
+    """Return an enum's value as the options take it: MISFIRE_FIRE_LATEST is fire_latest."""
+    return name.partition("_")[2].lower()
 
 
 def _changed(change: pb.OccurrenceChange, zone: str) -> str:

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from cli.arguments import LARGEST, AtOption, CronOption, EveryOption, FromOption, ZoneOption
+from cli.arguments import LARGEST, FromOption
 from cli.completion import job_ids
 from cli.output import View, clock, plain, time, time_of
+from cli.schedule_options import OPTIONS, ScheduleOptions
 from cli.session import Session, alone, fail
-from scheduler_client import cron, every, once
 from shared.proto.planning_service_pb2 import FireTime
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from shared.proto.planning_service_pb2 import PreviewScheduleResponse
     from shared.proto.scheduler_service_pb2 import ScheduleConfig
 
@@ -32,42 +30,9 @@ FIRES: Final = View[FireTime](
 
 _COLOURS: Final = {"+": "green", "-": "red", " ": ""}
 
-OPTIONS: Final = {
-    "schedule_config.config.expression": "--cron",
-    "schedule_config.expressions": "--cron",
-    "schedule_config.timezone": "--tz",
-    "schedule_config.config.every": "--every",
-    "schedule_config.config.at": "--at",
-}
-"""Where a schedule is given by options: what its fields are called there."""
-
 OptionalJob = Annotated[
     str, typer.Argument(metavar="JOB_ID", help="A job, instead of a schedule.", autocompletion=job_ids)
 ]
-
-
-def schedule_of(expressions: list[str], zone: str, interval: str, at: datetime | None) -> ScheduleConfig | None:
-    """Return the schedule that the options say, if they say one. Ends the command when they say several."""
-    given = [name for name, value in (("--cron", expressions), ("--every", interval), ("--at", at)) if value]
-    if len(given) > 1:
-        fail(f"{' and '.join(given)} say different schedules; give one of them")
-    if zone and not expressions:
-        fail("--tz goes with --cron")
-    if expressions:
-        return cron(*expressions, tz=zone)
-    if interval:
-        return every(interval)
-    return once(at) if at is not None else None
-
-
-def _schedule_beside(
-    job_id: str, expressions: list[str], zone: str, interval: str, at: datetime | None
-) -> ScheduleConfig | None:
-    """Return the schedule that the options say; without one a job has to be named."""
-    schedule = schedule_of(expressions, zone, interval, at)
-    if schedule is None and not job_id:
-        fail("name a job, or give a schedule by --cron, --every or --at")
-    return schedule
 
 
 def in_words(config: ScheduleConfig) -> str:
@@ -92,19 +57,20 @@ def in_words(config: ScheduleConfig) -> str:
 @alone
 def preview(
     session: Session,
+    options: ScheduleOptions,
     job_id: OptionalJob = "",
-    expressions: CronOption = [],  # noqa: B006 - typer copies it
-    zone: ZoneOption = "",
-    interval: EveryOption = "",
-    at: AtOption = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=LARGEST, help="How many fires.")] = 10,
     start: FromOption = None,
 ) -> None:
     """Show when a schedule fires next, in its own time zone and in UTC, without saving anything.
 
-    Of a job and a schedule it also shows what would change.
+    Of a job and options it shows what `jobs update` with these options would change.
     """
-    schedule = _schedule_beside(job_id, expressions, zone, interval, at)
+    schedule = options.schedule() if not job_id else None
+    if job_id and options.say_a_schedule:
+        schedule = session.scheduler.get_job(job_id).schedule_config
+        options.put_schedule(schedule)
+    _require(schedule, job_id)
     session.options = OPTIONS
     found = session.scheduler.preview(schedule, job_id=job_id, count=count, start=start)
     if session.out.for_people and schedule is not None and job_id:
@@ -115,6 +81,12 @@ def preview(
         show_preview(session, found)
     else:
         session.out.each(found.fires, FIRES)
+
+
+def _require(schedule: ScheduleConfig | None, job_id: str) -> None:
+    """End the command when neither a schedule nor a job was named."""
+    if schedule is None and not job_id:
+        fail("name a job, or give a schedule by --cron, --every or --at")
 
 
 def _show_difference(session: Session, found: PreviewScheduleResponse) -> None:
@@ -140,16 +112,10 @@ def show_preview(session: Session, found: PreviewScheduleResponse) -> None:
 
 
 @alone
-def describe(
-    session: Session,
-    job_id: OptionalJob = "",
-    expressions: CronOption = [],  # noqa: B006 - typer copies it
-    zone: ZoneOption = "",
-    interval: EveryOption = "",
-    at: AtOption = None,
-) -> None:
+def describe(session: Session, options: ScheduleOptions, job_id: OptionalJob = "") -> None:
     """Say a schedule, or a job's, in plain words."""
-    schedule = _schedule_beside(job_id, expressions, zone, interval, at)
+    schedule = options.schedule()
+    _require(schedule, job_id)
     session.options = OPTIONS
     description = session.scheduler.describe(schedule, job_id=job_id)
     session.out.value("description", description)

@@ -88,7 +88,7 @@ async def list_executions(
     uids = await _uids(request.job_id, chosen, jobs)
     if parent:
         # Also says that there is no such execution.
-        await executions.read(parent)
+        await executions.document(parent)
     listing = execution_listing(chosen, order, Among(uids, decisions, parent, key))
     page, last = await executions.page(listing, after, size, execution_entry)
     return pb.ListExecutionsResponse(executions=page, next_page_token=write_token(name, last))

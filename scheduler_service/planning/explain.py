@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.planning.fires import fire_message, year_violations
-from scheduler_service.transport.convert import execution_message, timestamp, to_instant
+from scheduler_service.runs.entry import shown_execution
+from scheduler_service.transport.convert import timestamp, to_instant
 from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
 from shared.domain.clock import second_of, to_the_millisecond
@@ -249,7 +250,7 @@ def _message(explanation: Explanation, row: Mapping[str, Any] | None) -> pb.Expl
             )
             for fact in explanation.facts
         ],
-        execution=None if row is None else execution_message(executions.to_execution(row)),
+        execution=None if row is None else shown_execution(row),
         local_time=explanation.local,
         previous=None if explanation.previous is None else fire_message(explanation.previous),
         next=None if explanation.next is None else fire_message(explanation.next),

@@ -8,6 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from scheduler_service.jobs.listing import M, read_page
 from scheduler_service.moves import run_move
+from scheduler_service.runs.entry import read_execution
 from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
 from shared.domain.errors import FailedPrecondition, Reason
@@ -68,8 +69,8 @@ class Executions:
             )
 
     async def read(self, execution_id: str) -> StoredExecution:
-        """Return an execution. Raises NoSuch when there is none."""
-        return executions.to_execution(await self.document(execution_id))
+        """Return an execution. Raises NoSuch when there is none, and FailedPrecondition when it can't be read."""
+        return read_execution(await self.document(execution_id))
 
     async def document(self, execution_id: str) -> Mapping[str, Any]:
         """Return an execution's document. Raises as read does."""
@@ -113,7 +114,7 @@ class Executions:
         move = executions.cancel(execution_id, by, reason)
         after = await run_move(self._executions, move, validate_only=validate_only)
         if after is not None:
-            return executions.to_execution(after)
+            return read_execution(after)
         found = await self.read(execution_id)
         if found.state is State.CANCELLED:
             return found

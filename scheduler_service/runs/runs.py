@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ulid import ULID
 
+from scheduler_service.runs.entry import read_execution, unreadable_execution
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.fields import refuse
 from scheduler_service.transport.refusals import NoSuch
-from scheduler_service.transport.unreadable import of_newer_release
+from scheduler_service.transport.unreadable import UNREADABLE, of_newer_release
 from shared.domain.errors import FailedPrecondition, Reason, Violation
 from shared.domain.execution import State
 from shared.domain.job import unknown_queue
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from scheduler_service.jobs.jobs import Jobs
     from scheduler_service.runs.executions import Executions
 
-RETRYABLE: Final = frozenset({State.FAILED.value, State.CANCELLED.value})
+RETRYABLE: Final = frozenset({State.FAILED, State.CANCELLED})
 """What an execution may have ended as that is run once more."""
 
 
@@ -82,12 +83,12 @@ class Runs:
         ended = await self._executions.document(execution_id)
         if said := of_newer_release("execution", ended, rows.SCHEMA):
             raise FailedPrecondition(said, reason=Reason.STORED_BY_NEWER_RELEASE)
-        if ended["state"] not in RETRYABLE:
+        state = read_execution(ended).state
+        if state not in RETRYABLE:
             raise FailedPrecondition(
-                f"the execution '{execution_id}' is {ended['state']}; only what has failed or was cancelled can"
-                " be retried",
+                f"the execution '{execution_id}' is {state}; only what has failed or was cancelled can be retried",
                 reason=Reason.EXECUTION_NOT_RETRYABLE,
-                facts={"state": ended["state"]},
+                facts={"state": state},
             )
         if "part" in ended:
             raise FailedPrecondition(
@@ -97,13 +98,21 @@ class Runs:
                 facts={"parent_execution_id": ended["parent"]},
             )
         now = await self._now(ended)
-        queue = queue or ended["queue"]
-        refuse(self.queue_violations(queue))
         caller = current.get()
         token = request_token(f"{ended['_id']} {request_id}") if request_id else str(ULID())
-        document = rows.retry_document(
-            ended, token, queue, caller.trace_id, now, caller.by, reuse="flow" in ended and not from_start
-        )
+        try:
+            document = rows.retry_document(
+                ended,
+                token,
+                queue or ended["queue"],
+                caller.trace_id,
+                now,
+                caller.by,
+                reuse="flow" in ended and not from_start,
+            )
+        except UNREADABLE as error:
+            raise unreadable_execution(ended, error) from error
+        refuse(self.queue_violations(document["queue"]))
         await self._executions.refuse_another_retry(document)
         stored = await self.start(document, is_first=not request_id, validate_only=validate_only)
         if ended.get("letter") and not validate_only:

@@ -17,7 +17,7 @@ from scheduler_service.jobs.flow_drafts import FLOWS
 from scheduler_service.jobs.imports import Imports
 from scheduler_service.jobs.listing import list_executions, list_jobs
 from scheduler_service.planning.occurrences import to_come, void_warnings
-from scheduler_service.runs.entry import execution_entry
+from scheduler_service.runs.entry import execution_entry, shown_execution
 from scheduler_service.runs.runs import request_token
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.convert import change_message, duration, execution_message, job_message, timestamps
@@ -216,7 +216,7 @@ class SchedulerService(SchedulerServiceServicer):
             raise reused(request.request_id, f"which started '{stored['_id']}' on the queue '{stored['queue']}'")
         if seconds and not request.validate_only:
             stored = await self._watching.after(stored, seconds, context.time_remaining())
-        execution = execution_message(rows.to_execution(stored))
+        execution = shown_execution(stored)
         return pb.ExecuteJobResponse(execution_id=execution.execution_id, execution=execution)
 
     async def RetryExecution(self, request: pb.RetryExecutionRequest, context: Any) -> pb.RetryExecutionResponse:
@@ -235,7 +235,7 @@ class SchedulerService(SchedulerServiceServicer):
             from_start=request.from_start,
             validate_only=request.validate_only,
         )
-        execution = execution_message(rows.to_execution(stored))
+        execution = shown_execution(stored)
         return pb.RetryExecutionResponse(execution_id=execution.execution_id, execution=execution)
 
     async def GetJobStatus(self, request: pb.GetJobStatusRequest, context: Any) -> pb.GetJobStatusResponse:
@@ -326,7 +326,7 @@ class SchedulerService(SchedulerServiceServicer):
     async def GetExecution(self, request: pb.GetExecutionRequest, context: Any) -> pb.GetExecutionResponse:
         """Return one execution."""
         document = await self._executions.document(request.execution_id)
-        execution = execution_message(rows.to_execution(document), document.get("parameters"))
+        execution = shown_execution(document, document.get("parameters"))
         return pb.GetExecutionResponse(execution=execution)
 
     async def ListExecutions(self, request: pb.ListExecutionsRequest, context: Any) -> pb.ListExecutionsResponse:

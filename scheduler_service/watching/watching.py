@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from scheduler_service.transport.convert import execution_message, to_span
+from scheduler_service.runs.entry import shown_execution
+from scheduler_service.transport.convert import to_span
 from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import TookTooLong
 from scheduler_service.watching.watch import Chosen, ExecutionFeed
@@ -15,7 +16,6 @@ from shared.domain.errors import Violation
 from shared.domain.job import JOB_ID, MOST_LABELS
 from shared.domain.text import excerpt
 from shared.proto import scheduler_service_pb2 as pb
-from shared.store import executions as rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -53,7 +53,7 @@ class Watching:
         if request.job_id and not found:
             uid = await self._jobs.uid(request.job_id)
         if request.execution_id and not found:
-            await self._executions.read(request.execution_id)
+            await self._executions.document(request.execution_id)
         chosen = Chosen(
             uid,
             dict(request.labels),
@@ -90,7 +90,7 @@ class Watching:
         row = await self._execution_feed.wait(request.execution_id, LONGEST_WAIT)
         if row is None:
             raise TookTooLong(f"the execution '{request.execution_id}' has not ended within an hour; it goes on")
-        return pb.WaitExecutionResponse(execution=execution_message(rows.to_execution(row)))
+        return pb.WaitExecutionResponse(execution=shown_execution(row))
 
     async def after(self, row: Mapping[str, Any], seconds: float, left: float | None) -> Mapping[str, Any]:
         """Return the document of an execution when it has ended, or after so many seconds as it is by then.

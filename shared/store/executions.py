@@ -32,6 +32,7 @@ from shared.domain.policies import WorkerLost
 from shared.domain.text import because
 from shared.domain.zones import tzdata_version
 from shared.store.flows import to_flow
+from shared.store.kinds import require_kinds
 from shared.store.pipeline import (
     NOW,
     as_count,
@@ -965,8 +966,14 @@ class StoredExecution:
     """The backfill that made it."""
 
 
+_KINDS: Final = {"job_id": str, "job_name": str}
+_OPTIONAL_KINDS: Final = {"queue": str}
+"""Of what a decision not to run has not."""
+
+
 def to_execution(document: Mapping[str, Any]) -> StoredExecution:
-    """Read a row."""
+    """Read a row. Raises KeyError, TypeError and the like when somebody has changed it by hand."""
+    require_kinds(document, _KINDS, _OPTIONAL_KINDS)
     get = document.get
     return StoredExecution(
         execution_id=document["_id"],

@@ -19,6 +19,7 @@ from shared.domain.policies import Misfire, Overlap, Policies, WorkerLost
 from shared.domain.retry import RetryWindow
 from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.flows import flow_document, to_flow
+from shared.store.kinds import require_kinds
 from shared.store.mongo import FIRST_INSTANT, LAST_INSTANT
 from shared.store.pipeline import NOW, as_count, from_now, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
@@ -69,6 +70,19 @@ MARKS: Final = "marks"
 """How often a job was marked so: what was found of it before the last time is void."""
 MARKED_FOR: Final = "marked_for"
 """The marking that did it the last time."""
+
+
+_TEXTS: Final = (
+    "uid", "name", "description", "queue", "target_service", "target_method", "status_message", "created_by",
+)  # fmt: skip
+_NUMBERS: Final = ("partition", "revision", "edits", "epoch")
+_KINDS: Final = {
+    **dict.fromkeys(_TEXTS, str),
+    **dict.fromkeys(_NUMBERS, int),
+    **dict.fromkeys(("created_at", "updated_at"), datetime),
+}
+_OPTIONAL_KINDS: Final = {"updated_by": str, "edit_log": list, "policies": dict}
+"""Of what documents of older releases may lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +255,11 @@ def _policies(*given: Any) -> Policies:
 def to_job(document: Mapping[str, Any], definition: JobDefinition | None = None) -> StoredJob:
     """Read a job as its clients see it: with the edits that still wait for a beat.
 
-    definition: the document's, where it was just made of it; else it is read.
+    definition: the document's, where it was just made of it; else it is read. Raises TypeError, and what else reading
+    raises, when somebody has changed the document by hand.
     """
+    if definition is None:
+        require_kinds(document, _KINDS, _OPTIONAL_KINDS)
     definition = definition or JobDefinition(
         job_id=document["_id"],
         name=document["name"],
@@ -293,7 +310,7 @@ def labels_of(document: Mapping[str, Any]) -> dict[str, str]:
 
 def deleted_at(document: Mapping[str, Any]) -> datetime | None:
     """Return when a job was deleted; None for one that is not."""
-    if document["state"] != JobState.DELETED.value:
+    if document.get("state") != JobState.DELETED.value:
         return None
     # Of before this was kept: a deleted job is not changed any more, so its last change is the deletion.
     at: datetime = document.get("deleted_at", document["updated_at"])

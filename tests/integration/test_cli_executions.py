@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from cli.jobs import perhaps_started
+from shared.domain.execution import State
+from shared.domain.plan import Row
+from shared.store.executions import scheduled_document
 from tests.builders import fired, job_document
 from tests.integration.test_cli_harness import schedctl
 
@@ -44,6 +47,22 @@ async def test_executions_are_listed_the_newest_first(server: Running, database:
     assert (len(told.lines), told.err) == (3, "and more: --limit shows more than 2\n")
     told = await schedctl(server, "executions", "list", "--state", "baking")
     assert (told.code, "'baking' is not one of pending, " in told.err) == (2, True)
+
+
+async def test_a_decision_tells_how_many_occurrences_it_covers(
+    server: Running, database: Database[dict[str, Any]]
+) -> None:
+    job, first = job_document("prices"), NOW - timedelta(minutes=1_300)
+    row = Row(State.COALESCED, first, first + timedelta(minutes=1_233), 1_234, "found late")
+    database.executions.insert_one(skipped := scheduled_document(job, row, NOW, "beat"))
+    executions(database, "SUCCEEDED")
+    told = await schedctl(server, "executions", "list", "--decisions")
+    assert ["covers" in told.lines[0], *("1,234" in line for line in told.lines[1:])] == [True, False, True]
+    assert "covers" not in (await schedctl(server, "executions", "list")).lines[0], "nothing covers several"
+    told = await schedctl(server, "executions", "get", skipped["_id"])
+    (line,) = (line for line in told.lines if line.startswith("covers"))
+    assert line.split()[1:3] == ["1,234", "occurrences,"]
+    assert f"{first:%Y-%m-%dT%H:%M:%SZ} to {first + timedelta(minutes=1_233):%Y-%m-%dT%H:%M:%SZ}" in line
 
 
 async def test_what_is_active_is_what_has_not_ended(server: Running, database: Database[dict[str, Any]]) -> None:

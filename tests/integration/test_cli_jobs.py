@@ -60,6 +60,23 @@ async def test_a_job_tells_its_fires_by_its_own_clock_and_what_does_not_go_as_it
     assert re.search(rf"{fires[1]} \(\S+\) runs at {later} \(\S+T07:00:00\+09:00\), by ", facts)
 
 
+async def test_a_job_tells_what_becomes_of_late_and_overlapping_runs(server: Running) -> None:
+    made = ("jobs", "create", "prices", *PRICES, "--every", "1h", "--expires", "2h", "--priority", "7")
+    assert (await schedctl(server, *made)).code == 0
+    said = {"late by 1m": "fire_latest", "while one runs": "skip", "expires": "2h", "priority": "7"}
+    assert await facts(server, *said) == said
+    changes = ("--misfire", "fire_all", "--overlap", "buffer_all")
+    assert (await schedctl(server, "jobs", "update", "prices", *changes)).code == 0
+    said = {"late by 1m": "fire_all, at most 100", "while one runs": "buffer_all, at most 100"}
+    assert await facts(server, *said) == said
+
+
+async def facts(server: Running, *headings: str) -> dict[str, str]:
+    """Return what `jobs get` tells under these headings."""
+    lines = (await schedctl(server, "jobs", "get", "prices")).lines
+    return {name: line.removeprefix(name).strip() for line in lines for name in headings if line.startswith(name)}
+
+
 async def test_whole_numbers_are_told_as_such(server: Running) -> None:
     document = '{"competitor_ids": ["amazon"], "max_products": 50}'
     made = await schedctl(server, "jobs", "create", "prices", *PRICES, "--parameters", document, "--every", "1h")

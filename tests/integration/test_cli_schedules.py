@@ -10,6 +10,7 @@ import yaml
 
 from shared.proto import scheduler_service_pb2 as pb
 from tests.integration.test_cli_harness import schedctl
+from tests.integration.test_cli_jobs import PRICES
 from tests.integration.test_cli_terminal import FORM, on_terminal
 
 if TYPE_CHECKING:
@@ -39,6 +40,34 @@ async def test_a_schedule_is_compared_with_that_of_a_job(server: Running) -> Non
     arguments = ("preview", "prices", "--cron", "0 12 * * *", "--from", "2030-01-01", "-n", "1")
     signs = [line[:13] for line in (await schedctl(server, *arguments)).lines[1:]]
     assert signs == ["- 2030-01-01T", "+ 2030-01-01T"]
+
+
+async def test_options_beside_a_job_are_previewed_as_an_update_would_take_them(server: Running) -> None:
+    zone = ("--cron", "0 8 * * *", "--tz", "Asia/Tokyo")
+    assert (await schedctl(server, "jobs", "create", "tokyo", *PRICES, *zone)).code == 0
+    span = ("--from", "2029-12-31", "-n", "2")
+    told = await schedctl(server, "preview", "tokyo", "--holiday", "JP", *span)
+    assert [line[:12] for line in told.lines[1:]] == ["- 2030-01-01", "  2030-01-02", "  2030-01-03"], told.err
+    told = await schedctl(server, "preview", "tokyo", "--cron", "0 9 * * *", *span)
+    assert {line[12:27] for line in told.lines[1:]} == {"T08:00:00+09:00", "T09:00:00+09:00"}, "its zone stays"
+    told = await schedctl(server, "preview", "nobody", "--holiday", "JP")
+    assert (told.code, told.err) == (3, "NOT_FOUND: there is no job 'nobody'\n")
+
+
+async def test_a_schedule_is_previewed_with_all_that_the_options_of_a_job_say_of_it(server: Running) -> None:
+    new_years_eve = ("--cron", "0 9 * * *", "--holiday", "US", "--from", "2029-12-31")
+    told = await schedctl(server, "preview", *new_years_eve, "-o", "name", "-n", "2")
+    assert told.lines == ["2029-12-31T09:00:00Z", "2030-01-02T09:00:00Z"]
+    told = await schedctl(server, "preview", "--every", "1h", "--max-runs", "2", "-o", "name")
+    assert len(told.lines) == 2
+    told = await schedctl(server, "preview", "--every", "1h", "--jitter", "5m")
+    assert "warning: schedule_config.jitter: when a fire goes out depends on the job" in told.err
+    told = await schedctl(server, "describe", "--cron", "0 9 * * *", "--holiday", "US", "--jitter", "5m")
+    assert ("US holidays" in told.out, "put off by less than 5 minutes" in told.out) == (True, True), told.out
+    told = await schedctl(server, "preview", "--every", "1h", "--holiday", "ZZ")
+    assert (told.code, told.err.startswith("--holiday: ")) == (4, True), told.err
+    told = await schedctl(server, "preview", "--jitter", "5m")
+    assert (told.code, "go with a schedule: --cron, --every or --at" in told.err) == (2, True)
 
 
 async def test_a_job_tells_when_it_fires_next(server: Running) -> None:

@@ -227,6 +227,19 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     )
 
 
+ANSWERED = {"OK", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND"}
+"""The codes by which a server tells what it found, and no fault of its own."""
+
+
+async def code_of(call: Awaitable[Any]) -> str:
+    """Wait for a call; return the code that it ends with."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
 async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait until a condition holds, or fail."""
     async with asyncio.timeout(seconds):

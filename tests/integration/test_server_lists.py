@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson import ObjectId, Timestamp
+from google.protobuf.field_mask_pb2 import FieldMask
+from pymongo.errors import WriteError
 from structlog.testing import capture_logs
 
 import scheduler_service.jobs.listing
@@ -17,9 +19,11 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store import backfills
 from shared.store.executions import SCHEMA
 from shared.store.indexes import INDEXES, OBSOLETE
-from tests.integration.test_server_harness import Running, cron, interval, refusal, stamp
+from tests.integration.test_server_harness import ANSWERED, Running, code_of, cron, interval, refusal, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from pymongo.database import Database
 
 
@@ -132,6 +136,57 @@ def _changes(document: dict[str, Any], kept: set[str]) -> list[dict[str, Any]]:
     return [{"$set": {field: value}} for field in fields for value in ({"by": "hand"}, [None], -7.5, "x", None)] + [
         {"$unset": {field: ""}} for field in fields
     ]
+
+
+async def test_what_is_asked_of_a_damaged_job_is_answered_or_refused_with_why(server: Running) -> None:
+    await server.create(job_id="broken")
+    document = await server.database.jobs.find_one({"_id": "broken"})
+    calls: list[Callable[[], Awaitable[Any]]] = [
+        lambda: server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="broken")),
+        lambda: server.stub.GetJobStatus(pb.GetJobStatusRequest(job_id="broken")),
+        lambda: server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="broken")),
+        lambda: server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="broken")),
+        lambda: server.stub.UpdateScheduledJob(_renaming("broken")),
+        lambda: server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="broken")),
+    ]
+    for broken in _changes(document, {"_id"}):
+        for call in calls:
+            await server.database.jobs.replace_one({"_id": "broken"}, document)
+            try:
+                await server.database.jobs.update_one({"_id": "broken"}, broken)
+            except WriteError:  # an index does not take it
+                continue
+            assert await code_of(call()) in ANSWERED, broken
+
+
+async def test_what_is_asked_of_a_damaged_execution_is_answered_or_refused_with_why(server: Running) -> None:
+    await server.create(job_id="broken")
+    run = (await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="broken"))).execution_id
+    failed = {"error": {"code": "INTERNAL", "message": "no", "retryable": False}, "worker": "w"}
+    ended = {"state": "FAILED", "letter": True, "dead_letter": True, "finished_at": datetime.now(UTC)}
+    await server.database.executions.update_one({"_id": run}, {"$set": ended | failed, "$unset": {"open": ""}})
+    document = await server.database.executions.find_one({"_id": run})
+    calls: list[Callable[[], Awaitable[Any]]] = [
+        lambda: server.stub.GetExecution(pb.GetExecutionRequest(execution_id=run)),
+        lambda: server.stub.CancelExecution(pb.CancelExecutionRequest(execution_id=run)),
+        lambda: server.stub.RetryExecution(pb.RetryExecutionRequest(execution_id=run)),
+    ]
+    for broken in _changes(document, {"_id"}):
+        for call in calls:
+            await server.database.executions.delete_many({"_id": {"$ne": run}})
+            await server.database.executions.replace_one({"_id": run}, document)
+            await server.database.executions.update_one({"_id": run}, broken)
+            assert await code_of(call()) in ANSWERED, broken
+
+    await server.database.executions.update_one({"_id": run}, {"$set": {"attempt": "first"}})
+    refused = await refusal(server.stub.GetExecution(pb.GetExecutionRequest(execution_id=run)))
+    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "EXECUTION_UNREADABLE")
+    assert "was changed by hand" in refused.message
+
+
+def _renaming(job_id: str) -> pb.UpdateScheduledJobRequest:
+    mask = FieldMask(paths=["name"])
+    return pb.UpdateScheduledJobRequest(job_id=job_id, job=pb.ScheduledJob(name="new"), update_mask=mask)
 
 
 async def test_an_execution_that_cannot_be_read_is_shown_with_why_and_hides_no_other(server: Running) -> None:
