@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from random import sample
 from typing import TYPE_CHECKING, Any, Final
 
 from beat.zone_rules import ZoneRules
@@ -102,8 +101,10 @@ class Consequences:
 
     def delete_done(self) -> None:
         """Delete the jobs that are done, ask for that, and have nothing open. Raises PyMongoError."""
-        done = list(self._jobs.find(jobs.done_filter(self._partitions.held)))
-        for job in sample(done, min(len(done), BATCH)):  # not the same ones each time: some may wait for long
+        done = jobs.done_filter(self._partitions.held)
+        # Not the same ones each time: some may wait for long, and they may be many.
+        chosen = [job["_id"] for job in self._jobs.aggregate(jobs.sample_of(done, BATCH))]
+        for job in self._jobs.find({**done, "_id": {"$in": chosen}}):
             with _setting_aside(job["uid"]):
                 self._delete_if_over(job)
 

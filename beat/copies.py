@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import states
 from celery.exceptions import TaskRevokedError
+from pymongo.errors import PyMongoError
 
+from beat.aside import Aside
 from shared.domain.execution import State
+from shared.log import get_logger
 from shared.store import executions
 from shared.tasks import canvas
 from shared.tasks.results import ExecutionFailed, sentence
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     from beat.partitions import Partitions
     from shared.tasks.results import ResultCopy
+
+log = get_logger()
 
 BATCH: Final = 100
 
@@ -40,21 +45,35 @@ class Copies:
         self._partitions = partitions
         self._app = app
         self._results = results
+        self._aside = Aside()
 
     def run_once(self) -> bool:
         """Write the copies that are missing; return whether there was one. Those that Redis does not take wait."""
-        missing = executions.uncopied_filter(self._partitions.held)
+        missing = executions.uncopied_filter(self._partitions.held, but=self._aside.ids())
         copied = False
         for row in self._executions.find(missing, executions.UNCOPIED_FIELDS).limit(BATCH):
-            following = row["state"] != State.SUCCEEDED and "canvas" in row
-            if not self._results.write(row["_id"], *_copy_of(row)):
-                break
-            if following and not break_off(row, self._app, self._results):
-                break
-            done = executions.copied(row["_id"])
-            self._executions.update_one(done.filter, done.update)
-            copied = True
+            try:
+                if not self._copy(row):
+                    break
+            except PyMongoError:
+                raise
+            except Exception:  # whatever is wrong with one, the others go on; and it keeps its mark
+                log.exception("a copy cannot be made", action="copy_failed", execution_id=row["_id"])
+                self._aside.put(row["_id"])
+            else:
+                copied = True
         return copied
+
+    def _copy(self, row: Mapping[str, Any]) -> bool:
+        """Write what is missing of a row; return whether Redis has taken it."""
+        if not self._results.write(row["_id"], *_copy_of(row)):
+            return False
+        following = row["state"] != State.SUCCEEDED and "canvas" in row
+        if following and not break_off(row, self._app, self._results):
+            return False
+        done = executions.copied(row["_id"])
+        self._executions.update_one(done.filter, done.update)
+        return True
 
 
 def break_off(row: Mapping[str, Any], app: Celery, results: ResultCopy) -> bool:

@@ -26,10 +26,8 @@ JOB_OPTIONS: Final = {
     "job_type": "--type",
     "retry_policy.max_attempts": "--attempts",
     "retry_policy.initial_backoff": "--backoff",
-    **{
-        name: f"--{name}"
-        for name in ("name", "description", "parameters", "queue", "priority", "timeout", "expires", "labels")
-    },
+    **{name: f"--{name}" for name in ("name", "description", "parameters", "queue", "priority", "timeout", "expires")},
+    "labels": "--label",
 }
 """Where a job is given by options: what its fields are called there."""
 

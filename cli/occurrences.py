@@ -65,7 +65,8 @@ def _by_the_clock(session: Session, job_id: str, when: str) -> str:
     if _CLOCK.fullmatch(when):
         # Also of a deleted job, which is explained as well.
         zone = session.scheduler.get_job(job_id, show_deleted=True).schedule_config.timezone or "UTC"
-        return f"{datetime.now(ZoneInfo(zone)):%Y-%m-%d}T{when.zfill(5)}"
+        hour, _, rest = when.partition(":")
+        return f"{datetime.now(ZoneInfo(zone)):%Y-%m-%d}T{hour.zfill(2)}:{rest}"
     try:
         local = datetime.fromisoformat(when.upper())
     except ValueError:

@@ -78,12 +78,15 @@ WORKER_PARKED: Final = Counter("scheduler_worker_parked", "Executions ended beca
 WORKER_POISON: Final = Counter("scheduler_worker_poison_messages", "Messages that are not ours, and were rejected.")
 
 
+LAST_PORT: Final = 65_535
+
+
 def serve(host: str, port: int, *, alternatives: int = 0) -> None:
     """Serve the metrics over HTTP; on a taken port try the next ones, then end the process with one sentence.
 
     alternatives: how many further ports may be tried, for processes of which several run on one host.
     """
-    ports: Sequence[int] = range(port, port + alternatives + 1)
+    ports: Sequence[int] = range(port, min(port + alternatives, LAST_PORT) + 1)
     for candidate in ports:
         try:
             start_http_server(candidate, addr=host)

@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     )
     result_expires: Seconds = Field(3600, description="Seconds that Redis keeps Celery's copy of a result.")
     undelete_days: int = Field(30, ge=1, le=36_525, description="Days within which a deleted job can be undeleted.")
-    retention_days: int = Field(90, ge=1, description="Days that the records of ended executions are kept.")
+    retention_days: int = Field(90, ge=1, le=36_525, description="Days that the records of ended executions are kept.")
     consumer_timeout: Seconds = Field(
         43200, description="RabbitMQ's consumer_timeout in seconds; a job whose timeout is longer is warned about."
     )

@@ -121,10 +121,11 @@ class Publisher:
         """Return how many messages wait in each queue, not counting those that workers hold. Raises BrokerAway."""
         self.connect()
         try:
-            return {queue: self._channel.queue_declare(queue=queue, passive=True).message_count for queue in queues}
-        except (AMQPError, OSError, OperationalError) as error:
+            with _broker_errors():
+                return {queue: self._channel.queue_declare(queue=queue, passive=True).message_count for queue in queues}
+        except BrokerAway:
             self.close()
-            raise BrokerAway(str(error)) from error
+            raise
 
     def walk(self, queue: str) -> Walk:
         """Begin a walk through a queue; it breaks off when the connection is closed. Raises BrokerAway."""
@@ -182,16 +183,17 @@ class Publisher:
             return
         self.close()
         try:
-            connection = self._app.connection_for_write()
-            connection.connect()
-            self._connection = connection
-            channel: Any = connection.default_channel
-            for queue in [*self._queues.declarations(), DEAD_LETTER_QUEUE]:
-                queue(channel).declare()
-            channel.confirm_select()
-        except (AMQPError, OSError, OperationalError) as error:
+            with _broker_errors():
+                connection = self._app.connection_for_write()
+                connection.connect()
+                self._connection = connection
+                channel: Any = connection.default_channel
+                for queue in [*self._queues.declarations(), DEAD_LETTER_QUEUE]:
+                    queue(channel).declare()
+                channel.confirm_select()
+        except BrokerAway:
             self.close()
-            raise BrokerAway(str(error) or type(error).__name__) from error
+            raise
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)

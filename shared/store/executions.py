@@ -49,7 +49,7 @@ from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy
 from shared.store.tail import NEW_ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from shared.domain.flow import Flow
     from shared.domain.retry import RetryPolicy
@@ -1234,9 +1234,10 @@ def ended_filter(cutoff: datetime) -> dict[str, Any]:
 # Celery's copies of what no worker has ended:
 
 
-def uncopied_filter(partitions: Iterable[int]) -> dict[str, Any]:
-    """Find what has ended without a copy in Redis."""
-    return {"trigger": Trigger.API.value, "uncopied": True, "partition": {"$in": sorted(partitions)}}
+def uncopied_filter(partitions: Iterable[int], but: Collection[str] = ()) -> dict[str, Any]:
+    """Find what has ended without a copy in Redis. but: ids of executions that are left out."""
+    left_out = {"_id": {"$nin": sorted(but)}} if but else {}
+    return {"trigger": Trigger.API.value, "uncopied": True, "partition": {"$in": sorted(partitions)}, **left_out}
 
 
 UNCOPIED_FIELDS: Final = {

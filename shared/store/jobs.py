@@ -658,6 +658,11 @@ def done_filter(partitions: Iterable[int]) -> dict[str, Any]:
     return {**up_to(SCHEMA), **DONE, "partition": {"$in": sorted(partitions)}}
 
 
+def sample_of(chosen: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
+    """Return a pipeline that chooses the ids of some of the jobs that a filter finds, by chance."""
+    return [{"$match": chosen}, {"$project": {"_id": 1}}, {"$sample": {"size": size}}]
+
+
 def advance_filter(job_ids: list[str], revision: int, pointer: datetime | None) -> dict[str, Any]:
     """Find jobs that still stand where they were read."""
     return {"_id": {"$in": job_ids}, "revision": revision, "next_nominal": pointer}

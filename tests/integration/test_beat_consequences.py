@@ -170,6 +170,23 @@ class TestDeleteAfterDone:
         assert job(database)["state"] == JobState.DELETED
         assert "delete_after_done" in job(database)["status_message"]
 
+    def test_of_more_than_are_looked_at_at_once_each_has_its_turn(
+        self, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two wait for executions that do not end; they may be looked at first, but not for ever."""
+        monkeypatch.setattr("beat.consequences.BATCH", 1)
+        self.done(database, delete_after_done=True)
+        (document,) = database.jobs.find()
+        for name in ("waits", "waits-too"):
+            database.jobs.insert_one({**document, "_id": name, "uid": f"uid-{name}"})
+            database.executions.insert_one(fired(job_document(name), NOW))
+        cancelled = executions.end_open("uid-job-1", "someone", "stopped")
+        database.executions.update_one(cancelled.filter, cancelled.update)
+        for _ in range(200):  # of each, two thirds miss it
+            run_once(database)
+        states = {each["_id"]: each["state"] for each in database.jobs.find()}
+        assert states == {"job-1": "DELETED", "waits": "COMPLETED", "waits-too": "COMPLETED"}
+
     def test_a_job_of_a_newer_schema_is_left_to_a_newer_beat(self, database: Db) -> None:
         self.done(database, delete_after_done=True)
         cancelled = executions.end_open("uid-job-1", "someone", "stopped")

@@ -304,6 +304,7 @@ async def test_a_type_is_taken_in_either_case(server: Running) -> None:
         (("jobs", "create", "x", *PRICES, "--every", "1h", "--tz", "UTC"), 2, "--tz goes with --cron"),
         (("jobs", "create", "x", "--parameters", "{"), 2, "'--parameters': it is no JSON object"),
         (("jobs", "create", "x", "--label", "team"), 2, "'team': expected KEY=VALUE"),
+        (("jobs", "create", "x", *PRICES, "--every", "1h", "--label", f"team={'x' * 300}"), 4, "--label: "),
         (
             ("jobs", "create", "x", "--type", "BAKING", "--every", "1h"),
             2,

@@ -103,6 +103,9 @@ async def test_an_occurrence_is_explained_by_the_jobs_clock_or_as_an_instant(ser
         assert (await schedctl(server, "explain", "prices", when, "-o", "name")).out == "", "it has no execution"
     today = await schedctl(server, "explain", "prices", "10:00", "-o", "json")
     assert today.json[0]["local_time"][10:16] == "T10:00"
+    for when, meant in (("8:00", "T08:00:00"), ("8:00:00", "T08:00:00"), ("08:00:01", "T08:00:01")):
+        told = await schedctl(server, "explain", "prices", when, "-o", "json")
+        assert (told.code, told.json[0]["local_time"][10:19]) == (0, meant), told.err
     told = await schedctl(server, "explain", "prices", "2030-01-01T11:00", "-o", "yaml")
     assert yaml.safe_load(told.out)["verdict"] == "VERDICT_NO_OCCURRENCE"
     for when in ("-2h", "+30m"):

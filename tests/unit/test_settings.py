@@ -90,6 +90,7 @@ def test_codes_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WORKER_POOL", "gevent", "'threads', 'prefork' or 'solo'"),
         ("WORKER_CONCURRENCY", "0", "greater than or equal to 1"),
         ("RETENTION_DAYS", "0", "greater than or equal to 1"),
+        ("RETENTION_DAYS", "800000", "less than or equal to 36525"),
         ("RETRYABLE_CODES", "UNAVAILABLE,OOPS", "OOPS: no such gRPC status code (known: CANCELLED"),
         ("RETRY_MAX_ATTEMPTS", "0", "RETRY_MAX_ATTEMPTS: 0 is not a number of attempts (1-100)"),
         ("MISFIRE_GRACE", "inf", "finite number"),
