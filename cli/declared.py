@@ -86,7 +86,7 @@ def export(
     ] = None,
     filter_: FilterOption = "",
 ) -> None:
-    """Write jobs as YAML that apply takes, in the order of their ids."""
+    """Write jobs as YAML that apply takes, the oldest first."""
     documents = list(session.scheduler.export_jobs(filter_))
     text = documents[0] if len(documents) == 1 else _joined(documents)
     if file is None:

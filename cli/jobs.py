@@ -385,7 +385,7 @@ def delete(
     cancel_running: Annotated[bool, typer.Option("--cancel-running", help="Cancel what runs, too.")] = False,
     yes: YesOption = False,
 ) -> None:
-    """Delete jobs; what has not started is cancelled. For 30 days undelete takes it back."""
+    """Delete jobs; what has not started is cancelled. Until its purge_time undelete takes it back."""
     these = f"the job {plain(job_ids[0])}" if len(job_ids) == 1 else counted(len(job_ids), "job")
     session.confirm(f"Delete {these}?", yes=yes)
 

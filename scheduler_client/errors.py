@@ -30,7 +30,7 @@ class SchedulerError(Exception):
         self.code: Final = code
         self.message: Final = message
         self.reason: Final = details.reason
-        """Stable, for programs, as `JOB_PAUSED`; empty when the service gave none."""
+        """Stable, for programs, as `JOB_COMPLETED`; empty when the service gave none."""
         self.metadata: Final = details.metadata
         """What belongs to the reason, as names and values."""
         self.retry_after: Final = details.retry_after

@@ -29,7 +29,9 @@ SERVER_DRIFTED: Final = Gauge(
     "Jobs that do not fit their targets' contracts, by this server's last health check.",
 )
 
-BEAT_FIRES: Final = Counter("scheduler_beat_fires", "Occurrences that this beat fired.", ["queue"])
+BEAT_FIRES: Final = Counter(
+    "scheduler_beat_fires", "Executions that this beat started: of schedules, and of backfills.", ["queue"]
+)
 BEAT_DECISIONS: Final = Counter(
     "scheduler_beat_decisions", "Occurrences decided by this beat, by what was decided.", ["decision"]
 )
@@ -57,7 +59,8 @@ BEAT_WHOLES: Final = Counter(
     "scheduler_beat_wholes", "Fan-outs and workflows that ended when their parts had.", ["outcome"]
 )
 BEAT_ADVANCE_FAILURES: Final = Counter(
-    "scheduler_beat_advance_failures", "Fan-outs and workflows that were ended because they cannot be read."
+    "scheduler_beat_advance_failures",
+    "Fan-outs and workflows that were ended because they cannot be read, and calls of a canvas that could not be made.",
 )
 BEAT_REVISED: Final = Counter(
     "scheduler_beat_jobs_revised", "Jobs that were given new zone rules or new days of a calendar.", ["why"]

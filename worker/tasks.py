@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import threading
 import time
 import traceback
@@ -224,7 +225,7 @@ class TaskCaller:
         expected = isinstance(error, tuple(attempt.task.throws or ()))
         trace = "".join(traceback.format_exception(error))[:_LONGEST_TRACE]
         log.log(
-            _INFO if expected else _ERROR,
+            logging.INFO if expected else logging.ERROR,
             "A task has raised an exception",
             action="task_raised",
             task=attempt.task.name,
@@ -239,8 +240,6 @@ class TaskCaller:
 
 _LONGEST_TRACE: Final = 64 * 1024
 """Characters; only what exceptions say about themselves makes a traceback as long."""
-_INFO: Final = 20
-_ERROR: Final = 40
 
 
 def _said(error: BaseException | str, kind: str = "") -> str:

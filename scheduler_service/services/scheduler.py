@@ -86,13 +86,14 @@ class SchedulerService(SchedulerServiceServicer):
         """Store a job."""
         # Of a repeated call the first one's, so that a job without an id of its own has the same.
         uid = token() or new_uid()
-        if is_repeated() and (first := await self._jobs.created_before(request.job_id or f"job-{uid}")) is not None:
+        job_id = request.job_id or f"job-{uid}"
+        if is_repeated() and (first := await self._jobs.created_before(job_id)) is not None:
             warnings = self._definitions.warnings(first.definition)
             return pb.CreateScheduledJobResponse(
                 job_id=first.definition.job_id, job=job_message(first), warnings=warnings
             )
         found: list[Violation] = []
-        job_id, defaults = request.job_id or f"job-{uid}", self._definitions.defaults
+        defaults = self._definitions.defaults
         is_small = request.ByteSize() <= AT_ONCE
         if is_small:
             draft = new_draft(request, job_id, defaults, found)

@@ -322,8 +322,8 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WaitExecution(self, request, context):
-        """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
-        once. Without a deadline it waits for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
+        """Returns an execution when it has ended; one that has ended already at once. It waits until the caller's deadline, and
+        for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -114,8 +114,8 @@ class SchedulerServiceStub:
     200,000 executions have changed since.
     """
     WaitExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.WaitExecutionRequest, _scheduler_service_pb2.WaitExecutionResponse]
-    """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
-    once. Without a deadline it waits for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
+    """Returns an execution when it has ended; one that has ended already at once. It waits until the caller's deadline, and
+    for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
     """
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.CancelExecutionRequest, _scheduler_service_pb2.CancelExecutionResponse]
     """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
@@ -222,8 +222,8 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     200,000 executions have changed since.
     """
     WaitExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.WaitExecutionRequest, _scheduler_service_pb2.WaitExecutionResponse]  # type: ignore[assignment]
-    """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
-    once. Without a deadline it waits for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
+    """Returns an execution when it has ended; one that has ended already at once. It waits until the caller's deadline, and
+    for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
     """
     CancelExecution: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.CancelExecutionRequest, _scheduler_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
     """Stops an execution for good. One that no worker runs is CANCELLED at once; of one that runs the call in flight is
@@ -435,8 +435,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.WaitExecutionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.WaitExecutionResponse, _abc.Awaitable[_scheduler_service_pb2.WaitExecutionResponse]]:
-        """Returns an execution when it has ended, for as long as the caller's deadline lets it; one that has ended already at
-        once. Without a deadline it waits for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
+        """Returns an execution when it has ended; one that has ended already at once. It waits until the caller's deadline, and
+        for at most an hour. DEADLINE_EXCEEDED when it has not ended by then; it goes on.
         """
 
     @_abc_1.abstractmethod
