@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo.errors import DuplicateKeyError
@@ -26,12 +28,14 @@ from scheduler_service.transport.refusals import (
     NoSuch,
     NotDeleted,
     Taken,
+    TookTooLong,
     shortened,
 )
 from scheduler_service.transport.requests import is_repeated, token
 from scheduler_service.transport.unreadable import UNREADABLE, of_newer_release, why_unreadable
 from shared.domain.clock import to_the_millisecond, utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
+from shared.domain.execution import rfc3339
 from shared.domain.job import JobState
 from shared.domain.plan import Mode, Spec
 from shared.domain.schedule import OnceSchedule
@@ -57,6 +61,11 @@ log = get_logger()
 
 MOST_TRIES: Final = 10
 """How often an edit reads the job again because somebody else changed it; each loser lost to a winner."""
+
+SETTLED: Final = 3.0
+"""Seconds within which a beat that runs puts a change in force."""
+SETTLING: Final = 0.05
+"""Seconds between two looks whether it has."""
 
 HEADSTART: Final = timedelta(milliseconds=100)
 """How far ahead of the edit a `once` of just now is put, so that it lies behind the edit's cutoff."""
@@ -376,6 +385,8 @@ class Jobs:
 
         The etag stays: the job is defined as before. done: what is answered of a job that the request in progress has
         changed before. Raises what decide raises, which is asked again when the job has changed, or time has passed.
+        When what it concerns has come due until it is known to be stored, also FailedPrecondition where it was too
+        late, and TookTooLong where nobody knows.
         """
         decided: Decided | None = None
 
@@ -389,8 +400,35 @@ class Jobs:
             return _Edit(job.state, job.status_message, change=decided.change, condition=condition, edited=False)
 
         job = await self._edit(job_id, by, decide_edit)
+        if decided is not None and decided.change is None:
+            return decided.override
         # Of a call that goes on with one that had its effect, nothing was to be decided.
-        return done(job) if decided is None else decided.override
+        override = done(job) if decided is None else decided.override
+        first = override.first if decided is None else decided.first
+        # The time that the write went by is of its beginning, and a majority may have it much later. A beat that read
+        # the job in between, when the occurrence was due, has decided it without.
+        if await self.now() < first:
+            return override
+        in_force = None if decided is None else await self._was_in_time(job, first)
+        if in_force:
+            return override
+        said = f"the occurrence {rfc3339(override.nominal)} of the job '{job_id}' came due while this was being stored"
+        if in_force is None:
+            raise TookTooLong(f"{said}; whether it was in time, ExplainOccurrence says when a beat has put it in force")
+        raise FailedPrecondition(f"{said}, and was decided without it", reason=Reason.OCCURRENCE_DECIDED)
+
+    async def _was_in_time(self, job: jobs.StoredJob, first: datetime) -> bool | None:
+        """Return whether the last change of a job is in force since before the first instant that it concerns.
+
+        None when no beat has put it in force within SETTLED.
+        """
+        entry = {"_id": jobs.revision_id(job.uid, job.epoch + job.waiting_changes)}
+        until = monotonic() + SETTLED
+        while monotonic() < until:
+            if (found := await self._revisions.find_one(entry, {"began": 1})) is not None:
+                return bool(found["began"] < first)
+            await asyncio.sleep(SETTLING)
+        return None
 
     async def undelete(self, job_id: str, by: str, reason: str, *, validate_only: bool = False) -> jobs.StoredJob:
         """Take back a deletion: the job is in the state that it had, and goes on from now, in the next epoch.

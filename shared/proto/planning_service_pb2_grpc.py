@@ -132,7 +132,8 @@ class PlanningServiceServicer:
     def SkipOccurrence(self, request, context):
         """Leaves out one occurrence that is still to come: when its time comes it is decided SKIPPED, with who and why.
         FAILED_PRECONDITION when it is due or decided already. NOT_FOUND when the schedule does not name the instant.
-        Repeating it changes nothing; for one that was moved, the move is taken back.
+        Repeating it changes nothing; for one that was moved, the move is taken back. DEADLINE_EXCEEDED when it comes due just
+        as this is stored, and no beat has said within three seconds which was first: ExplainOccurrence says it later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,8 @@ class PlanningServiceStub:
     SkipOccurrence: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.SkipOccurrenceRequest, _planning_service_pb2.SkipOccurrenceResponse]
     """Leaves out one occurrence that is still to come: when its time comes it is decided SKIPPED, with who and why.
     FAILED_PRECONDITION when it is due or decided already. NOT_FOUND when the schedule does not name the instant.
-    Repeating it changes nothing; for one that was moved, the move is taken back.
+    Repeating it changes nothing; for one that was moved, the move is taken back. DEADLINE_EXCEEDED when it comes due just
+    as this is stored, and no beat has said within three seconds which was first: ExplainOccurrence says it later.
     """
     MoveOccurrence: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.MoveOccurrenceRequest, _planning_service_pb2.MoveOccurrenceResponse]
     """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
@@ -98,7 +99,8 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
     SkipOccurrence: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.SkipOccurrenceRequest, _planning_service_pb2.SkipOccurrenceResponse]  # type: ignore[assignment]
     """Leaves out one occurrence that is still to come: when its time comes it is decided SKIPPED, with who and why.
     FAILED_PRECONDITION when it is due or decided already. NOT_FOUND when the schedule does not name the instant.
-    Repeating it changes nothing; for one that was moved, the move is taken back.
+    Repeating it changes nothing; for one that was moved, the move is taken back. DEADLINE_EXCEEDED when it comes due just
+    as this is stored, and no beat has said within three seconds which was first: ExplainOccurrence says it later.
     """
     MoveOccurrence: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.MoveOccurrenceRequest, _planning_service_pb2.MoveOccurrenceResponse]  # type: ignore[assignment]
     """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
@@ -169,7 +171,8 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_planning_service_pb2.SkipOccurrenceResponse, _abc.Awaitable[_planning_service_pb2.SkipOccurrenceResponse]]:
         """Leaves out one occurrence that is still to come: when its time comes it is decided SKIPPED, with who and why.
         FAILED_PRECONDITION when it is due or decided already. NOT_FOUND when the schedule does not name the instant.
-        Repeating it changes nothing; for one that was moved, the move is taken back.
+        Repeating it changes nothing; for one that was moved, the move is taken back. DEADLINE_EXCEEDED when it comes due just
+        as this is stored, and no beat has said within three seconds which was first: ExplainOccurrence says it later.
         """
 
     @_abc_1.abstractmethod

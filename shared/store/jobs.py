@@ -549,12 +549,17 @@ _MIGRATE: Final = {
 """Makes an older document one of this schema; changes nothing in one that is."""
 
 
+def revision_id(uid: str, epoch: int) -> str:
+    """Return the id of the entry of the revision history that an epoch of a job has."""
+    return f"{uid}.{epoch}"
+
+
 def revision_document(
     uid: str, epoch: int, spec: Spec, began: datetime, by: str, reason: str, fired: int = 0
 ) -> dict[str, Any]:
     """Return the entry of the revision history that says what an epoch follows, since when, and after how many runs."""
     return {
-        "_id": f"{uid}.{epoch}",
+        "_id": revision_id(uid, epoch),
         "job_uid": uid,
         "epoch": epoch,
         **_spec_document(spec),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -13,8 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from pymongo import ReturnDocument
+from pymongo import MongoClient, ReturnDocument
+from pymongo.read_concern import ReadConcern
 
+from beat.fire import Fire
+from dev.mongodb import ReplicaSet
+from dev.servers import start_together
 from scheduler_service.jobs.jobs import Found, Jobs
 from scheduler_service.operations.audit import Audit, Question
 from scheduler_service.planning.occurrences import OccurrenceChanges
@@ -32,6 +37,7 @@ from tests.integration.test_beat_fire import (
     CrashError,
     Crashing,
     Stalling,
+    database_now,
     edit,
     fire,
     job,
@@ -41,11 +47,12 @@ from tests.integration.test_beat_fire import (
     settle,
     wait_until,
 )
-from tests.integration.test_server_harness import Running, cron, interval, not_now, refusal, stamp
+from tests.integration.test_server_harness import Running, cron, eventually, interval, not_now, refusal, serving, stamp
 from tests.integration.test_server_requests import died, leases_end, lose_answers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from pymongo.database import Database
 
@@ -363,6 +370,8 @@ class Hesitating:
         self._chance = chance
         self.accepted: set[datetime] = set()
         self.refused: set[datetime] = set()
+        self.unknown: set[datetime] = set()
+        """What came due while a change was stored, and no stalled beat had decided within seconds."""
 
     async def run(self, nominal: datetime, until: datetime) -> None:
         while nominal < until:
@@ -372,25 +381,32 @@ class Hesitating:
                     break
                 # A few a second, since a stalled beat installs no more.
                 await asyncio.sleep(self._chance.random() / 3)
-            if nominal not in self.accepted:
+            if nominal in self.unknown:
+                self.accepted.discard(nominal)
+            elif nominal not in self.accepted:
                 self.refused.add(nominal)
             nominal += timedelta(seconds=2)
 
     async def _change(self, nominal: datetime) -> bool:
         to = nominal + timedelta(days=1, seconds=1)
         changes = self._client.skip(nominal) if self._chance.random() < 0.5 else self._client.move(nominal, to)
-        code = await outcome(changes)
-        assert code in {"OK", "FAILED_PRECONDITION"}
+        code = await self._outcome(changes, nominal)
         if code == "OK":
             self.accepted.add(nominal)
         return code == "OK"
 
     async def _restore(self, nominal: datetime) -> bool:
-        code = await outcome(self._client.restore(nominal))
-        assert code in {"OK", "FAILED_PRECONDITION"}
+        code = await self._outcome(self._client.restore(nominal), nominal)
         if code == "OK":
             self.accepted.discard(nominal)
         return code == "OK"
+
+    async def _outcome(self, call: Awaitable[Any], nominal: datetime) -> str:
+        code = await outcome(call)
+        assert code in {"OK", "FAILED_PRECONDITION", "DEADLINE_EXCEEDED"}
+        if code == "DEADLINE_EXCEEDED":
+            self.unknown.add(nominal)
+        return code
 
 
 async def test_of_a_skip_and_a_beat_exactly_one_wins_and_the_caller_is_told_which(
@@ -498,3 +514,52 @@ def override(
     assert database.jobs.update_one(jobs.edit_filter(job_id, found.revision), update).modified_count
     last = len(job(database, job_id)["changes"]) - 1
     database.jobs.update_one({"_id": job_id}, {"$set": {f"changes.{last}.cutoff": cutoff}})
+
+
+class HasRead(Fire):
+    """Says when it has read the jobs that are due."""
+
+    the_job = Event()
+
+    def _in_flight(self, uids: Any, session: Any) -> Any:
+        self.the_job.set()
+        return super()._in_flight(uids, session)
+
+
+async def test_a_skip_that_a_majority_has_only_when_its_occurrence_has_fired_is_refused(tmp_path: Path) -> None:
+    """A beat reads what a majority has: no skip yet; and that it is time."""
+    members = ReplicaSet(tmp_path, size=2)
+    with ExitStack() as stack:
+        for member in members.members:
+            stack.callback(member.kill)
+        await asyncio.to_thread(start_together, members.members)
+        port = next(member.port for member in members.members if member is not members.primary())
+        secondary = stack.enter_context(MongoClient[dict[str, Any]]("127.0.0.1", port, directConnection=True))
+        async with serving(members.url) as server:
+            beside = pb.Policies(overlap="OVERLAP_ALLOW")
+            await server.create(job_id="often", schedule_config=interval(seconds="5"), policies=beside)
+            client = Client(server, "often")
+            as_primary = connect(members.url).with_options(read_concern=ReadConcern("local"))
+            stack.callback(as_primary.client.close)
+            secondary.admin.command("fsync", lock=True)
+            now = database_now(as_primary)
+            skipped = next(each for each in await client.upcoming() if each > now + timedelta(seconds=1))
+            skip = asyncio.create_task(refusal(client.skip(skipped)))
+            await eventually(lambda: _holds(lambda: bool(job(as_primary, "often")["changes"])))
+            assert not skip.done(), "a majority does not have it"
+            await eventually(lambda: _holds(lambda: database_now(as_primary) >= skipped))
+            beat = fire(connect(members.url), kind=HasRead)
+            deciding = stack.enter_context(ThreadPoolExecutor(1)).submit(beat.run_once)
+            assert await asyncio.to_thread(HasRead.the_job.wait, 60)
+            secondary.admin.command("fsyncUnlock")
+            await asyncio.to_thread(deciding.result)
+            assert skipped in [row["nominal_time"] for row in rows(as_primary, "often") if row["state"] == "PENDING"]
+            while not skip.done():
+                await asyncio.to_thread(beat.run_once)
+            refused = await skip
+            assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "OCCURRENCE_DECIDED")
+            assert "came due while this was being stored, and was decided without it" in refused.message
+
+
+async def _holds(condition: Callable[[], bool]) -> bool:
+    return await asyncio.to_thread(condition)

@@ -38,6 +38,8 @@ class Size(NamedTuple):
     beats: int = 2
     lag: int = 0
     """How much older than the job, as it is read, the time may be that goes with it: in a burst it is asked once."""
+    replicas: bool = False
+    """Whether all read what a majority has, which may lack the last edit, whatever the time is; then it is answered."""
     broken: str = ""
 
 
@@ -87,6 +89,10 @@ RULES: Final = {
     ),
     "in time": Rule(
         "an occurrence is skipped, moved or restored only if it comes after the cutoff", edited(2, "skip 2")
+    ),
+    "answered in time": Rule(
+        "that a change of an occurrence holds is answered only if what it concerns is still to come by then",
+        edited(2, "skip 2")._replace(replicas=True),
     ),
     "reached": Rule("what the chain has reached is not changed any more", edited(4, "move 3 4", "odd")),
     "taken over": Rule(
@@ -176,6 +182,10 @@ class World(NamedTuple):
     beats: tuple[Beat, ...]
     releases: frozenset[tuple[int, int | None]] = frozenset()
     """Held rows that some relay, at some time, has found to be free."""
+    majority: Job | None = None
+    """The job as a majority has it, where it lacks an edit."""
+    promise: tuple[int, Job] | None = None
+    """The first instant that this edit concerns, and the job with what its client is told by then."""
 
 
 @cache
@@ -351,7 +361,10 @@ class Firing:
     def steps(self, world: World) -> Iterator[Step[World]]:
         if world.now < self._size.ends:
             yield Step("time passes", world._replace(now=world.now + 1))
-        yield from self._edits(world)
+        if world.majority is None:
+            yield from self._edits(world)
+        else:
+            yield Step("a majority has the edit", answered(world, self._size.broken))
         for number, beat in enumerate(world.beats):
             others = world.beats[:number] + world.beats[number + 1 :]
             if beat in others[:number]:
@@ -391,7 +404,8 @@ class Firing:
                 )
                 if size.broken == "queue":
                     after = install(job._replace(changes=((to, cutoff),)), cutoff, "")
-                yield Step(f"an edit to '{to}' reads the time {time}", world._replace(job=after), fault=True)
+                stored = world._replace(job=after, majority=job if size.replicas else None)
+                yield Step(f"an edit to '{to}' reads the time {time}", stored, fault=True)
 
     def _overrides(self, world: World, spec: str, change: str) -> Iterator[Step[World]]:
         """A skip, move or restore, accepted only if what it concerns comes after its cutoff.
@@ -412,17 +426,24 @@ class Firing:
             # What was promised before holds no more in any case.
             promised = changed_override(job.promised, change if in_time else f"restore {nominal}")
             taken_back = job.taken_back if new or not in_time else (*job.taken_back, *known)
-            after = after._replace(promised=promised, taken_back=taken_back)
-            after = after._replace(moves=(*job.moves, *(each for each in new if each[1])))
-            yield Step(f"'{change}' is asked for, and reads the time {time}", world._replace(job=after), fault=True)
+            told = after._replace(promised=promised, taken_back=taken_back)
+            told = told._replace(moves=(*job.moves, *(each for each in new if each[1])))
+            stored = world._replace(job=told)
+            if self._size.replicas:
+                untold = told._replace(
+                    promised=changed_override(job.promised, f"restore {nominal}"), taken_back=job.taken_back
+                )
+                stored = world._replace(job=untold, majority=job, promise=(concerned(job.promised, change), told))
+            yield Step(f"'{change}' is asked for, and reads the time {time}", stored, fault=True)
 
     def _beat(self, world: World, beat: Beat) -> Iterator[tuple[str, World, Beat]]:
         size = self._size
         if beat is None:
+            job = world.majority or world.job
             for now in range(max(1, world.now - size.lag), world.now + 1):
-                if world.job.wake is not None and world.job.wake <= now:
+                if job.wake is not None and job.wake <= now:
                     early = open_rows(world, size) if size.broken == "open rows last" else None
-                    yield f"reads the job, by the time {now}", world, Read(world.job, now, open_rows=early)
+                    yield f"reads the job, by the time {now}", world, Read(job, now, open_rows=early)
             return
         yield "crashes", world, None
         if isinstance(beat, Read):
@@ -524,6 +545,16 @@ class Firing:
         ended = not any(row.run in OPEN for row in world.rows)
         kept = job.spec in {"paused", "deleted"} or not lost_moves(job, world.rows, world.now)
         return world.now == self._size.ends and idle and not job.changes and not due and ended and kept
+
+
+def answered(world: World, broken: str) -> World:
+    """The world when a majority has an edit, and its client is told what came of it."""
+    after = world._replace(majority=None, promise=None)
+    if world.promise is None:
+        return after
+    first, told = world.promise
+    in_time = world.now < first or broken == "answered in time"
+    return after._replace(job=told) if in_time else after
 
 
 def open_rows(world: World, size: Size) -> tuple[Row, ...]:
