@@ -104,8 +104,8 @@ class SchedulerService(SchedulerServiceServicer):
         definition = await self._definitions.define(draft, now, found, is_small=is_small)
         by = current.get().by
         job = await self._jobs.create(definition, uid, now, by, validate_only=request.validate_only)
-        warnings = self._definitions.warnings(definition)
-        warnings += await self._forecast.warnings(definition.schedule, uid, stored=not request.validate_only)
+        warnings = self._definitions.warnings(job.definition)
+        warnings += await self._forecast.warnings(job.definition.schedule, uid, stored=not request.validate_only)
         return pb.CreateScheduledJobResponse(job_id=draft.job_id, job=job_message(job), warnings=warnings)
 
     async def GetScheduledJob(self, request: pb.GetScheduledJobRequest, context: Any) -> pb.GetScheduledJobResponse:
