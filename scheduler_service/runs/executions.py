@@ -72,10 +72,10 @@ class Executions:
         """Return an execution. Raises NoSuch when there is none, and FailedPrecondition when it can't be read."""
         return read_execution(await self.document(execution_id))
 
-    async def document(self, execution_id: str) -> Mapping[str, Any]:
-        """Return an execution's document. Raises as read does."""
+    async def document(self, execution_id: str, hidden: Mapping[str, Any] = executions.NOT_SHOWN) -> Mapping[str, Any]:
+        """Return an execution's document, without what is hidden. Raises NoSuch when there is none."""
         refuse(required("execution_id", execution_id))
-        document = await self._executions.find_one({"_id": execution_id, **executions.SHOWN}, executions.NOT_SHOWN)
+        document = await self._executions.find_one({"_id": execution_id, **executions.SHOWN}, hidden)
         if document is None:
             raise NoSuch("execution", execution_id)
         return document

@@ -80,7 +80,7 @@ class Runs:
         queue: empty for that of the execution. from_start: of one that has parts, run those too that have succeeded.
         validate_only: return what it would be. Raises NoSuch, FailedPrecondition, InvalidInput.
         """
-        ended = await self._executions.document(execution_id)
+        ended = await self._executions.document(execution_id, rows.NOT_RETRIED)
         if said := of_newer_release("execution", ended, rows.SCHEMA):
             raise FailedPrecondition(said, reason=Reason.STORED_BY_NEWER_RELEASE)
         state = read_execution(ended).state
