@@ -40,17 +40,20 @@ class Executions:
         One of the same id stands for it. validate_only: return what it would be.
         """
         if validate_only:
-            first = await self._executions.find_one({"_id": document["_id"]})
-            return first or document, False
+            return await self.made_before(document["_id"]) or document, False
         try:
             await self._executions.insert_one(document)
         except DuplicateKeyError:
-            first = await self._executions.find_one({"_id": document["_id"]})
+            first = await self.made_before(document["_id"])
             if first is None:
                 # Removed in between by a cleanup; only a request id of months ago can meet that.
                 raise NoSuch("execution", document["_id"]) from None
             return first, False
         return document, True
+
+    async def made_before(self, execution_id: str) -> Mapping[str, Any] | None:
+        """Return the document of this id, which is made of a request's, if an earlier call has stored it."""
+        return await self._executions.find_one({"_id": execution_id})
 
     async def refuse_another_retry(self, retry: Mapping[str, Any]) -> None:
         """Raise FailedPrecondition when another retry of the same execution has not ended; not for one that is there.

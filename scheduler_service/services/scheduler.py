@@ -207,9 +207,9 @@ class SchedulerService(SchedulerServiceServicer):
         ]
         seconds = seconds_to_wait(request, found)
         refuse(found)
-        job = await self._jobs.read(request.job_id)
         caller = current.get()
         run = request_token(request.request_id) if request.request_id else str(ULID())
+        job = await self._runs.job(request.job_id, run)
         document = rows.manual_document(job.document, run, queue, caller.trace_id, job.now, caller.by)
         is_first = not request.request_id
         stored = await self._runs.start(document, is_first=is_first, validate_only=request.validate_only)
