@@ -193,6 +193,7 @@ class Jobs:
             is_first = True
         except DuplicateKeyError:
             is_first = False  # who began with this request has died in between, or is still at it
+            definition, document = await self._as_begun(definition, revision)
         try:
             await self._jobs.insert_one(document)
         except DuplicateKeyError:
@@ -202,6 +203,21 @@ class Jobs:
                 await self._revisions.delete_one({"_id": revision["_id"]})
             raise Taken("job", definition.job_id) from None
         return jobs.to_job(document, definition)
+
+    async def _as_begun(
+        self, definition: JobDefinition, revision: Mapping[str, Any]
+    ) -> tuple[JobDefinition, dict[str, Any]]:
+        """Return a new job, and its document, as its history says that it began, which was written before.
+
+        The same request at another time gives another anchor to an interval, and another instant after which all is
+        due. What the job was created with, and what its history says, would be two schedules.
+        """
+        entry = await self._revisions.find_one({"_id": revision["_id"]})
+        if entry is None:
+            raise Taken("job", definition.job_id)  # as whoever wrote it has found
+        await self.zone_rules.load([entry])
+        begun = replace(definition, schedule=jobs.to_spec(entry).schedule)
+        return begun, jobs.new_document(begun, entry["job_uid"], entry["began"], entry["by"], token())
 
     async def created_before(self, job_id: str) -> jobs.StoredJob | None:
         """Return the job of this id if the request in progress has created it, in a call that got no answer."""

@@ -40,17 +40,20 @@ class Executions:
         One of the same id stands for it. validate_only: return what it would be.
         """
         if validate_only:
-            first = await self._executions.find_one({"_id": document["_id"]})
-            return first or document, False
+            return await self.made_before(document["_id"]) or document, False
         try:
             await self._executions.insert_one(document)
         except DuplicateKeyError:
-            first = await self._executions.find_one({"_id": document["_id"]})
+            first = await self.made_before(document["_id"])
             if first is None:
                 # Removed in between by a cleanup; only a request id of months ago can meet that.
                 raise NoSuch("execution", document["_id"]) from None
             return first, False
         return document, True
+
+    async def made_before(self, execution_id: str) -> Mapping[str, Any] | None:
+        """Return the document of this id, which is made of a request's, if an earlier call has stored it."""
+        return await self._executions.find_one({"_id": execution_id})
 
     async def refuse_another_retry(self, retry: Mapping[str, Any]) -> None:
         """Raise FailedPrecondition when another retry of the same execution has not ended; not for one that is there.
@@ -72,10 +75,10 @@ class Executions:
         """Return an execution. Raises NoSuch when there is none, and FailedPrecondition when it can't be read."""
         return read_execution(await self.document(execution_id))
 
-    async def document(self, execution_id: str) -> Mapping[str, Any]:
-        """Return an execution's document. Raises as read does."""
+    async def document(self, execution_id: str, hidden: Mapping[str, Any] = executions.NOT_SHOWN) -> Mapping[str, Any]:
+        """Return an execution's document, without what is hidden. Raises NoSuch when there is none."""
         refuse(required("execution_id", execution_id))
-        document = await self._executions.find_one({"_id": execution_id, **executions.SHOWN}, executions.NOT_SHOWN)
+        document = await self._executions.find_one({"_id": execution_id, **executions.SHOWN}, hidden)
         if document is None:
             raise NoSuch("execution", execution_id)
         return document

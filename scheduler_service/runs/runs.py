@@ -15,7 +15,7 @@ from scheduler_service.transport.fields import refuse
 from scheduler_service.transport.refusals import NoSuch
 from scheduler_service.transport.unreadable import UNREADABLE, of_newer_release
 from shared.domain.errors import FailedPrecondition, Reason, Violation
-from shared.domain.execution import State
+from shared.domain.execution import State, manual_id, retry_id
 from shared.domain.job import unknown_queue
 from shared.messaging.messages import AHEAD
 from shared.store import executions as rows
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from scheduler_service.jobs.definitions import Definitions
-    from scheduler_service.jobs.jobs import Jobs
+    from scheduler_service.jobs.jobs import Found, Jobs
     from scheduler_service.runs.executions import Executions
 
 RETRYABLE: Final = frozenset({State.FAILED, State.CANCELLED})
@@ -54,6 +54,19 @@ class Runs:
         queues = self._definitions.defaults.queues
         return [unknown_queue("queue", queue[:80], queues)] if queue and queue not in queues else []
 
+    async def job(self, job_id: str, token: str) -> Found:
+        """Return the job of a run by hand; one that was deleted only if the run of this token is stored already.
+
+        Then `start` finds it. Raises as Jobs.read does.
+        """
+        try:
+            return await self._jobs.read(job_id)
+        except NoSuch:
+            deleted = await self._jobs.read(job_id, show_deleted=True)
+            if await self._executions.made_before(manual_id(deleted.job.uid, token)) is None:
+                raise
+            return deleted
+
     async def start(
         self, document: dict[str, Any], *, is_first: bool, validate_only: bool = False
     ) -> Mapping[str, Any]:
@@ -80,7 +93,7 @@ class Runs:
         queue: empty for that of the execution. from_start: of one that has parts, run those too that have succeeded.
         validate_only: return what it would be. Raises NoSuch, FailedPrecondition, InvalidInput.
         """
-        ended = await self._executions.document(execution_id)
+        ended = await self._executions.document(execution_id, rows.NOT_RETRIED)
         if said := of_newer_release("execution", ended, rows.SCHEMA):
             raise FailedPrecondition(said, reason=Reason.STORED_BY_NEWER_RELEASE)
         state = read_execution(ended).state
@@ -97,9 +110,9 @@ class Runs:
                 reason=Reason.EXECUTION_IS_PART,
                 facts={"parent_execution_id": ended["parent"]},
             )
-        now = await self._now(ended)
         caller = current.get()
         token = request_token(f"{ended['_id']} {request_id}") if request_id else str(ULID())
+        now = await self._now(ended, token)
         try:
             document = rows.retry_document(
                 ended,
@@ -120,13 +133,18 @@ class Runs:
             await self._executions.end_letter(execution_id, Ending(Outcome.RETRIED, caller.by, retry=stored["_id"]))
         return stored
 
-    async def _now(self, ended: Mapping[str, Any]) -> datetime:
-        """Return the database's time; raise FailedPrecondition when the job of a row, if it has one, is deleted."""
+    async def _now(self, ended: Mapping[str, Any], token: str) -> datetime:
+        """Return the database's time; raise FailedPrecondition when the job of a row, if it has one, is deleted.
+
+        Not if the retry of this token is stored already: `start` finds it.
+        """
         if not ended["job_id"]:
             return await self._jobs.now()
         try:
             return (await self._jobs.read(ended["job_id"])).now
         except NoSuch as gone:
+            if await self._executions.made_before(retry_id(ended.get("job_uid", ""), token)) is not None:
+                return await self._jobs.now()
             said = f"the execution '{ended['_id']}' can't be retried: {gone}"
             raise FailedPrecondition(said, reason=Reason.JOB_DELETED) from None
 

@@ -104,8 +104,8 @@ class SchedulerService(SchedulerServiceServicer):
         definition = await self._definitions.define(draft, now, found, is_small=is_small)
         by = current.get().by
         job = await self._jobs.create(definition, uid, now, by, validate_only=request.validate_only)
-        warnings = self._definitions.warnings(definition)
-        warnings += await self._forecast.warnings(definition.schedule, uid, stored=not request.validate_only)
+        warnings = self._definitions.warnings(job.definition)
+        warnings += await self._forecast.warnings(job.definition.schedule, uid, stored=not request.validate_only)
         return pb.CreateScheduledJobResponse(job_id=draft.job_id, job=job_message(job), warnings=warnings)
 
     async def GetScheduledJob(self, request: pb.GetScheduledJobRequest, context: Any) -> pb.GetScheduledJobResponse:
@@ -207,9 +207,9 @@ class SchedulerService(SchedulerServiceServicer):
         ]
         seconds = seconds_to_wait(request, found)
         refuse(found)
-        job = await self._jobs.read(request.job_id)
         caller = current.get()
         run = request_token(request.request_id) if request.request_id else str(ULID())
+        job = await self._runs.job(request.job_id, run)
         document = rows.manual_document(job.document, run, queue, caller.trace_id, job.now, caller.by)
         is_first = not request.request_id
         stored = await self._runs.start(document, is_first=is_first, validate_only=request.validate_only)

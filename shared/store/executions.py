@@ -169,7 +169,8 @@ def retry_document(
     document = asked_for(job, retry_id(job["uid"], token), Trigger.RETRY, now, by, reason, trace_id)
     return document | {
         "retry_of": ended["_id"],
-        **{name: ended[name] for name in ("nominal_time", "moved_from") if name in ended},
+        # What could not be called at all has no arguments: its retry fails as it did.
+        **{name: ended[name] for name in ("nominal_time", "moved_from", "broken") if name in ended},
         "queue": queue,
         **_parts_queue(document, ended.get("parts_queue", ended["queue"])),
         **({"reuse": ended["_id"]} if reuse else {}),
@@ -1184,8 +1185,11 @@ NEWEST_FIRST: Final = [("nominal_time", -1), ("_id", -1)]
 SHOWN: Final = {"state": {"$ne": State.CLOSED.value}}
 """Finds what readers are shown; see SHOWN_STATES."""
 
-NOT_SHOWN: Final = {"items": 0, "context": 0, "canvas": 0}
-"""What readers need not be sent: megabytes that a whole, or a step, keeps for what is still to be done."""
+NOT_RETRIED: Final = {"items": 0, "context": 0}
+"""What a retry has no use for: its worker asks for the items that are left, and a step is not retried by itself."""
+
+NOT_SHOWN: Final = {**NOT_RETRIED, "canvas": 0}
+"""What readers need not be sent: megabytes that an execution keeps for what is still to be done."""
 
 
 RUN_OR_DECISION: Final = {"run": {"$in": [True, False]}}

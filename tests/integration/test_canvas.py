@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dev.server import free_port
 from shared.domain.execution import State
+from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions
 from tests.acceptance.system import wait_until
+from tests.integration.test_server_harness import serving
 
 # Fixtures:
 from tests.integration.test_tasks import folder, office, open_office  # noqa: F401
@@ -37,6 +39,17 @@ def called(office: Office, execution_id: str) -> None:  # noqa: F811
     """Wait until what follows another call is there."""
     there = {"_id": execution_id}
     wait_until(lambda: office.site.database.executions.count_documents(there), f"{execution_id} was called")
+
+
+def retried(office: Office, execution_id: str) -> str:  # noqa: F811
+    """Let a server retry an execution; return the id of the new one, whose message the relay sends."""
+
+    async def retry() -> str:
+        async with serving(office.site.environment["MONGODB_URL"]) as server:
+            request = pb.RetryExecutionRequest(execution_id=execution_id)
+            return str((await server.stub.RetryExecution(request)).execution_id)
+
+    return asyncio.run(retry())
 
 
 def test_a_chain_gives_its_last_result_and_each_call_names_the_one_before(office: Office):  # noqa: F811
@@ -92,8 +105,7 @@ def test_the_rest_of_a_chain_is_not_called_when_one_fails_and_a_retry_goes_on_wi
     assert office.site.database.executions.count_documents({"_id": ids[1]}) == 0
     assert office.result(ids[1]).state == "FAILURE"
     key.write_text("37")
-    retry = executions.retry_document(office.raw(ids[0]), "token", "default_queue", "", datetime.now(UTC), "test")
-    office.site.database.executions.insert_one(retry)
+    retried(office, ids[0])
     called(office, ids[1])
     assert json.loads(office.raw(office.ended(ids[1]).execution_id)["result"]) == 42
 
@@ -145,6 +157,8 @@ def test_a_header_that_fails_fails_the_body_which_says_so(office: Office):  # no
     assert ended.state is State.FAILED
     assert ended.error is not None
     assert "a task of its header, is FAILED" in ended.error.message
+    again = office.ended(retried(office, body))
+    assert again.error == ended.error, "and is not called without arguments"
 
 
 def test_callbacks_are_called_with_the_result_and_errors_with_the_id(office: Office):  # noqa: F811

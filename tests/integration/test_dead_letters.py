@@ -199,6 +199,16 @@ class TestRetry:
         assert (await retry(server, dead)).retries[0].retry_execution_id == first
         assert await listed(server) == []
 
+    async def test_after_such_a_crash_the_first_retry_is_found_though_the_job_was_deleted_since(
+        self, server: Running, database: Db
+    ) -> None:
+        (dead,) = failed(database)
+        first = (await retry(server, dead)).retries[0].retry_execution_id
+        database.executions.update_one({"_id": dead}, {"$set": {"letter": True}, "$unset": {"letter_end": ""}})
+        await server.stub.DeleteScheduledJob(jobs_pb.DeleteScheduledJobRequest(job_id="job-1"))
+        assert (await retry(server, dead)).retries[0].retry_execution_id == first
+        assert await listed(server) == []
+
     async def test_what_cannot_be_retried_is_said_one_by_one_and_stays(self, server: Running, database: Db) -> None:
         (dead,) = failed(database)
         (of_deleted,) = failed(database, job_id="job-2")

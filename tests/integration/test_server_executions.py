@@ -131,6 +131,21 @@ async def test_the_same_request_id_gives_the_first_execution_however_many_ask_at
     assert await server.database.executions.count_documents({}) == 2
 
 
+async def test_the_same_request_id_gives_the_first_execution_though_its_job_was_deleted_since(server: Running) -> None:
+    await server.create(job_id="mine")
+    first = await execute(server, request_id="r1")
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
+    repeated = await execute(server, request_id="r1")
+    assert (repeated.execution_id, repeated.state) == (first.execution_id, pb.Execution.STATE_CANCELLED)
+    assert (await refusal(execute(server, request_id="r1", queue="scraping"))).reason == "REQUEST_ID_REUSED"
+    for request_id in ("", "r2"):
+        refused = await refusal(execute(server, request_id=request_id))
+        assert (refused.code, refused.reason) == ("NOT_FOUND", "DELETED")
+    assert (await refusal(execute(server, "never", request_id="r1"))).reason == "NOT_FOUND"
+    assert await server.database.executions.count_documents({}) == 1
+    assert len(server.sent.documents) == 1
+
+
 async def test_without_a_request_id_every_call_is_a_run(server: Running) -> None:
     await server.create(job_id="mine")
     assert (await execute(server)).execution_id != (await execute(server)).execution_id
@@ -286,6 +301,19 @@ async def test_a_repeated_retry_is_the_first_one_for_each_execution(server: Runn
     assert len(server.sent.documents) == 1
     assert (await retry(server, other, request_id="r1")).retry_of == other
     assert (await execute(server, request_id=f"{one} r1")).trigger == pb.Execution.TRIGGER_MANUAL
+
+
+async def test_a_repeated_retry_is_the_first_one_though_its_job_was_deleted_since(server: Running) -> None:
+    await server.create(job_id="mine")
+    ended = await a_row(server, START, state="FAILED")
+    first = await retry(server, ended, request_id="r1")
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
+    repeated = await retry(server, ended, request_id="r1")
+    assert (repeated.execution_id, repeated.state) == (first.execution_id, pb.Execution.STATE_CANCELLED)
+    for request_id in ("", "r2"):
+        assert (await refusal(retry(server, ended, request_id=request_id))).reason == "JOB_DELETED"
+    assert await server.database.executions.count_documents({}) == 2
+    assert len(server.sent.documents) == 1
 
 
 async def test_an_execution_is_not_retried_while_a_retry_of_it_has_not_ended(server: Running) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -18,8 +18,16 @@ from scheduler_service.transport.requests import Requests
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import jobs as stored
 from shared.store import requests
-from tests.integration.test_server_harness import Running, a_request, cron, eventually, refusal, serving
+from tests.integration.test_audit import audit
+from tests.integration.test_beat_fire import fire
+from tests.integration.test_server_harness import Running, a_request, cron, eventually, interval, refusal, serving
 from tests.integration.test_server_jobs import document
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from pymongo.database import Database
 
 Message = Any
 
@@ -31,6 +39,16 @@ class DiedError(Exception):
 async def died(call: Any) -> None:
     """Make a call whose server dies before it has answered; its lease ends, as it would in some seconds."""
     assert (await refusal(call)).code == "INTERNAL"
+
+
+def an_hour_before(server: Running) -> Callable[[], Awaitable[datetime]]:
+    """Return what stands for the server's clock in a call of an hour ago."""
+    now = server.jobs.now
+
+    async def before() -> datetime:
+        return await now() - timedelta(hours=1)
+
+    return before
 
 
 async def leases_end(server: Running) -> None:
@@ -212,22 +230,59 @@ class TestAfterADeath:
         get = pb.GetExecutionRequest(execution_id=run.execution_id)
         assert (await server.stub.GetExecution(get)).execution.state == pb.Execution.STATE_CANCELLED
 
-    async def test_a_job_whose_history_alone_was_written_is_created(
+    @pytest.mark.parametrize("schedule", [interval(seconds="1000"), cron(minute="*/7")], ids=["interval", "cron"])
+    async def test_a_job_whose_history_alone_was_written_is_created_as_that_says(
+        self,
+        server: Running,
+        database: Database[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
+        schedule: pb.ScheduleConfig,
+    ) -> None:
+        create = a_request(job_id="mine", request_id="r", schedule_config=schedule)
+        await history_alone(server, monkeypatch, create)
+        assert database.job_revisions.count_documents({}) == 1
+        answer = await server.stub.CreateScheduledJob(create, metadata=[("x-actor", "who repeats it")])
+        job = await document(server, "mine")
+        (entry,) = database.job_revisions.find()
+        assert (answer.job_id, entry["_id"]) == ("mine", f"{job['uid']}.0")
+        assert job["schedule"] == job["installed"]["schedule"] == entry["schedule"]
+        assert (job["covered"], job["created_by"]) == (entry["began"], "anna")
+        fire(database).run_once()
+        assert database.executions.count_documents({"job_id": "mine"}) > 0
+        assert (await audit(server)).findings == []
+
+    async def test_another_job_is_not_created_by_the_id_of_one_whose_history_alone_was_written(
         self, server: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with monkeypatch.context() as patch:
-            lose_answers(patch)
+        await history_alone(server, monkeypatch, CREATE)
+        other = a_request(job_id="mine", request_id="r", schedule_config=interval(seconds="1000"))
+        assert (await refusal(call(server, other))).reason == "REQUEST_ID_REUSED"
+        assert await server.database.jobs.count_documents({}) == 0
 
-            def dies(*_: Any) -> Any:
-                raise DiedError
+    async def test_of_two_at_once_that_create_a_job_both_follow_what_the_first_wrote(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch, database_url: str
+    ) -> None:
+        create = a_request(job_id="mine", request_id="r", schedule_config=interval(seconds="1000"))
+        monkeypatch.setattr(requests, "LEASE", timedelta(hours=1))
+        goes_on, has_begun = asyncio.Event(), asyncio.Event()
 
-            patch.setattr(server.jobs, "_jobs", _Failing(server.database.jobs, insert_one=dies))
-            await died(call(server, CREATE))
+        async def later(document: dict[str, Any]) -> Any:
+            has_begun.set()
+            await goes_on.wait()
+            return await server.database.jobs.insert_one(document)
+
+        monkeypatch.setattr(server.jobs, "now", an_hour_before(server))
+        monkeypatch.setattr(server.jobs, "_jobs", _Failing(server.database.jobs, insert_one=later))
+        first = asyncio.ensure_future(call(server, create))
+        await has_begun.wait()
         await leases_end(server)
-        assert await server.database.job_revisions.count_documents({}) == 1
-        assert (await call(server, CREATE)).job_id == "mine"
-        uid = (await document(server, "mine"))["uid"]
-        assert [entry["_id"] async for entry in server.database.job_revisions.find()] == [f"{uid}.0"]
+        async with serving(database_url) as other:
+            second = await call(other, create)
+        goes_on.set()
+        assert (await first).job.schedule_config == second.job.schedule_config
+        entry = await server.database.job_revisions.find_one()
+        assert entry is not None
+        assert (await document(server, "mine"))["installed"]["schedule"] == entry["schedule"]
 
     async def test_another_goes_on_when_the_lease_has_ended_and_not_before(
         self, server: Running, monkeypatch: pytest.MonkeyPatch
@@ -357,6 +412,20 @@ class TestWhileItIsWorkedOn:
             first = await call(server, CREATE)
         await leases_end(server)
         assert (await call(server, CREATE)).job == first.job
+
+
+async def history_alone(server: Running, monkeypatch: pytest.MonkeyPatch, create: Message) -> None:
+    """Let a server die, an hour ago, between a new job's entry in the history and the job."""
+
+    def dies(*_: Any) -> Any:
+        raise DiedError
+
+    with monkeypatch.context() as patch:
+        lose_answers(patch)
+        patch.setattr(server.jobs, "now", an_hour_before(server))
+        patch.setattr(server.jobs, "_jobs", _Failing(server.database.jobs, insert_one=dies))
+        await died(server.stub.CreateScheduledJob(create, metadata=[("x-actor", "anna")]))
+    await leases_end(server)
 
 
 def lose_answers(patch: pytest.MonkeyPatch) -> None:
