@@ -593,6 +593,39 @@ class TestStopping:
         assert Counter(world.states(each).values()) == {"CANCELLED": 5}
         assert (world.state(each), world.state(whole), world.calls) == ("CANCELLED", "CANCELLED", [])
 
+    def test_an_item_of_a_step_that_fans_out_does_not_start_after_the_cancel_before_any_beat_has_heard_of_it(
+        self, world: World
+    ) -> None:
+        whole = world.begin(Workflow((step("each", fan_out=FanOut(items=items(5)), parameters={}),)))
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        assert len(world.startable()) == 5
+        world.stop(whole)
+        world.work(2)
+        assert world.calls == []
+        each = part_id(whole, "each")
+        world.to_the_end()
+        assert Counter(world.states(each).values()) == {"CANCELLED": 5}
+        assert (world.state(each), world.state(whole), world.calls) == ("CANCELLED", "CANCELLED", [])
+        # Those of a workflow that nobody has stopped run, and those of its retry.
+        again = world.retry(whole)
+        world.run(again)
+        world.to_the_end()
+        assert (world.state(again), len(world.calls)) == ("SUCCEEDED", 5)
+
+    @pytest.mark.parametrize("named", ["itself", {"by": "hand"}])
+    def test_items_of_a_step_that_does_not_say_what_it_is_part_of_run(self, world: World, named: Any) -> None:
+        whole = world.begin(Workflow((step("each", fan_out=FanOut(items=items(2)), parameters={}),)))
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        each = part_id(whole, "each")
+        damaged = each if named == "itself" else named
+        world.database.executions.update_one({"_id": each}, {"$set": {"parent": damaged}})
+        world.work()
+        assert sorted(parameters["name"] for _, _, parameters in world.calls) == ["item-0", "item-1"]
+
     def test_a_cancel_while_its_worker_finds_out_the_items_ends_it_without_any(self, world: World) -> None:
         def answer(claimed: Claimed, _parameters: dict[str, Any]) -> Any:
             world.stop(claimed.execution_id)
