@@ -231,7 +231,7 @@ def wanted_filter(parent_id: str) -> dict[str, Any]:
 # What a worker asks that is to do only what an earlier execution has left:
 
 
-REUSED_FIELDS: Final = dict.fromkeys(("total", "carried", "items", "reuse"), 1)
+REUSED_FIELDS: Final = dict.fromkeys(("total", "carried", "items", "reuse", "parts"), 1)
 REUSED_PART_FIELDS: Final = dict.fromkeys(("state", "number", "part_name", "part_key", "parameters", "flow.kind"), 1)
 
 
