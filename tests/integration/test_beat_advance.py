@@ -618,6 +618,28 @@ class TestStopping:
         world.to_the_end()
         assert (world.state(again), len(world.calls)) == ("SUCCEEDED", 5)
 
+    def test_a_step_does_not_succeed_by_items_that_were_cancelled_with_its_workflow(self, world: World) -> None:
+        ignoring = FanOut(items=items(2), failure_policy=FailurePolicy.IGNORE)
+        whole = world.begin(Workflow((step("each", fan_out=ignoring, parameters={}),)))
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        world.work(1)
+
+        def stop() -> None:
+            world.stop(whole)
+            assert world.work() == 1
+
+        # A look at the step, since an item of it has ended, that has read it, and not yet the items.
+        Beat(world.database, "looking", first("aggregate", stop)).advance.run_once()
+        world.to_the_end()
+        each = part_id(whole, "each")
+        assert (world.state(each), world.state(whole)) == ("CANCELLED", "CANCELLED")
+        again = world.retry(whole)
+        world.run(again)
+        world.to_the_end()
+        assert sorted(parameters["name"] for _, _, parameters in world.calls) == ["item-0", "item-1"]
+
     @pytest.mark.parametrize("named", ["itself", {"by": "hand"}])
     def test_items_of_a_step_that_does_not_say_what_it_is_part_of_run(self, world: World, named: Any) -> None:
         whole = world.begin(Workflow((step("each", fan_out=FanOut(items=items(2)), parameters={}),)))
