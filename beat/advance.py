@@ -111,10 +111,17 @@ class Advance:
         carried = whole["carried"].get("succeeded", 0)
         counts[State.SUCCEEDED] += carried
         ending = fan_out_ending(fan_out, counts, whole["total"] + carried, stopped=stopped)
+        if ending is not None and not stopped and self._is_stopped(whole.get("parent")):
+            return  # its items were cancelled with its workflow, perhaps: the look at that, which is due, stops it too
         states = {state.value: count for state, count in counts.items() if count}
         ended = {state.lower(): counts[state] for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED)}
         result = {"total": whole["total"] + carried, **ended}
         self._conclude(whole, ending, states, result)
+
+    def _is_stopped(self, whole_id: object) -> bool:
+        if not isinstance(whole_id, str):
+            return False
+        return self._executions.find_one({"_id": whole_id, **parts.STOPPED}, {"_id": 1}) is not None
 
     def _expand(self, whole: Mapping[str, Any], fan_out: FanOut) -> None:
         """Insert the rows of the next items. After a crash in between they are inserted again, and are there."""

@@ -224,15 +224,15 @@ class Ledger:
         """Return False, and end the execution, when it must not be called any more.
 
         Its job was deleted: whoever has not heard of that may insert a row after the deletion has cancelled what it
-        found. Likewise, if it is a part, when its parent was stopped. Or it is tried again, and its retry window has
-        ended while the message waited.
+        found. Likewise, if it is a part, when what it belongs to was stopped. Or it is tried again, and its retry
+        window has ended while the message waited.
         """
         claimed = lease.claimed
         execution = (claimed.execution_id, claimed.nonce, self._worker)
         if deleted:
             self.record(claimed, executions.drop(*execution, "the job was deleted"))
             return False
-        if claimed.parent and not self._is_wanted(claimed.parent):
+        if claimed.parent and not self._persist(lambda _: self._is_wanted(claimed.parent)):
             self.record(claimed, executions.drop(*execution, "the execution that it is a part of was stopped"))
             return False
         until = claimed.retry_until
@@ -242,8 +242,18 @@ class Ledger:
         return True
 
     def _is_wanted(self, parent_id: str) -> bool:
-        wanted = parts.wanted_filter(parent_id)
-        return self._persist(lambda _: self._executions.find_one(wanted, {"_id": 1})) is not None
+        """Return whether nothing that a part belongs to was stopped: beat hands a stop down at its next look only.
+
+        A whole whose own parent can't be read, or that is part of itself, counts as the outermost.
+        """
+        passed: set[str] = set()
+        whole_id: object = parent_id
+        while isinstance(whole_id, str) and whole_id not in passed:
+            passed.add(whole_id)
+            if (whole := self._executions.find_one(parts.wanted_filter(whole_id), {"parent": 1})) is None:
+                return False
+            whole_id = whole.get("parent")
+        return True
 
     def whole(self, execution_id: str) -> dict[str, Any] | None:
         """Return an earlier execution that has parts, as far as a retry of it needs it; None if it is gone."""

@@ -100,18 +100,28 @@ class Parts:
         return Begun(len(made), written_items(made))
 
     def _again(self, claimed: Claimed) -> Begun | None:
-        """Return what is left to do of an earlier execution; None when it never got as far as its parts."""
-        earlier = self._ledger.whole(claimed.reuse)
-        while earlier is not None and "total" not in earlier:
+        """Return what is left to do of an earlier execution; None when it never got as far as its parts.
+
+        Raises FailedPrecondition when what would tell was removed: what has succeeded would be done again.
+        """
+        earlier = self._earlier(claimed.reuse)
+        while "total" not in earlier:
             # It ended before it had parts; if it was a retry itself, what that one was to do is left to do.
-            earlier = self._ledger.whole(earlier["reuse"]) if "reuse" in earlier else None
-        if earlier is None:
-            return None
+            if "reuse" not in earlier:
+                return None
+            earlier = self._earlier(earlier["reuse"])
         rows = self._ledger.parts(earlier["_id"])
         if isinstance(claimed.flow, FanOut):
             return _items_left(earlier, rows)
         workflow: Workflow = claimed.flow  # type: ignore[assignment]  # there are two kinds
         return _steps_left(workflow, earlier, rows)
+
+    def _earlier(self, execution_id: str) -> Mapping[str, Any]:
+        earlier = self._ledger.whole(execution_id)
+        if earlier is None:
+            said = f"the record of {execution_id}, which this is a retry of, was removed"
+            raise FailedPrecondition(f"{said}; only a retry from_start can do it")
+        return earlier
 
 
 def _items_left(earlier: Mapping[str, Any], rows: list[dict[str, Any]]) -> Begun:
@@ -121,9 +131,7 @@ def _items_left(earlier: Mapping[str, Any], rows: list[dict[str, Any]]) -> Begun
     """
     if "items" in earlier:  # it was stopped before any had a row
         return Begun(earlier["total"], earlier["items"], earlier["carried"])
-    if (gone := earlier["total"] - len(rows)) > 0:
-        said = f"the records of {gone:,} of the {earlier['total']:,} parts of {earlier['_id']} were removed"
-        raise FailedPrecondition(f"{said}; only a retry from_start can do them")
+    _refuse_if_gone(earlier, rows, earlier["total"])
     left = [row for row in rows if row["state"] != State.SUCCEEDED]
     items = [parts.item(row["number"], json.loads(row["parameters"]), row["part_key"]) for row in left]
     done = len(rows) - len(left) + earlier["carried"].get("succeeded", 0)
@@ -131,8 +139,13 @@ def _items_left(earlier: Mapping[str, Any], rows: list[dict[str, Any]]) -> Begun
 
 
 def _steps_left(workflow: Workflow, earlier: Mapping[str, Any], rows: list[dict[str, Any]]) -> Begun:
-    """Return a workflow's parts, and what of an earlier run of it stands: whatever comes after nothing that failed."""
+    """Return a workflow's parts, and what of an earlier run of it stands: whatever comes after nothing that failed.
+
+    Raises FailedPrecondition when rows of steps were removed: they would be done again.
+    """
     carried: Mapping[str, Any] = earlier["carried"]
+    # As many as beat has counted: of one that was stopped before it had any, or set aside, no more were there.
+    _refuse_if_gone(earlier, rows, sum(earlier.get("parts", {}).values()) - len(carried.get("steps", {})))
     states = dict.fromkeys(carried.get("steps", {}), State.SUCCEEDED)
     states |= {row["part_name"]: State(row["state"]) for row in rows}
     undisturbed = undisturbed_steps(workflow, states)
@@ -146,6 +159,12 @@ def _steps_left(workflow: Workflow, earlier: Mapping[str, Any], rows: list[dict[
             "again": {name: ran for name, ran in fan_outs.items() if name in undisturbed - done.keys()},
         },
     )
+
+
+def _refuse_if_gone(earlier: Mapping[str, Any], rows: list[dict[str, Any]], had: int) -> None:
+    if (gone := had - len(rows)) > 0:
+        said = f"the records of {gone:,} of the {had:,} parts of {earlier['_id']} were removed"
+        raise FailedPrecondition(f"{said}; only a retry from_start can do them")
 
 
 def _call_of(claimed: Claimed, source: Source, context: Mapping[str, Any]) -> Claimed:

@@ -20,6 +20,7 @@ log = get_logger()
 BATCH: Final = 500
 
 _FIELDS: Final = dict.fromkeys(("job_uid", "epoch", "trigger", "state", "nominal_time", "finished_at", "parent"), 1)
+_REUSED: Final = {"reuse": 1}
 
 
 class Cleanup:
@@ -38,8 +39,9 @@ class Cleanup:
 
         Rows of a chain that beat may still have to follow stay, whatever their age: without them their occurrences
         would be decided again. So do parts, until what they are parts of goes: it would wait for them for ever, or not
-        know what is left to do again. And so do rows that end where the statistics have not come yet, once there are
-        any; what is in none of them, because beat cannot read it, goes like the others.
+        know what is left to do again. So does what a retry goes on with that had not ended when this began. And so do
+        rows that end where the statistics have not come yet, once there are any; what is in none of them, because beat
+        cannot read it, goes like the others.
         """
         counted = await self._rolling_up.find_one(rollups.PROGRESS_FILTER, rollups.PROGRESS_NOW)
         if counted is not None:
@@ -48,6 +50,7 @@ class Cleanup:
         # First, so that whoever misses a row finds out that it may have been removed.
         await self._retention.update_one(retention.EXECUTIONS_FILTER, retention.note_removal(cutoff), upsert=True)
         await self._backfills.delete_many(backfills.ended_filter(cutoff))
+        reused = await self._reused()
         removed = 0
         since: datetime | None = None
         kept: list[str] = []
@@ -55,7 +58,7 @@ class Cleanup:
             batch = await self._oldest(cutoff, since, kept)
             if not batch:
                 return removed
-            followed = await self._followed(batch) | await self._needed(batch, cutoff)
+            followed = await self._followed(batch) | await self._needed(batch, cutoff, reused)
             gone = [row["_id"] for row in batch if row["_id"] not in followed]
             if gone:
                 deleted = await self._executions.delete_many({"_id": {"$in": gone}, **executions.ended_filter(cutoff)})
@@ -95,15 +98,25 @@ class Cleanup:
         _report(unreadable)
         return followed
 
-    async def _needed(self, rows: Sequence[Mapping[str, Any]], cutoff: datetime) -> set[str]:
-        """Return the ids of what is part of something that has not ended before the cutoff, or of a part of that.
+    async def _reused(self) -> frozenset[str]:
+        """Return the ids of what retries that have not ended go on with, and of what that went on with in turn."""
+        found: set[str] = set()
+        retries = self._executions.find(executions.reusing_filter(), _REUSED)
+        while more := {named async for row in retries if isinstance(named := row.get("reuse"), str)} - found:
+            found |= more
+            retries = self._executions.find({"_id": {"$in": list(more)}}, _REUSED)
+        return frozenset(found)
 
-        And of those of which it cannot be read what they are parts of. Each whole is looked for once, so that damaged
-        ones which name each other as their whole end it too; those go like others, when all of them have ended.
+    async def _needed(self, rows: Sequence[Mapping[str, Any]], cutoff: datetime, reused: frozenset[str]) -> set[str]:
+        """Return the ids of what is reused, and of what is part of that, or of what has not ended before the cutoff.
+
+        And of their parts, and of those of which it cannot be read what they are parts of. Each whole is looked for
+        once, so that damaged ones which name each other as their whole end it too; those go like others, when all of
+        them have ended.
         """
         parents: dict[str, str] = {}
         unreadable: dict[str, _Unreadable] = {}
-        needed: set[str] = set()
+        needed = set(reused)
         sought: set[str] = set()
         looked_at = rows
         while looked_at:

@@ -183,6 +183,11 @@ def retries_filter(ended_id: str, retry_id: str) -> dict[str, Any]:
     return {"$or": [{"_id": retry_id}, open_retry]}
 
 
+def reusing_filter() -> dict[str, Any]:
+    """Find the retries that have not ended, and that do only what another execution has left."""
+    return {"retry_of": {"$exists": True}, "open": True, "trigger": Trigger.RETRY.value, "reuse": {"$exists": True}}
+
+
 def as_job(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a row says of its job, by the names that a job's document has: for rows that are made of rows."""
     return {

@@ -228,10 +228,14 @@ def wanted_filter(parent_id: str) -> dict[str, Any]:
     return {"_id": parent_id, "state": State.WAITING.value, "cancel": {"$exists": False}}
 
 
+STOPPED: Final = {"state": State.WAITING.value, "cancel": {"$exists": True}}
+"""What somebody has stopped, and whose parts beat is to end."""
+
+
 # What a worker asks that is to do only what an earlier execution has left:
 
 
-REUSED_FIELDS: Final = dict.fromkeys(("total", "carried", "items", "reuse"), 1)
+REUSED_FIELDS: Final = dict.fromkeys(("total", "carried", "items", "reuse", "parts"), 1)
 REUSED_PART_FIELDS: Final = dict.fromkeys(("state", "number", "part_name", "part_key", "parameters", "flow.kind"), 1)
 
 
@@ -286,7 +290,7 @@ WHOLE_FIELDS: Final = dict.fromkeys(
         "job_id", "job_uid", "job_name", "epoch", "job_revision", "job_type", "partition", "nominal_time",
         "moved_from", "target_service", "target_method", "parameters", "queue", "priority", "timeout", "retry",
         "retry_until", "policies", "trace_id", "parts_queue", "flow", "total", "expanded", "carried", "signals",
-        "cancel",
+        "cancel", "parent",
     ),
     1,
 )  # fmt: skip

@@ -186,14 +186,18 @@ class World:
         return len(ready)
 
     def to_the_end(self) -> None:
+        """Let beat and workers go on until nothing is left to do, and find all of it in order."""
+        self.go_on()
+        open_rows = list(self.database.executions.find({"state": {"$in": [state.value for state in OPEN]}}, {}))
+        assert not open_rows, f"something waits for ever: {open_rows[:5]}"
+        check(self.database)
+
+    def go_on(self) -> None:
         """Let beat and workers go on until nothing is left to do."""
         for _ in range(200):
             self.beat.until_idle()
             if not self.work():
                 break
-        open_rows = list(self.database.executions.find({"state": {"$in": [state.value for state in OPEN]}}, {}))
-        assert not open_rows, f"something waits for ever: {open_rows[:5]}"
-        check(self.database)
 
     def stop(self, execution_id: str, *, by: str = "anna") -> None:
         move = executions.cancel(execution_id, by, "")
@@ -593,6 +597,61 @@ class TestStopping:
         assert Counter(world.states(each).values()) == {"CANCELLED": 5}
         assert (world.state(each), world.state(whole), world.calls) == ("CANCELLED", "CANCELLED", [])
 
+    def test_an_item_of_a_step_that_fans_out_does_not_start_after_the_cancel_before_any_beat_has_heard_of_it(
+        self, world: World
+    ) -> None:
+        whole = world.begin(Workflow((step("each", fan_out=FanOut(items=items(5)), parameters={}),)))
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        assert len(world.startable()) == 5
+        world.stop(whole)
+        world.work(2)
+        assert world.calls == []
+        each = part_id(whole, "each")
+        world.to_the_end()
+        assert Counter(world.states(each).values()) == {"CANCELLED": 5}
+        assert (world.state(each), world.state(whole), world.calls) == ("CANCELLED", "CANCELLED", [])
+        # Those of a workflow that nobody has stopped run, and those of its retry.
+        again = world.retry(whole)
+        world.run(again)
+        world.to_the_end()
+        assert (world.state(again), len(world.calls)) == ("SUCCEEDED", 5)
+
+    def test_a_step_does_not_succeed_by_items_that_were_cancelled_with_its_workflow(self, world: World) -> None:
+        ignoring = FanOut(items=items(2), failure_policy=FailurePolicy.IGNORE)
+        whole = world.begin(Workflow((step("each", fan_out=ignoring, parameters={}),)))
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        world.work(1)
+
+        def stop() -> None:
+            world.stop(whole)
+            assert world.work() == 1
+
+        # A look at the step, since an item of it has ended, that has read it, and not yet the items.
+        Beat(world.database, "looking", first("aggregate", stop)).advance.run_once()
+        world.to_the_end()
+        each = part_id(whole, "each")
+        assert (world.state(each), world.state(whole)) == ("CANCELLED", "CANCELLED")
+        again = world.retry(whole)
+        world.run(again)
+        world.to_the_end()
+        assert sorted(parameters["name"] for _, _, parameters in world.calls) == ["item-0", "item-1"]
+
+    @pytest.mark.parametrize("named", ["itself", {"by": "hand"}])
+    def test_items_of_a_step_that_does_not_say_what_it_is_part_of_run(self, world: World, named: Any) -> None:
+        whole = world.begin(Workflow((step("each", fan_out=FanOut(items=items(2)), parameters={}),)))
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        each = part_id(whole, "each")
+        damaged = each if named == "itself" else named
+        world.database.executions.update_one({"_id": each}, {"$set": {"parent": damaged}})
+        world.work()
+        assert sorted(parameters["name"] for _, _, parameters in world.calls) == ["item-0", "item-1"]
+
     def test_a_cancel_while_its_worker_finds_out_the_items_ends_it_without_any(self, world: World) -> None:
         def answer(claimed: Claimed, _parameters: dict[str, Any]) -> Any:
             world.stop(claimed.execution_id)
@@ -903,6 +962,89 @@ class TestRetries:
         error = world.row(again)["error"]["message"]
         assert error == f"the records of 1 of the 3 parts of {whole} were removed; only a retry from_start can do them"
 
+    @pytest.mark.parametrize("flow", [FanOut(items=items(3)), Workflow((step("one"), step("two", "one")))])
+    def test_a_retry_of_what_was_removed_fails_and_does_not_do_all_of_it_again(self, world: World, flow: Flow) -> None:
+        world.answers = fails("item-0", "two")
+        whole = world.begin(flow)
+        world.to_the_end()
+        world.calls.clear()
+        second = world.retry(whole)
+        world.stop(second)  # before it has parts
+        third = world.retry(second)
+        fourth = world.retry(whole)
+        world.database.executions.delete_many({"$or": [{"_id": whole}, {"parent": whole}]})
+        for again in (third, fourth):
+            world.run(again)
+            assert world.row(again)["error"]["message"] == (
+                f"the record of {whole}, which this is a retry of, was removed; only a retry from_start can do it"
+            )
+        world.to_the_end()
+        assert (world.state(third), world.state(fourth), world.calls) == ("FAILED", "FAILED", [])
+
+    def test_a_retry_of_a_workflow_whose_steps_were_removed_does_not_do_them_again(self, world: World) -> None:
+        world.answers = fails("three")
+        flow = Workflow((step("one"), step("two", "one"), step("three", "two"), step("four", "three")))
+        whole = world.begin(flow)
+        world.to_the_end()
+        world.answers = fails("four")
+        second = world.retry(whole)
+        world.run(second)
+        world.to_the_end()
+        assert world.states(second) == {"three": "SUCCEEDED", "four": "FAILED"}
+        world.calls.clear()
+        # What the second carries over is no part of its own, and is missed in the first only.
+        for ended, gone, of in ((whole, "one", 4), (second, "three", 2)):
+            world.database.executions.delete_one({"_id": part_id(ended, gone)})
+            again = world.retry(ended)
+            world.run(again)
+            said = f"the records of 1 of the {of} parts of {ended} were removed; only a retry from_start can do them"
+            assert world.row(again)["error"]["message"] == said
+        world.go_on()
+        assert world.calls == []
+
+    def test_a_retry_of_a_workflow_that_was_stopped_before_it_had_steps_does_what_was_left(self, world: World) -> None:
+        def stopped_as_it_begins(execution_id: str, carried: Mapping[str, Any]) -> str:
+            lease = world.ledger.claim(execution_id)
+            assert lease is not None
+            world.stop(execution_id)
+            claimed = lease.claimed
+            move = parts.wait_for_parts(execution_id, claimed.nonce, "worker", total=2, carried=carried)
+            world.ledger.record(claimed, move)
+            assert (world.state(execution_id), world.parts(execution_id)) == ("CANCELLED", {})
+            return execution_id
+
+        world.answers = fails("two")
+        job = world.job(Workflow((step("one"), step("two", "one"))))
+        row = fired(job, datetime.now(UTC) - timedelta(seconds=10))
+        world.database.executions.insert_one(row)
+        second = world.retry(stopped_as_it_begins(row["_id"], {}))
+        world.run(second)
+        world.go_on()
+        assert world.states(second) == {"one": "SUCCEEDED", "two": "FAILED"}
+        world.answers = fails()
+        carried = {"steps": {"one": part_id(second, "one")}, "again": {}}
+        fourth = world.retry(stopped_as_it_begins(world.retry(second), carried))
+        world.run(fourth)
+        world.go_on()
+        assert (world.state(fourth), world.states(fourth)) == ("SUCCEEDED", {"two": "SUCCEEDED"})
+        assert [parameters["step"] for _, _, parameters in world.calls] == ["one", "two", "two"]
+
+    def test_a_retry_of_a_workflow_that_was_set_aside_in_the_middle_does_the_rest(self, world: World) -> None:
+        whole = world.begin(Workflow((step("one"), step("two", "one"), step("three", "two"))))
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        damaged = {"carried": "damaged", "advance_at": datetime.now(UTC)}
+        world.database.executions.update_one({"_id": whole}, {"$set": damaged})
+        world.beat.until_idle()
+        assert (world.state(whole), world.states(whole)) == ("FAILED", {"one": "SUCCEEDED", "two": "CANCELLED"})
+        world.database.executions.update_one({"_id": whole}, {"$set": {"carried": {}}})
+        again = world.retry(whole)
+        world.run(again)
+        world.go_on()
+        assert world.states(again) == {"two": "SUCCEEDED", "three": "SUCCEEDED"}
+        assert [parameters["step"] for _, _, parameters in world.calls] == ["one", "two", "three"]
+
     def test_a_retry_of_a_workflow_goes_on_at_the_step_that_failed(self, world: World) -> None:
         world.answers = fails("two")
         flow = Workflow((step("one"), step("two", "one"), step("three", "two"), step("beside")))
@@ -1061,6 +1203,30 @@ class TestTheJob:
         world.database.jobs.update_one({}, {"$set": {"covered": datetime.now(UTC)}})
         assert await Cleanup(database).remove_ended_before(world.row(whole)["finished_at"]) == 0
         assert await Cleanup(database, 2).remove_ended_before(datetime.now(UTC) + timedelta(seconds=1)) == 1 + 2 + 2
+        await database.client.close()
+
+    async def test_what_a_retry_that_has_not_ended_goes_on_with_is_kept(self, world: World, database_url: str) -> None:
+        world.answers = lambda claimed, parameters: NO if claimed.execution_id.endswith("two") else parameters
+        two = step("two", "one", parameters={"step": "${steps.one.result.step}"})
+        whole = world.begin(Workflow((step("one"), two)))
+        world.to_the_end()
+        second = world.retry(whole)
+        world.stop(second)  # before it has parts: what the third is to do, the first tells
+        third = world.retry(second)
+        world.database.executions.insert_one({**world.row(third), "_id": "damaged", "reuse": ["a", "list"]})
+        world.database.jobs.update_one({}, {"$set": {"covered": datetime.now(UTC)}})
+        database = connect_async(database_url)
+        later = datetime.now(UTC) + timedelta(seconds=1)
+        assert await Cleanup(database, 1).remove_ended_before(later) == 0
+        world.answers = fails()
+        world.run(third)
+        assert await Cleanup(database, 1).remove_ended_before(later) == 0
+        world.database.executions.delete_one({"_id": "damaged"})
+        world.to_the_end()
+        assert (world.state(third), world.states(third)) == ("SUCCEEDED", {"two": "SUCCEEDED"})
+        assert [parameters["step"] for _, _, parameters in world.calls] == ["one", "one", "one"]
+        later = datetime.now(UTC) + timedelta(seconds=1)
+        assert await Cleanup(database).remove_ended_before(later) == (1 + 2) + 1 + (1 + 1)
         await database.client.close()
 
     def test_the_audit_finds_nothing_wrong_with_parts_nor_with_rows_of_no_job(self, world: World) -> None:

@@ -190,6 +190,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "leases that have ended": ("executions", {"filter": executions.expired_filter(ALL), "limit": 500}, "running_lease"),
     "executions that have expired": ("executions", {"filter": submitted.expire_all(ALL, "").filter}, "expires"),
+    "retries that do what another has left": ("executions", {"filter": executions.reusing_filter()}, "open_retry"),
     "retries that have not ended": ("executions", {"filter": executions.retries_filter("ended-1", "x")}, "open_retry"),
     "executions in flight": (
         "executions", {"filter": executions.in_flight_filter(["uid-job-0", "uid-job-20"])}, "open",
