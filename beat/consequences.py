@@ -111,7 +111,7 @@ class Consequences:
     def _delete_if_over(self, job: Mapping[str, Any]) -> None:
         if self._executions.find_one({"job_uid": job["uid"], "open": True}, {"_id": 1}):
             return
-        if self._backfills.find_one(backfills.active_filter(job["uid"]), {"_id": 1}):
+        if self._backfills.find_one(backfills.unended_filter(job["uid"]), {"_id": 1}):
             return
         if self._edit(job, JobState.DELETED, "delete_after_done: the last execution has ended"):
             log.info("job deleted", action="job_deleted_after_done", job_id=job["_id"])

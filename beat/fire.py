@@ -27,7 +27,7 @@ from shared.domain.execution import State
 from shared.domain.plan import Chain, InFlight, Mode, Plan, Row, must_follow, plan
 from shared.domain.policies import Overlap
 from shared.log import MOST_LINES, get_logger
-from shared.store import executions, jobs
+from shared.store import backfills, executions, jobs
 from shared.store.executions import OWN_PUBLISHER_GRACE
 from shared.store.partitions import BY_ID
 
@@ -180,6 +180,7 @@ class Fire:
         self._jobs = database[jobs.COLLECTION]
         self._revisions = database[jobs.REVISIONS]
         self._executions = database[executions.COLLECTION]
+        self._backfills = database[backfills.COLLECTION]
         self._zone_rules = ZoneRules(database)
         self._ahead = Ahead(database, self._zone_rules, by)
         self._partitions = partitions
@@ -424,6 +425,9 @@ class Fire:
                 until=change.cutoff,
             )
             self._executions.update_many(end.filter, end.update)
+            # Also those with which there is nothing to do, and though the job may have been undeleted since.
+            end = backfills.end_with_job(job["uid"], change.cutoff, running=change.cancel_running)
+            self._backfills.update_many(end.filter, end.update)
         history = jobs.revision_document(
             job["uid"], install.epoch, install.spec, install.reached, change.by, change.reason, install.fired
         )

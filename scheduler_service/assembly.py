@@ -81,11 +81,14 @@ class Assembly:
         executions = Executions(database)
         self.watching = Watching(database, self.jobs, executions)
         runs = Runs(self.jobs, executions, parts.definitions, parts.dispatcher)
+        backfills = Backfills(database, self.jobs)
         drift = Drift(database, targets, tasks)
         registry = TargetRegistry(database, targets, self.registrations, drift, settings.target_hosts)
         depths = Depths(database, parts.queues.names, settings.celery_broker_url)
         servicers = Servicers(
-            scheduler=SchedulerService(self.jobs, executions, parts.definitions, runs, self.forecast, self.watching),
+            scheduler=SchedulerService(
+                self.jobs, executions, parts.definitions, runs, backfills, self.forecast, self.watching
+            ),
             maintenance=MaintenanceService(
                 self.jobs, cleanup or Cleanup(database), parts.probes, drift, settings.retention_days
             ),
@@ -95,7 +98,7 @@ class Assembly:
                 Schedules(self.jobs, calendars.resolve, calendars.names_on),
                 Explain(database, calendars.names_on),
                 OccurrenceChanges(self.jobs),
-                Backfills(database, self.jobs),
+                backfills,
                 runs,
                 parts.definitions.defaults.queues,
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -10,6 +11,7 @@ from scheduler_service.moves import run_move
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.refusals import NoSuch
 from scheduler_service.transport.requests import is_repeated, token
+from scheduler_service.transport.unreadable import UNREADABLE
 from shared.domain.backfill import MOST_ACTIVE, MOST_TIMES, BackfillState, times_in
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, Violation
 from shared.domain.execution import rfc3339
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from shared.proto import planning_service_pb2 as pb
     from shared.store.backfills import StoredBackfill
     from shared.store.executions import Move
+    from shared.store.jobs import StoredJob
     from shared.store.listing import Position
 
 
@@ -51,7 +54,7 @@ class Backfills:
             return there
         found = await self._jobs.read(job_id)
         backfill = _new(found, asked)
-        if await self._backfills.count_documents(store.active_filter(backfill.job_uid)) >= MOST_ACTIVE:
+        if await self._backfills.count_documents(store.unended_filter(backfill.job_uid)) >= MOST_ACTIVE:
             raise ResourceExhausted(
                 f"the job '{job_id}' has {MOST_ACTIVE} backfills that have not ended; a job can have no more at a time"
             )
@@ -63,6 +66,8 @@ class Backfills:
                 if (there := await self._made_before()) is None:
                     raise
                 return there
+            # Or one that was deleted since it was read, and is undeleted before a beat looks, would go on with this.
+            await self.end_with_job((await self._jobs.read(job_id, show_deleted=True)).job, running=False)
         return backfill
 
     async def _made_before(self) -> StoredBackfill | None:
@@ -125,18 +130,35 @@ class Backfills:
         What a window has decided and nobody has inserted yet is inserted here: a beat that stood still in between finds
         it there, and starts none of it. Raises FailedPrecondition for one that is completed.
         """
-        by = current.get().by
-        message = because(f"cancelled by {by}", reason)
+        message = because(f"cancelled by {current.get().by}", reason)
         move = store.cancel(backfill_id, message, running=running)
         cancelled, states = await self._change(move, backfill_id, BackfillState.CANCELLED, validate_only=validate_only)
         if validate_only:
             return cancelled, states
+        await self._stop(cancelled, because("the backfill was cancelled", reason), running=running)
+        return await self._with_states(cancelled)
+
+    async def end_with_job(self, job: StoredJob, *, running: bool) -> None:
+        """Cancel the backfills of a job if it is deleted, with what runs if `running`; beat does it too, but later.
+
+        job: as it is since it was deleted; what was made since then is spared.
+        """
+        if job.deleted_at is None:
+            return
+        move = store.end_with_job(job.uid, job.deleted_at, running=running)
+        if not (await self._backfills.update_many(move.filter, move.update)).modified_count:
+            return
+        async for document in self._backfills.find(store.decided_filter(job.uid)):
+            await self._jobs.zone_rules.load([document])
+            with suppress(*UNREADABLE):  # beat names it
+                await self._stop(store.to_backfill(document), "the job was deleted", running=running)
+
+    async def _stop(self, cancelled: StoredBackfill, reason: str, *, running: bool) -> None:
+        """End what a cancelled backfill has in flight, and what a window of it has decided, so that none starts it."""
         if cancelled.window is not None:
             await self._insert(cancelled, cancelled.window)
-        said = because("the backfill was cancelled", reason)
-        stop = store.stop_open(backfill_id, by, said, running=running)
+        stop = store.stop_open(cancelled.backfill_id, current.get().by, reason, running=running)
         await self._executions.update_many(stop.filter, stop.update)
-        return await self._with_states(cancelled)
 
     async def _insert(self, backfill: StoredBackfill, window: Window) -> None:
         """Insert those executions of a window that are not there."""

@@ -104,7 +104,7 @@ class Executions:
         return self._executions.find(chosen, sort=dead_letters.NEWEST_FIRST, limit=limit)
 
     async def end_letter(self, execution_id: str, ending: Ending) -> bool:
-        """Take an execution from the dead letters; return whether it was there."""
+        """Take an execution from the dead letters; return whether it was there, or, if it was retried, discarded."""
         move = dead_letters.end(execution_id, ending)
         return (await self._executions.update_one(move.filter, move.update)).matched_count > 0
 

@@ -111,7 +111,7 @@ class Runs:
                 facts={"parent_execution_id": ended["parent"]},
             )
         caller = current.get()
-        token = request_token(f"{ended['_id']} {request_id}") if request_id else str(ULID())
+        token = _retry_token(execution_id, request_id) if request_id else str(ULID())
         now = await self._now(ended, token)
         try:
             document = rows.retry_document(
@@ -133,6 +133,11 @@ class Runs:
             await self._executions.end_letter(execution_id, Ending(Outcome.RETRIED, caller.by, retry=stored["_id"]))
         return stored
 
+    async def stored_retry(self, ended: Mapping[str, Any], request_id: str) -> Mapping[str, Any] | None:
+        """Return the retry of an execution that a request of this id has stored, if one has."""
+        token = _retry_token(ended["_id"], request_id)
+        return await self._executions.made_before(retry_id(ended.get("job_uid", ""), token))
+
     async def _now(self, ended: Mapping[str, Any], token: str) -> datetime:
         """Return the database's time; raise FailedPrecondition when the job of a row, if it has one, is deleted.
 
@@ -147,6 +152,10 @@ class Runs:
                 return await self._jobs.now()
             said = f"the execution '{ended['_id']}' can't be retried: {gone}"
             raise FailedPrecondition(said, reason=Reason.JOB_DELETED) from None
+
+
+def _retry_token(execution_id: str, request_id: str) -> str:
+    return request_token(f"{execution_id} {request_id}")
 
 
 def request_token(request_id: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.operations.audit import Audit, Question
 from scheduler_service.operations.diagnose import Result, diagnose
-from scheduler_service.runs.entry import execution_entry
+from scheduler_service.runs.entry import execution_entry, read_execution
 from scheduler_service.transport.caller import current
 from scheduler_service.transport.convert import duration, timestamp, to_instant, to_span
 from scheduler_service.transport.fields import read_timeout, reason_violations, refuse
@@ -38,6 +38,9 @@ log = get_logger()
 MOST_IDS: Final = 1_000
 MOST_SAID: Final = 20
 LONGEST_REFUSAL: Final = 600
+
+_REQUEST: Final = "dead letter"
+"""The request id of every retry of a dead letter: a call that is repeated after a crash finds what the first stored."""
 
 OVERDUE_AFTER: Final = timedelta(seconds=60)
 LONGEST_OVERDUE: Final = timedelta(days=366)
@@ -142,35 +145,53 @@ class AdminService(AdminServiceServicer):
         document = await self._executions.document(execution_id)
         if not document.get("letter"):
             ended = _ended(document)
+            if ended.outcome is Outcome.DISCARDED:
+                ended = await self._retried(document, validate_only=validate_only) or ended
             if ended.outcome is Outcome.RETRIED:
                 return ended.retry
             said = f"the dead letter '{execution_id}' was discarded by {ended.by}; RetryExecution runs it all the same"
             raise FailedPrecondition(said, reason=Reason.DEAD_LETTER_DISCARDED)
-        # The same request id each time: a call that is repeated after a crash finds the first one's execution.
-        stored = await self._runs.retry(execution_id, "dead letter", queue, validate_only=validate_only)
+        stored = await self._runs.retry(execution_id, _REQUEST, queue, validate_only=validate_only)
         retry = str(stored["_id"])
         if not validate_only:
             log.info("dead letter retried", action="dead_letter_retried", execution_id=execution_id, retry=retry)
         return retry
 
     async def _discard(self, execution_id: str, reason: str, *, validate_only: bool) -> None:
-        by = current.get().by
-        if validate_only:
-            if (await self._executions.document(execution_id)).get("letter"):
+        document = await self._executions.document(execution_id)
+        ended = await self._retried(document, validate_only=validate_only)
+        if ended is None and document.get("letter"):
+            by = current.get().by
+            if validate_only:
                 return
-        elif await self._executions.end_letter(execution_id, Ending(Outcome.DISCARDED, by, reason)):
-            log.info(
-                "dead letter discarded",
-                action="dead_letter_discarded",
-                execution_id=execution_id,
-                actor=by,
-                reason=reason or None,
-            )
-            return
-        ended = _ended(await self._executions.document(execution_id))
+            if await self._executions.end_letter(execution_id, Ending(Outcome.DISCARDED, by, reason)):
+                log.info(
+                    "dead letter discarded",
+                    action="dead_letter_discarded",
+                    execution_id=execution_id,
+                    actor=by,
+                    reason=reason or None,
+                )
+                return
+            document = await self._executions.document(execution_id)  # somebody was faster
+        ended = ended or _ended(document)
         if ended.outcome is Outcome.RETRIED:
             said = f"the dead letter '{execution_id}' was retried by {ended.by}, as '{ended.retry}'"
             raise FailedPrecondition(said, reason=Reason.DEAD_LETTER_RETRIED)
+
+    async def _retried(self, letter: Mapping[str, Any], *, validate_only: bool) -> Ending | None:
+        """Return how RetryDeadLetters has ended a dead letter that does not say so yet; None if it has not.
+
+        Who stored the retry may have died before it said so, or a discard have been faster. It is said now.
+        """
+        retry = await self._runs.stored_retry(letter, _REQUEST)
+        if retry is None:
+            return None
+        by = next((transition.by for transition in read_execution(retry).transitions), "")
+        ending = Ending(Outcome.RETRIED, by, retry=retry["_id"])
+        if not validate_only:
+            await self._executions.end_letter(letter["_id"], ending)
+        return ending
 
 
 def _ended(document: Mapping[str, Any]) -> Ending:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from scheduler_service.jobs.definitions import Definitions
     from scheduler_service.jobs.jobs import Jobs
+    from scheduler_service.planning.backfills import Backfills
     from scheduler_service.planning.forecast import Forecast
     from scheduler_service.runs.executions import Executions
     from scheduler_service.runs.runs import Runs
@@ -69,6 +70,7 @@ class SchedulerService(SchedulerServiceServicer):
         executions: Executions,
         definitions: Definitions,
         runs: Runs,
+        backfills: Backfills,
         forecast: Forecast,
         watching: Watching,
     ) -> None:
@@ -76,6 +78,7 @@ class SchedulerService(SchedulerServiceServicer):
         self._executions = executions
         self._definitions = definitions
         self._runs = runs
+        self._backfills = backfills
         self._forecast = forecast
         self._watching = watching
         self._imports = Imports(jobs, definitions, self)
@@ -168,7 +171,7 @@ class SchedulerService(SchedulerServiceServicer):
     async def DeleteScheduledJob(
         self, request: pb.DeleteScheduledJobRequest, context: Any
     ) -> pb.DeleteScheduledJobResponse:
-        """Delete a job, and cancel its executions that have not started; those that run too, when asked."""
+        """Delete a job, and cancel its backfills and what has not started; what runs too, when asked."""
         _check(request)
         by = current.get().by
         job = await self._jobs.delete(
@@ -178,11 +181,12 @@ class SchedulerService(SchedulerServiceServicer):
             return pb.DeleteScheduledJobResponse(job=job_message(job))
         reason = because("the job was deleted", request.reason)
         try:
+            await self._backfills.end_with_job(job, running=request.cancel_running)
             await self._executions.end_open(job, by, reason, running=request.cancel_running)
         except PyMongoError as error:
             # The deletion stands; beat does the same when it installs it.
             log.warning(
-                "cancelling a deleted job's executions is left to beat",
+                "cancelling a deleted job's backfills and executions is left to beat",
                 action="cancel_left_to_beat",
                 error=str(error)[:500],
             )

@@ -26,7 +26,7 @@ MOST_TIMES: Final = 100_000
 """Nominal times of one backfill. Each is an execution that is kept as long as all others."""
 MOST_PARALLEL: Final = 100
 MOST_ACTIVE: Final = 20
-"""Backfills of one job that have not ended."""
+"""Backfills of one job that have not ended; one that is paused has not."""
 
 _INSTANT: Final = timedelta(microseconds=1)
 

@@ -229,9 +229,9 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteScheduledJob(self, request, context):
-        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
-        be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
-        taken.
+        """Deletes the job and cancels its backfills and its executions that have not started. What runs ends, unless
+        cancel_running is set. It can be undeleted for 30 days, unless it is configured otherwise; its executions can still be
+        read, and its job_id stays taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,9 +71,9 @@ class SchedulerServiceStub:
     FAILED_PRECONDITION for a job that is completed.
     """
     DeleteScheduledJob: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteScheduledJobRequest, _scheduler_service_pb2.DeleteScheduledJobResponse]
-    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
-    be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
-    taken.
+    """Deletes the job and cancels its backfills and its executions that have not started. What runs ends, unless
+    cancel_running is set. It can be undeleted for 30 days, unless it is configured otherwise; its executions can still be
+    read, and its job_id stays taken.
     """
     ExecuteJobNow: _grpc.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExecuteJobRequest, _scheduler_service_pb2.ExecuteJobResponse]
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
@@ -179,9 +179,9 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     FAILED_PRECONDITION for a job that is completed.
     """
     DeleteScheduledJob: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteScheduledJobRequest, _scheduler_service_pb2.DeleteScheduledJobResponse]  # type: ignore[assignment]
-    """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
-    be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
-    taken.
+    """Deletes the job and cancels its backfills and its executions that have not started. What runs ends, unless
+    cancel_running is set. It can be undeleted for 30 days, unless it is configured otherwise; its executions can still be
+    read, and its job_id stays taken.
     """
     ExecuteJobNow: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ExecuteJobRequest, _scheduler_service_pb2.ExecuteJobResponse]  # type: ignore[assignment]
     """Runs the job once, now, whatever its schedule and state. A repeated request_id returns the first execution."""
@@ -326,9 +326,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_service_pb2.DeleteScheduledJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_service_pb2.DeleteScheduledJobResponse, _abc.Awaitable[_scheduler_service_pb2.DeleteScheduledJobResponse]]:
-        """Deletes the job and cancels its executions that have not started. What runs ends, unless cancel_running is set. It can
-        be undeleted for 30 days, unless it is configured otherwise; its executions can still be read, and its job_id stays
-        taken.
+        """Deletes the job and cancels its backfills and its executions that have not started. What runs ends, unless
+        cancel_running is set. It can be undeleted for 30 days, unless it is configured otherwise; its executions can still be
+        read, and its job_id stays taken.
         """
 
     @_abc_1.abstractmethod

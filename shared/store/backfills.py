@@ -14,7 +14,7 @@ from shared.domain.policies import Overlap
 from shared.domain.schedule import from_document, to_document
 from shared.store.executions import Move, asked_for, stop
 from shared.store.mongo import FIRST_INSTANT
-from shared.store.pipeline import NOW, literal, up_to
+from shared.store.pipeline import NOW, as_count, literal, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -146,9 +146,9 @@ def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> di
 NEWEST_FIRST: Final = [("created_at", -1), ("_id", -1)]
 
 
-def active_filter(uid: str) -> dict[str, Any]:
-    """Find a job's backfills that beat has something to do with."""
-    return {"job_uid": uid, "active": True}
+def unended_filter(uid: str) -> dict[str, Any]:
+    """Find a job's backfills that have not ended: also those that are paused, with which beat has nothing to do."""
+    return {"job_uid": uid, "$or": [{"active": True}, {"state": BackfillState.PAUSED.value}]}
 
 
 def ended_filter(cutoff: datetime) -> dict[str, Any]:
@@ -169,34 +169,52 @@ def pause(backfill_id: str, message: str, request: str = "") -> Move:
 
     request: the token of the request that it is the effect of; one does nothing a second time.
     """
-    return _enter(backfill_id, {BackfillState.RUNNING}, BackfillState.PAUSED, message, {}, request)
+    return _enter({"_id": backfill_id}, {BackfillState.RUNNING}, BackfillState.PAUSED, message, {}, request)
 
 
 def resume(backfill_id: str, request: str = "") -> Move:
     """Go on. request: as of a pause."""
-    return _enter(backfill_id, {BackfillState.PAUSED}, BackfillState.RUNNING, "", {"active": True}, request)
+    return _enter({"_id": backfill_id}, {BackfillState.PAUSED}, BackfillState.RUNNING, "", {"active": True}, request)
 
 
 def cancel(backfill_id: str, message: str, *, running: bool) -> Move:
     """End a backfill for good. What is in flight is ended by stop_open, again and again until nothing is."""
+    return _cancel({"_id": backfill_id}, message, running=running)
+
+
+def end_with_job(uid: str, until: datetime, *, running: bool) -> Move:
+    """End the backfills of a job that was deleted, as cancel ends one.
+
+    until: when it was; it may have been undeleted when this is done, and what was made since is spared.
+    """
+    return _cancel({"job_uid": uid, "created_at": {"$lte": until}}, "the job was deleted", running=running)
+
+
+def decided_filter(uid: str) -> dict[str, Any]:
+    """Find a job's cancelled backfills of which a window has decided what may not be in the store yet."""
+    cancelled = {"job_uid": uid, "active": True, "state": BackfillState.CANCELLED.value}
+    return {**up_to(SCHEMA), **cancelled, "window": {"$exists": True}}
+
+
+def _cancel(chosen: Mapping[str, Any], message: str, *, running: bool) -> Move:
     before = {BackfillState.RUNNING, BackfillState.PAUSED}
     fields = {"active": True, "finished_at": NOW, "cancel_running": running}
-    return _enter(backfill_id, before, BackfillState.CANCELLED, message, fields)
+    return _enter(chosen, before, BackfillState.CANCELLED, message, fields)
 
 
 def _enter(
-    backfill_id: str,
+    which: Mapping[str, Any],
     before: Iterable[BackfillState],
     state: BackfillState,
     message: str,
     fields: Mapping[str, Any],
     request: str = "",
 ) -> Move:
-    chosen = {"_id": backfill_id, **up_to(SCHEMA), "state": {"$in": sorted(each.value for each in before)}}
+    chosen = {**which, **up_to(SCHEMA), "state": {"$in": sorted(each.value for each in before)}}
     entered = {
         "state": state.value,
         "status_message": literal(message),
-        "revision": {"$add": ["$revision", 1]},
+        "revision": {"$add": [as_count("revision"), 1]},
         **fields,
     }
     if request:

@@ -39,7 +39,10 @@ class Ending:
 
 
 def end(execution_id: str, ending: Ending) -> Move:
-    """Take a row from the dead letters; of two who want to, one finds nothing to do."""
+    """Take a row from the dead letters; of two who want to, one finds nothing to do.
+
+    But what was retried was not discarded, though somebody was faster to say so: the retry is in the store.
+    """
     said = {
         "outcome": literal(ending.outcome.value),
         "by": literal(ending.by),
@@ -47,8 +50,11 @@ def end(execution_id: str, ending: Ending) -> Move:
         "reason": literal(ending.reason),
         "retry": literal(ending.retry),
     }
+    takes: list[dict[str, Any]] = [{"letter": True}]
+    if ending.outcome is Outcome.RETRIED:
+        takes.append({"letter_end.outcome": Outcome.DISCARDED.value})
     return Move(
-        {"_id": execution_id, "letter": True},
+        {"_id": execution_id, "$or": takes},
         [{"$set": {"letter_end": said, "withdraw": True}}, {"$unset": ["letter", "dead_letter"]}],
     )
 

@@ -26,6 +26,7 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store import jobs
 from shared.store.mongo import connect
 from tests.builders import every, fired
+from tests.integration.test_beat_configured import install
 from tests.integration.test_beat_fire import (
     BelievesAll,
     CrashError,
@@ -105,6 +106,22 @@ async def create(server: Running, begins: datetime, ends: datetime, **fields: An
     request = planning.CreateBackfillRequest(job_id="hourly", from_time=stamp(begins), to_time=stamp(ends), **fields)
     response = await server.planning.CreateBackfill(request, metadata=[("x-actor", "alice")])
     return cast("planning.Backfill", response.backfill)
+
+
+async def pause(server: Running, backfill: planning.Backfill) -> None:
+    await server.planning.PauseBackfill(planning.PauseBackfillRequest(backfill_id=backfill.backfill_id))
+
+
+async def delete_job(server: Running) -> None:
+    await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="hourly"))
+
+
+async def undelete_job(server: Running) -> None:
+    await server.stub.UndeleteScheduledJob(pb.UndeleteScheduledJobRequest(job_id="hourly"))
+
+
+async def dies(*_: Any, **__: Any) -> None:
+    raise DiedError
 
 
 async def read(server: Running, backfill: planning.Backfill) -> planning.Backfill:
@@ -290,6 +307,16 @@ class TestPauseAndCancel:
         assert work(database) == 0
         assert dict((await read(server, backfill)).states) == {"SUCCEEDED": 1, "CANCELLED": 1}
 
+    async def test_one_that_was_cancelled_can_be_told_to_end_what_runs_too(self, server: Running, database: Db) -> None:
+        backfill = await create(server, ago(5), ago(0))
+        while beat(database).run_once():
+            pass
+        database.executions.update_many({}, {"$set": {"state": "RUNNING"}})
+        for running in (False, True):
+            request = planning.CancelBackfillRequest(backfill_id=backfill.backfill_id, cancel_running=running)
+            await server.planning.CancelBackfill(request)
+            assert [row["cancel"]["call"] for row in rows(database)] == [running]
+
     async def test_what_was_decided_when_it_was_cancelled_is_never_sent(self, server: Running, database: Db) -> None:
         """A beat that has read the backfill long ago can insert nothing that is not there already."""
         backfill = await create(server, ago(5), ago(0), max_parallel=3)
@@ -316,9 +343,6 @@ class TestPauseAndCancel:
         self, server: Running, database: Db, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The server has cancelled the backfill, and inserted nothing of what a window had decided: a beat does."""
-
-        async def dies(*_: Any) -> None:
-            raise DiedError
 
         backfill = await create(server, ago(5), ago(0), max_parallel=3)
         beat(database).run_once()
@@ -352,6 +376,125 @@ class TestPauseAndCancel:
         assert (state(ended), ended.status_message, dict(ended.states)) == (
             "CANCELLED", "the job was deleted", {"CANCELLED": 1},
         )  # fmt: skip
+
+    async def test_a_paused_one_ends_with_its_job_too(self, server: Running, database: Db) -> None:
+        """Beat has nothing to do with it any more, and asks for it no more."""
+        backfill = await create(server, ago(5), ago(0))
+        await pause(server, backfill)
+        duty = beat(database)
+        assert [duty.run_once(), duty.run_once()] == [True, False]
+        await delete_job(server)
+        assert state(await read(server, backfill)) == "CANCELLED"
+        await undelete_job(server)
+        resume = planning.ResumeBackfillRequest(backfill_id=backfill.backfill_id)
+        assert (await refusal(server.planning.ResumeBackfill(resume))).reason == "BACKFILL_ENDED"
+        install(database)
+        assert work(database) == 0
+        ended = await read(server, backfill)
+        assert (state(ended), ended.status_message, rows(database)) == ("CANCELLED", "the job was deleted", [])
+
+    @pytest.mark.parametrize("paused", [False, True])
+    @pytest.mark.parametrize("died_over_it", [False, True])
+    async def test_none_outlives_a_deletion_that_is_taken_back_before_any_beat_has_heard_of_it(
+        self, server: Running, database: Db, paused: bool, died_over_it: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also if the server dies when it has deleted the job: a beat that installs the deletion does the rest."""
+        backfill = await create(server, ago(5), ago(0))
+        if paused:
+            await pause(server, backfill)
+        while beat(database).run_once():
+            pass
+        started = [row["_id"] for row in open_rows(database)]
+        if died_over_it:
+            with monkeypatch.context() as patch:
+                patch.setattr(Planned, "end_with_job", dies)
+                await died(delete_job(server))
+        else:
+            await delete_job(server)
+        await undelete_job(server)
+        install(database)
+        assert work(database) == 0
+        assert state(await read(server, backfill)) == "CANCELLED"
+        assert [(row["_id"], row["state"]) for row in rows(database)] == [(each, "CANCELLED") for each in started]
+
+    async def test_a_deletion_that_a_beat_installs_late_spares_what_was_made_since(
+        self, server: Running, database: Db
+    ) -> None:
+        await delete_job(server)
+        await undelete_job(server)
+        backfill = await create(server, ago(5), ago(0))
+        install(database)
+        work(database)
+        assert state(await read(server, backfill)) == "COMPLETED"
+
+    async def test_a_deletion_that_is_late_with_its_cancelling_spares_what_was_made_since(
+        self, server: Running, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = []
+        deletes = server.jobs.delete
+
+        async def slow(*given: Any, **how: Any) -> Any:
+            job = await deletes(*given, **how)
+            await undelete_job(server)
+            made.append(await create(server, ago(5), ago(0)))
+            return job
+
+        monkeypatch.setattr(server.jobs, "delete", slow)
+        await delete_job(server)
+        install(database)
+        work(database)
+        assert state(await read(server, made[0])) == "COMPLETED"
+
+    async def test_one_that_is_being_made_while_its_job_is_deleted_ends_with_it(
+        self, server: Running, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reads, deleted = server.jobs.read, False
+
+        async def deletes_after(*given: Any, **how: Any) -> Any:
+            nonlocal deleted
+            found = await reads(*given, **how)
+            if not deleted:
+                deleted = True
+                await delete_job(server)
+                install(database)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.jobs, "read", deletes_after)
+            backfill = await create(server, ago(5), ago(0))
+        await undelete_job(server)
+        assert work(database) == 0
+        assert (state(await read(server, backfill)), rows(database)) == ("CANCELLED", [])
+
+    async def test_a_beat_that_stood_still_while_its_job_was_deleted_and_undeleted_starts_nothing(
+        self, server: Running, database: Db
+    ) -> None:
+        backfill = await create(server, ago(5), ago(0), max_parallel=3)
+        beat(database).run_once()
+        with beat_standing_still(database) as sent:
+            await delete_job(server)
+            await undelete_job(server)
+        assert ([row["state"] for row in rows(database)], sent.ids) == (["CANCELLED"] * 3, [])
+        work(database)
+        assert dict((await read(server, backfill)).states) == {"CANCELLED": 3}
+
+    async def test_a_damaged_one_keeps_neither_its_job_from_being_deleted_nor_the_others_from_ending_with_it(
+        self, server: Running, database: Db
+    ) -> None:
+        damaged = [await create(server, ago(5), ago(0), max_parallel=3) for _ in range(3)]
+        backfill = await create(server, ago(5), ago(0), max_parallel=3)
+        beat(database).run_once()
+        for each, field in zip(damaged, ("revision", "schedule", "queue"), strict=True):
+            database.backfills.update_one({"_id": each.backfill_id}, {"$set": {field: "?"}})
+        await delete_job(server)
+        await undelete_job(server)
+        install(database)
+        assert job(database, "hourly")["changes"] == []
+        duty = beat(database)
+        while duty.run_once():
+            pass
+        assert open_rows(database) == []
+        assert dict((await read(server, backfill)).states) == {"CANCELLED": 3}
 
     @pytest.mark.parametrize("field", ["left", "decided"])
     async def test_one_whose_counts_are_damaged_is_named_and_keeps_no_other_from_going_on(
@@ -422,9 +565,10 @@ class TestRequests:
         ended = planning.PauseBackfillRequest(backfill_id=name, validate_only=True)
         assert (await refusal(client.PauseBackfill(ended))).reason == "BACKFILL_ENDED"
 
-    async def test_a_job_has_a_bounded_number_of_them(self, server: Running) -> None:
+    async def test_a_job_has_a_bounded_number_of_them(self, server: Running, database: Db) -> None:
         for _ in range(20):
-            await create(server, ago(5), ago(0))
+            await pause(server, await create(server, ago(5), ago(0)))
+        assert not work(database)
         assert (await refusal(create(server, ago(5), ago(0)))).code == "RESOURCE_EXHAUSTED"
 
     async def test_lists_have_pages_the_newest_first_with_progress(self, server: Running, database: Db) -> None:

@@ -170,6 +170,18 @@ class TestDeleteAfterDone:
         assert job(database)["state"] == JobState.DELETED
         assert "delete_after_done" in job(database)["status_message"]
 
+    def test_one_that_has_a_paused_backfill_is_not_done(self, database: Db) -> None:
+        self.done(database, delete_after_done=True)
+        cancelled = executions.end_open("uid-job-1", "someone", "stopped")
+        database.executions.update_one(cancelled.filter, cancelled.update)
+        # As it is when beat has nothing to do with it until it is resumed.
+        database.backfills.insert_one({"_id": "b", "job_uid": "uid-job-1", "state": "PAUSED"})
+        run_once(database)
+        assert job(database)["state"] == JobState.COMPLETED
+        database.backfills.update_one({}, {"$set": {"state": "CANCELLED"}})
+        run_once(database)
+        assert job(database)["state"] == JobState.DELETED
+
     def test_of_more_than_are_looked_at_at_once_each_has_its_turn(
         self, database: Db, monkeypatch: pytest.MonkeyPatch
     ) -> None:

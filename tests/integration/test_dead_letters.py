@@ -14,6 +14,7 @@ import pytest
 
 from beat import letters
 from beat.letters import Letters
+from scheduler_service.runs.executions import Executions
 from scheduler_service.services.admin import AdminService
 from shared.domain.execution import AfterFailure, Failure, State
 from shared.messaging.app import make_app
@@ -29,9 +30,10 @@ from tests.builders import fired, job_document, own_vhost
 from tests.integration.test_audit import schedctl
 from tests.integration.test_beat_relay import ALL_QUEUES, make_relay, ready, taken, wait_until
 from tests.integration.test_server_harness import Running, refusal
+from tests.integration.test_server_requests import DiedError, died
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from celery import Celery
     from pymongo.database import Database
@@ -264,6 +266,101 @@ class TestDiscard:
         assert "was retried by anna" in (await discard(server, retried)).refusals[0].message
         assert "was discarded by anna" in (await retry(server, discarded)).refusals[0].message
         assert database.executions.count_documents({"retry_of": discarded}) == 0
+
+
+class TestRetriedAndDiscardedAtOnce:
+    """A letter that runs again says so: what a retry has stored counts, whichever of the two said last what it did."""
+
+    async def test_what_a_retry_has_stored_is_not_discarded(
+        self, server: Running, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (dead,) = failed(database)
+        discards: list[Any] = []
+
+        async def after(*given: Any, **how: Any) -> Any:
+            stored = await inserts(*given, **how)
+            monkeypatch.undo()
+            discards.append(await discard(server, dead))
+            return stored
+
+        inserts = stepping_in(monkeypatch, "insert_manual", after)
+        (made,) = (await retry(server, dead)).retries
+        assert (list(discards[0].execution_ids), len(discards[0].refusals)) == ([], 1)
+        assert f"was retried by anna, as '{made.retry_execution_id}'" in discards[0].refusals[0].message
+        assert ending(database, dead) == ("RETRIED", made.retry_execution_id)
+
+    @pytest.mark.parametrize("method", ["RetryDeadLetters", "RetryExecution"])
+    async def test_one_that_is_discarded_before_its_retry_is_stored_says_that_it_was_retried(
+        self, server: Running, database: Db, method: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (dead,) = failed(database)
+
+        async def before(*given: Any, **how: Any) -> Any:
+            monkeypatch.undo()
+            assert list((await discard(server, dead)).execution_ids) == [dead]
+            return await inserts(*given, **how)
+
+        inserts = stepping_in(monkeypatch, "insert_manual", before)
+        if method == "RetryDeadLetters":
+            made = (await retry(server, dead)).retries[0].retry_execution_id
+            assert (await retry(server, dead)).retries[0].retry_execution_id == made
+        else:
+            made = (await server.stub.RetryExecution(jobs_pb.RetryExecutionRequest(execution_id=dead))).execution_id
+        assert ending(database, dead) == ("RETRIED", made)
+        assert [row["_id"] for row in database.executions.find({"retry_of": dead})] == [made]
+        assert "was retried by" in (await discard(server, dead)).refusals[0].message
+
+    async def test_a_retry_that_died_before_it_said_so_is_found_by_a_discard(
+        self, server: Running, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (dead,) = failed(database)
+        with monkeypatch.context() as patch:
+            stepping_in(patch, "end_letter", dies)
+            await died(retry(server, dead))
+        (made,) = database.executions.find({"retry_of": dead})
+        tried = pb.DiscardDeadLettersRequest(execution_ids=[dead], validate_only=True)
+        assert len((await server.admin.DiscardDeadLetters(tried)).refusals) == 1
+        assert ending(database, dead) is None
+        assert f"was retried by anna, as '{made['_id']}'" in (await discard(server, dead)).refusals[0].message
+        assert ending(database, dead) == ("RETRIED", made["_id"])
+
+    async def test_a_retry_that_was_overtaken_by_a_discard_and_died_is_told_when_it_is_repeated(
+        self, server: Running, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (dead,) = failed(database)
+
+        async def before(*given: Any, **how: Any) -> Any:
+            monkeypatch.undo()
+            await discard(server, dead)
+            stepping_in(monkeypatch, "end_letter", dies)
+            return await inserts(*given, **how)
+
+        inserts = stepping_in(monkeypatch, "insert_manual", before)
+        await died(retry(server, dead))
+        monkeypatch.undo()
+        (made,) = database.executions.find({"retry_of": dead})
+        assert ending(database, dead) == ("DISCARDED", "")
+        assert [each.retry_execution_id for each in (await retry(server, dead)).retries] == [made["_id"]]
+        assert ending(database, dead) == ("RETRIED", made["_id"])
+
+
+def stepping_in(patch: pytest.MonkeyPatch, name: str, instead: Callable[..., Any]) -> Callable[..., Any]:
+    """Have the server do something else for an operation on executions; return the operation."""
+    operation = getattr(Executions, name)
+    patch.setattr(Executions, name, instead)
+    return cast("Callable[..., Any]", operation)
+
+
+async def dies(*_: Any, **__: Any) -> None:
+    raise DiedError
+
+
+def ending(database: Db, execution_id: str) -> tuple[str, str] | None:
+    """Return what became of a dead letter, and the retry that is named."""
+    row = database.executions.find_one({"_id": execution_id})
+    assert row is not None
+    said = row.get("letter_end")
+    return None if said is None else (said["outcome"], said["retry"])
 
 
 async def test_what_is_only_checked_stays_a_dead_letter_and_runs_nothing(server: Running, database: Db) -> None:
