@@ -226,10 +226,10 @@ class Fire:
     def _decide_due(self, held: frozenset[int]) -> float:
         """Decide what is due, by batches, and then move the pointers; return the seconds until more is.
 
-        So what is due at one instant is out before MongoDB has the rest to do. The query goes on from where it was, and
-        shows each job once, as none of those that it has shown moves meanwhile. Where that has not sufficed, the
-        pointers of each full batch move at once: there is no end to wait for, and the time until the next query, in
-        which nothing else would go out, is short. A job that is due again by then may be shown again, as it is then.
+        All that is due goes out before any pointer moves; so no job is shown twice by one query, and MongoDB has the
+        rest to do when nothing waits for it. If the last look was full, more may be due than one query takes: then each
+        full batch's pointers move at once, behind its rows, as the time until the next query, in which nothing goes
+        out, has to be short. A job that is due again by then may be shown again, as it is then.
         """
         began, looked_at, moves = monotonic(), 0, Moves()
         # What is read later must not be older, as it may be from a primary that was just elected.

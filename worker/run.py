@@ -45,7 +45,7 @@ class Outcome:
     failure: Failure | None = None
     reason: str = ""
     kept: bool = True
-    """Whether its result is, in the ledger and in Celery's copy."""
+    """Whether its result is kept; if not, there is no copy for Celery."""
     awaited: bool = True
     """Whether code may wait for Celery's copy: it has called the task."""
 

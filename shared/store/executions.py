@@ -399,7 +399,7 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int
     """Start an attempt: only of a row that is due, by the database's clock, and neither held nor run by anybody.
 
     Nor expired, unless it was started before that. pid: the process that runs it, of those that the worker has.
-    It finds a row that it may not start as well, and leaves it as it is: is_held tells whether it was started.
+    The filter also finds a row that may not be started, and the update leaves that one unchanged: ask is_held.
     """
     return _claim(execution_id, worker, literal(nonce), lease, pid)
 
