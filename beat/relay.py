@@ -114,7 +114,7 @@ class Relay(Thread):
         self._next_naming = -math.inf
         """When, by the monotonic clock, rows that are held and of no job are named again."""
         self._letters = Letters(database, publisher)
-        marks = executions.held_filter, executions.unsent_letters_filter, dead_letters.withdraw_filter
+        marks = executions.held_filter, dead_letters.unsent_letters_filter, dead_letters.withdraw_filter
         self.look = Look(
             database,
             partitions,
@@ -357,7 +357,7 @@ class Relay(Thread):
         return confirmed
 
     def _send_dead_letters(self, held: frozenset[int]) -> None:
-        found = self._executions.find(executions.unsent_letters_filter(held))
+        found = self._executions.find(dead_letters.unsent_letters_filter(held))
         letters, settled = {}, set()
         for row in found.limit(DEAD_LETTER_BATCH):
             try:
@@ -369,7 +369,7 @@ class Relay(Thread):
             settled |= self._publisher.publish_dead_letters(letters)
         if settled:
             self._executions.update_many(
-                {"_id": {"$in": sorted(settled)}, **executions.DEAD_LETTER_FILTER}, executions.DEAD_LETTER_SENT
+                {"_id": {"$in": sorted(settled)}, **dead_letters.DEAD_LETTER_FILTER}, dead_letters.DEAD_LETTER_SENT
             )
 
     def _note_broker(self, *, away: bool, error: str = "") -> None:

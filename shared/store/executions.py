@@ -886,15 +886,6 @@ def last_ended_filter(uid: str, since: datetime) -> dict[str, Any]:
     }
 
 
-DEAD_LETTER_FILTER: Final = {"state": State.FAILED.value, "dead_letter": True, **up_to(SCHEMA)}
-DEAD_LETTER_SENT: Final = {"$unset": {"dead_letter": ""}}
-
-
-def unsent_letters_filter(partitions: Iterable[int]) -> dict[str, Any]:
-    """Find dead letters that have not been sent yet."""
-    return {**DEAD_LETTER_FILTER, "partition": {"$in": sorted(partitions)}}
-
-
 # Reading:
 
 
