@@ -1,4 +1,32 @@
-"""The collection `executions`, ledger and outbox in one: documents to values and back, every filter and update."""
+"""The collection `executions`, ledger and outbox in one: documents to values and back, every filter and update.
+
+The marks that a row may have beside its state. Most are True or missing. What closes a chain has neither run nor part.
+`its end` is the write that ends it: by end or stop; by wait_again or parts.wait_for_parts, if a cancel came before.
+
+mark          set by                       taken off by                   means
+------------  ---------------------------  -----------------------------  --------------------------------------------
+run: True     pending_fields               -                              an execution, but no part
+run: False    scheduled_document           -                              a decision not to run
+part: True    parts._part                  -                              an item, or a step that is to run
+part: False   parts.skipped_step_document  -                              a step whose turn came, and that was skipped
+open          pending_fields               its end                        it has not ended
+held: True    scheduled_document           release, its end               it waits for others of its job to end
+held: "slot"  parts.item_document          parts.give_slots, its end      it waits until fewer of its fan-out run
+settle        its end, of a part           parts.told                     its parent was not told yet
+follow        its end, in a canvas         canvas.followed                what follows it is not there yet
+uncopied      COPY_OUTCOME                 copied                         code may wait for it, and Redis has no copy
+may_pause     failed_for_good              MAY_PAUSE_SEEN                 it may be one too many for pause_on_failure
+dead_letter   failed_for_good              dead_letters.DEAD_LETTER_SENT  its copy is to go to the queue dead_letter
+                                           or dead_letters.end
+letter        failed_for_good              dead_letters.end               nobody has decided what becomes of it
+withdraw      dead_letters.end             dead_letters.WITHDRAWN         its copy is to be taken out of that queue
+advance_at    parts.wait_for_parts,        parts.rest, its end            an instant: beat has to look at its parts
+              parts.signal, stop
+signals       the same                     -                              a count of these; see parts
+broken        parts.step_document,         -                              a text: why a worker ends it at once
+              submitted_document,
+              retry_document
+"""
 
 from __future__ import annotations
 
