@@ -37,7 +37,7 @@ class Raised(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class AskedAgain:
+class TryAgain:
     """A task asked to be tried again; failure is what people see until then."""
 
     failure: Failure
@@ -60,4 +60,4 @@ class Ignored:
     reason: str
 
 
-Answer = Succeeded | Failure | AskedAgain | NotYet | Ignored
+Answer = Succeeded | Failure | TryAgain | NotYet | Ignored
