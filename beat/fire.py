@@ -16,10 +16,10 @@ from pymongo.errors import PyMongoError
 
 from beat import ahead
 from beat.ahead import Ahead
-from beat.damaged import Damaged
 from beat.insert import insert_missing
 from beat.look import Look, Sought
 from beat.newer import OfNewerRelease, is_newer
+from beat.reminders import Reminders
 from beat.rows import documents
 from beat.zone_rules import ZoneRules
 from shared import garbage, metrics
@@ -185,9 +185,9 @@ class Fire:
         self._partitions = partitions
         self._hand_over = hand_over
         self._by = by
-        self._damaged = Damaged()
-        self._left = Damaged()
-        """Apart from those: one may be in flight, too, and what is said of it then is less."""
+        self._damaged = Reminders()
+        self._left = Reminders()
+        """Of its own: a row that is named here must still be named there."""
         self._skew_reported_at: datetime | None = None
         self._next_look_for_newer = 0.0
         self._look = Look(database, partitions, coming=COMING)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo.errors import PyMongoError
 
-from beat.damaged import MOST, Damaged
 from beat.look import Look, Sought
+from beat.reminders import MOST, Reminders
 from beat.withdrawal import Withdrawal
 from shared import metrics
 from shared.domain.execution import RESEND_FIRST, State, Trigger
@@ -110,7 +110,7 @@ class Relay(Thread):
         self._broker_away = False
         self._deficits: dict[str, int] = {}
         self._released_through = ""
-        self._damaged = Damaged()
+        self._damaged = Reminders()
         self._next_naming = -math.inf
         """When, by the monotonic clock, rows that are held and of no job are named again."""
         self._withdrawal = Withdrawal(database, publisher)
