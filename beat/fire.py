@@ -156,7 +156,7 @@ def _is_due(row: Mapping[str, Any]) -> bool:
 def _decides(document: Mapping[str, Any], row: Row) -> bool:
     """Return whether a stored row decides the same as another one. What cannot be read does not.
 
-    The job is planned once more then, from what stands, and set aside for it.
+    The job is planned once more then, from what stands, and parked or left for it.
     """
     try:
         return executions.same_decision(executions.to_row(document), row)
@@ -328,8 +328,8 @@ class Fire:
                 chain = jobs.to_chain(job)
                 standing = self._standing(chain, session) if follow or must_follow(chain, job["now"]) else {}
                 chains.append((job, chain, standing))
-            except Exception as error:  # noqa: BLE001 - see _set_aside
-                self._set_aside(job, error)
+            except Exception as error:  # noqa: BLE001 - see _park_or_leave
+                self._park_or_leave(job, error)
         # Read after the chains: whoever fired an occurrence that they cover is seen here unless it has ended.
         in_flight = self._in_flight((job["uid"] for job, _, _ in chains), session)
         planned = []
@@ -339,8 +339,8 @@ class Fire:
                 if not decided.stale:
                     rows = documents(job, chain, decided, job["now"], self._by)
                     planned.append(_Planned(job, chain, decided, rows))
-            except Exception as error:  # noqa: BLE001 - see _set_aside
-                self._set_aside(job, error)
+            except Exception as error:  # noqa: BLE001 - see _park_or_leave
+                self._park_or_leave(job, error)
         return planned
 
     def _standing(self, chain: Chain, session: ClientSession) -> dict[datetime | None, Row]:
@@ -443,10 +443,10 @@ class Fire:
                 next_nominal=install.pointer.isoformat() if install.pointer else None,
             )
 
-    def _set_aside(self, job: Mapping[str, Any], error: Exception) -> None:
-        """Set a job aside whose plan raised, whatever it raised, so that the others are decided; an outage passes.
+    def _park_or_leave(self, job: Mapping[str, Any], error: Exception) -> None:
+        """Park a job whose plan raised, whatever it raised, so that the others are decided; an outage passes.
 
-        So does what a newer release has decided of it: until a beat of that release goes on, it stays as it is.
+        So does what a newer release has decided of it: the job is left for LEFT_TO_NEWER, to a beat of that release.
         """
         if isinstance(error, PyMongoError):
             raise error

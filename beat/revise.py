@@ -74,7 +74,7 @@ class Revise:
             try:
                 before = from_document(job["schedule"])
                 after = revised(before)
-            except Exception as error:  # noqa: BLE001 - it is set aside where it is planned, and must not stop the rest
+            except Exception as error:  # noqa: BLE001 - it is parked where it is planned, and must not stop the rest
                 log.warning("job cannot be revised", action="revise_failed", job_id=job["_id"], error=str(error))
                 continue
             if len(job["changes"]) >= jobs.MOST_CHANGES:
