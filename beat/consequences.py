@@ -27,8 +27,8 @@ BATCH: Final = 500
 
 
 @contextmanager
-def _setting_aside(uid: str) -> Iterator[None]:
-    """Leave out a job whose document can't be read, so that the others are looked at; an outage is the caller's."""
+def _logging_damage(uid: str) -> Iterator[None]:
+    """Log that a job's document can't be read, so that the others are looked at; an outage is the caller's."""
     try:
         yield
     except Exception as error:  # whatever is wrong with one must not stop the rest
@@ -71,7 +71,7 @@ class Consequences:
         )
         unsettled = []
         for uid in {uid for row in failures if isinstance(uid := row.get("job_uid"), str)}:
-            with _setting_aside(uid):
+            with _logging_damage(uid):
                 if not self._pause_if_failing(uid):
                     unsettled.append(uid)
         # What names no job pauses none.
@@ -105,7 +105,7 @@ class Consequences:
         # Not the same ones each time: some may wait for long, and they may be many.
         chosen = [job["_id"] for job in self._jobs.aggregate(jobs.sample_of(done, BATCH))]
         for job in self._jobs.find({**done, "_id": {"$in": chosen}}):
-            with _setting_aside(job["uid"]):
+            with _logging_damage(job["uid"]):
                 self._delete_if_over(job)
 
     def _delete_if_over(self, job: Mapping[str, Any]) -> None:

@@ -16,10 +16,10 @@ from pymongo.errors import PyMongoError
 
 from beat import ahead
 from beat.ahead import Ahead
-from beat.damaged import Damaged
 from beat.insert import insert_missing
 from beat.look import Look, Sought
 from beat.newer import OfNewerRelease, is_newer
+from beat.reminders import Reminders
 from beat.rows import documents
 from beat.zone_rules import ZoneRules
 from shared import garbage, metrics
@@ -156,7 +156,7 @@ def _is_due(row: Mapping[str, Any]) -> bool:
 def _decides(document: Mapping[str, Any], row: Row) -> bool:
     """Return whether a stored row decides the same as another one. What cannot be read does not.
 
-    The job is planned once more then, from what stands, and set aside for it.
+    The job is planned once more then, from what stands, and parked or left for it.
     """
     try:
         return executions.same_decision(executions.to_row(document), row)
@@ -186,9 +186,9 @@ class Fire:
         self._partitions = partitions
         self._hand_over = hand_over
         self._by = by
-        self._damaged = Damaged()
-        self._left = Damaged()
-        """Apart from those: one may be in flight, too, and what is said of it then is less."""
+        self._damaged = Reminders()
+        self._left = Reminders()
+        """Of its own: a row that is named here must still be named there."""
         self._skew_reported_at: datetime | None = None
         self._next_look_for_newer = 0.0
         self._look = Look(database, partitions, coming=COMING)
@@ -227,10 +227,10 @@ class Fire:
     def _decide_due(self, held: frozenset[int]) -> float:
         """Decide what is due, by batches, and then move the pointers; return the seconds until more is.
 
-        So what is due at one instant is out before MongoDB has the rest to do. The query goes on from where it was, and
-        shows each job once, as none of those that it has shown moves meanwhile. Where that has not sufficed, the
-        pointers of each full batch move at once: there is no end to wait for, and the time until the next query, in
-        which nothing else would go out, is short. A job that is due again by then may be shown again, as it is then.
+        All that is due goes out before any pointer moves; so no job is shown twice by one query, and MongoDB has the
+        rest to do when nothing waits for it. If the last look was full, more may be due than one query takes: then each
+        full batch's pointers move at once, behind its rows, as the time until the next query, in which nothing goes
+        out, has to be short. A job that is due again by then may be shown again, as it is then.
         """
         began, looked_at, moves = monotonic(), 0, Moves()
         # What is read later must not be older, as it may be from a primary that was just elected.
@@ -329,8 +329,8 @@ class Fire:
                 chain = jobs.to_chain(job)
                 standing = self._standing(chain, session) if follow or must_follow(chain, job["now"]) else {}
                 chains.append((job, chain, standing))
-            except Exception as error:  # noqa: BLE001 - see _set_aside
-                self._set_aside(job, error)
+            except Exception as error:  # noqa: BLE001 - see _park_or_leave
+                self._park_or_leave(job, error)
         # Read after the chains: whoever fired an occurrence that they cover is seen here unless it has ended.
         in_flight = self._in_flight((job["uid"] for job, _, _ in chains), session)
         planned = []
@@ -340,8 +340,8 @@ class Fire:
                 if not decided.stale:
                     rows = documents(job, chain, decided, job["now"], self._by)
                     planned.append(_Planned(job, chain, decided, rows))
-            except Exception as error:  # noqa: BLE001 - see _set_aside
-                self._set_aside(job, error)
+            except Exception as error:  # noqa: BLE001 - see _park_or_leave
+                self._park_or_leave(job, error)
         return planned
 
     def _standing(self, chain: Chain, session: ClientSession) -> dict[datetime | None, Row]:
@@ -447,10 +447,10 @@ class Fire:
                 next_nominal=install.pointer.isoformat() if install.pointer else None,
             )
 
-    def _set_aside(self, job: Mapping[str, Any], error: Exception) -> None:
-        """Set a job aside whose plan raised, whatever it raised, so that the others are decided; an outage passes.
+    def _park_or_leave(self, job: Mapping[str, Any], error: Exception) -> None:
+        """Park a job whose plan raised, whatever it raised, so that the others are decided; an outage passes.
 
-        So does what a newer release has decided of it: until a beat of that release goes on, it stays as it is.
+        So does what a newer release has decided of it: the job is left for LEFT_TO_NEWER, to a beat of that release.
         """
         if isinstance(error, PyMongoError):
             raise error

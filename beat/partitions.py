@@ -11,13 +11,10 @@ from random import sample
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from pymongo import UpdateOne
-
 from shared import metrics
 from shared.log import get_logger
+from shared.store import partitions
 from shared.store.jobs import PARTITIONS
-from shared.store.partitions import BEAT_COLLECTION, BY_ID, ENDED, PARTITION_COLLECTION
-from shared.store.pipeline import NOW, from_now, literal, milliseconds
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -31,8 +28,8 @@ class Partitions:
     """The partitions of one beat. run_once in one thread; `held` may be read by any."""
 
     def __init__(self, database: Database[dict[str, Any]], name: str, lease: timedelta) -> None:
-        self._partitions = database[PARTITION_COLLECTION]
-        self._beats = database[BEAT_COLLECTION]
+        self._partitions = database[partitions.PARTITION_COLLECTION]
+        self._beats = database[partitions.BEAT_COLLECTION]
         self._name = name
         self._lease = lease
         self._held: frozenset[int] = frozenset()
@@ -49,26 +46,23 @@ class Partitions:
 
     def prepare(self) -> None:
         """Create the rows of the partitions, if nobody has yet."""
-        unless_there = [{"$set": {"term": {"$ifNull": ["$term", 0]}}}]
-        self._partitions.bulk_write(
-            [UpdateOne({"_id": number}, unless_there, upsert=True) for number in range(PARTITIONS)], ordered=False
-        )
+        self._partitions.bulk_write(partitions.prepare(), ordered=False)
 
     def run_once(self) -> None:
         """Say that this beat is alive, renew what it holds, and move towards a fair share."""
         asked_at = monotonic()
-        renewed = [{"$set": {"expires_at": from_now(self._lease), "length": milliseconds(self._lease)}}]
+        renewed = partitions.renew(self._lease)
         was_sure, self._is_sure = self._is_sure, False
         self._beats.update_one({"_id": self._name}, renewed, upsert=True)
-        ended = [beat["ended"] for beat in self._beats.find({}, {"ended": ENDED}, hint=BY_ID)]
+        ended = [beat["ended"] for beat in self._beats.find({}, {"ended": partitions.ENDED}, hint=partitions.BY_ID)]
         if any(ended):
-            self._beats.delete_many({"$expr": ENDED}, hint=BY_ID)
+            self._beats.delete_many(partitions.dead_filter(), hint=partitions.BY_ID)
         # Also what has expired: whoever is the holder still is the last one who took it.
-        still = self._partitions.update_many({"holder": self._name}, renewed).matched_count
+        still = self._partitions.update_many(partitions.held_filter(self._name), renewed).matched_count
         if was_sure and still == len(self._held):
             held = set(self._held)  # others may have taken some, none can have been added
         else:
-            held = {row["_id"] for row in self._partitions.find({"holder": self._name})}
+            held = {row["_id"] for row in self._partitions.find(partitions.held_filter(self._name))}
         share = math.ceil(PARTITIONS / max(1, ended.count(False)))
         if len(held) > share:
             held -= self._release(sample(sorted(held), len(held) - share))
@@ -80,36 +74,19 @@ class Partitions:
     def close(self) -> None:
         """Give everything back, so that the others need not wait for the leases to end."""
         self._believe(frozenset(), 0.0)
-        self._partitions.update_many({"holder": self._name}, {"$unset": {"holder": "", "expires_at": ""}})
+        self._partitions.update_many(*partitions.release(self._name))
         self._beats.delete_one({"_id": self._name})
 
     def _take(self, most: int) -> set[int]:
-        free: dict[str, Any] = {"$expr": {"$or": [{"$lte": ["$expires_at", None]}, ENDED]}}
-        found = [row["_id"] for row in self._partitions.find(free, {"_id": 1}, hint=BY_ID)]
+        found = [row["_id"] for row in self._partitions.find(partitions.FREE, {"_id": 1}, hint=partitions.BY_ID)]
         taken = set()
         for number in sample(found, min(most, len(found))):
-            result = self._partitions.update_one(
-                {"_id": number, **free},
-                [
-                    {
-                        "$set": {
-                            "holder": literal(self._name),
-                            "term": {"$add": ["$term", 1]},
-                            "taken_at": NOW,
-                            "expires_at": from_now(self._lease),
-                            "length": milliseconds(self._lease),
-                        }
-                    }
-                ],
-            )
-            if result.modified_count:
+            if self._partitions.update_one(*partitions.take(number, self._name, self._lease)).modified_count:
                 taken.add(number)
         return taken
 
     def _release(self, numbers: list[int]) -> set[int]:
-        self._partitions.update_many(
-            {"_id": {"$in": numbers}, "holder": self._name}, {"$unset": {"holder": "", "expires_at": ""}}
-        )
+        self._partitions.update_many(*partitions.release(self._name, numbers))
         return set(numbers)
 
     def _believe(self, held: frozenset[int], asked_at: float) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pymongo.errors import PyMongoError
 
-from beat.damaged import MOST, Damaged
-from beat.letters import Letters
 from beat.look import Look, Sought
+from beat.reminders import MOST, Reminders
+from beat.withdrawal import Withdrawal
 from shared import metrics
 from shared.domain.execution import RESEND_FIRST, State, Trigger
 from shared.domain.policies import Overlap
@@ -110,11 +110,11 @@ class Relay(Thread):
         self._broker_away = False
         self._deficits: dict[str, int] = {}
         self._released_through = ""
-        self._damaged = Damaged()
+        self._damaged = Reminders()
         self._next_naming = -math.inf
         """When, by the monotonic clock, rows that are held and of no job are named again."""
-        self._letters = Letters(database, publisher)
-        marks = executions.held_filter, executions.unsent_letters_filter, dead_letters.withdraw_filter
+        self._withdrawal = Withdrawal(database, publisher)
+        marks = executions.held_filter, dead_letters.unsent_letters_filter, dead_letters.withdraw_filter
         self.look = Look(
             database,
             partitions,
@@ -142,7 +142,7 @@ class Relay(Thread):
         next_look = next_reading = monotonic()
         while not (self._stopping.is_set() and self._handed_over.empty() and not self._confirmed):
             try:
-                wait = 0.0 if self._letters.walking else max(0.0, min(next_look, self._next_note()) - monotonic())
+                wait = 0.0 if self._withdrawal.walking else max(0.0, min(next_look, self._next_note()) - monotonic())
                 batch = take(self._handed_over, BATCH, timeout=0.05 if self._stopping.is_set() else wait)
                 try:
                     self._send_handed_over(batch)
@@ -152,8 +152,8 @@ class Relay(Thread):
                     next_look = monotonic() + INTERVAL
                     self.run_once()
                     next_look = monotonic() + self.pause
-                elif self._letters.walking:
-                    self._letters.run_once(self._partitions.held)
+                elif self._withdrawal.walking:
+                    self._withdrawal.run_once(self._partitions.held)
                 if monotonic() >= next_reading:
                     next_reading = monotonic() + DEFICIT_INTERVAL
                     self.resend_lost()
@@ -189,7 +189,7 @@ class Relay(Thread):
             sent += self._send(self._to_send(others, OVERDUE), "relayed")
         if marked:
             self._send_dead_letters(self._partitions.held)
-            self._letters.run_once(self._partitions.held)
+            self._withdrawal.run_once(self._partitions.held)
         # What was released may be due soon, and was not asked for with the first that is.
         self.pause = SHORTEST_PAUSE if sent or released else self._until_due(first)
         return sent
@@ -357,7 +357,7 @@ class Relay(Thread):
         return confirmed
 
     def _send_dead_letters(self, held: frozenset[int]) -> None:
-        found = self._executions.find(executions.unsent_letters_filter(held))
+        found = self._executions.find(dead_letters.unsent_letters_filter(held))
         letters, settled = {}, set()
         for row in found.limit(DEAD_LETTER_BATCH):
             try:
@@ -369,7 +369,7 @@ class Relay(Thread):
             settled |= self._publisher.publish_dead_letters(letters)
         if settled:
             self._executions.update_many(
-                {"_id": {"$in": sorted(settled)}, **executions.DEAD_LETTER_FILTER}, executions.DEAD_LETTER_SENT
+                {"_id": {"$in": sorted(settled)}, **dead_letters.DEAD_LETTER_FILTER}, dead_letters.DEAD_LETTER_SENT
             )
 
     def _note_broker(self, *, away: bool, error: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from beat.zone_rules import ZoneRules
 from shared import metrics
 from shared.domain.job import JobState
+from shared.domain.occurrences import walk
 from shared.domain.schedule import from_document, to_document
 from shared.log import get_logger
 from shared.store import jobs
@@ -74,7 +75,7 @@ class Revise:
             try:
                 before = from_document(job["schedule"])
                 after = revised(before)
-            except Exception as error:  # noqa: BLE001 - it is set aside where it is planned, and must not stop the rest
+            except Exception as error:  # noqa: BLE001 - it is parked where it is planned, and must not stop the rest
                 log.warning("job cannot be revised", action="revise_failed", job_id=job["_id"], error=str(error))
                 continue
             if len(job["changes"]) >= jobs.MOST_CHANGES:
@@ -114,13 +115,7 @@ def _first_move(before: Schedule, after: Schedule, now: datetime, since: datetim
 
 
 def _following(schedule: Schedule, after: datetime) -> Iterator[datetime]:
-    def occurrences() -> Iterator[datetime]:
-        at = schedule.next_after(after)
-        while at is not None:
-            yield at
-            at = schedule.next_after(at)
-
-    return islice(occurrences(), _COMPARED)
+    return islice(walk(schedule, after), _COMPARED)
 
 
 def _sentence(moved: _Move | None) -> str:

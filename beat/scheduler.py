@@ -289,7 +289,10 @@ class _Housekeeping(_Background):
         unlooked_for: Sequence[Callable[[], object]],
         interval: float,
     ) -> None:
-        """duties: what the look finds something for; unlooked_for: what of them has its rhythm even so."""
+        """duties: run when the look has found something overdue.
+
+        unlooked_for: what of them no look finds anything for; run every BETWEEN_ROUNDS when it has not.
+        """
         super().__init__("housekeeping", patience=2 * interval)
         self._unlooked_for = unlooked_for
         self._partitions = partitions

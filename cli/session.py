@@ -67,7 +67,7 @@ class Session:
     def __init__(self, server: str | None, context: str | None, out: Output) -> None:
         self.out = out
         self.options: Mapping[str, str] = {}
-        """What the server calls by a field's name, and was given as an option: violations are told of the option."""
+        """Options by the server's names of fields: a violation of such a field is told of its option."""
         self._given = (server, context)
         self._client: SchedulerClient | None = None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from scheduler_service.assembly import Assembly, Parts
+from scheduler_service.assembly import Assembly, Supplies
 from scheduler_service.jobs.definitions import Definitions
 from scheduler_service.jobs.seed import read_seed
 from scheduler_service.port import PortTakenError
@@ -82,7 +82,7 @@ async def serve(number: int | None = None) -> None:
     by = f"scheduler-service@{socket.gethostname()}:{os.getpid()}"
     dispatcher = Dispatcher(Sender(blocking_database, publisher, by), publisher)
     assembly = Assembly(
-        Parts(
+        Supplies(
             settings,
             queues,
             targets,

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Supplies:
     """What a server is built of. definitions: made of settings, queues, targets, calendars and tasks."""
 
     settings: Settings
@@ -71,26 +71,26 @@ class Parts:
 class Assembly:
     """A server, and what works beside its calls."""
 
-    def __init__(self, parts: Parts, cleanup: Cleanup | None = None) -> None:
+    def __init__(self, supplies: Supplies, cleanup: Cleanup | None = None) -> None:
         """cleanup: in place of one with batches of the usual size."""
-        settings, database, blocking_database = parts.settings, parts.database, parts.blocking_database
-        targets, tasks, calendars = parts.targets, parts.tasks, parts.calendars
+        settings, database, blocking_database = supplies.settings, supplies.database, supplies.blocking_database
+        targets, tasks, calendars = supplies.targets, supplies.tasks, supplies.calendars
         self.jobs = Jobs(database, timedelta(days=settings.undelete_days), settings.max_jobs)
         self.forecast = Forecast(in_process(settings.mongodb_url), settings.peak_fires_per_minute)
         self.registrations = Registrations(blocking_database, targets)
         executions = Executions(database)
         self.watching = Watching(database, self.jobs, executions)
-        runs = Runs(self.jobs, executions, parts.definitions, parts.dispatcher)
+        runs = Runs(self.jobs, executions, supplies.definitions, supplies.dispatcher)
         backfills = Backfills(database, self.jobs)
         drift = Drift(database, targets, tasks)
         registry = TargetRegistry(database, targets, self.registrations, drift, settings.target_hosts)
-        depths = Depths(database, parts.queues.names, settings.celery_broker_url)
+        depths = Depths(database, supplies.queues.names, settings.celery_broker_url)
         servicers = Servicers(
             scheduler=SchedulerService(
-                self.jobs, executions, parts.definitions, runs, backfills, self.forecast, self.watching
+                self.jobs, executions, supplies.definitions, runs, backfills, self.forecast, self.watching
             ),
             maintenance=MaintenanceService(
-                self.jobs, cleanup or Cleanup(database), parts.probes, drift, settings.retention_days
+                self.jobs, cleanup or Cleanup(database), supplies.probes, drift, settings.retention_days
             ),
             planning=PlanningService(
                 self.jobs,
@@ -100,7 +100,7 @@ class Assembly:
                 OccurrenceChanges(self.jobs),
                 backfills,
                 runs,
-                parts.definitions.defaults.queues,
+                supplies.definitions.defaults.queues,
             ),
             targets=TargetService(registry, TargetTests(database, targets, tasks, drift), targets, tasks),
             statistics=StatisticsService(database, self.jobs, Tallies(blocking_database), depths),
@@ -109,10 +109,10 @@ class Assembly:
                 self.jobs,
                 executions,
                 runs,
-                lambda: all_checks(settings, database, parts.queues.names, targets),
+                lambda: all_checks(settings, database, supplies.queues.names, targets),
             ),
         )
-        self.server = Server(servicers, self.watching, database, Limits(settings), shares_port=parts.shares_port)
+        self.server = Server(servicers, self.watching, database, Limits(settings), shares_port=supplies.shares_port)
 
     async def stop(self, grace: float) -> None:
         """Stop the server, giving calls in progress grace seconds, and all that works beside it."""

@@ -19,7 +19,10 @@ INVALID_RESULT: Final = "INVALID_RESULT"
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The target answered, or the task returned. result is JSON; not kept: neither in the ledger nor in Redis."""
+    """The target answered, or the task returned. result is JSON.
+
+    not kept: there is no copy in Redis, and the ledger has it only where others take from it.
+    """
 
     result: Any
     kept: bool = True
@@ -34,7 +37,7 @@ class Raised(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class AskedAgain:
+class TryAgain:
     """A task asked to be tried again; failure is what people see until then."""
 
     failure: Failure
@@ -57,4 +60,4 @@ class Ignored:
     reason: str
 
 
-Answer = Succeeded | Failure | AskedAgain | NotYet | Ignored
+Answer = Succeeded | Failure | TryAgain | NotYet | Ignored

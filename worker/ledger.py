@@ -69,8 +69,8 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How an attempt left its execution, and why."""
+class Recorded:
+    """What was recorded of an attempt: how it left its execution, and why."""
 
     state: State
     reason: str
@@ -275,11 +275,11 @@ class Ledger:
             return f"it is for newer workers: its schema is {schema}, and this one knows {executions.SCHEMA}"
         return f"it is {document['state']}"
 
-    def record(self, claimed: Claimed, move: Move) -> Ended | None:
+    def record(self, claimed: Claimed, move: Move) -> Recorded | None:
         """Write the outcome of an attempt; return what was written, or None if the lease was lost: it is refused."""
         return self._persist(lambda tried: self._record(claimed, move, tried=tried), until=self._stopping.grace_over)
 
-    def _record(self, claimed: Claimed, move: Move, *, tried: bool) -> Ended | None:
+    def _record(self, claimed: Claimed, move: Move, *, tried: bool) -> Recorded | None:
         if move.leads_to is not None and not tried:
             try:
                 return self._successes.ask((claimed, move))
@@ -287,18 +287,18 @@ class Ledger:
                 tried = True  # one row that the write fails at fails all of a group, of which others may be written
         return self._record_alone(claimed, move, tried=tried)
 
-    def _record_alone(self, claimed: Claimed, move: Move, *, tried: bool) -> Ended | None:
+    def _record_alone(self, claimed: Claimed, move: Move, *, tried: bool) -> Recorded | None:
         if written := self._apply(move):
-            return _ended(written["transitions"][-1])
+            return _recorded(written["transitions"][-1])
         return self._own_outcome(claimed) if tried else None
 
-    def _record_together(self, group: Sequence[tuple[Claimed, Move]]) -> list[Ended | None]:
+    def _record_together(self, group: Sequence[tuple[Claimed, Move]]) -> list[Recorded | None]:
         if len(group) == 1:
             ((claimed, move),) = group
             return [self._record_alone(claimed, move, tried=False)]
         writes = [UpdateMany(move.filter, move.update) for move in executions.alike_together(group)]
         if self._executions.bulk_write(writes, ordered=False).matched_count == len(group):
-            return [Ended(move.leads_to, "") for _, move in group if move.leads_to is not None]
+            return [Recorded(move.leads_to, "") for _, move in group if move.leads_to is not None]
         # Some were refused; which, the rows tell.
         return [self._own_outcome(claimed) for claimed, _ in group]
 
@@ -306,7 +306,7 @@ class Ledger:
         """Leave it to beat to copy an outcome to Redis, which was away."""
         self._change(executions.lacks_copy(execution_id))
 
-    def hand_back(self, claimed: Claimed, reason: str) -> Ended | None:
+    def hand_back(self, claimed: Claimed, reason: str) -> Recorded | None:
         """Give an attempt to another worker; see record."""
         return self.record(claimed, executions.hand_back(claimed.execution_id, claimed.nonce, self._worker, reason))
 
@@ -364,7 +364,7 @@ class Ledger:
         write = self._persist(lambda _: self._executions.update_one(move.filter, move.update), until)
         return write.matched_count > 0
 
-    def _own_outcome(self, claimed: Claimed) -> Ended | None:
+    def _own_outcome(self, claimed: Claimed) -> Recorded | None:
         """Return how this attempt ended, if it was this worker who ended it: the answer to a write was lost.
 
         The execution itself may be further already.
@@ -373,7 +373,7 @@ class Ledger:
         steps = row["transitions"] if row else []
         begins = [index for index, step in enumerate(steps) if step["state"] == State.RUNNING]
         ends = steps[begins[claimed.attempt - 1] + 1 :] if len(begins) >= claimed.attempt else []
-        return _ended(ends[0]) if ends and ends[0]["by"] == self._worker else None
+        return _recorded(ends[0]) if ends and ends[0]["by"] == self._worker else None
 
     def _persist(self, operation: Callable[[bool], _T], until: Callable[[], bool] | None = None) -> _T:
         """Do an operation until the store answers, or until it is time to give up: by default, when the worker stops.
@@ -396,5 +396,5 @@ class Ledger:
                 sleep(RETRY_WAIT)
 
 
-def _ended(transition: Mapping[str, Any]) -> Ended:
-    return Ended(State(transition["state"]), transition["reason"])
+def _recorded(transition: Mapping[str, Any]) -> Recorded:
+    return Recorded(State(transition["state"]), transition["reason"])

@@ -15,7 +15,7 @@ from shared.domain.job import TASK
 from shared.log import bound, get_logger
 from shared.store import executions, task_attempts
 from shared.store.parts import wait_for_parts
-from worker.answers import AskedAgain, Ignored, NotYet, Succeeded
+from worker.answers import Ignored, NotYet, Succeeded, TryAgain
 from worker.ids import ids_of
 from worker.parts import Begun, Parts, called_with, rendered
 from worker.target import Cancellation
@@ -45,7 +45,7 @@ class Outcome:
     failure: Failure | None = None
     reason: str = ""
     kept: bool = True
-    """Whether its result is, in the ledger and in Celery's copy."""
+    """Whether its result is kept; if not, there is no copy for Celery."""
     awaited: bool = True
     """Whether code may wait for Celery's copy: it has called the task."""
 
@@ -139,7 +139,7 @@ class Runner:
         move = self._move(lease, answer, cancellation)
         if (last := held.said.take()) is not None:
             move = task_attempts.with_progress(move, last.done, last.total, last.message)
-        failure = answer.failure if isinstance(answer, AskedAgain) else answer if isinstance(answer, Failure) else None
+        failure = answer.failure if isinstance(answer, TryAgain) else answer if isinstance(answer, Failure) else None
         ended = self._ledger.record(claimed, move)
         if ended is None:
             return Outcome(None, failure=failure, reason="the outcome came after the lease had been lost")
@@ -163,7 +163,7 @@ class Runner:
                 return executions.drop(*attempt, reason)
             case NotYet(reason, due, slot):
                 return task_attempts.wait_for_turn(*attempt, reason, due, slot)
-            case AskedAgain(failure, again):
+            case TryAgain(failure, again):
                 return self._try_again(lease, failure, again)
             case Failure() if cancellation.hands_back(answer):
                 return executions.hand_back(*attempt, answer.message)

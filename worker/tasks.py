@@ -30,7 +30,7 @@ from shared.tasks.execution import CurrentExecution, running
 from shared.tasks.limits import limits
 from shared.tasks.signature import what_is_not_json
 from worker.alarms import Alarms, Interruption
-from worker.answers import INVALID_RESULT, AskedAgain, Ignored, NotYet, Raised, Succeeded
+from worker.answers import INVALID_RESULT, Ignored, NotYet, Raised, Succeeded, TryAgain
 from worker.ids import ids_of
 from worker.interrupts import heeding_soft_limit, reach_soft_limit
 from worker.loop import Ended, TaskLoop
@@ -202,7 +202,7 @@ class TaskCaller:
         if execution.asked_again and (error is None or isinstance(error, retry.AskedAgain)):
             asked = execution.asked_again[-1]
             failure = Failure(TASK_FAILED, _said(asked.exc) if asked.exc else "it asked for a retry", retryable=True)
-            return AskedAgain(failure, asked.again)
+            return TryAgain(failure, asked.again)
         if error is not None:
             return self._raised(attempt, error)
         if (wrong := what_is_not_json(ended.value)) is not None:
@@ -326,7 +326,7 @@ def _after(attempt: _Attempt, answer: Answer, ended: Ended) -> None:
         case Succeeded():
             state, value = "SUCCESS", ended.value
             _hook(task.on_success, value, execution_id, args, kwargs)
-        case AskedAgain():
+        case TryAgain():
             state, value = "RETRY", ended.error
             _hook(task.on_retry, value, execution_id, args, kwargs, None)
         case Failure():

@@ -76,7 +76,7 @@ class Definitions:
         try:
             definition = define(draft, self.defaults, now)
         except InvalidInput as refused:
-            violations += _beside(found, refused.violations)
+            violations += _without_missing_target(found, refused.violations)
         if with_target:
             # Parameters that are refused as they are, as for their size, may be too many to be looked through.
             with_parameters = not any(map(_of_parameters, violations))
@@ -150,8 +150,8 @@ def schedule_warnings(schedule: Schedule) -> list[str]:
     return []
 
 
-def _beside(found: Iterable[Violation], violations: Iterable[Violation]) -> list[Violation]:
-    """Return violations without that a job which is a workflow, too, has no target: as that, it was to have none."""
+def _without_missing_target(found: Iterable[Violation], violations: Iterable[Violation]) -> list[Violation]:
+    """Leave out that the target is missing where the workflow itself is refused: a workflow has no target."""
     if any(wrong.field == "workflow" for wrong in found):
         return [wrong for wrong in violations if wrong.field not in {"target_service", "target_method"}]
     return list(violations)

@@ -236,7 +236,11 @@ class Jobs:
 
     async def read(self, job_id: str, *, show_deleted: bool = False) -> Found:
         """Return a job. Raises NoSuch when there is none, or it is deleted, which it then says, unless show_deleted."""
-        return await self._read(job_id, show_deleted=show_deleted)
+        refuse(required("job_id", job_id))
+        async with await self._jobs.aggregate(_reading(job_id)) as documents:
+            async for document in documents:
+                return await self._found(job_id, document, show_deleted=show_deleted)
+        raise NoSuch("job", job_id)
 
     async def read_with_runs(self, job_id: str, window: timedelta) -> FoundWithRuns:
         """Return a job, its newest run, and what is in flight, or ended since the full hour in which the window begins.
@@ -259,13 +263,6 @@ class Jobs:
         counts.update({group["_id"]: group["count"] for group in found.document["counts"]})
         newest: list[Mapping[str, Any]] = found.document["newest"]
         return FoundWithRuns(found.job, found.now, newest[0] if newest else None, counts)
-
-    async def _read(self, job_id: str, *, show_deleted: bool = False) -> Found:
-        refuse(required("job_id", job_id))
-        async with await self._jobs.aggregate(_reading(job_id)) as documents:
-            async for document in documents:
-                return await self._found(job_id, document, show_deleted=show_deleted)
-        raise NoSuch("job", job_id)
 
     async def _found(self, job_id: str, document: dict[str, Any], *, show_deleted: bool = False) -> Found:
         """Return a job of what _reading has given."""

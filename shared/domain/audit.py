@@ -8,21 +8,19 @@ occurrences without rows are counted, not gone through.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, SUCCESSORS, State, backfill_execution_id, row_id
-from shared.domain.occurrences import names
+from shared.domain.occurrences import INSTANT, names
 from shared.domain.plan import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from shared.domain.plan import Spec
-
-_INSTANT: Final = timedelta(microseconds=1)
 
 
 class Fault(StrEnum):
@@ -314,14 +312,14 @@ class EpochAudit:
             ]
         if ended is not None and last > ended:
             said = f"its epoch ended at {_shown(ended)}; what was due later is the next one's to decide"
-            return [self._twice(row, max(first, ended + _INSTANT), last, said)]
+            return [self._twice(row, max(first, ended + INSTANT), last, said)]
         if first == self._next(self._covered):
             return []
-        expected = self._next(first - _INSTANT)
+        expected = self._next(first - INSTANT)
         if first != expected:
             named = f"; the next one is at {_shown(expected)}" if expected else ""
             return [_of(row, Fault.NO_OCCURRENCE, f"the schedule has no occurrence at {_shown(first)}{named}")]
-        return self._missing(first - _INSTANT, "without a decision, although a later one has one")
+        return self._missing(first - INSTANT, "without a decision, although a later one has one")
 
     def _counted(self, row: LedgerRow, first: datetime, last: datetime) -> list[Finding]:
         """Judge a row's last occurrence, and how many it says that it covers."""
@@ -330,10 +328,10 @@ class EpochAudit:
             number = 1
         elif row.run:
             return [_of(row, Fault.WRONG_COUNT, "an execution runs for more than one occurrence")]
-        elif self._next(last - _INSTANT) != last:
+        elif self._next(last - INSTANT) != last:
             return [_of(row, Fault.NO_OCCURRENCE, f"the schedule has no occurrence at {_shown(last)}, where it ends")]
         else:
-            number = spec.occurrences.count_between(first - _INSTANT, last)
+            number = spec.occurrences.count_between(first - INSTANT, last)
         if row.count != number:
             return [_of(row, Fault.WRONG_COUNT, f"it says {row.count:,} occurrences, and there are {number:,}")]
         return []
@@ -381,7 +379,7 @@ class EpochAudit:
 
     def _twice(self, row: LedgerRow, first: datetime, last: datetime, why: str) -> Finding:
         spec = self._epoch.spec
-        number = spec.occurrences.count_between(first - _INSTANT, last) if spec is not None else 0
+        number = spec.occurrences.count_between(first - INSTANT, last) if spec is not None else 0
         return Finding(Fault.DOUBLED, why, row.execution_id, first, last, number)
 
 

@@ -8,13 +8,12 @@ crash or with an old copy of it, inserts what was decided and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.execution import OPEN, State
-from shared.domain.occurrences import walk
+from shared.domain.occurrences import INSTANT, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,8 +26,6 @@ MOST_TIMES: Final = 100_000
 MOST_PARALLEL: Final = 100
 MOST_ACTIVE: Final = 20
 """Backfills of one job that have not ended; one that is paused has not."""
-
-_INSTANT: Final = timedelta(microseconds=1)
 
 
 class BackfillState(StrEnum):
@@ -62,7 +59,7 @@ class Window:
 
 def times_in(schedule: Occurrences, begins: datetime, ends: datetime) -> int:
     """Return how many nominal times lie in [begins, ends)."""
-    return schedule.count_between(begins - _INSTANT, ends - _INSTANT)
+    return schedule.count_between(begins - INSTANT, ends - INSTANT)
 
 
 def times_after(schedule: Occurrences, reached: datetime, ends: datetime, most: int) -> list[datetime]:

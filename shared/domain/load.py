@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
-from shared.domain.occurrences import walk
+from shared.domain.occurrences import INSTANT, walk
 from shared.domain.overrides import Overridden, Running
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from shared.domain.schedule import Schedule
 
 MINUTE: Final = timedelta(minutes=1)
-_TICK: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 MOST_SPREAD: Final = 100
@@ -45,7 +44,7 @@ def fires_by_minute(
     end = start + minutes * MINUTE
     # What was due before may be let out only now.
     since = start - schedule.jitter
-    total = running.count_between(since - _TICK, end - _TICK)
+    total = running.count_between(since - INSTANT, end - INSTANT)
     fires: Counter[int] = Counter()
     if total <= MOST_SPREAD:
         for nominal in _first(running, since, end, most):
@@ -59,7 +58,7 @@ def fires_by_minute(
     else:
         left = total if most is None else most
         for minute in range(minutes):
-            through = start + (minute + 1) * MINUTE - _TICK
+            through = start + (minute + 1) * MINUTE - INSTANT
             if count := min(left, running.count_between(through - MINUTE, through)):
                 fires[minute] = count
                 left -= count
@@ -68,7 +67,7 @@ def fires_by_minute(
 
 def _first(running: Occurrences, start: datetime, end: datetime, most: int | None) -> Iterator[datetime]:
     """Go through what fires from an instant on, and before another, up to a number of times."""
-    return islice(takewhile(lambda time: time < end, walk(running, start - _TICK)), most)
+    return islice(takewhile(lambda time: time < end, walk(running, start - INSTANT)), most)
 
 
 def lattice_by_minute(period: timedelta, phase: int, start: datetime, minutes: int) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_INSTANT: Final = timedelta(microseconds=1)
+INSTANT: Final = timedelta(microseconds=1)
+"""The least that two instants differ by."""
 
 
 class Occurrences(Protocol):
@@ -27,7 +28,7 @@ class Occurrences(Protocol):
 
 def names(occurrences: Occurrences, instant: datetime) -> bool:
     """Return whether an instant is one of them; none is looked for beside it, which may lie centuries away."""
-    return occurrences.last_between(instant - _INSTANT, instant) == instant
+    return occurrences.last_between(instant - INSTANT, instant) == instant
 
 
 def walk(occurrences: Occurrences, after: datetime) -> Iterator[datetime]:

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.clock import utc_text
-from shared.domain.occurrences import names
+from shared.domain.occurrences import INSTANT, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from shared.domain.occurrences import Occurrences
     from shared.domain.schedule import Schedule
 
 MOST_OVERRIDES: Final = 100
 """Of one job, that are still to come: each plan of the job looks at all of them."""
-
-_INSTANT: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ class Running:
         """Return the last instant in (after, through], or None."""
         last = self._every.last_between(after, through)
         while last is not None and last in self._every.left_out:
-            last = self._every.last_between(after, last - _INSTANT)
+            last = self._every.last_between(after, last - INSTANT)
         return last
 
     def count_between(self, after: datetime, through: datetime) -> int:

@@ -8,7 +8,6 @@ tests/unit/test_plan_interleavings.py tries them in every order of a small world
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
@@ -16,11 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from shared.domain.clock import utc_text
 from shared.domain.execution import State
+from shared.domain.occurrences import INSTANT
 from shared.domain.overrides import Overridden, Running, overridden, standing
 from shared.domain.policies import Misfire, Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from shared.domain.occurrences import Occurrences
     from shared.domain.overrides import Override
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 200
 """Of one plan, beside a closing row. What is due beyond that is left to the next one, which follows at once."""
-
-_INSTANT = timedelta(microseconds=1)
 
 FOUND_LATE: Final = "found late"
 """Begins the reasons of decisions that the misfire policy made; others read them by that."""
@@ -303,18 +302,18 @@ class _Deciding:
             latest = _latest(runs, self.after, through)
             if latest > first:
                 reason = f"{FOUND_LATE}; the latest occurrence, {utc_text(latest)}, stands for it"
-                yield from self._gap(State.COALESCED, latest - _INSTANT, reason)
+                yield from self._gap(State.COALESCED, latest - INSTANT, reason)
             return
-        late = min(through, self._now - policies.misfire_grace - _INSTANT)
+        late = min(through, self._now - policies.misfire_grace - INSTANT)
         if policies.misfire is Misfire.SKIP:
             grace = f"{policies.misfire_grace.total_seconds():g} s"
             yield from self._gap(State.SKIPPED, late, f"{FOUND_LATE} by more than the grace of {grace}")
         elif runs.count_between(self.after, late) > policies.misfire_limit:
             kept = _latest(runs, self.after, late)
             for _ in range(policies.misfire_limit - 1):
-                kept = _latest(runs, self.after, kept - _INSTANT)
+                kept = _latest(runs, self.after, kept - INSTANT)
             reason = f"{FOUND_LATE}; only the latest {policies.misfire_limit}, from {utc_text(kept)} on, fire"
-            yield from self._gap(State.COALESCED, kept - _INSTANT, reason)
+            yield from self._gap(State.COALESCED, kept - INSTANT, reason)
 
     def _overlapping(self, first: datetime) -> Iterator[Row]:
         """Decide the next occurrence, and with it those after it that come to the same, by what is in flight."""
@@ -323,7 +322,7 @@ class _Deciding:
             latest = _latest(self._runs, self.after, self._through)
             if latest > first:
                 reason = f"the occurrence {utc_text(latest)} would have cancelled it at once"
-                yield from self._gap(State.SKIPPED, latest - _INSTANT, reason)
+                yield from self._gap(State.SKIPPED, latest - INSTANT, reason)
                 return
             # However many still end or wait: they are cancelled.
             yield self._fire(first, held=bool(self._running or self._waiting))
@@ -367,7 +366,7 @@ class _Deciding:
         """
         if self._spec.mode is not Mode.PAUSED:
             for instant in [each for each in self._left_out if self.after < each <= through]:
-                yield from self._piece(state, instant - _INSTANT, reason)
+                yield from self._piece(state, instant - INSTANT, reason)
                 yield from self._leave_out()
         yield from self._piece(state, through, reason)
 

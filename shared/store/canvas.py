@@ -25,7 +25,7 @@ def size_of(group: str, size: int) -> tuple[dict[str, Any], list[dict[str, Any]]
 
 
 def followed_filter(partitions: Iterable[int], but: Collection[str] = ()) -> dict[str, Any]:
-    """Find executions that have ended, and that something may follow; but: their ids who are left out."""
+    """Find executions that have ended, and that something may follow; but: ids of executions that are left out."""
     left_out = {"_id": {"$nin": sorted(but)}} if but else {}
     return {"follow": True, "partition": {"$in": sorted(partitions)}, **left_out}
 

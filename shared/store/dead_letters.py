@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import State
-from shared.store.executions import Move
+from shared.store.executions import SCHEMA, Move
 from shared.store.mongo import FIRST_INSTANT
-from shared.store.pipeline import NOW, literal
+from shared.store.pipeline import NOW, literal, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,6 +79,15 @@ def list_filter(uid: str | None, after: tuple[datetime | str, str] | None) -> di
         found["finished_at"] = {"$lte": finished_at}
         found["$or"] = [{"finished_at": {"$lt": finished_at}}, {"_id": {"$lt": execution_id}}]
     return found
+
+
+DEAD_LETTER_FILTER: Final = {"state": State.FAILED.value, "dead_letter": True, **up_to(SCHEMA)}
+DEAD_LETTER_SENT: Final = {"$unset": {"dead_letter": ""}}
+
+
+def unsent_letters_filter(partitions: Iterable[int]) -> dict[str, Any]:
+    """Find dead letters that have not been sent yet."""
+    return {**DEAD_LETTER_FILTER, "partition": {"$in": sorted(partitions)}}
 
 
 def withdraw_filter(partitions: Iterable[int], decided_by: datetime | None = None) -> dict[str, Any]:

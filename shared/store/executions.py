@@ -1,4 +1,32 @@
-"""The collection `executions`, ledger and outbox in one: documents to values and back, every filter and update."""
+"""The collection `executions`, ledger and outbox in one: documents to values and back, every filter and update.
+
+The marks that a row may have beside its state. Most are True or missing. What closes a chain has neither run nor part.
+`its end` is the write that ends it: by end or stop; by wait_again or parts.wait_for_parts, if a cancel came before.
+
+mark          set by                       taken off by                   means
+------------  ---------------------------  -----------------------------  --------------------------------------------
+run: True     pending_fields               -                              an execution, but no part
+run: False    scheduled_document           -                              a decision not to run
+part: True    parts._part                  -                              an item, or a step that is to run
+part: False   parts.skipped_step_document  -                              a step whose turn came, and that was skipped
+open          pending_fields               its end                        it has not ended
+held: True    scheduled_document           release, its end               it waits for others of its job to end
+held: "slot"  parts.item_document          parts.give_slots, its end      it waits until fewer of its fan-out run
+settle        its end, of a part           parts.told                     its parent was not told yet
+follow        its end, in a canvas         canvas.followed                what follows it is not there yet
+uncopied      COPY_OUTCOME                 copied                         code may wait for it, and Redis has no copy
+may_pause     failed_for_good              MAY_PAUSE_SEEN                 it may be one too many for pause_on_failure
+dead_letter   failed_for_good              dead_letters.DEAD_LETTER_SENT  its copy is to go to the queue dead_letter
+                                           or dead_letters.end
+letter        failed_for_good              dead_letters.end               nobody has decided what becomes of it
+withdraw      dead_letters.end             dead_letters.WITHDRAWN         its copy is to be taken out of that queue
+advance_at    parts.wait_for_parts,        parts.rest, its end            an instant: beat has to look at its parts
+              parts.signal, stop
+signals       the same                     -                              a count of these; see parts
+broken        parts.step_document,         -                              a text: why a worker ends it at once
+              submitted_document,
+              retry_document
+"""
 
 from __future__ import annotations
 
@@ -399,7 +427,7 @@ def claim(execution_id: str, worker: str, nonce: str, lease: timedelta, pid: int
     """Start an attempt: only of a row that is due, by the database's clock, and neither held nor run by anybody.
 
     Nor expired, unless it was started before that. pid: the process that runs it, of those that the worker has.
-    It finds a row that it may not start as well, and leaves it as it is: is_held tells whether it was started.
+    The filter also finds a row that may not be started, and the update leaves that one unchanged: ask is_held.
     """
     return _claim(execution_id, worker, literal(nonce), lease, pid)
 
@@ -540,7 +568,7 @@ def alike_together(outcomes: Iterable[tuple[Claimed, Move]]) -> list[Move]:
 
 def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     """End a held attempt whose row can't be read: for good, and without a dead letter, which nobody could write."""
-    ended = end(State.FAILED, by, "its document can't be read", {"error": _error(failure)})
+    ended = end(State.FAILED, by, "its document can't be read", {"error": error_document(failure)})
     return Move(held_attempt(execution_id, nonce), [ended, COPY_OUTCOME])
 
 
@@ -594,13 +622,14 @@ def _taken(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any
 
 
 def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:
-    error = {"error": _error(failure)}
+    error = {"error": error_document(failure)}
     if after.due_at is not None:
         return wait_again(by, after.reason, literal(after.due_at), error)
     return failed_for_good(by, after.reason, error)
 
 
-def _error(failure: Failure) -> dict[str, Any]:
+def error_document(failure: Failure) -> dict[str, Any]:
+    """Return a failure as rows keep it, as an expression: its message is cut."""
     cut = {"code": failure.code, "message": failure.message[:LONGEST_ERROR], "retryable": failure.retryable}
     return literal(cut)
 
@@ -884,15 +913,6 @@ def last_ended_filter(uid: str, since: datetime) -> dict[str, Any]:
         "state": _states({State.SUCCEEDED, State.FAILED}),
         "decided_at": {"$gte": since},
     }
-
-
-DEAD_LETTER_FILTER: Final = {"state": State.FAILED.value, "dead_letter": True, **up_to(SCHEMA)}
-DEAD_LETTER_SENT: Final = {"$unset": {"dead_letter": ""}}
-
-
-def unsent_letters_filter(partitions: Iterable[int]) -> dict[str, Any]:
-    """Find dead letters that have not been sent yet."""
-    return {**DEAD_LETTER_FILTER, "partition": {"$in": sorted(partitions)}}
 
 
 # Reading:

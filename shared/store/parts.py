@@ -26,6 +26,7 @@ from shared.store.executions import (
     as_job,
     end,
     enter,
+    error_document,
     failed_for_good,
     first_transition,
     held_attempt,
@@ -368,8 +369,7 @@ def end_whole(
             stages = [end(State.SUCCEEDED, by, ending.reason, kept)]
         case State.FAILED:
             failure = Failure(PARTS_FAILED, ending.reason, retryable=False)
-            error = {"code": failure.code, "message": failure.message, "retryable": False}
-            stages = failed_for_good(by, "", {**kept, "error": literal(error)})
+            stages = failed_for_good(by, "", {**kept, "error": error_document(failure)})
         case _:
             stages = [end(State.CANCELLED, by, WHO_STOPPED, kept)]
     return Move(_unchanged(parent), stages)
@@ -386,10 +386,8 @@ def park_parts(parent: Mapping[str, Any], by: str) -> Move:
 
 def park_whole(parent: Mapping[str, Any], by: str, why: str) -> Move:
     """End a parent that can't be read: nobody else could, and it would wait for ever."""
-    error = {"code": "INTERNAL", "message": why, "retryable": False}
-    return Move(
-        {"_id": parent["_id"], "state": State.WAITING.value}, failed_for_good(by, "", {"error": literal(error)})
-    )
+    error = error_document(Failure("INTERNAL", why, retryable=False))
+    return Move({"_id": parent["_id"], "state": State.WAITING.value}, failed_for_good(by, "", {"error": error}))
 
 
 def stop_parts(parent: Mapping[str, Any], by: str) -> Move:

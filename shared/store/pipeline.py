@@ -53,7 +53,7 @@ def from_now(span: timedelta) -> dict[str, Any]:
 
 
 def is_past(field: str) -> dict[str, Any]:
-    """Return a filter: the field's instant has come, by the database's clock. A missing field has not."""
+    """Return an expression: the field's instant has come, by the database's clock. A missing field has not."""
     return {"$and": [{"$gt": [f"${field}", None]}, {"$lte": [f"${field}", NOW]}]}
 
 
@@ -63,7 +63,7 @@ def milliseconds(span: timedelta) -> int:
 
 
 def has_ended(expires_at: str, length: str) -> dict[str, Any]:
-    """Return a filter: a lease is over, by the database's clock. A missing one is not.
+    """Return an expression: a lease is over, by the database's clock. A missing one is not.
 
     Also one that ends later than one taken now would, by more than a small step of the clock: the clock was set back
     since its holder last renewed it, which holders do several times a lease. Without it, what a dead process held would

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import UpdateOne
 
-from shared.store.executions import LONGEST_ERROR, Move, held_attempt, wait_again
+from shared.store.executions import Move, error_document, held_attempt, wait_again
 from shared.store.pipeline import NOW, from_now, literal
 
 if TYPE_CHECKING:
@@ -35,9 +35,8 @@ def try_again(
     It counts as one of the task's retries, and not for the job's retry policy. changed: fields of the row that the next
     attempt finds different: parameters, queue, priority.
     """
-    error = {"code": failure.code, "message": failure.message[:LONGEST_ERROR], "retryable": failure.retryable}
     fields = {
-        "error": literal(error),
+        "error": error_document(failure),
         "retries": {"$add": [{"$ifNull": ["$retries", 0]}, 1]},
         **{name: literal(value) for name, value in changed.items()},
     }

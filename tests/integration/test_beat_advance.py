@@ -28,7 +28,7 @@ from shared.store import executions, jobs, parts
 from shared.store.mongo import connect_async
 from shared.tasks.retry import Again
 from tests.builders import every, fired, job_document
-from worker.answers import AskedAgain, Succeeded
+from worker.answers import Succeeded, TryAgain
 from worker.keeper import Keeper
 from worker.ledger import Ledger
 from worker.run import Runner
@@ -110,12 +110,12 @@ class World:
         self.runner = Runner(self.ledger, Keeper(self.ledger, LEASE, stopping), self, "worker")  # type: ignore[arg-type]
         self._numbers = count()
 
-    def call(self, claimed: Claimed, _cancellation: Cancellation) -> Succeeded | Failure | AskedAgain:
+    def call(self, claimed: Claimed, _cancellation: Cancellation) -> Succeeded | Failure | TryAgain:
         """Stand in for the target."""
         parameters = json.loads(claimed.parameters)
         self.calls.append((claimed.execution_id, claimed.target_method, parameters))
         answer = self.answers(claimed, parameters)
-        return answer if isinstance(answer, Failure | AskedAgain) else Succeeded(answer)
+        return answer if isinstance(answer, Failure | TryAgain) else Succeeded(answer)
 
     def job(self, flow: Flow, **changes: Any) -> dict[str, Any]:
         of_steps: dict[str, Any] = (
@@ -1249,9 +1249,9 @@ class TestTheJob:
         assert audit.counts.jobs == 1
 
 
-def asked_again(parameters: dict[str, Any]) -> AskedAgain:
+def asked_again(parameters: dict[str, Any]) -> TryAgain:
     """Answer as a task that wants to be called again, with these parameters."""
-    return AskedAgain(Failure("TASK_FAILED", "not yet", retryable=True), Again(timedelta(0), parameters))
+    return TryAgain(Failure("TASK_FAILED", "not yet", retryable=True), Again(timedelta(0), parameters))
 
 
 def test_a_retry_of_the_source_with_other_arguments_leaves_those_of_the_items_alone(world: World):

@@ -211,7 +211,7 @@ WAITING: dict[str, tuple[Any, dict[str, Any]]] = {
     "something may follow": (canvas.followed_filter, {"follow": True}),
     "a copy is missing": (executions.uncopied_filter, {"trigger": "API", "uncopied": True}),
     "a row is held": (executions.held_filter, {"held": True}),
-    "a dead letter was not sent": (executions.unsent_letters_filter, {"state": "FAILED", "dead_letter": True}),
+    "a dead letter was not sent": (dead_letters.unsent_letters_filter, {"state": "FAILED", "dead_letter": True}),
     "a copy is to be removed": (dead_letters.withdraw_filter, {"state": "FAILED", "withdraw": True}),
     "a lease has ended": (
         executions.expired_filter, {"state": "RUNNING", "lease": {"expires_at": NOW - HOUR, "length": 1000}},

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 
-from beat import letters
-from beat.letters import Letters
+from beat import withdrawal
+from beat.withdrawal import Withdrawal
 from scheduler_service.runs.executions import Executions
 from scheduler_service.services.admin import AdminService
 from shared.domain.execution import AfterFailure, Failure, State
@@ -69,7 +69,7 @@ def relay(database: Db, publisher: Publisher) -> Relay:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time by which walks are spread, a list of one: it stands still but for the test."""
     now = [100.0]
-    monkeypatch.setattr("beat.letters.monotonic", lambda: now[0])
+    monkeypatch.setattr("beat.withdrawal.monotonic", lambda: now[0])
     return now
 
 
@@ -397,7 +397,7 @@ class TestCopies:
         while database.executions.count_documents({"withdraw": True}):
             relay.run_once()
         assert copies(app) == [execution_id for execution_id in ids if execution_id not in decided]
-        assert not relay._letters.walking
+        assert not relay._withdrawal.walking
 
     def test_a_message_that_is_no_copy_of_ours_stays(self, database: Db, relay: Relay, app: Celery) -> None:
         (dead,) = failed(database)
@@ -426,7 +426,7 @@ class TestCopies:
         decide(database, dead)
         while database.executions.count_documents({"withdraw": True}):
             relay.run_once()
-            clock[0] += letters.AGAIN
+            clock[0] += withdrawal.AGAIN
         assert copies(app) == []
 
     def test_a_copy_that_somebody_holds_while_a_walk_is_on_goes_with_a_later_one(
@@ -438,9 +438,9 @@ class TestCopies:
         with in_hand(app) as held:
             assert held == ids
             relay.run_once()
-            assert not relay._letters.walking
+            assert not relay._withdrawal.walking
         wait_until(lambda: ready(publisher, DEAD_LETTER) == 3)
-        clock[0] += letters.AGAIN
+        clock[0] += withdrawal.AGAIN
         walk_on(database, relay)
         assert copies(app) == [ids[0], ids[2]]
 
@@ -456,7 +456,7 @@ class TestCopies:
             return walk(queue)
 
         monkeypatch.setattr(publisher, "walk", counted)
-        looking = Letters(database, publisher)
+        looking = Withdrawal(database, publisher)
         for second in range(120):
             clock[0] = second
             looking.run_once(EVERYWHERE)
@@ -466,9 +466,9 @@ class TestCopies:
     def test_copies_of_a_queue_that_was_purged_are_given_up_by_the_same_walk_and_some_at_a_time(
         self, database: Db, publisher: Publisher, clock: list[float], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(letters, "MARKS", 3)
+        monkeypatch.setattr(withdrawal, "MARKS", 3)
         decide(database, *failed(database, 10))
-        looking = Letters(database, publisher)
+        looking = Withdrawal(database, publisher)
         for second in range(0, 30, 5):
             clock[0] = second
             walk_through(looking)
@@ -488,7 +488,7 @@ class TestCopies:
     ) -> None:
         missed, new, stays = failed(database, 3)
         relay.run_once()
-        walking = Letters(database, publisher)
+        walking = Withdrawal(database, publisher)
         decide(database, missed)
         with in_hand(app):
             walk_through(walking)
@@ -505,10 +505,10 @@ class TestCopies:
     ) -> None:
         ids = failed(database, 12)
         relay.run_once()
-        monkeypatch.setattr(letters, "MARKS", 3)
-        monkeypatch.setattr(letters, "STEP", 5)
+        monkeypatch.setattr(withdrawal, "MARKS", 3)
+        monkeypatch.setattr(withdrawal, "STEP", 5)
         decide(database, *ids[1:])
-        walking = Letters(database, publisher)
+        walking = Withdrawal(database, publisher)
         walk_through(walking)
         assert copies(app) == ids[:1]
         assert database.executions.count_documents({"withdraw": True}) == 0
@@ -518,9 +518,9 @@ class TestCopies:
     ) -> None:
         ids = failed(database, 25)
         relay.run_once()
-        monkeypatch.setattr(letters, "STEP", 10)
+        monkeypatch.setattr(withdrawal, "STEP", 10)
         decide(database, ids[-1])
-        walking = Letters(database, publisher)
+        walking = Withdrawal(database, publisher)
         seen = []
         for _ in range(3):
             walking.run_once(EVERYWHERE)
@@ -535,9 +535,9 @@ class TestCopies:
     ) -> None:
         ids = failed(database, 20)
         relay.run_once()
-        monkeypatch.setattr(letters, "STEP", 5)
+        monkeypatch.setattr(withdrawal, "STEP", 5)
         decide(database, ids[10])
-        walking = Letters(database, publisher)
+        walking = Withdrawal(database, publisher)
         walking.run_once(EVERYWHERE)
         publisher.close()
         with pytest.raises(BrokerAway):
@@ -552,19 +552,19 @@ class TestCopies:
     ) -> None:
         ids = failed(database, 60)
         relay.run_once()
-        monkeypatch.setattr(letters, "STEP", 1)
+        monkeypatch.setattr(withdrawal, "STEP", 1)
         decide(database, ids[-1])
         row = fired(job_document("job-2"), datetime.now(UTC), queue="scraping")
         database.executions.insert_one(row)
-        step, sent_at_steps = Letters._step, list[int]()
+        step, sent_at_steps = Withdrawal._step, list[int]()
 
-        def watched(self: Letters, walk: Any) -> bool:
+        def watched(self: Withdrawal, walk: Any) -> bool:
             if not sent_at_steps:
                 relay.hand_over([row])
             sent_at_steps.append(ready(publisher))  # by the relay's own thread, whose connection it is
             return step(self, walk)
 
-        monkeypatch.setattr(Letters, "_step", watched)
+        monkeypatch.setattr(Withdrawal, "_step", watched)
         relay.start()
         try:
             wait_until(lambda: not database.executions.count_documents({"withdraw": True}))
@@ -576,7 +576,7 @@ class TestCopies:
 
     def test_rows_of_partitions_that_others_hold_are_left_to_them(self, database: Db, publisher: Publisher) -> None:
         decide(database, *failed(database))
-        Letters(database, publisher).run_once(frozenset())
+        Withdrawal(database, publisher).run_once(frozenset())
         assert database.executions.count_documents({"withdraw": True}) == 1
 
 
@@ -586,7 +586,7 @@ def decide(database: Db, *execution_ids: str) -> None:
         assert database.executions.update_one(move.filter, move.update).modified_count == 1
 
 
-def walk_through(walking: Letters) -> None:
+def walk_through(walking: Withdrawal) -> None:
     """Let it make one walk, to its end."""
     walking.run_once(EVERYWHERE)
     while walking.walking:

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from scheduler_service.__main__ import STORE_PATIENCE
-from scheduler_service.assembly import Assembly, Parts
+from scheduler_service.assembly import Assembly, Supplies
 from scheduler_service.jobs.definitions import Definitions
 from scheduler_service.prepare import prepare
 from scheduler_service.runs.cleanup import Cleanup
@@ -97,7 +97,7 @@ async def serving(
     database = connect_async(database_url, **STORE_PATIENCE)
     sent = Sent()
     blocking_database = connect(database_url)
-    parts = Parts(
+    supplies = Supplies(
         configured,
         queues,
         targets,
@@ -109,7 +109,7 @@ async def serving(
         sent,
         lambda: {"mongodb": mongodb_probe(database)} if probes is None else probes,
     )
-    assembly = Assembly(parts, Cleanup(database, batch))
+    assembly = Assembly(supplies, Cleanup(database, batch))
     assembly.registrations.start()
     server = assembly.server
     await server.start("127.0.0.1", 0, prepare(database, drafts, assembly.jobs, definitions))

@@ -228,7 +228,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "jobs that are done": ("jobs", {"filter": jobs.done_filter(ALL)}, "done"),
     "dead letters": (
-        "executions", {"filter": executions.unsent_letters_filter(ALL), "limit": 100}, "failed_dead_letter",
+        "executions", {"filter": dead_letters.unsent_letters_filter(ALL), "limit": 100}, "failed_dead_letter",
     ),
     "dead letters that nobody has decided about": (
         "executions",
@@ -297,7 +297,7 @@ def test_a_question_is_answered_by_its_index(filled: Db, name: str) -> None:
 
 def test_a_look_for_several_duties_reads_the_index_of_each_and_no_more(filled: Db) -> None:
     advancing = (parts.settled_filter, parts.advance_filter, canvas.followed_filter, executions.uncopied_filter)
-    relaying = (executions.held_filter, executions.unsent_letters_filter, dead_letters.withdraw_filter)
+    relaying = (executions.held_filter, dead_letters.unsent_letters_filter, dead_letters.withdraw_filter)
     rescuing = (executions.expired_filter, partial(executions.ahead_filter, lease=timedelta(seconds=15)))
     keeping_house = (*rescuing, submitted.expired_filter, executions.may_pause_filter)
     for questions, expected in (

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from shared.domain.execution import SUCCESSORS, AfterFailure, Failure, State
-from shared.store import executions
+from shared.domain.flow import Ending
+from shared.store import executions, parts
 from tests.builders import fired, job_document
 
 if TYPE_CHECKING:
@@ -268,6 +269,15 @@ class TestText:
         put(database, row(State.RUNNING))
         failure = Failure("INTERNAL", "e" * 100_000, retryable=False)
         after = do(database, executions.fail(ID, "n1", "w", failure, FAILED))
+        assert len(after["error"]["message"]) == executions.LONGEST_ERROR
+
+    def test_a_long_error_of_what_has_parts_is_cut(self, database: Db) -> None:
+        text = "e" * 100_000
+        whole = put(database, row(State.WAITING))
+        after = do(database, parts.end_whole(whole, Ending(State.FAILED, text), "beat", {}, {}))
+        assert len(after["error"]["message"]) == executions.LONGEST_ERROR
+        whole = put(database, row(State.WAITING))
+        after = do(database, parts.park_whole(whole, "beat", text))
         assert len(after["error"]["message"]) == executions.LONGEST_ERROR
 
     @pytest.mark.parametrize("letter", ["x", "é", "価", "😀"])

@@ -26,7 +26,7 @@ from shared.store import executions
 from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
 from tests.builders import at, fired, job_document
-from worker.ledger import Ended, Ledger, StoppingError, _Wanted
+from worker.ledger import Ledger, Recorded, StoppingError, _Wanted
 from worker.stopping import Stopping
 
 if TYPE_CHECKING:
@@ -1055,7 +1055,7 @@ def test_of_two_attempts_of_one_execution_that_end_together_the_one_that_holds_i
     held = claim(mine, execution_id).claimed
     attempts = [held, lost] if latest == 0 else [lost, held]
     ended = mine._record_together([(each, success(each, {})) for each in attempts])
-    assert (ended[latest], ended[1 - latest]) == (Ended(State.SUCCEEDED, ""), None)
+    assert (ended[latest], ended[1 - latest]) == (Recorded(State.SUCCEEDED, ""), None)
     assert states(database, execution_id)[-2:] == ["RUNNING", "SUCCEEDED"]
 
 

@@ -1,4 +1,4 @@
-"""Damaged rows: what is in flight and cannot be read is named in the log, but not at each look that finds it."""
+"""Reminders: a row that cannot be read is named in the log, but not at each look that finds it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST: Final = 1000
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class Damaged:
+class Reminders:
     """The rows that one duty of beat has named of late."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Letters: take the copies of dead letters that were retried or discarded out of the broker's queue."""
+"""Withdrawal: take the copies of dead letters that were retried or discarded out of the broker's queue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ GIVEN_UP_AFTER: Final = 30.0
 stays in the queue; more, and a long queue is read more often for copies that are gone."""
 
 
-class Letters:
+class Withdrawal:
     """A part of the relay, whose connection to the broker it uses.
 
     A queue can only be read from its head. So a walk takes message after message, keeps those that have to stay in hand

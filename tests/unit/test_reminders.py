@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from structlog.testing import capture_logs
 
-from beat import damaged
-from beat.damaged import Damaged
+from beat import reminders
+from beat.reminders import Reminders
 from tests.builders import at
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def named(rows: Damaged, *ids: str) -> list[str]:
+def named(rows: Reminders, *ids: str) -> list[str]:
     """Name rows, and return those of which the log has a line then."""
     with capture_logs() as logs:
         for each in ids:
@@ -27,10 +27,10 @@ def named(rows: Damaged, *ids: str) -> list[str]:
 
 def test_a_row_is_named_again_only_when_it_is_time_to_remind(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(damaged, "monotonic", lambda: now)
-    rows = Damaged()
+    monkeypatch.setattr(reminders, "monotonic", lambda: now)
+    rows = Reminders()
     assert named(rows, "a", "a", "b", "a") == ["a", "b"]
-    now += damaged.REMINDER - 1
+    now += reminders.REMINDER - 1
     assert named(rows, "a", "b", "c") == ["c"]
     now += 1
     assert named(rows, "a", "b", "c") == ["a", "b"]
@@ -38,17 +38,17 @@ def test_a_row_is_named_again_only_when_it_is_time_to_remind(monkeypatch: pytest
 
 def test_of_very_many_rows_a_bounded_number_is_named_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(damaged, "monotonic", lambda: now)
-    monkeypatch.setattr(damaged, "MOST", 2)
-    rows = Damaged()
+    monkeypatch.setattr(reminders, "monotonic", lambda: now)
+    monkeypatch.setattr(reminders, "MOST", 2)
+    rows = Reminders()
     assert named(rows, "a", "b", "c", "a", "c") == ["a", "b"]
-    now += damaged.REMINDER
+    now += reminders.REMINDER
     assert named(rows, "c", "d", "a") == ["c", "d"]
 
 
 def test_a_row_whose_time_cannot_be_read_comes_after_all_others() -> None:
     def in_order(rows: Iterable[dict[str, Any]]) -> list[str]:
-        return [row["_id"] for row in sorted(rows, key=Damaged().nominal_time)]
+        return [row["_id"] for row in sorted(rows, key=Reminders().nominal_time)]
 
     last = datetime(9999, 1, 1, tzinfo=UTC)
     damages: tuple[dict[str, Any], ...] = ({}, {"nominal_time": None}, {"nominal_time": "soon"})
