@@ -17,6 +17,7 @@ from shared.flow_expressions import condition_of, mentions_results, steps_taken_
 from shared.log import get_logger
 from shared.store import executions, parts
 from shared.store.flows import to_flow
+from shared.store.mongo import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ class Advance:
         hand_over: HandOver,
         by: str,
     ) -> None:
+        self._client = database.client
         self._executions = database[executions.COLLECTION]
         self._partitions = partitions
         self._hand_over = hand_over
@@ -59,6 +61,11 @@ class Advance:
         held = self._partitions.held
         if not held:
             return False
+        # A count of parts that is older than the whole would have it rest although the last part has told it.
+        with in_order(self._client):
+            return self._advance_those_of(held)
+
+    def _advance_those_of(self, held: frozenset[int]) -> bool:
         told = self._tell_parents(held)
         chosen = parts.advance_filter(held)
         found = list(

@@ -18,7 +18,7 @@ from shared.domain.text import because
 from shared.log import get_logger
 from shared.store import backfills as store
 from shared.store import executions, jobs
-from shared.store.mongo import is_damage
+from shared.store.mongo import in_order, is_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +58,7 @@ class Backfills:
         hand_over: HandOver,
         by: str,
     ) -> None:
+        self._client = database.client
         self._backfills = database[store.COLLECTION]
         self._executions = database[executions.COLLECTION]
         self._jobs = database[jobs.COLLECTION]
@@ -73,6 +74,10 @@ class Backfills:
 
         The batches take turns, so that many that wait do not keep others from being looked at.
         """
+        with in_order(self._client):
+            return self._take_steps()
+
+    def _take_steps(self) -> bool:
         found = list(
             self._backfills.find(store.due_filter(self._partitions.held, self._after)).sort("_id", 1).limit(BATCH)
         )

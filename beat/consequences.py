@@ -11,7 +11,7 @@ from shared.domain.job import JobState
 from shared.domain.schedule import from_document
 from shared.log import get_logger
 from shared.store import backfills, executions, jobs
-from shared.store.mongo import is_damage
+from shared.store.mongo import in_order, is_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,6 +48,7 @@ class Consequences:
         undelete_for: timedelta = jobs.UNDELETE_FOR,
     ) -> None:
         """Take what all duties have, and for how long what is deleted can be undeleted."""
+        self._client = database.client
         self._jobs = database[jobs.COLLECTION]
         self._executions = database[executions.COLLECTION]
         self._backfills = database[backfills.COLLECTION]
@@ -102,11 +103,12 @@ class Consequences:
     def delete_done(self) -> None:
         """Delete the jobs that are done, ask for that, and have nothing open. Raises PyMongoError."""
         done = jobs.done_filter(self._partitions.held)
-        # Not the same ones each time: some may wait for long, and they may be many.
-        chosen = [job["_id"] for job in self._jobs.aggregate(jobs.sample_of(done, BATCH))]
-        for job in self._jobs.find({**done, "_id": {"$in": chosen}}):
-            with _logging_damage(job["uid"]):
-                self._delete_if_over(job)
+        with in_order(self._client):
+            # Not the same ones each time: some may wait for long, and they may be many.
+            chosen = [job["_id"] for job in self._jobs.aggregate(jobs.sample_of(done, BATCH))]
+            for job in self._jobs.find({**done, "_id": {"$in": chosen}}):
+                with _logging_damage(job["uid"]):
+                    self._delete_if_over(job)
 
     def _delete_if_over(self, job: Mapping[str, Any]) -> None:
         if self._executions.find_one({"job_uid": job["uid"], "open": True}, {"_id": 1}):

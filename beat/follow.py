@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from celery import Celery
+    from pymongo.client_session import ClientSession
     from pymongo.database import Database
 
     from beat.partitions import Partitions
@@ -44,6 +45,7 @@ class Follow:
     def __init__(
         self, database: Database[dict[str, Any]], partitions: Partitions, app: Celery, results: ResultCopy
     ) -> None:
+        self._client = database.client
         self._executions = database[executions.COLLECTION]
         self._groups = database[store.GROUPS]
         self._partitions = partitions
@@ -54,11 +56,20 @@ class Follow:
     def run_once(self) -> bool:
         """Look at what has ended that something may follow; return whether there was any."""
         chosen = store.followed_filter(self._partitions.held, but=self._aside.ids())
-        found = list(self._executions.find(chosen, store.FOLLOWED_FIELDS, hint="follow").limit(BATCH))
+        # What counts a header must not be older than what this finds of it, as from a primary that was just elected:
+        # its last member would go, and the body would never be called.
+        with self._client.start_session(causal_consistency=True) as session:
+            found = list(
+                self._executions.find(chosen, store.FOLLOWED_FIELDS, hint="follow", session=session).limit(BATCH)
+            )
+            self._follow_all(found, session)
+        return bool(found)
+
+    def _follow_all(self, found: Sequence[Mapping[str, Any]], session: ClientSession) -> None:
         made = []
         for row in found:
             try:
-                self._follow(row)
+                self._follow(row, session)
             except (PyMongoError, Unavailable):
                 raise
             except Exception:  # whatever is wrong with one, the others go on; and it keeps its mark
@@ -72,9 +83,8 @@ class Follow:
             # write takes milliseconds, and of a chord's header most members ask for no other.
             done = store.followed(made)
             self._executions.update_many(done.filter, done.update)
-        return bool(found)
 
-    def _follow(self, row: Mapping[str, Any]) -> None:
+    def _follow(self, row: Mapping[str, Any], session: ClientSession) -> None:
         then = canvas.read(row["canvas"])
         if row["state"] == State.SUCCEEDED:
             result, broken = _result(row)
@@ -88,7 +98,7 @@ class Follow:
         if then.chain and row["state"] != State.SUCCEEDED:
             self._break_off(then.chain, row)
         if then.body is not None and "group" in row:
-            self._complete(row["group"], then.body)
+            self._complete(row["group"], then.body, session)
 
     def _break_off(self, chain: Sequence[Any], row: Mapping[str, Any]) -> None:
         """Let those who wait for the rest of a chain know that it will not be called; a retry goes on with it."""
@@ -103,12 +113,13 @@ class Follow:
     def _signature(self, given: Any) -> Any:
         return maybe_signature(given, app=self._app)
 
-    def _complete(self, group: str, body: Any) -> None:
+    def _complete(self, group: str, body: Any, session: ClientSession) -> None:
         """Call the body of a chord if its header is complete; what of that has not succeeded, the body fails with."""
         known = self._groups.find_one({"_id": group})
-        if known is None or self._executions.count_documents(store.members_filter(group)) < known["size"]:
+        chosen = store.members_filter(group)
+        if known is None or self._executions.count_documents(chosen, session=session) < known["size"]:
             return
-        members = self._executions.find(store.members_filter(group), store.MEMBER_FIELDS).sort(store.BY_INDEX)
+        members = self._executions.find(chosen, store.MEMBER_FIELDS, session=session).sort(store.BY_INDEX)
         broken, results, size = "", [], 0
         last: Mapping[str, Any] | None = None
         for member in members:

@@ -20,8 +20,10 @@ import shared.store.driver  # noqa: F401 - for what it mends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from pymongo.asynchronous.database import AsyncDatabase
+    from pymongo.client_session import ClientSession
     from pymongo.database import Database
 
 _GUARANTEES: Final[Mapping[str, Any]] = {
@@ -69,6 +71,15 @@ def connect_async(url: str, **options: Any) -> AsyncDatabase[dict[str, Any]]:
 def database_time(database: Database[dict[str, Any]]) -> datetime:
     """Return the database's time. Raises PyMongoError."""
     return as_utc(database.command("hello")["localTime"])
+
+
+def in_order(client: MongoClient[dict[str, Any]]) -> AbstractContextManager[ClientSession]:
+    """Have what this thread reads by the client in a block never be older than what it has read there before.
+
+    Else it may be, from a primary that was just elected: who concludes from two reads would conclude what never was.
+    No other client may be used in the block.
+    """
+    return client.start_session(causal_consistency=True).bind()
 
 
 def as_utc(instant: datetime) -> datetime:
