@@ -568,7 +568,7 @@ def alike_together(outcomes: Iterable[tuple[Claimed, Move]]) -> list[Move]:
 
 def park(execution_id: str, nonce: str, by: str, failure: Failure) -> Move:
     """End a held attempt whose row can't be read: for good, and without a dead letter, which nobody could write."""
-    ended = end(State.FAILED, by, "its document can't be read", {"error": error_document(failure)})
+    ended = end(State.FAILED, by, "its document can't be read", {"error": stored_error(failure)})
     return Move(held_attempt(execution_id, nonce), [ended, COPY_OUTCOME])
 
 
@@ -622,13 +622,13 @@ def _taken(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any
 
 
 def _failed(by: str, failure: Failure, after: AfterFailure) -> list[dict[str, Any]]:
-    error = {"error": error_document(failure)}
+    error = {"error": stored_error(failure)}
     if after.due_at is not None:
         return wait_again(by, after.reason, literal(after.due_at), error)
     return failed_for_good(by, after.reason, error)
 
 
-def error_document(failure: Failure) -> dict[str, Any]:
+def stored_error(failure: Failure) -> dict[str, Any]:
     """Return a failure as rows keep it, as an expression: its message is cut."""
     cut = {"code": failure.code, "message": failure.message[:LONGEST_ERROR], "retryable": failure.retryable}
     return literal(cut)

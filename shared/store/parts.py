@@ -26,13 +26,13 @@ from shared.store.executions import (
     as_job,
     end,
     enter,
-    error_document,
     failed_for_good,
     first_transition,
     held_attempt,
     own_time,
     pending_fields,
     stop,
+    stored_error,
 )
 from shared.store.flows import flow_document
 from shared.store.pipeline import NOW, as_count, from_now, literal, up_to
@@ -369,7 +369,7 @@ def end_whole(
             stages = [end(State.SUCCEEDED, by, ending.reason, kept)]
         case State.FAILED:
             failure = Failure(PARTS_FAILED, ending.reason, retryable=False)
-            stages = failed_for_good(by, "", {**kept, "error": error_document(failure)})
+            stages = failed_for_good(by, "", {**kept, "error": stored_error(failure)})
         case _:
             stages = [end(State.CANCELLED, by, WHO_STOPPED, kept)]
     return Move(_unchanged(parent), stages)
@@ -386,7 +386,7 @@ def park_parts(parent: Mapping[str, Any], by: str) -> Move:
 
 def park_whole(parent: Mapping[str, Any], by: str, why: str) -> Move:
     """End a parent that can't be read: nobody else could, and it would wait for ever."""
-    error = error_document(Failure("INTERNAL", why, retryable=False))
+    error = stored_error(Failure("INTERNAL", why, retryable=False))
     return Move({"_id": parent["_id"], "state": State.WAITING.value}, failed_for_good(by, "", {"error": error}))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import UpdateOne
 
-from shared.store.executions import Move, error_document, held_attempt, wait_again
+from shared.store.executions import Move, held_attempt, stored_error, wait_again
 from shared.store.pipeline import NOW, from_now, literal
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def try_again(
     attempt finds different: parameters, queue, priority.
     """
     fields = {
-        "error": error_document(failure),
+        "error": stored_error(failure),
         "retries": {"$add": [{"$ifNull": ["$retries", 0]}, 1]},
         **{name: literal(value) for name, value in changed.items()},
     }
