@@ -27,7 +27,7 @@ BATCH: Final = 500
 
 
 @contextmanager
-def _logging_damage(uid: str) -> Iterator[None]:
+def _logging_damage(uid: object) -> Iterator[None]:
     """Log that a job's document can't be read, so that the others are looked at; an outage is the caller's."""
     try:
         yield
@@ -67,6 +67,11 @@ class Consequences:
         self.delete_done()
 
     def _pause_failing(self) -> None:
+        # What ended last is read after the marks: read older than those, it would lack what they are of.
+        with in_order(self._client):
+            self._pause_those_that_fail()
+
+    def _pause_those_that_fail(self) -> None:
         failures = list(
             self._executions.find(executions.may_pause_filter(self._partitions.held), {"job_uid": 1}).limit(BATCH)
         )
@@ -107,7 +112,7 @@ class Consequences:
             # Not the same ones each time: some may wait for long, and they may be many.
             chosen = [job["_id"] for job in self._jobs.aggregate(jobs.sample_of(done, BATCH))]
             for job in self._jobs.find({**done, "_id": {"$in": chosen}}):
-                with _logging_damage(job["uid"]):
+                with _logging_damage(job.get("uid")):
                     self._delete_if_over(job)
 
     def _delete_if_over(self, job: Mapping[str, Any]) -> None:

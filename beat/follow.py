@@ -115,7 +115,7 @@ class Follow:
 
     def _complete(self, group: str, body: Any, session: ClientSession) -> None:
         """Call the body of a chord if its header is complete; what of that has not succeeded, the body fails with."""
-        known = self._groups.find_one({"_id": group})
+        known = self._groups.find_one({"_id": group}, session=session)
         chosen = store.members_filter(group)
         if known is None or self._executions.count_documents(chosen, session=session) < known["size"]:
             return

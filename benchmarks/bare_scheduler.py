@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 PORT: Final = "BARE_PORT"
 """The variable that has the server's port."""
+PATIENCE: Final = 1.0
+"""Seconds that a message may be ahead of its row."""
 LEASE: Final = timedelta(seconds=60)
 
 
@@ -66,10 +69,10 @@ def run(execution_id: str) -> None:
     """Claim a row, which may come after its message, and call; then remove it, since nobody else would end it."""
     nonce = uuid4().hex
     move = executions.claim(execution_id, "bare", nonce, LEASE)
-    row = None
-    while row is None:
+    row, until = None, monotonic() + PATIENCE
+    while row is None and monotonic() < until:
         row = _rows().find_one_and_update(move.filter, move.update, return_document=ReturnDocument.AFTER)
-    if executions.is_held(row, (nonce,)):
+    if row is not None and executions.is_held(row, (nonce,)):
         bare_celery.call(f"/{SERVICE}/{AT_ONCE}")
     _rows().delete_one({"_id": execution_id})
 

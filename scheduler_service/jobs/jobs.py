@@ -422,24 +422,26 @@ class Jobs:
         # the job in between, when the occurrence was due, has decided it without.
         if await self.now() < first:
             return override
-        in_force = None if decided is None else await self._was_in_time(job, first)
+        change = None if decided is None else decided.change
+        in_force = None if change is None else await self._was_in_time(job, change, first)
         if in_force:
             return override
         said = f"the occurrence {rfc3339(override.nominal)} of the job '{job_id}' came due while this was being stored"
         if in_force is None:
-            raise TookTooLong(f"{said}; whether it was in time, ExplainOccurrence says when a beat has put it in force")
+            raise TookTooLong(f"{said}; once a beat has put it in force, ExplainOccurrence says whether it was in time")
         raise FailedPrecondition(f"{said}, and was decided without it", reason=Reason.OCCURRENCE_DECIDED)
 
-    async def _was_in_time(self, job: jobs.StoredJob, first: datetime) -> bool | None:
+    async def _was_in_time(self, job: jobs.StoredJob, change: jobs.Queued, first: datetime) -> bool | None:
         """Return whether the last change of a job is in force since before the first instant that it concerns.
 
-        None when no beat has put it in force within SETTLED.
+        None when no beat has put it in force within SETTLED; or when it is another change that is the job's last, as
+        when another call for the same request was faster.
         """
         entry = {"_id": jobs.revision_id(job.uid, job.epoch + job.waiting_changes)}
         until = monotonic() + SETTLED
         while monotonic() < until:
-            if (found := await self._revisions.find_one(entry, {"began": 1})) is not None:
-                return bool(found["began"] < first)
+            if (found := await self._revisions.find_one(entry, {"began": 1, "reason": 1})) is not None:
+                return bool(found["began"] < first) if found["reason"] == change.reason else None
             await asyncio.sleep(SETTLING)
         return None
 

@@ -67,7 +67,10 @@ class Backfills:
                     raise
                 return there
             # Or one that was deleted since it was read, and is undeleted before a beat looks, would go on with this.
-            await self.end_with_job((await self._jobs.read(job_id, show_deleted=True)).job, running=False)
+            job = (await self._jobs.read(job_id, show_deleted=True)).job
+            if job.deleted_at is not None:
+                await self.end_with_job(job, running=False)
+                await self._jobs.read(job_id)  # which refuses
         return backfill
 
     async def _made_before(self) -> StoredBackfill | None:
@@ -148,7 +151,7 @@ class Backfills:
         move = store.end_with_job(job.uid, job.deleted_at, running=running)
         if not (await self._backfills.update_many(move.filter, move.update)).modified_count:
             return
-        async for document in self._backfills.find(store.decided_filter(job.uid)):
+        async for document in self._backfills.find(store.decided_filter(job.uid, job.deleted_at)):
             await self._jobs.zone_rules.load([document])
             with suppress(*UNREADABLE):  # beat names it
                 await self._stop(store.to_backfill(document), "the job was deleted", running=running)

@@ -143,8 +143,8 @@ class PlanningServiceServicer:
         """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
         reason that it was moved, and an execution with that nominal time runs at the new one, as the job is then: with the
         parameters that it has by then, under its overlap policy, and not if it is paused or deleted.
-        FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence; FAILED_PRECONDITION also when the job has an occurrence at
-        the new time already.
+        FAILED_PRECONDITION, NOT_FOUND and DEADLINE_EXCEEDED as for SkipOccurrence; FAILED_PRECONDITION also when the job has
+        an occurrence at the new time already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,7 +152,8 @@ class PlanningServiceServicer:
 
     def RestoreOccurrence(self, request, context):
         """Takes back a skip or a move of an occurrence that is still to come. FAILED_PRECONDITION when either of its times has
-        passed: what was decided stands. NOT_FOUND when there is nothing to take back.
+        passed: what was decided stands. NOT_FOUND when there is nothing to take back. DEADLINE_EXCEEDED as for
+        SkipOccurrence.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

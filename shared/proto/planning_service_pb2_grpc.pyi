@@ -55,12 +55,13 @@ class PlanningServiceStub:
     """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
     reason that it was moved, and an execution with that nominal time runs at the new one, as the job is then: with the
     parameters that it has by then, under its overlap policy, and not if it is paused or deleted.
-    FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence; FAILED_PRECONDITION also when the job has an occurrence at
-    the new time already.
+    FAILED_PRECONDITION, NOT_FOUND and DEADLINE_EXCEEDED as for SkipOccurrence; FAILED_PRECONDITION also when the job has
+    an occurrence at the new time already.
     """
     RestoreOccurrence: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.RestoreOccurrenceRequest, _planning_service_pb2.RestoreOccurrenceResponse]
     """Takes back a skip or a move of an occurrence that is still to come. FAILED_PRECONDITION when either of its times has
-    passed: what was decided stands. NOT_FOUND when there is nothing to take back.
+    passed: what was decided stands. NOT_FOUND when there is nothing to take back. DEADLINE_EXCEEDED as for
+    SkipOccurrence.
     """
     CreateBackfill: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.CreateBackfillRequest, _planning_service_pb2.CreateBackfillResponse]
     """Runs the nominal times of a job's schedule between two instants once more, or for the first time, a bounded number at
@@ -106,12 +107,13 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
     """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
     reason that it was moved, and an execution with that nominal time runs at the new one, as the job is then: with the
     parameters that it has by then, under its overlap policy, and not if it is paused or deleted.
-    FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence; FAILED_PRECONDITION also when the job has an occurrence at
-    the new time already.
+    FAILED_PRECONDITION, NOT_FOUND and DEADLINE_EXCEEDED as for SkipOccurrence; FAILED_PRECONDITION also when the job has
+    an occurrence at the new time already.
     """
     RestoreOccurrence: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.RestoreOccurrenceRequest, _planning_service_pb2.RestoreOccurrenceResponse]  # type: ignore[assignment]
     """Takes back a skip or a move of an occurrence that is still to come. FAILED_PRECONDITION when either of its times has
-    passed: what was decided stands. NOT_FOUND when there is nothing to take back.
+    passed: what was decided stands. NOT_FOUND when there is nothing to take back. DEADLINE_EXCEEDED as for
+    SkipOccurrence.
     """
     CreateBackfill: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.CreateBackfillRequest, _planning_service_pb2.CreateBackfillResponse]  # type: ignore[assignment]
     """Runs the nominal times of a job's schedule between two instants once more, or for the first time, a bounded number at
@@ -184,8 +186,8 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         """Has one occurrence that is still to come run at another instant: at its nominal time it is decided SKIPPED with the
         reason that it was moved, and an execution with that nominal time runs at the new one, as the job is then: with the
         parameters that it has by then, under its overlap policy, and not if it is paused or deleted.
-        FAILED_PRECONDITION and NOT_FOUND as for SkipOccurrence; FAILED_PRECONDITION also when the job has an occurrence at
-        the new time already.
+        FAILED_PRECONDITION, NOT_FOUND and DEADLINE_EXCEEDED as for SkipOccurrence; FAILED_PRECONDITION also when the job has
+        an occurrence at the new time already.
         """
 
     @_abc_1.abstractmethod
@@ -195,7 +197,8 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_planning_service_pb2.RestoreOccurrenceResponse, _abc.Awaitable[_planning_service_pb2.RestoreOccurrenceResponse]]:
         """Takes back a skip or a move of an occurrence that is still to come. FAILED_PRECONDITION when either of its times has
-        passed: what was decided stands. NOT_FOUND when there is nothing to take back.
+        passed: what was decided stands. NOT_FOUND when there is nothing to take back. DEADLINE_EXCEEDED as for
+        SkipOccurrence.
         """
 
     @_abc_1.abstractmethod

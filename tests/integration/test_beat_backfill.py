@@ -461,10 +461,12 @@ class TestPauseAndCancel:
 
         with monkeypatch.context() as patch:
             patch.setattr(server.jobs, "read", deletes_after)
-            backfill = await create(server, ago(5), ago(0))
+            refused = await refusal(create(server, ago(5), ago(0)))
+        assert (refused.code, refused.reason) == ("NOT_FOUND", "DELETED")
         await undelete_job(server)
         assert work(database) == 0
-        assert (state(await read(server, backfill)), rows(database)) == ("CANCELLED", [])
+        (stored,) = database.backfills.find()
+        assert (stored["state"], rows(database)) == ("CANCELLED", [])
 
     async def test_a_beat_that_stood_still_while_its_job_was_deleted_and_undeleted_starts_nothing(
         self, server: Running, database: Db
