@@ -100,8 +100,12 @@ def _facts(found: pb.GetJobStatusResponse) -> Iterator[tuple[str, Cell]]:
     yield "description", plain(job.description)
     yield "state", state(pb.ScheduledJob.State.Name(job.state))
     yield "because", plain(job.status_message)
-    yield "schedule", in_words(job.schedule_config)
-    zone = job.schedule_config.timezone
+    schedule = job.schedule_config
+    yield "schedule", in_words(schedule)
+    yield "put off by up to", span(schedule.jitter) if schedule.HasField("jitter") else ""
+    yield "ends after", counted(schedule.max_runs, "run") if schedule.max_runs else ""
+    yield "not on holidays of", plain(", ".join(schedule.exclusions.holidays))
+    zone = schedule.timezone
     yield "fires next", "\n".join(by_the_clock(at, zone) for at in found.next_fire_times)
     yield "skipped or moved", "\n".join(_changed(change, zone) for change in found.occurrence_changes)
     yield "target", plain(target(job))

@@ -66,10 +66,8 @@ class ScheduleOptions:
         fired = (self.expressions, self.zone, self.interval, self.holidays)
         return any(fired) or any(each is not None for each in (self.at, self.jitter, self.max_runs))
 
-    def schedule(self) -> ScheduleConfig | None:
-        """Return the schedule that they say, if they say one. Ends the command where they contradict."""
-        if not self.say_a_schedule:
-            return None
+    def schedule(self) -> ScheduleConfig:
+        """Return the schedule that they say. Ends the command where they contradict, or say none."""
         schedule = ScheduleConfig()
         self.put_schedule(schedule)
         return schedule

@@ -31,7 +31,7 @@ FIRES: Final = View[FireTime](
 _COLOURS: Final = {"+": "green", "-": "red", " ": ""}
 
 OptionalJob = Annotated[
-    str, typer.Argument(metavar="JOB_ID", help="A job, instead of a schedule.", autocompletion=job_ids)
+    str, typer.Argument(metavar="JOB_ID", help="A job; options go over its schedule.", autocompletion=job_ids)
 ]
 
 
@@ -64,14 +64,10 @@ def preview(
 ) -> None:
     """Show when a schedule fires next, in its own time zone and in UTC, without saving anything.
 
-    Of a job and options it shows what `jobs update` with these options would change.
+    Of a job and options it shows which times would come and go by `jobs update` with these; not what of them is
+    skipped, moved, or put off.
     """
-    schedule = options.schedule() if not job_id else None
-    if job_id and options.say_a_schedule:
-        schedule = session.scheduler.get_job(job_id).schedule_config
-        options.put_schedule(schedule)
-    _require(schedule, job_id)
-    session.options = OPTIONS
+    schedule = _schedule(session, options, job_id)
     found = session.scheduler.preview(schedule, job_id=job_id, count=count, start=start)
     if session.out.for_people and schedule is not None and job_id:
         session.warn(found.warnings)
@@ -83,10 +79,22 @@ def preview(
         session.out.each(found.fires, FIRES)
 
 
-def _require(schedule: ScheduleConfig | None, job_id: str) -> None:
-    """End the command when neither a schedule nor a job was named."""
-    if schedule is None and not job_id:
-        fail("name a job, or give a schedule by --cron, --every or --at")
+def _schedule(session: Session, options: ScheduleOptions, job_id: str) -> ScheduleConfig | None:
+    """Return the schedule that the options say, over a job's if one is named; None for the job's as it is.
+
+    Ends the command when neither a schedule nor a job is named.
+    """
+    schedule = None
+    if not options.say_a_schedule:
+        if not job_id:
+            fail("name a job, or give a schedule by --cron, --every or --at")
+    elif job_id:
+        schedule = session.scheduler.get_job(job_id).schedule_config
+        options.put_schedule(schedule)
+    else:
+        schedule = options.schedule()
+    session.options = OPTIONS
+    return schedule
 
 
 def _show_difference(session: Session, found: PreviewScheduleResponse) -> None:
@@ -113,9 +121,7 @@ def show_preview(session: Session, found: PreviewScheduleResponse) -> None:
 
 @alone
 def describe(session: Session, options: ScheduleOptions, job_id: OptionalJob = "") -> None:
-    """Say a schedule, or a job's, in plain words."""
-    schedule = options.schedule()
-    _require(schedule, job_id)
-    session.options = OPTIONS
+    """Say a schedule, or a job's, in plain words; of a job and options, what `jobs update` would make of it."""
+    schedule = _schedule(session, options, job_id)
     description = session.scheduler.describe(schedule, job_id=job_id)
     session.out.value("description", description)

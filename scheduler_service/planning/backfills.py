@@ -151,7 +151,8 @@ class Backfills:
         move = store.end_with_job(job.uid, job.deleted_at, running=running)
         if not (await self._backfills.update_many(move.filter, move.update)).modified_count:
             return
-        async for document in self._backfills.find(store.decided_filter(job.uid, job.deleted_at)):
+        # Also what a beat has started since, that had read the job before the deletion.
+        async for document in self._backfills.find(store.cancelled_filter(job.uid, job.deleted_at)):
             await self._jobs.zone_rules.load([document])
             with suppress(*UNREADABLE):  # beat names it
                 await self._stop(store.to_backfill(document), "the job was deleted", running=running)

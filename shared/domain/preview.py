@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.clock import utc_text
@@ -13,7 +13,7 @@ from shared.domain.remarks import fire_of, no_names
 from shared.domain.schedule import OnceSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from shared.domain.overrides import Override
     from shared.domain.remarks import Fire, NameDays
@@ -55,14 +55,16 @@ def preview(
 ) -> Preview:
     """Return the first `count` fires after an instant.
 
-    runs_left: how many of them max_runs allows at the most, None for all. uid: the job's, on which its jitter depends.
-    overrides: of single occurrences, which are remarked.
+    runs_left: how many of them max_runs allows at the most, None for all; what is skipped is no run. uid: the job's, on
+    which its jitter depends. overrides: of single occurrences, which are remarked.
     """
-    most = count if runs_left is None else min(count, max(0, runs_left))
-    times, all_seen = _times(schedule, after, most)
+    by_nominal = {each.nominal: each for each in overrides}
+    skipped = {nominal for nominal, each in by_nominal.items() if each.moved_to is None}
+    allowed = count if runs_left is None else max(0, runs_left)
+    times, all_seen = _times(schedule, after, min(count, allowed + len(skipped)))
+    times = _runs(times, allowed, skipped)
     fires: list[Fire] = []
     before = after
-    by_nominal = {each.nominal: each for each in overrides}
     for time in times:
         fire = fire_of(schedule, time, before, uid, name_days)
         if (override := by_nominal.get(time)) is not None:
@@ -71,7 +73,14 @@ def preview(
         before = time
     if len(times) == count:
         return Preview(tuple(fires))
-    return Preview(tuple(fires), _end(schedule, limited=len(times) == most, all_seen=all_seen))
+    limited = len(set(times) - skipped) == allowed
+    return Preview(tuple(fires), _end(schedule, limited=limited, all_seen=all_seen))
+
+
+def _runs(times: list[datetime], allowed: int, skipped: Collection[datetime]) -> list[datetime]:
+    """Return the times up to that of the last run that is allowed."""
+    before = accumulate((time not in skipped for time in times), initial=0)
+    return [time for time, runs in zip(times, before, strict=False) if runs < allowed]
 
 
 def _times(schedule: Schedule, after: datetime, most: int) -> tuple[list[datetime], bool]:

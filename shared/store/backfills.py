@@ -190,10 +190,10 @@ def end_with_job(uid: str, until: datetime, *, running: bool) -> Move:
     return _cancel({"job_uid": uid, "created_at": {"$lte": until}}, "the job was deleted", running=running)
 
 
-def decided_filter(uid: str, until: datetime) -> dict[str, Any]:
-    """Find a job's cancelled backfills, made until then, of which a window has decided what may not be stored yet."""
-    cancelled = {"job_uid": uid, "active": True, "state": BackfillState.CANCELLED.value, "created_at": {"$lte": until}}
-    return {**up_to(SCHEMA), **cancelled, "window": {"$exists": True}}
+def cancelled_filter(uid: str, until: datetime) -> dict[str, Any]:
+    """Find a job's backfills, made until then, that were cancelled, and may have something in flight."""
+    cancelled = {"job_uid": uid, "active": True, "state": BackfillState.CANCELLED.value}
+    return {**up_to(SCHEMA), **cancelled, "created_at": {"$lte": until}}
 
 
 def _cancel(chosen: Mapping[str, Any], message: str, *, running: bool) -> Move:

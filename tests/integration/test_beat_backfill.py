@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -467,6 +468,34 @@ class TestPauseAndCancel:
         assert work(database) == 0
         (stored,) = database.backfills.find()
         assert (stored["state"], rows(database)) == ("CANCELLED", [])
+
+    async def test_what_a_beat_starts_that_has_read_the_job_before_its_deletion_ends_with_it(
+        self, server: Running, database: Db, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class AsRead:
+            """The jobs as they were, and a time after."""
+
+            documents: ClassVar[list[dict[str, Any]]] = []
+
+            def find(self, *_: Any) -> list[dict[str, Any]]:
+                return [{**document, "now": datetime.now(UTC)} for document in self.documents]
+
+        await create(server, ago(5), ago(0), max_parallel=3)
+        duty, ends = beat(database), Planned.end_with_job
+        duty.run_once()
+        assert not rows(database), "it has decided, and has started nothing"
+        AsRead.documents = list(database.jobs.find())
+        monkeypatch.setattr(duty, "_jobs", AsRead())
+
+        async def ends_later(self: Planned, *given: Any, **how: Any) -> None:
+            await asyncio.sleep(0.01)  # what is decided now is decided after the deletion's cutoff
+            duty.run_once()
+            await ends(self, *given, **how)
+
+        monkeypatch.setattr(Planned, "end_with_job", ends_later)
+        await delete_job(server)
+        await undelete_job(server)
+        assert [row["state"] for row in rows(database)] == ["CANCELLED"] * 3
 
     async def test_a_beat_that_stood_still_while_its_job_was_deleted_and_undeleted_starts_nothing(
         self, server: Running, database: Db

@@ -65,9 +65,12 @@ async def test_a_job_tells_what_becomes_of_late_and_overlapping_runs(server: Run
     assert (await schedctl(server, *made)).code == 0
     said = {"late by 1m": "fire_latest", "while one runs": "skip", "expires": "2h", "priority": "7"}
     assert await facts(server, *said) == said
-    changes = ("--misfire", "fire_all", "--overlap", "buffer_all")
-    assert (await schedctl(server, "jobs", "update", "prices", *changes)).code == 0
-    said = {"late by 1m": "fire_all, at most 100", "while one runs": "buffer_all, at most 100"}
+    changes = ("--misfire", "fire_all", "--overlap", "buffer_all", "--jitter", "90s", "--max-runs", "3")
+    assert (await schedctl(server, "jobs", "update", "prices", *changes, "--holiday", "US")).code == 0
+    said = {
+        "late by 1m": "fire_all, at most 100", "while one runs": "buffer_all, at most 100",
+        "put off by up to": "1m30s", "ends after": "3 runs", "not on holidays of": "US",
+    }  # fmt: skip
     assert await facts(server, *said) == said
 
 

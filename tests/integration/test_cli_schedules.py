@@ -50,6 +50,8 @@ async def test_options_beside_a_job_are_previewed_as_an_update_would_take_them(s
     assert [line[:12] for line in told.lines[1:]] == ["- 2030-01-01", "  2030-01-02", "  2030-01-03"], told.err
     told = await schedctl(server, "preview", "tokyo", "--cron", "0 9 * * *", *span)
     assert {line[12:27] for line in told.lines[1:]} == {"T08:00:00+09:00", "T09:00:00+09:00"}, "its zone stays"
+    told = await schedctl(server, "describe", "tokyo", "--cron", "0 9 * * *")
+    assert ("09:00" in told.out, "Tokyo" in told.out) == (True, True), told.out
     told = await schedctl(server, "preview", "nobody", "--holiday", "JP")
     assert (told.code, told.err) == (3, "NOT_FOUND: there is no job 'nobody'\n")
 

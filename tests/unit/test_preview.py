@@ -3,6 +3,7 @@
 # ruff: noqa: ISC004 - a sentence may take two lines
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,10 @@ def test_a_preview_goes_no_further_than_the_calendars_cycle() -> None:
 
 def test_an_occurrence_that_was_skipped_or_moved_says_so() -> None:
     skipped = Override(at(60), None, "dora", "no need", ORIGIN)
+    limited = replace(every(60), max_runs=2)
+    shown = preview(limited, ORIGIN, 10, runs_left=2, overrides=[skipped])
+    assert [fire.time for fire in shown.fires] == [at(60), at(120), at(180)], "what is skipped is no run"
+    assert shown.ends.startswith("max_runs")
     moved = Override(at(120), at(150), "dora", "", ORIGIN)
     fires = preview(every(60), ORIGIN, 3, runs_left=None, uid="uid", overrides=(skipped, moved)).fires
     assert [(fire.due, list(fire.remarks)) for fire in fires] == [
