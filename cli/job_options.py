@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta  # noqa: TC003 - typer reads the types
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -92,7 +92,7 @@ class JobOptions(ScheduleOptions):
     @property
     def say_anything(self) -> bool:
         """Whether any was given."""
-        return any(getattr(self, each.name) not in (None, "", []) for each in fields(self))
+        return self._say_any_of(JobOptions)
 
     def put(self, job: pb.CreateScheduledJobRequest | pb.ScheduledJob) -> list[str]:
         """Put what they say over what a job is so far; return the fields of the job that they say something of.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta  # noqa: TC003 - typer reads the types
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -63,8 +63,10 @@ class ScheduleOptions:
     @property
     def say_a_schedule(self) -> bool:
         """Whether any of these was given."""
-        fired = (self.expressions, self.zone, self.interval, self.holidays)
-        return any(fired) or any(each is not None for each in (self.at, self.jitter, self.max_runs))
+        return self._say_any_of(ScheduleOptions)
+
+    def _say_any_of(self, options: type[ScheduleOptions]) -> bool:
+        return any(getattr(self, each.name) not in (None, "", []) for each in fields(options))
 
     def schedule(self) -> ScheduleConfig:
         """Return the schedule that they say. Ends the command where they contradict, or say none."""

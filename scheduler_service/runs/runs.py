@@ -135,7 +135,9 @@ class Runs:
 
     async def stored_retry(self, ended: Mapping[str, Any], request_id: str) -> Mapping[str, Any] | None:
         """Return the retry of an execution that a request of this id has stored, if one has."""
-        token = _retry_token(ended["_id"], request_id)
+        return await self._retry_of(ended, _retry_token(ended["_id"], request_id))
+
+    async def _retry_of(self, ended: Mapping[str, Any], token: str) -> Mapping[str, Any] | None:
         return await self._executions.made_before(retry_id(ended.get("job_uid", ""), token))
 
     async def _now(self, ended: Mapping[str, Any], token: str) -> datetime:
@@ -148,7 +150,7 @@ class Runs:
         try:
             return (await self._jobs.read(ended["job_id"])).now
         except NoSuch as gone:
-            if await self._executions.made_before(retry_id(ended.get("job_uid", ""), token)) is not None:
+            if await self._retry_of(ended, token) is not None:
                 return await self._jobs.now()
             said = f"the execution '{ended['_id']}' can't be retried: {gone}"
             raise FailedPrecondition(said, reason=Reason.JOB_DELETED) from None

@@ -120,22 +120,14 @@ class Publisher:
     def ready_counts(self, queues: Sequence[str]) -> dict[str, int]:
         """Return how many messages wait in each queue, not counting those that workers hold. Raises BrokerAway."""
         self.connect()
-        try:
-            with _broker_errors():
-                return {queue: self._channel.queue_declare(queue=queue, passive=True).message_count for queue in queues}
-        except BrokerAway:
-            self.close()
-            raise
+        with self._closing_when_away():
+            return {queue: self._channel.queue_declare(queue=queue, passive=True).message_count for queue in queues}
 
     def walk(self, queue: str) -> Walk:
         """Begin a walk through a queue; it breaks off when the connection is closed. Raises BrokerAway."""
         self.connect()
-        try:
-            with _broker_errors():
-                return Walk(self._connection.channel(), queue)
-        except BrokerAway:
-            self.close()
-            raise
+        with self._closing_when_away():
+            return Walk(self._connection.channel(), queue)
 
     def close(self) -> None:
         """Close the connection, or drop it if the broker does not answer within a second. Safe to call at any time."""
@@ -143,6 +135,15 @@ class Publisher:
         if connection is not None:
             with suppress(AMQPError, OSError, OperationalError):  # it was broken: that is why it is dropped
                 connection.collect(socket_timeout=1)
+
+    @contextmanager
+    def _closing_when_away(self) -> Iterator[None]:
+        try:
+            with _broker_errors():
+                yield
+        except BrokerAway:
+            self.close()
+            raise
 
     def _batch(self, ids: Sequence[str], write: Callable[[Frames], Iterable[bytes]]) -> set[str]:
         """Publish what `write` makes for the ids, in their order, on whichever connection it is that stands."""
@@ -182,18 +183,14 @@ class Publisher:
         if self._connection is not None and self._connection.connected and self._channel.is_open:
             return
         self.close()
-        try:
-            with _broker_errors():
-                connection = self._app.connection_for_write()
-                connection.connect()
-                self._connection = connection
-                channel: Any = connection.default_channel
-                for queue in [*self._queues.declarations(), DEAD_LETTER_QUEUE]:
-                    queue(channel).declare()
-                channel.confirm_select()
-        except BrokerAway:
-            self.close()
-            raise
+        with self._closing_when_away():
+            connection = self._app.connection_for_write()
+            connection.connect()
+            self._connection = connection
+            channel: Any = connection.default_channel
+            for queue in [*self._queues.declarations(), DEAD_LETTER_QUEUE]:
+                queue(channel).declare()
+            channel.confirm_select()
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.execution import TERMINAL
-from shared.store.executions import Move
+from shared.store.executions import Move, left_out
 from shared.store.pipeline import NOW
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ def size_of(group: str, size: int) -> tuple[dict[str, Any], list[dict[str, Any]]
 
 def followed_filter(partitions: Iterable[int], but: Collection[str] = ()) -> dict[str, Any]:
     """Find executions that have ended, and that something may follow; but: ids of executions that are left out."""
-    left_out = {"_id": {"$nin": sorted(but)}} if but else {}
-    return {"follow": True, "partition": {"$in": sorted(partitions)}, **left_out}
+    return {"follow": True, "partition": {"$in": sorted(partitions)}, **left_out(but)}
 
 
 FOLLOWED_FIELDS: Final = dict.fromkeys(

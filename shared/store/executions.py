@@ -1265,8 +1265,12 @@ def ended_filter(cutoff: datetime) -> dict[str, Any]:
 
 def uncopied_filter(partitions: Iterable[int], but: Collection[str] = ()) -> dict[str, Any]:
     """Find what has ended without a copy in Redis. but: ids of executions that are left out."""
-    left_out = {"_id": {"$nin": sorted(but)}} if but else {}
-    return {"trigger": Trigger.API.value, "uncopied": True, "partition": {"$in": sorted(partitions)}, **left_out}
+    return {"trigger": Trigger.API.value, "uncopied": True, "partition": {"$in": sorted(partitions)}, **left_out(but)}
+
+
+def left_out(ids: Collection[str]) -> dict[str, Any]:
+    """Return what a filter has besides, so that it finds none of these."""
+    return {"_id": {"$nin": sorted(ids)}} if ids else {}
 
 
 UNCOPIED_FIELDS: Final = {
