@@ -14,7 +14,6 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from shared import metrics
 from shared.domain.execution import WAITING_FOR_WORKER, Failure, State, may_be_ahead, window_over
-from shared.domain.job import JobState
 from shared.grouped import Grouped
 from shared.log import get_logger
 from shared.messaging.messages import AHEAD
@@ -172,7 +171,7 @@ class Ledger:
         row = self._apply(move)
         if row is None or not executions.is_held(row, nonces):
             return None
-        return _Started(row, asked_at, deleted=self._is_deleted(row.get("job_id")))
+        return _Started(row, asked_at, deleted=self._is_deleted(row))
 
     def _start_together(self, group: Sequence[_Wanted]) -> list[_Started | None]:
         if len(group) == 1:
@@ -187,17 +186,19 @@ class Ledger:
         asked_at = monotonic()
         if not self._executions.update_many(move.filter, move.update).modified_count:
             return [None] * len(group)
-        rows = self._executions.aggregate([{"$match": executions.kept_filter(nonces)}, jobs.LOOK_UP_DELETED])
-        started = {row["_id"]: _Started(row, asked_at, deleted=jobs.is_deleted(row)) for row in rows}
+        rows = self._executions.aggregate([{"$match": executions.kept_filter(nonces)}, jobs.LOOK_UP_JOB])
+        started = {
+            row["_id"]: _Started(row, asked_at, deleted=jobs.is_deleted(jobs.looked_up(row), row)) for row in rows
+        }
         return [started.get(each.execution_id) if first[each.execution_id] is each else None for each in group]
 
-    def _is_deleted(self, job_id: object) -> bool:
+    def _is_deleted(self, row: Mapping[str, Any]) -> bool:
         """Return whether the job of a row is deleted; not if the row names none, or can't be read."""
+        job_id = row.get("job_id")
         if not isinstance(job_id, str):
             return False
         # By nothing but its id, as in a claim: MongoDB makes no plan then.
-        job = self._jobs.find_one({"_id": job_id}, {"state": 1})
-        return job is not None and job.get("state") == JobState.DELETED
+        return jobs.is_deleted(self._jobs.find_one({"_id": job_id}, jobs.DELETION_FIELDS), row)
 
     def _lease_of(self, started: _Started) -> Lease | None:
         """Return the lease of what was started, unless it can't be read, or must not run."""

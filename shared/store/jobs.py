@@ -590,22 +590,36 @@ def managed_filter(by: str) -> dict[str, Any]:
 # What a worker asks:
 
 
-_DELETED: Final = "deleted_job"
-LOOK_UP_DELETED: Final = {
+DELETION_FIELDS: Final = {"state": 1, "changes.mode": 1}
+"""What is_deleted reads of a job."""
+_JOB: Final = "job_as_found"
+LOOK_UP_JOB: Final = {
     "$lookup": {
         "from": COLLECTION,
         "localField": "job_id",
         "foreignField": "_id",
-        "pipeline": [{"$match": {"state": JobState.DELETED.value}}, {"$project": {"_id": 1}}],
-        "as": _DELETED,
+        "pipeline": [{"$project": DELETION_FIELDS}],
+        "as": _JOB,
     }
 }
-"""The stage that adds to rows of the ledger whether their jobs are deleted, which is_deleted reads."""
+"""The stage that adds DELETION_FIELDS of their jobs to rows of the ledger, which looked_up returns."""
 
 
-def is_deleted(row: Mapping[str, Any]) -> bool:
-    """Return whether the job of a row is deleted, of which LOOK_UP_DELETED has told."""
-    return bool(row[_DELETED])
+def looked_up(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what LOOK_UP_JOB has added to a row; None if there is no such job."""
+    return next(iter(row[_JOB]), None)
+
+
+def is_deleted(job: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
+    """Return whether a row's job, if it is known, is deleted, or its schedule has made the row in a life that ends.
+
+    A job that was undeleted may still wait for a beat to put its deletion in force, and only then is all cancelled that
+    its former life has decided. One of those rows may have come when the deletion had cancelled what it found.
+    """
+    if job is None:
+        return False
+    ends = {"mode": Mode.DELETED.value} in list(job.get("changes", ()))  # a list of what else somebody has put there
+    return job.get("state") == JobState.DELETED or (ends and "epoch" in row)
 
 
 # What beat does:

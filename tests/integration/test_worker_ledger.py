@@ -542,6 +542,32 @@ def test_a_run_that_a_deletion_could_not_see_is_cancelled_instead_of_called(data
     assert not {"open", "lease", "send_at"} & set(raw)
 
 
+UNDELETED = {"state": "ACTIVE", "changes": [{"mode": "ACTIVE"}, {"mode": "DELETED"}, {"mode": "ACTIVE"}]}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_a_beat_decides_between_a_deletion_and_its_being_taken_back_is_not_called(
+    database: Documents, database_url: str, *, together: bool
+):
+    """The job lives again, but no beat has yet ended what its former life had in flight, of which this is."""
+    decided, by_hand = execution(database), execution(database)
+    for each in (decided, by_hand):
+        database.jobs.insert_one(job_document(stored(database, each).job_id) | UNDELETED)
+    database.executions.update_one({"_id": by_hand}, {"$unset": {"epoch": ""}})
+    free = [execution(database)] if together else []
+    leases, _ = start_together(database_url, [decided, *free])
+    assert [lease and lease.claimed.execution_id for lease in leases] == [None, *free]
+    assert stored(database, decided).transitions[-1].reason == "the job was deleted"
+    claim(ledger(database), by_hand)
+
+
+@pytest.mark.parametrize("changes", [3, None, {"mode": "DELETED"}, [3, [{"mode": "DELETED"}]]])
+def test_changes_that_somebody_has_damaged_keep_no_run_from_its_call(database: Documents, changes: Any):
+    execution_id = execution(database)
+    database.jobs.insert_one(job_document(stored(database, execution_id).job_id) | {"changes": changes})
+    claim(ledger(database), execution_id)
+
+
 def test_what_waited_beyond_its_retry_window_is_not_tried_again(database: Documents):
     execution_id = execution(database, retry_until=datetime.now(UTC) - timedelta(seconds=1))
     mine = ledger(database)
