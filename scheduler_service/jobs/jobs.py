@@ -550,7 +550,7 @@ def read_job(document: Mapping[str, Any]) -> jobs.StoredJob:
     try:
         return jobs.to_job(document)
     except UNREADABLE as refused:
-        raise _unreadable(document, refused) from refused
+        raise unreadable_job(document, refused) from refused
 
 
 def _entry(document: Mapping[str, Any]) -> pb.ScheduledJob:
@@ -560,7 +560,7 @@ def _entry(document: Mapping[str, Any]) -> pb.ScheduledJob:
     except FailedPrecondition as refused:
         said = str(refused)
     except UNREADABLE as refused:  # of what only a message has no room for
-        said = str(_unreadable(document, refused))
+        said = str(unreadable_job(document, refused))
     return pb.ScheduledJob(
         job_id=document["_id"],
         name=str(document.get("name", "")),
@@ -574,7 +574,8 @@ def is_readable(job: pb.ScheduledJob) -> bool:
     return job.HasField("schedule_config")
 
 
-def _unreadable(document: Mapping[str, Any], error: Exception) -> FailedPrecondition:
+def unreadable_job(document: Mapping[str, Any], error: Exception) -> FailedPrecondition:
+    """Return the refusal of what a job that can't be read would be needed for."""
     _refuse_newer(document)
     said = why_unreadable("job", document, jobs.SCHEMA, error, action="job_unreadable")
     return FailedPrecondition(said, reason=Reason.JOB_UNREADABLE)

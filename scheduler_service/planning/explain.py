@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from scheduler_service.jobs.jobs import unreadable_job
 from scheduler_service.jobs.zone_rules import ZoneRules
 from scheduler_service.planning.fires import fire_message, year_violations
-from scheduler_service.runs.entry import shown_execution
+from scheduler_service.runs.entry import read_execution, shown_execution, unreadable_execution
 from scheduler_service.transport.convert import timestamp, to_instant
 from scheduler_service.transport.fields import refuse, required
 from scheduler_service.transport.refusals import NoSuch
+from scheduler_service.transport.unreadable import UNREADABLE
 from shared.domain.clock import second_of, to_the_millisecond
-from shared.domain.errors import FailedPrecondition, InvalidInput, Violation
+from shared.domain.errors import FailedPrecondition, Reason, Violation
 from shared.domain.evidence import Known, ask_instant, ask_wall, era_at, schedule_at
 from shared.domain.execution import DECISIONS_NOT_TO_RUN, State
 from shared.domain.explanation import explain
 from shared.domain.plan import Mode
 from shared.domain.remarks import no_names
 from shared.domain.text import excerpt, writable
-from shared.domain.zones import UnknownRules
 from shared.proto import planning_service_pb2 as pb
 from shared.store import evidence, executions, jobs, processes, retention
 
@@ -103,14 +104,19 @@ class Explain:
         self._name_days = name_days
 
     async def answer(self, asked: Asked) -> pb.ExplainOccurrenceResponse:
-        """Say what became of an occurrence. Raises NoSuch for a job that never was."""
-        known, row = await self._known(asked)
-        # In a thread: the nearest times of a schedule may lie decades away.
-        explanation = await asyncio.to_thread(explain, known)
-        return _message(explanation, row)
+        """Say what became of an occurrence.
 
-    async def _known(self, asked: Asked) -> tuple[Known, Mapping[str, Any] | None]:
+        Raises NoSuch for a job that never was; FailedPrecondition when it, or an execution, can't be read.
+        """
         document = await self._job(asked.job_id)
+        try:
+            known, row = await self._known(document, asked)
+            # In a thread: the nearest times of a schedule may lie decades away.
+            return _message(await asyncio.to_thread(explain, known), row)
+        except UNREADABLE as error:
+            raise unreadable_job(document, error) from error
+
+    async def _known(self, document: Mapping[str, Any], asked: Asked) -> tuple[Known, Mapping[str, Any] | None]:
         now: datetime = document["read_at"]
         job = await self._standing(document, asked.near)
         near = schedule_at(job, asked.near)
@@ -132,7 +138,7 @@ class Explain:
             now=now,
             job=job,
             question=question,
-            row=None if row is None else evidence.to_record(row),
+            row=None if row is None else _record(row),
             instead=instead,
             before=before,
             others=others,
@@ -161,15 +167,24 @@ class Explain:
         await self._zone_rules.load(entries)
         try:
             return evidence.to_job(document, entries)
-        except (InvalidInput, UnknownRules, KeyError, TypeError, ValueError) as refused:
+        except UNREADABLE as refused:
             said = f"the history of the job '{document['_id']}' can't be read by this server"
-            raise FailedPrecondition(f"{said}, as of a newer release: {refused}") from refused
+            why = f"as of a newer release, or changed by hand: {type(refused).__name__}: {refused}"
+            raise FailedPrecondition(f"{said}, {why}", reason=Reason.JOB_UNREADABLE) from refused
 
     async def _row(self, uid: str, epoch: int, instant: datetime) -> Mapping[str, Any] | None:
         found = await self._executions.find_one(
             evidence.at_or_before(uid, epoch, instant), evidence.ROW_FIELDS, sort=[("_id", -1)]
         )
-        return found if found is not None and evidence.covers(found, instant) else None
+        if found is None:
+            return None
+        try:
+            if not evidence.covers(found, instant):
+                return None
+        except UNREADABLE as error:
+            raise unreadable_execution(found, error) from error
+        read_execution(found)  # all of it, as what follows takes fields of it
+        return found
 
     async def _others(self, job: Job, instant: datetime, row: Mapping[str, Any] | None) -> tuple[Record, ...]:
         """Return further executions for a nominal time: those by hand, and that of an occurrence which was moved."""
@@ -187,7 +202,7 @@ class Explain:
         for page in await asyncio.gather(*(cursor.to_list() for cursor in cursors)):
             found += page
         own = None if row is None else row["_id"]
-        records = [evidence.to_record(other) for other in found if other["_id"] != own]
+        records = [_record(other) for other in found if other["_id"] != own]
         return tuple(sorted(records, key=lambda record: record.decided_at))
 
     async def _removed(self, row: Mapping[str, Any] | None) -> datetime | None:
@@ -219,7 +234,7 @@ class Explain:
         if row is None or row["state"] != State.COALESCED.value:
             return None
         after = await self._executions.find_one(evidence.following(row), evidence.ROW_FIELDS, sort=[("_id", 1)])
-        return None if after is None or not after.get("run") else evidence.to_record(after)
+        return None if after is None or not after.get("run") else _record(after)
 
     async def _before(self, row: Mapping[str, Any] | None, *, paused: bool) -> tuple[Record, ...]:
         """Return what was fired before a row that was skipped, or is held, the latest first."""
@@ -231,8 +246,15 @@ class Explain:
         # It may lie further back, or have been fired in the epoch before.
         async for named in self._executions.find(evidence.named_in_reason(row), evidence.ROW_FIELDS):
             found[named["_id"]] = named
-        records = [evidence.to_record(each) for each in found.values() if each.get("run")]
+        records = [_record(each) for each in found.values() if each.get("run")]
         return tuple(sorted(records, key=lambda record: record.nominal_time, reverse=True))
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    try:
+        return evidence.to_record(row)
+    except UNREADABLE as error:
+        raise unreadable_execution(row, error) from error
 
 
 def _message(explanation: Explanation, row: Mapping[str, Any] | None) -> pb.ExplainOccurrenceResponse:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from pymongo.errors import WriteError
 
 from beat.fire import Fire
 from shared.domain.execution import State
@@ -16,7 +17,18 @@ from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.store import executions as rows
 from tests.integration.test_beat_fire import BelievesAll
-from tests.integration.test_server_harness import Running, cron, eventually, interval, not_now, refusal, stamp
+from tests.integration.test_server_harness import (
+    ANSWERED,
+    Running,
+    code_of,
+    cron,
+    damages,
+    eventually,
+    interval,
+    not_now,
+    refusal,
+    stamp,
+)
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -315,3 +327,36 @@ async def test_a_job_that_never_was_is_not_found(server: Running) -> None:
         server.planning.ExplainOccurrence(pb.ExplainOccurrenceRequest(job_id="none", nominal_time=stamp(NOON)))
     )
     assert (refused.code, refused.resource) == ("NOT_FOUND", ("job", "none"))
+
+
+@pytest.mark.parametrize("collection", ["jobs", "job_revisions", "executions"])
+async def test_what_somebody_has_damaged_is_explained_or_refused_with_why(server: Running, collection: str) -> None:
+    job = await a_job(server)
+    before = NOON - timedelta(days=1)
+    ran = {"state": "SUCCEEDED", "attempt": 1, "started_at": before, "finished_at": NOON, "run": True}
+    await a_row(server, job, Row(State.PENDING, before, before, 1), before, **ran)
+    skipped = await a_row(server, job, Row(State.SKIPPED, NOON, NOON, 1, "one is running"), NOON)
+    ids = {"jobs": "mine", "job_revisions": f"{job['uid']}.0", "executions": skipped}
+    stored = server.database[collection]
+    chosen = {"_id": ids[collection]}
+    document = await stored.find_one(chosen)
+    assert document is not None
+    refused = 0
+    for broken in damages(document, {"_id"}):
+        await stored.replace_one(chosen, document)
+        try:
+            await stored.update_one(chosen, broken)
+        except WriteError:  # an index does not take it
+            continue
+        for instant in (NOON, before, NOON + timedelta(days=30)):
+            code = await code_of(explain(server, instant))
+            assert code in ANSWERED, broken
+            refused += code == "FAILED_PRECONDITION"
+    assert refused
+
+    await stored.replace_one(chosen, document)
+    fields = {"jobs": "schedule", "job_revisions": "schedule", "executions": "transitions"}
+    await stored.update_one(chosen, {"$set": {fields[collection]: [None]}})
+    said = await refusal(explain(server, NOON))
+    kind = "EXECUTION" if collection == "executions" else "JOB"
+    assert (said.code, said.reason) == ("FAILED_PRECONDITION", f"{kind}_UNREADABLE")

@@ -19,7 +19,7 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store import backfills
 from shared.store.executions import SCHEMA
 from shared.store.indexes import INDEXES, OBSOLETE
-from tests.integration.test_server_harness import ANSWERED, Running, code_of, cron, interval, refusal, stamp
+from tests.integration.test_server_harness import ANSWERED, Running, code_of, cron, damages, interval, refusal, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -130,14 +130,6 @@ async def test_what_was_put_among_the_jobs_by_hand_hides_no_job_whatever_its_id_
     assert "job_id: whole" in exported.yaml
 
 
-def _changes(document: dict[str, Any], kept: set[str]) -> list[dict[str, Any]]:
-    """Ways to damage a document, one field each."""
-    fields = sorted(document.keys() - kept)
-    return [{"$set": {field: value}} for field in fields for value in ({"by": "hand"}, [None], -7.5, "x", None)] + [
-        {"$unset": {field: ""}} for field in fields
-    ]
-
-
 async def test_what_is_asked_of_a_damaged_job_is_answered_or_refused_with_why(server: Running) -> None:
     await server.create(job_id="broken")
     document = await server.database.jobs.find_one({"_id": "broken"})
@@ -149,7 +141,7 @@ async def test_what_is_asked_of_a_damaged_job_is_answered_or_refused_with_why(se
         lambda: server.stub.UpdateScheduledJob(_renaming("broken")),
         lambda: server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="broken")),
     ]
-    for broken in _changes(document, {"_id"}):
+    for broken in damages(document, {"_id"}):
         for call in calls:
             await server.database.jobs.replace_one({"_id": "broken"}, document)
             try:
@@ -171,7 +163,7 @@ async def test_what_is_asked_of_a_damaged_execution_is_answered_or_refused_with_
         lambda: server.stub.CancelExecution(pb.CancelExecutionRequest(execution_id=run)),
         lambda: server.stub.RetryExecution(pb.RetryExecutionRequest(execution_id=run)),
     ]
-    for broken in _changes(document, {"_id"}):
+    for broken in damages(document, {"_id"}):
         for call in calls:
             await server.database.executions.delete_many({"_id": {"$ne": run}})
             await server.database.executions.replace_one({"_id": run}, document)
@@ -198,7 +190,7 @@ async def test_an_execution_that_cannot_be_read_is_shown_with_why_and_hides_no_o
         ended = {"state": "FAILED", "letter": True, "dead_letter": True, "finished_at": datetime.now(UTC)}
         await server.database.executions.update_one({"_id": run}, {"$set": ended | failed, "$unset": {"open": ""}})
     document = await server.database.executions.find_one({"_id": run})
-    for broken in _changes(document, {"_id"}):
+    for broken in damages(document, {"_id"}):
         await server.database.executions.update_one({"_id": run}, broken)
         assert "whole" in await executions(server), broken
         letters = (await server.admin.ListDeadLetters(admin_pb.ListDeadLettersRequest())).executions
@@ -255,7 +247,7 @@ async def test_a_backfill_that_cannot_be_read_is_shown_with_why_and_hides_no_oth
         )
         broken_id = (await server.planning.CreateBackfill(request)).backfill.backfill_id
     document = await server.database.backfills.find_one({"_id": broken_id})
-    for broken in _changes(document, {"_id"}):
+    for broken in damages(document, {"_id"}):
         await server.database.backfills.update_one({"_id": broken_id}, broken)
         shown = (await server.planning.ListBackfills(planning.ListBackfillsRequest())).backfills
         assert [each.state for each in shown if each.backfill_id != broken_id] == [planning.Backfill.STATE_RUNNING]
