@@ -6,6 +6,9 @@ indexes, the updates and the write concern are the real ones: what was answered 
 be called by another. It checks, limits, logs, confirms, counts, renews and finishes nothing, and looks neither for a
 deletion of the job nor whether a row is due.
 
+Asked for no job, it keeps nothing at all: the server sends a message, and the worker calls. These are the ways that a
+run by hand has to go whatever is kept of it: client, server, broker, worker, target.
+
 `python -m benchmarks.bare_scheduler` serves on BARE_PORT; the worker is that of benchmarks.bare_celery, with
 `--include benchmarks.bare_scheduler`.
 """
@@ -45,6 +48,9 @@ async def _serve() -> None:
     with bare_celery.app.producer_pool.acquire(block=True) as producer:
 
         async def execute(request: pb.ExecuteJobRequest) -> pb.ExecuteJobResponse:
+            if not request.job_id:
+                bare_celery.call.apply_async((f"/{SERVICE}/{AT_ONCE}",), producer=producer, ignore_result=True)
+                return pb.ExecuteJobResponse()
             job = await database[jobs.COLLECTION].find_one({"_id": request.job_id})
             if job is None:
                 message = f"the job '{request.job_id}' is not stored"

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from dev.servers import Servers
 
-OURS, BARE, STEPS = "ours", "bare", "steps"
+OURS, BARE, STEPS, WAYS = "ours", "bare", "steps", "ways"
 QUEUE: Final = "manual"
 """Where runs by hand go."""
 DEFAULT: Final = Settings.model_fields["worker_concurrency"].default
@@ -352,9 +352,11 @@ def slots_busy(at: Site, slots: int, calls: int) -> Comparison:
 def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Comparison]:
     """Compare how long it takes from ExecuteJobNow to the call, and from `delay` to the task, one at a time.
 
-    In the same rounds, the same steps with nothing around them: benchmarks.bare_scheduler.
+    In the same rounds, the same steps with nothing around them, and the same ways with nothing kept:
+    benchmarks.bare_scheduler.
     """
-    ports = {OURS: int(at.environment["GRPC_PORT"]), STEPS: int(at.environment[bare_scheduler.PORT])}
+    bare_port = int(at.environment[bare_scheduler.PORT])
+    ports = {OURS: int(at.environment["GRPC_PORT"]), STEPS: bare_port, WAYS: bare_port}
     with ExitStack() as stack:
         leasing = ready.beat_leasing(at.servers.mongodb.url)
         for name in ("scheduler_service", "beat", "benchmarks.bare_scheduler"):
@@ -368,7 +370,7 @@ def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Compar
         wait_for(leasing, "beat holds its lease")
         for worker in running.values():
             stack.enter_context(worker.let_at_messages())
-        waits: dict[str, list[list[float]]] = {side: [] for side in (OURS, STEPS, BARE)}
+        waits: dict[str, list[list[float]]] = {side: [] for side in (OURS, STEPS, WAYS, BARE)}
 
         def several(side: str, once: Callable[[], float]) -> float:
             waits[side].append([once() for _ in range(runs)])
@@ -377,11 +379,12 @@ def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Compar
         job = at.job(AT_ONCE)
         rows = at.database[executions.COLLECTION]
 
-        def asking(side: str) -> float:
+        def asking(side: str, job_id: str) -> float:
             at.target.forget()
             asked = time.monotonic()
-            execution_id = stubs[side].ExecuteJobNow(pb.ExecuteJobRequest(job_id=job["_id"])).execution_id
+            execution_id = stubs[side].ExecuteJobNow(pb.ExecuteJobRequest(job_id=job_id)).execution_id
             wait_for(lambda: not rows.find_one({"_id": execution_id, "open": True}, {"_id": 1}), "it has ended")
+            wait_for(lambda: at.target.calls, "the target is called")
             (call,) = at.target.calls
             return (call.began - asked) * 1000
 
@@ -393,8 +396,9 @@ def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Compar
             return (began - asked) * 1000
 
         once: dict[str, Callable[[], float]] = {
-            OURS: partial(asking, OURS),
-            STEPS: partial(asking, STEPS),
+            OURS: partial(asking, OURS, job["_id"]),
+            STEPS: partial(asking, STEPS, job["_id"]),
+            WAYS: partial(asking, WAYS, ""),
             BARE: theirs,
         }
         taking_turns({side: partial(several, side, each) for side, each in once.items()})
@@ -404,7 +408,7 @@ def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Compar
         figures.append(("99th percentile", _p99, 3.0))
     found = []
     for name, figure, goal in figures:
-        ours, steps, bare = (tuple(map(figure, waits[side][1:])) for side in (OURS, STEPS, BARE))
+        ours, steps, ways, bare = (tuple(map(figure, waits[side][1:])) for side in (OURS, STEPS, WAYS, BARE))
         what, delay = "from ExecuteJobNow to the call", "from delay to the task's start"
         found += [
             Comparison(f"{what}, {name}", "ms", Better.LOWER, ours, delay, bare, ratio_goal=goal),
@@ -414,6 +418,10 @@ def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Compar
             Comparison(
                 f"{what}, {name}: the same steps, bare", "ms", Better.LOWER, steps, delay, bare,
                 note="call, read, message, row, claim, call, as durable; it does nothing else",
+            ),
+            Comparison(
+                f"{what}, {name}: the same ways, nothing kept", "ms", Better.LOWER, ways, delay, bare,
+                note="call, message, call; without a store",
             ),
         ]  # fmt: skip
     return found
