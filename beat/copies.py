@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import states
 from celery.exceptions import TaskRevokedError
-from pymongo.errors import PyMongoError
 
 from beat.aside import Aside
 from shared.domain.execution import State
 from shared.log import get_logger
 from shared.store import executions
+from shared.store.mongo import is_damage
 from shared.tasks import canvas
 from shared.tasks.results import ExecutionFailed, sentence
 
@@ -55,9 +55,9 @@ class Copies:
             try:
                 if not self._copy(row):
                     break
-            except PyMongoError:
-                raise
-            except Exception:  # whatever is wrong with one, the others go on; and it keeps its mark
+            except Exception as error:  # whatever is wrong with one, the others go on; and it keeps its mark
+                if not is_damage(error):
+                    raise
                 log.exception("a copy cannot be made", action="copy_failed", execution_id=row["_id"])
                 self._aside.put(row["_id"])
             else:

@@ -97,3 +97,11 @@ def manage(rabbitmq: Server, method: str, path: str, **body: str) -> Any:
     with urlopen(request, timeout=60) as answer:
         text = answer.read()
         return json.loads(text) if text else None
+
+
+def damages(document: dict[str, Any], kept: set[str]) -> list[dict[str, Any]]:
+    """Ways to damage a document, one field each."""
+    fields = sorted(document.keys() - kept)
+    return [{"$set": {field: value}} for field in fields for value in ({"by": "hand"}, [None], -7.5, "x", None)] + [
+        {"$unset": {field: ""}} for field in fields
+    ]

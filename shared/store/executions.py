@@ -65,6 +65,7 @@ from shared.store.pipeline import (
     NOW,
     as_count,
     as_list,
+    as_text,
     from_now,
     has_ended,
     is_past,
@@ -692,9 +693,9 @@ def wait_again(by: str, reason: str, due_at: object, fields: Mapping[str, Any]) 
 WHO_STOPPED: Final = {
     "$concat": [
         {"$cond": [{"$eq": ["$cancel.call", True]}, "cancelled by ", "given up by "]},
-        "$cancel.by",
-        {"$cond": [{"$eq": ["$cancel.reason", ""]}, "", ": "]},
-        "$cancel.reason",
+        as_text("cancel.by"),
+        {"$cond": [{"$eq": [as_text("cancel.reason"), ""]}, "", ": "]},
+        as_text("cancel.reason"),
     ]
 }
 

@@ -37,6 +37,11 @@ def as_count(field: str) -> dict[str, Any]:
     return {"$cond": [{"$and": [{"$isNumber": f"${field}"}, {"$gte": [f"${field}", 0]}]}, f"${field}", 0]}
 
 
+def as_text(field: str) -> dict[str, Any]:
+    """Return a field's text; an empty one where something else was put by hand, as as_list does."""
+    return {"$cond": [{"$eq": [{"$type": f"${field}"}, "string"]}, f"${field}", ""]}
+
+
 def up_to(schema: int) -> dict[str, Any]:
     """Return a filter: documents of this schema or an older one; those of a newer one are left to newer processes."""
     return {"schema": {"$not": {"$gt": schema}}}

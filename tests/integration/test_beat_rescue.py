@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from pymongo.errors import WriteError
 
 from beat.partitions import Partitions
 from beat.rescue import Rescue, StoreReturns
@@ -17,7 +18,7 @@ from shared.domain.execution import State
 from shared.store import executions
 from shared.store.jobs import PARTITIONS
 from shared.store.mongo import connect
-from tests.builders import fired, job_document
+from tests.builders import damages, fired, job_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,3 +230,19 @@ def test_what_cannot_be_read_is_ended_and_what_is_newer_left_alone_and_neither_k
     assert not {"open", "lease", "dead_letter"} & set(after)
     assert rescue(database).run_once() == 0
     assert metrics.BEAT_RESCUE_FAILURES._value.get() == failures + 1
+
+
+def test_nothing_that_somebody_has_damaged_keeps_another_from_being_rescued(database: Db) -> None:
+    cancel = {"by": "somebody", "reason": "enough", "at": datetime.now(UTC)}
+    broken = running(database, 1, ends=-9, cancel=cancel)
+    document = row(database, broken)
+    deeper = [{"$set": {f"cancel.{field}": value}} for field in cancel for value in (7, [None], None)]
+    for number, damage in enumerate([*damages(document, {"_id"}), *deeper], start=2):
+        database.executions.replace_one({"_id": broken}, document)
+        try:
+            database.executions.update_one({"_id": broken}, damage)
+        except WriteError:  # an index does not take it
+            continue
+        good = running(database, number, ends=-1)
+        rescue(database).run_once()
+        assert row(database, good)["state"] == "PENDING", damage

@@ -16,13 +16,13 @@ from shared.domain.plan import Row
 from shared.proto import planning_service_pb2 as pb
 from shared.proto import scheduler_service_pb2 as jobs_pb
 from shared.store import executions as rows
+from tests.builders import damages
 from tests.integration.test_beat_fire import BelievesAll
 from tests.integration.test_server_harness import (
     ANSWERED,
     Running,
     code_of,
     cron,
-    damages,
     eventually,
     interval,
     not_now,

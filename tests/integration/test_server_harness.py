@@ -231,14 +231,6 @@ ANSWERED = {"OK", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND"}
 """The codes by which a server tells what it found, and no fault of its own."""
 
 
-def damages(document: dict[str, Any], kept: set[str]) -> list[dict[str, Any]]:
-    """Ways to damage a document, one field each."""
-    fields = sorted(document.keys() - kept)
-    return [{"$set": {field: value}} for field in fields for value in ({"by": "hand"}, [None], -7.5, "x", None)] + [
-        {"$unset": {field: ""}} for field in fields
-    ]
-
-
 async def code_of(call: Awaitable[Any]) -> str:
     """Wait for a call; return the code that it ends with."""
     try:

@@ -19,7 +19,8 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store import backfills
 from shared.store.executions import SCHEMA
 from shared.store.indexes import INDEXES, OBSOLETE
-from tests.integration.test_server_harness import ANSWERED, Running, code_of, cron, damages, interval, refusal, stamp
+from tests.builders import damages
+from tests.integration.test_server_harness import ANSWERED, Running, code_of, cron, interval, refusal, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
