@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from random import random
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from shared import metrics
 from shared.domain.errors import SchedulerError
-from shared.domain.execution import AfterFailure, Failure, State, Trigger, after_failure, window_over
+from shared.domain.execution import (
+    BEGUN_TOO_OFTEN,
+    MOST_ATTEMPTS,
+    AfterFailure,
+    Failure,
+    State,
+    Trigger,
+    after_failure,
+    window_over,
+)
 from shared.domain.job import TASK
 from shared.log import bound, get_logger
 from shared.store import executions, task_attempts
@@ -34,6 +43,8 @@ if TYPE_CHECKING:
     from worker.tasks import TaskCaller
 
 log = get_logger()
+
+_LAST: Final = AfterFailure(State.FAILED, None, BEGUN_TOO_OFTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +172,10 @@ class Runner:
                 return executions.succeed(*attempt, text if kept or claimed.hands_on else None, truncated=truncated)
             case Ignored(reason):
                 return executions.drop(*attempt, reason)
+            case NotYet(reason) if claimed.attempt >= MOST_ATTEMPTS:
+                return executions.fail(*attempt, Failure("RESOURCE_EXHAUSTED", reason, retryable=False), _LAST)
+            case TryAgain(failure) if claimed.attempt >= MOST_ATTEMPTS:
+                return executions.fail(*attempt, failure, _LAST)
             case NotYet(reason, due, slot):
                 return task_attempts.wait_for_turn(*attempt, reason, due, slot)
             case TryAgain(failure, again):

@@ -206,6 +206,13 @@ def after_lost_worker(
     return AfterFailure(State.PENDING, now, what)
 
 
+MOST_ATTEMPTS: Final = 10_000
+"""Attempts of one execution that a task may ask for, by retries without an end, or by being put back. Each leaves its
+transitions, some 600 bytes, and a document of MongoDB has 16 MiB: one that is full can't be written any more."""
+
+BEGUN_TOO_OFTEN: Final = f"not tried again, as it was begun {MOST_ATTEMPTS:,} times, which is the most"
+
+
 def window_over(retry_until: datetime) -> str:
     """Return why an execution whose retry window has ended is not tried again."""
     return f"not tried again, as the next occurrence is that of {utc_text(retry_until)}"

@@ -119,6 +119,8 @@ async def fail(kind: str) -> None:
         raise Ignore("nothing to be done")
     if kind == "reject":
         raise Reject("no good", requeue=False)
+    if kind == "requeue":
+        raise Reject("not yet", requeue=True)
     if kind == "exit":
         raise SystemExit(3)
     if kind == "expected":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ from celery.result import AsyncResult
 
 from dev.run import ROOT
 from dev.server import free_port
-from shared.domain.execution import State, Trigger
+from shared.domain.execution import MOST_ATTEMPTS, State, Trigger
 from shared.store import executions
 from tests.acceptance.system import wait_until
 from tests.integration.test_worker_ledger import stored
@@ -183,6 +183,30 @@ def test_after_max_retries_the_exception_is_what_get_raises(office: Office):
     row = office.ended(execution_id)
     assert row.error is not None
     assert (row.state, row.error.code, row.error.message) == (State.FAILED, "TASK_FAILED", "ValueError: failed 3 times")
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "said"),
+    [
+        ("again.apply_async((9,), countdown=3600)", "TASK_FAILED", "ValueError: failed 1 times"),
+        ("fail.apply_async(('requeue',), countdown=3600)", "RESOURCE_EXHAUSTED", "put it back: Reject: not yet"),
+    ],
+)
+def test_what_a_task_begins_again_for_ever_ends_before_its_document_is_full(
+    office: Office, call: str, code: str, said: str
+):
+    execution_id = office.call(call)
+    begun = {"attempt": MOST_ATTEMPTS - 1, "handed_back": MOST_ATTEMPTS - 1}
+    now = datetime.now(UTC)
+    office.site.database.executions.update_one(
+        {"_id": execution_id}, {"$set": {**begun, "due_at": now, "send_at": now}}
+    )
+    row = office.ended(execution_id)
+    assert (row.state, row.attempt) == (State.FAILED, MOST_ATTEMPTS)
+    assert row.transitions[-1].reason.endswith("as it was begun 10,000 times, which is the most")
+    assert row.error is not None
+    assert row.error.code == code
+    assert said in row.error.message
 
 
 @pytest.mark.parametrize(
