@@ -467,6 +467,23 @@ def test_ctrl_c_stops_all_that_was_started_and_nothing_else(
     assert servers.redis.running
 
 
+def test_ctrl_c_while_the_command_is_still_importing_ends_it_quietly(tmp_path: Path) -> None:
+    (tmp_path / "honcho.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    command = subprocess.Popen(
+        [sys.executable, "-m", "dev.run"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "LOCAL_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == "importing\n"
+    command.send_signal(signal.SIGINT)
+    assert command.communicate(timeout=60)[0] == ""
+    assert command.returncode == 0
+
+
 def test_ctrl_c_says_what_is_being_stopped_and_a_second_one_cuts_calls_off(
     servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
