@@ -120,6 +120,8 @@ async def test_an_occurrence_is_explained_by_the_jobs_clock_or_as_an_instant(ser
     assert (told.code, "No such option: -x" in told.err) == (2, True)
     told = await schedctl(server, "explain", "prices", "yesterday")
     assert (told.code, "'yesterday' is not a time" in told.err) == (2, True)
+    told = await schedctl(server, "explain", "prices", "99:99")
+    assert (told.code, "'99:99' is not a time" in told.err) == (2, True), told.err
 
 
 async def test_a_time_without_an_offset_is_by_the_jobs_clock_however_it_is_written(server: Running) -> None:
