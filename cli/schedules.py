@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -28,6 +29,8 @@ FIRES: Final = View[FireTime](
     },
 )
 
+_OFFSET: Final = re.compile(r"(Z|[+-]\d\d:\d\d)\s*$", re.IGNORECASE)
+
 _COLOURS: Final = {"+": "green", "-": "red", " ": ""}
 
 OptionalJob = Annotated[
@@ -38,17 +41,19 @@ OptionalJob = Annotated[
 def in_words(config: ScheduleConfig) -> str:
     """Return a schedule as short as it was written, for a column."""
     terms = config.config
+    zone = f" {config.timezone}" if config.timezone not in ("", "UTC") else ""
     match config.type:
         case "cron":
             fields = ("second", "minute", "hour", "day_of_month", "month_of_year", "day_of_week")
             by_field = " ".join(terms.get(field, "*") for field in fields[1:])
             said = " | ".join(config.expressions) or terms.get("expression", by_field)
-            said += f" {config.timezone}" if config.timezone not in ("", "UTC") else ""
+            said += zone
         case "interval":
             units = ((terms.get(unit), unit[0]) for unit in ("days", "hours", "minutes", "seconds"))
             said = "every " + (terms.get("every") or "".join(f"{number}{unit}" for number, unit in units if number))
         case "once":
-            said = f"at {terms.get('at', '')}"
+            at = terms.get("at", "")
+            said = f"at {at}" + ("" if _OFFSET.search(at) else zone)
         case _:
             said = config.type
     return plain(said)

@@ -72,6 +72,14 @@ async def test_a_schedule_is_previewed_with_all_that_the_options_of_a_job_say_of
     assert (told.code, "go with a schedule: --cron, --every or --at" in told.err) == (2, True)
 
 
+async def test_a_single_time_without_an_offset_is_by_the_zone_that_is_named(server: Running) -> None:
+    for zone, told in (("America/New_York", "2030-07-01T12:00:00Z"), ("", "2030-07-01T08:00:00Z")):
+        found = await schedctl(server, "preview", "--at", "2030-07-01T08:00", "--tz", zone, "-o", "name")
+        assert found.lines == [told], found.err
+    found = await schedctl(server, "preview", "--at", "2030-07-01T08:00Z", "--tz", "America/New_York", "-o", "name")
+    assert found.lines == ["2030-07-01T08:00:00Z"]
+
+
 async def test_a_job_tells_when_it_fires_next(server: Running) -> None:
     await server.create(job_id="prices")
     told = await schedctl(server, "jobs", "next", "prices", "-n", "3")
