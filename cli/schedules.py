@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.arguments import LARGEST, FromOption
 from cli.completion import job_ids
-from cli.output import View, clock, plain, time, time_of
+from cli.output import Format, View, clock, plain, time, time_of
 from cli.schedule_options import OPTIONS, ScheduleOptions
 from cli.session import Session, alone, fail
 from shared.proto.planning_service_pb2 import FireTime
@@ -74,9 +74,7 @@ def preview(
     """
     schedule = _schedule(session, options, job_id)
     found = session.scheduler.preview(schedule, job_id=job_id, count=count, start=start)
-    if session.out.for_people and schedule is not None and job_id:
-        session.warn(found.warnings)
-        session.out.tell(plain(found.description))
+    if schedule is not None and job_id:
         _show_difference(session, found)
     elif session.out.for_people:
         show_preview(session, found)
@@ -104,10 +102,17 @@ def _schedule(session: Session, options: ScheduleOptions, job_id: str) -> Schedu
 
 def _show_difference(session: Session, found: PreviewScheduleResponse) -> None:
     """Tell the fires of a schedule and of the job's present one in one list, with signs for what only one has."""
+    if session.out.for_people:
+        session.warn(found.warnings)
+        session.out.tell(plain(found.description))
     added = {fire.time.ToNanoseconds() for fire in found.added}
     lines = [(fire, "+" if fire.time.ToNanoseconds() in added else " ") for fire in found.fires]
     lines += [(fire, "-") for fire in found.removed]
     for fire, sign in sorted(lines, key=lambda line: line[0].time.ToNanoseconds()):
+        if not session.out.for_people:
+            if sign != "-" or session.out.format is not Format.NAME:  # a name alone would be of one that comes
+                session.out.raw(fire, time(fire.time), sign=sign.strip())
+            continue
         local = clock(fire.local_time)
         session.out.tell(
             Text(f"{sign} {local}" + ("" if local.endswith("Z") else f"  {time(fire.time)}"), _COLOURS[sign])

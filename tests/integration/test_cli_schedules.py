@@ -42,6 +42,23 @@ async def test_a_schedule_is_compared_with_that_of_a_job(server: Running) -> Non
     assert signs == ["- 2030-01-01T", "+ 2030-01-01T"]
 
 
+@pytest.mark.parametrize("format_", ["json", "yaml"])
+async def test_programs_are_told_which_times_come_and_go_too(server: Running, format_: str) -> None:
+    await server.create(job_id="prices")
+    arguments = ("preview", "prices", "--cron", "0 10,12 * * *", "--holiday", "US", "--from", "2030-01-01", "-n", "2")
+    told = await schedctl(server, *arguments, "-o", format_)
+    fires = told.json if format_ == "json" else yaml.safe_load_all(told.out)
+    assert [(fire["time"], fire["sign"]) for fire in fires] == [
+        ("2030-01-01T10:00:00Z", "-"),
+        ("2030-01-02T10:00:00Z", ""),
+        ("2030-01-02T12:00:00Z", "+"),
+    ], told.out
+    told = await schedctl(server, *arguments, "-o", "name")
+    assert told.lines == ["2030-01-02T10:00:00Z", "2030-01-02T12:00:00Z"]
+    plain = await schedctl(server, "preview", "prices", "-n", "1", "-o", "json")
+    assert "sign" not in plain.json[0], "nothing is compared"
+
+
 async def test_options_beside_a_job_are_previewed_as_an_update_would_take_them(server: Running) -> None:
     zone = ("--cron", "0 8 * * *", "--tz", "Asia/Tokyo")
     assert (await schedctl(server, "jobs", "create", "tokyo", *PRICES, *zone)).code == 0
