@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -33,7 +34,7 @@ from cli.exits import Exit, exit_of_code
 from cli.form import ask_for
 from cli.job_options import JOB_OPTIONS, JobOptions
 from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time
-from cli.schedules import in_words, show_preview
+from cli.schedules import in_words, show_preview, warn_when_far
 from cli.session import Session, command, fail, group, on_terminal
 from cli.times import span as read_span
 from scheduler_client import DeadlineExceeded, SchedulerError, to_dict
@@ -209,6 +210,8 @@ def create(
     named = f"the job {plain(made.job.job_id)}" if made.job.job_id else "the job"
     said = "would be accepted" if validate_only else "is created"
     session.out.done(made.job, made.job.job_id, f"{named} {said}")
+    with suppress(SchedulerError):  # the job is created all the same
+        warn_when_far(session, session.scheduler.preview(made.job.schedule_config, count=1))
 
 
 def _requests(file: Path) -> list[pb.CreateScheduledJobRequest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -30,6 +31,8 @@ FIRES: Final = View[FireTime](
 )
 
 _OFFSET: Final = re.compile(r"(Z|[+-]\d\d:\d\d)\s*$", re.IGNORECASE)
+
+_YEAR: Final = timedelta(days=366)
 
 _COLOURS: Final = {"+": "green", "-": "red", " ": ""}
 
@@ -74,12 +77,20 @@ def preview(
     """
     schedule = _schedule(session, options, job_id)
     found = session.scheduler.preview(schedule, job_id=job_id, count=count, start=start)
+    if start is None:
+        warn_when_far(session, found)
     if schedule is not None and job_id:
         _show_difference(session, found)
     elif session.out.for_people:
         show_preview(session, found)
     else:
         session.out.each(found.fires, FIRES)
+
+
+def warn_when_far(session: Session, found: PreviewScheduleResponse) -> None:
+    """Say when the first fire from now on is more than a year away: often two fields that seldom meet."""
+    if found.fires and found.fires[0].time.ToDatetime(UTC) > datetime.now(UTC) + _YEAR:
+        session.warn([f"it fires next at {time(found.fires[0].time)}, more than a year from now"])
 
 
 def _schedule(session: Session, options: ScheduleOptions, job_id: str) -> ScheduleConfig | None:

@@ -89,6 +89,18 @@ async def test_a_schedule_is_previewed_with_all_that_the_options_of_a_job_say_of
     assert (told.code, "go with a schedule: --cron, --every or --at" in told.err) == (2, True)
 
 
+async def test_a_schedule_that_fires_first_in_more_than_a_year_is_warned_about(server: Running) -> None:
+    job = ("jobs", "create", *PRICES)
+    far = "warning: it fires next at 2096-02-29T00:00:00Z, more than a year from now\n"
+    for command in (("preview",), (*job, "--validate-only"), job):
+        told = await schedctl(server, *command, "--at", "2096-02-29T00:00:00Z", "-o", "json")
+        assert (told.code, told.err, len(told.json)) == (0, far, 1)
+        told = await schedctl(server, *command, "--cron", "@yearly")
+        assert (told.code, told.err) == (0, "")
+    told = await schedctl(server, "preview", "--cron", "@yearly", "--from", "2096-01-01T00:00:00Z")
+    assert (told.code, told.err) == (0, ""), "it was asked for"
+
+
 async def test_a_single_time_without_an_offset_is_by_the_zone_that_is_named(server: Running) -> None:
     for zone, told in (("America/New_York", "2030-07-01T12:00:00Z"), ("", "2030-07-01T08:00:00Z")):
         found = await schedctl(server, "preview", "--at", "2030-07-01T08:00", "--tz", zone, "-o", "name")
