@@ -29,11 +29,11 @@ from cli.arguments import (
 )
 from cli.documents import FIELDS, DocumentError, create_request, read_file, read_jobs, write_request
 from cli.editing import edited, kept
-from cli.executions import EXECUTIONS, follow_to_the_end
+from cli.executions import ENDED, EXECUTIONS, follow_to_the_end, state_of
 from cli.exits import Exit, exit_of_code
 from cli.form import ask_for
 from cli.job_options import JOB_OPTIONS, JobOptions
-from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time
+from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time, time_of
 from cli.schedules import in_words, show_preview, warn_when_far
 from cli.session import Session, command, fail, group, on_terminal
 from cli.times import span as read_span
@@ -434,7 +434,13 @@ def run(
     if wait or timeout is not None:
         follow_to_the_end(session, execution.execution_id, timeout)
         return
-    session.out.done(execution, execution.execution_id, f"{plain(execution.execution_id)} is on its way")
+    if request_id:  # of a repeated call the answer is the first one's, of a run that may have ended since
+        with suppress(SchedulerError):
+            execution = session.scheduler.get_execution(execution.execution_id)
+    name, said = state_of(execution), "is on its way"
+    if name in ENDED:
+        said = f"has ended: {name} at {time_of(execution, 'finished_at')}"
+    session.out.done(execution, execution.execution_id, f"{plain(execution.execution_id)} {said}")
 
 
 def perhaps_started(job_id: str, request_id: str) -> str:

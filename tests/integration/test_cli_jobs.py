@@ -421,6 +421,19 @@ async def test_a_job_is_run_and_its_history_shown(server: Running) -> None:
     assert (await schedctl(server, "jobs", "history", "prices", "--failed")).out == ""
 
 
+async def test_a_repeated_run_tells_what_has_become_of_the_first(server: Running) -> None:
+    await server.create(job_id="prices")
+    run = ("jobs", "run", "prices", "--request-id", "r")
+    name = (await schedctl(server, *run, "-o", "name")).out.strip()
+    assert (await schedctl(server, *run)).out == f"{name} is on its way\n"
+    assert (await schedctl(server, "executions", "cancel", name, "--yes")).code == 0
+    ended = (await schedctl(server, "executions", "get", name, "-o", "json")).json
+    told = await schedctl(server, *run)
+    assert (told.code, told.err) == (0, "")
+    assert re.fullmatch(rf"{name} has ended: CANCELLED at \S+Z\n", told.out), told.out
+    assert (await schedctl(server, *run, "-o", "json")).json == ended
+
+
 async def test_all_that_fit_a_filter_are_paused_and_resumed_after_asking(server: Running) -> None:
     for name, team in (("one", "pricing"), ("two", "pricing"), ("three", "other")):
         await server.create(job_id=name, labels={"team": team})
