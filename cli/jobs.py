@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -28,12 +29,12 @@ from cli.arguments import (
 )
 from cli.documents import FIELDS, DocumentError, create_request, read_file, read_jobs, write_request
 from cli.editing import edited, kept
-from cli.executions import EXECUTIONS, follow_to_the_end
+from cli.executions import ENDED, EXECUTIONS, follow_to_the_end, state_of
 from cli.exits import Exit, exit_of_code
 from cli.form import ask_for
 from cli.job_options import JOB_OPTIONS, JobOptions
-from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time
-from cli.schedules import in_words, show_preview
+from cli.output import View, by_the_clock, counted, labels, plain, sentences, shortened, span, state, time, time_of
+from cli.schedules import in_words, show_preview, warn_when_far
 from cli.session import Session, command, fail, group, on_terminal
 from cli.times import span as read_span
 from scheduler_client import DeadlineExceeded, SchedulerError, to_dict
@@ -209,6 +210,8 @@ def create(
     named = f"the job {plain(made.job.job_id)}" if made.job.job_id else "the job"
     said = "would be accepted" if validate_only else "is created"
     session.out.done(made.job, made.job.job_id, f"{named} {said}")
+    with suppress(SchedulerError):  # the job is created all the same
+        warn_when_far(session, session.scheduler.preview(made.job.schedule_config, count=1))
 
 
 def _requests(file: Path) -> list[pb.CreateScheduledJobRequest]:
@@ -431,7 +434,13 @@ def run(
     if wait or timeout is not None:
         follow_to_the_end(session, execution.execution_id, timeout)
         return
-    session.out.done(execution, execution.execution_id, f"{plain(execution.execution_id)} is on its way")
+    if request_id:  # of a repeated call the answer is the first one's, of a run that may have ended since
+        with suppress(SchedulerError):
+            execution = session.scheduler.get_execution(execution.execution_id)
+    name, said = state_of(execution), "is on its way"
+    if name in ENDED:
+        said = f"has ended: {name} at {time_of(execution, 'finished_at')}"
+    session.out.done(execution, execution.execution_id, f"{plain(execution.execution_id)} {said}")
 
 
 def perhaps_started(job_id: str, request_id: str) -> str:

@@ -40,7 +40,7 @@ NewTimeArgument: TypeAlias = Annotated[
     ),
 ]
 
-_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_CLOCK: Final = re.compile(r"([01]?\d|2[0-3])(:[0-5]\d){1,2}")
 
 
 @alone

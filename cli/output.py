@@ -128,8 +128,11 @@ class Output:
         else:
             self.raw(thing, name)
 
-    def raw(self, thing: Message, name: str) -> None:
-        """Print a thing for programs. name: empty for what has none, of which -o name then prints nothing."""
+    def raw(self, thing: Message, name: str, **more: str) -> None:
+        """Print a thing for programs. name: empty for what has none, of which -o name then prints nothing.
+
+        more: fields that it has here only, after its own.
+        """
         match self.format:
             case Format.NAME:
                 if name:
@@ -138,9 +141,9 @@ class Output:
                 if self._begun:
                     self.console.print("---")
                 values = MessageToDict(thing, preserving_proto_field_name=True)
-                self.console.print(as_yaml(with_ints(values)).rstrip())
+                self.console.print(as_yaml(with_ints(values) | more).rstrip())
             case _:
-                self.console.print(as_json(_values(thing)))
+                self.console.print(as_json(_values(thing) | more))
         self._begun = True
 
 

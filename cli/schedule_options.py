@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta  # noqa: TC003 - typer reads the types
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from cli.arguments import LARGEST
 from cli.session import fail
-from cli.times import instant, span
+from cli.times import instant_or_clock, span
 from scheduler_client import cron, every, once
 from scheduler_client.values import duration
 from shared.proto.scheduler_service_pb2 import ScheduleConfig
@@ -43,11 +43,16 @@ class ScheduleOptions:
         list[str], typer.Option("--cron", metavar="EXPRESSION", help="As '0 8 * * MON-FRI'; several are their union.")
     ] = field(default_factory=list)
     zone: Annotated[
-        str, typer.Option("--tz", metavar="ZONE", help="Time zone of --cron, as America/New_York. UTC if left out.")
+        str,
+        typer.Option(
+            "--tz",
+            metavar="ZONE",
+            help="Time zone of --cron, --holiday and an --at without offset, as America/New_York. UTC if left out.",
+        ),
     ] = ""
     interval: Annotated[str, typer.Option("--every", metavar="SPAN", help="An interval, as 1h30m.")] = ""
     at: Annotated[
-        datetime | None, typer.Option("--at", parser=instant, metavar="TIME", help="Once, at this instant.")
+        datetime | None, typer.Option("--at", parser=instant_or_clock, metavar="TIME", help="Once, at this instant.")
     ] = None
     jitter: Annotated[
         timedelta | None, typer.Option(parser=span, metavar="SPAN", help="Put each fire off by a part of it, as 5m.")
@@ -91,8 +96,6 @@ class ScheduleOptions:
         if not schedule.type:
             fail("--jitter, --max-runs, --holiday and --tz go with a schedule: --cron, --every or --at")
         if self.zone:
-            if schedule.type != "cron":
-                fail("--tz goes with --cron")
             schedule.timezone = self.zone
         if (jitter := duration(self.jitter)) is not None:
             schedule.jitter.CopyFrom(jitter)
@@ -112,7 +115,11 @@ class ScheduleOptions:
             return cron(*self.expressions)
         if self.interval:
             return every(self.interval)
-        return once(self.at) if self.at is not None else None
+        if self.at is None:
+            return None
+        if self.at.tzinfo is None and self.zone:  # the server knows the zone's rules
+            return ScheduleConfig(type="once", config={"at": self.at.isoformat()})
+        return once(self.at if self.at.tzinfo is not None else self.at.replace(tzinfo=UTC))
 
 
 def put(there: Message, said: Message) -> None:

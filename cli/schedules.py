@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -9,7 +11,7 @@ from rich.text import Text
 
 from cli.arguments import LARGEST, FromOption
 from cli.completion import job_ids
-from cli.output import View, clock, plain, time, time_of
+from cli.output import Format, View, clock, plain, time, time_of
 from cli.schedule_options import OPTIONS, ScheduleOptions
 from cli.session import Session, alone, fail
 from shared.proto.planning_service_pb2 import FireTime
@@ -28,6 +30,10 @@ FIRES: Final = View[FireTime](
     },
 )
 
+_OFFSET: Final = re.compile(r"(Z|[+-]\d\d:\d\d)\s*$", re.IGNORECASE)
+
+_YEAR: Final = timedelta(days=366)
+
 _COLOURS: Final = {"+": "green", "-": "red", " ": ""}
 
 OptionalJob = Annotated[
@@ -38,17 +44,19 @@ OptionalJob = Annotated[
 def in_words(config: ScheduleConfig) -> str:
     """Return a schedule as short as it was written, for a column."""
     terms = config.config
+    zone = f" {config.timezone}" if config.timezone not in ("", "UTC") else ""
     match config.type:
         case "cron":
             fields = ("second", "minute", "hour", "day_of_month", "month_of_year", "day_of_week")
             by_field = " ".join(terms.get(field, "*") for field in fields[1:])
             said = " | ".join(config.expressions) or terms.get("expression", by_field)
-            said += f" {config.timezone}" if config.timezone not in ("", "UTC") else ""
+            said += zone
         case "interval":
             units = ((terms.get(unit), unit[0]) for unit in ("days", "hours", "minutes", "seconds"))
             said = "every " + (terms.get("every") or "".join(f"{number}{unit}" for number, unit in units if number))
         case "once":
-            said = f"at {terms.get('at', '')}"
+            at = terms.get("at", "")
+            said = f"at {at}" + ("" if _OFFSET.search(at) else zone)
         case _:
             said = config.type
     return plain(said)
@@ -69,14 +77,20 @@ def preview(
     """
     schedule = _schedule(session, options, job_id)
     found = session.scheduler.preview(schedule, job_id=job_id, count=count, start=start)
-    if session.out.for_people and schedule is not None and job_id:
-        session.warn(found.warnings)
-        session.out.tell(plain(found.description))
+    if start is None:
+        warn_when_far(session, found)
+    if schedule is not None and job_id:
         _show_difference(session, found)
     elif session.out.for_people:
         show_preview(session, found)
     else:
         session.out.each(found.fires, FIRES)
+
+
+def warn_when_far(session: Session, found: PreviewScheduleResponse) -> None:
+    """Say when the first fire from now on is more than a year away: often two fields that seldom meet."""
+    if found.fires and found.fires[0].time.ToDatetime(UTC) > datetime.now(UTC) + _YEAR:
+        session.warn([f"it fires next at {time(found.fires[0].time)}, more than a year from now"])
 
 
 def _schedule(session: Session, options: ScheduleOptions, job_id: str) -> ScheduleConfig | None:
@@ -99,10 +113,17 @@ def _schedule(session: Session, options: ScheduleOptions, job_id: str) -> Schedu
 
 def _show_difference(session: Session, found: PreviewScheduleResponse) -> None:
     """Tell the fires of a schedule and of the job's present one in one list, with signs for what only one has."""
+    if session.out.for_people:
+        session.warn(found.warnings)
+        session.out.tell(plain(found.description))
     added = {fire.time.ToNanoseconds() for fire in found.added}
     lines = [(fire, "+" if fire.time.ToNanoseconds() in added else " ") for fire in found.fires]
     lines += [(fire, "-") for fire in found.removed]
     for fire, sign in sorted(lines, key=lambda line: line[0].time.ToNanoseconds()):
+        if not session.out.for_people:
+            if sign != "-" or session.out.format is not Format.NAME:  # a name alone would be of one that comes
+                session.out.raw(fire, time(fire.time), sign=sign.strip())
+            continue
         local = clock(fire.local_time)
         session.out.tell(
             Text(f"{sign} {local}" + ("" if local.endswith("Z") else f"  {time(fire.time)}"), _COLOURS[sign])

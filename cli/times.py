@@ -20,6 +20,12 @@ _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 def instant(text: str) -> datetime:
     """Read RFC 3339 (UTC when no offset), `now`, or a span from now as `-2h` or `+30m`."""
+    found = instant_or_clock(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def instant_or_clock(text: str) -> datetime:
+    """Read what `instant` does; without an offset it has none: whoever knows the zone says which instant it is."""
     if text == "now":
         return datetime.now(UTC)
     if text[:1] in "+-" and (distance := _span(text[1:])) is not None:
@@ -28,14 +34,13 @@ def instant(text: str) -> datetime:
         except OverflowError:
             raise typer.BadParameter(f"{text!r} is too large; times are in the years 1 to 9999") from None
     try:
-        found = datetime.fromisoformat(text.upper())
+        return datetime.fromisoformat(text.upper())
     except ValueError:
         said = (
             f"{text!r} is not a time; expected RFC 3339, for example 2030-01-31T08:00:00Z (UTC when no offset),"
             " or a span from now, as -2h or +30m"
         )
         raise typer.BadParameter(said) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def is_past(text: str) -> bool:

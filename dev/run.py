@@ -5,11 +5,16 @@ by honcho. Ctrl-C (or SIGTERM) stops what was started, processes first, and noth
 processes at once.
 """
 
+import os
+import signal
+
+if __name__ == "__main__":
+    # Ctrl-C while all that follows is imported would be a traceback; nothing has been started so far.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+
 import argparse
 import fcntl
-import os
 import shlex
-import signal
 import sys
 import threading
 import time
@@ -399,6 +404,7 @@ def main() -> int:
     argparse.ArgumentParser(prog="python -m dev.run", description=__doc__).parse_args()
     settings = load_settings()
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         processes = system(settings, os.environ)
         environment = with_examples(os.environ)
         run(processes, environment, welcome(settings, os.environ), grace=settings.shutdown_grace + STOPPING)

@@ -1,7 +1,7 @@
 """Several servers together: started, stopped, or lent to a test, at the same time."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from dev.mongodb import mongodb
 from dev.rabbitmq import install_rabbitmq, rabbitmq, server_script
 from dev.redis import redis_server
-from dev.server import Server
+from dev.server import POLL, Server
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,11 @@ def start_together(servers: Sequence[Server]) -> None:
             for start in starts:
                 start.result()
         except BaseException:
-            for server in servers:  # those still starting notice it, so that the pool ends at once
-                server.kill()
+            starting = set(starts)
+            while starting:  # as a thread may only now begin to start one
+                starting = wait(starts, timeout=POLL).not_done
+                for server in servers:  # those still starting notice it, so that the pool ends at once
+                    server.kill()
             raise
 
 

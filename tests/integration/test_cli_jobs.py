@@ -169,7 +169,7 @@ async def test_what_a_schedule_and_the_queue_make_of_it_is_said_by_options(serve
     ("arguments", "code", "said"),
     [
         (("--jitter", "5m"), 2, "--jitter, --max-runs, --holiday and --tz go with a schedule"),
-        (("--every", "1h", "--tz", "Asia/Tokyo"), 2, "--tz goes with --cron"),
+        (("--every", "1h", "--tz", "Mars"), 4, "--tz: 'Mars' is not an IANA time zone"),
         (("--every", "1h", "--priority", "10"), 4, "--priority: 10 is not a priority"),
         (("--cron", "0 8 * * *", "--holiday", "XX"), 4, "--holiday: 'XX' is not a country"),
         (("--every", "1h", "--jitter", "2d"), 4, "--jitter: "),
@@ -217,13 +217,31 @@ async def test_a_zone_alone_moves_a_cron_schedule_and_another_type_takes_nothing
     assert (schedule["type"], schedule["config"], "jitter" in schedule) == ("interval", {"every": "2h"}, False)
 
 
+async def test_a_zone_says_on_which_day_an_interval_or_a_single_time_meets_a_holiday(server: Running) -> None:
+    on_the_4th = (*PRICES, "--at", "2030-07-04T23:30:00-04:00", "--holiday", "US")
+    told = await schedctl(server, "jobs", "create", "prices", *on_the_4th, "--tz", "America/New_York")
+    assert (told.code, "they leave no occurrence" in told.err) == (4, True), told.err
+    assert (await schedctl(server, "jobs", "create", "prices", *on_the_4th)).code == 0, "by UTC it is the 5th"
+    told = await schedctl(server, "jobs", "create", "hourly", *PRICES, "--every", "1h", "--tz", "Asia/Tokyo")
+    assert told.code == 0, told.err
+    told = await schedctl(server, "jobs", "update", "hourly", "--tz", "America/New_York", "-o", "json")
+    schedule = told.json[0]["schedule_config"]
+    assert (schedule["config"], schedule["timezone"]) == ({"every": "1h"}, "America/New_York")
+    told = await schedctl(
+        server, "jobs", "create", "single", *PRICES, "--at", "2030-07-01T08:00", "--tz", "America/New_York"
+    )
+    assert told.code == 0, told.err
+    told = await schedctl(server, "jobs", "get", "single")
+    assert "at 2030-07-01T08:00:00 America/New_York" in told.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         ((), 2, "say by options what to change"),
         (("--queue", "manual", "--clear", "queue"), 2, "what is to become of queue is said twice"),
         (("--cron", "61 * * * *"), 4, "--cron: "),
-        (("--tz", "Asia/Tokyo"), 2, "--tz goes with --cron"),
+        (("--tz", "Mars"), 4, "--tz: "),
         (("--clear", "colour"), 2, "'colour' is not one of name, "),
     ],
 )
@@ -304,7 +322,6 @@ async def test_a_type_is_taken_in_either_case(server: Running) -> None:
         (("preview", "--every", "soon"), 4, "--every: "),
         (("jobs", "create", "x"), 4, "--target: "),
         (("jobs", "create", "x", "--cron", "@daily", "--every", "1h"), 2, "--cron and --every say different"),
-        (("jobs", "create", "x", *PRICES, "--every", "1h", "--tz", "UTC"), 2, "--tz goes with --cron"),
         (("jobs", "create", "x", "--parameters", "{"), 2, "'--parameters': it is no JSON object"),
         (("jobs", "create", "x", "--label", "team"), 2, "'team': expected KEY=VALUE"),
         (("jobs", "create", "x", *PRICES, "--every", "1h", "--label", f"team={'x' * 300}"), 4, "--label: "),
@@ -402,6 +419,19 @@ async def test_a_job_is_run_and_its_history_shown(server: Running) -> None:
     assert ran.out.strip() in line
     assert "MANUAL" in line
     assert (await schedctl(server, "jobs", "history", "prices", "--failed")).out == ""
+
+
+async def test_a_repeated_run_tells_what_has_become_of_the_first(server: Running) -> None:
+    await server.create(job_id="prices")
+    run = ("jobs", "run", "prices", "--request-id", "r")
+    name = (await schedctl(server, *run, "-o", "name")).out.strip()
+    assert (await schedctl(server, *run)).out == f"{name} is on its way\n"
+    assert (await schedctl(server, "executions", "cancel", name, "--yes")).code == 0
+    ended = (await schedctl(server, "executions", "get", name, "-o", "json")).json
+    told = await schedctl(server, *run)
+    assert (told.code, told.err) == (0, "")
+    assert re.fullmatch(rf"{name} has ended: CANCELLED at \S+Z\n", told.out), told.out
+    assert (await schedctl(server, *run, "-o", "json")).json == ended
 
 
 async def test_all_that_fit_a_filter_are_paused_and_resumed_after_asking(server: Running) -> None:

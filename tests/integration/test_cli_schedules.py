@@ -42,6 +42,23 @@ async def test_a_schedule_is_compared_with_that_of_a_job(server: Running) -> Non
     assert signs == ["- 2030-01-01T", "+ 2030-01-01T"]
 
 
+@pytest.mark.parametrize("format_", ["json", "yaml"])
+async def test_programs_are_told_which_times_come_and_go_too(server: Running, format_: str) -> None:
+    await server.create(job_id="prices")
+    arguments = ("preview", "prices", "--cron", "0 10,12 * * *", "--holiday", "US", "--from", "2030-01-01", "-n", "2")
+    told = await schedctl(server, *arguments, "-o", format_)
+    fires = told.json if format_ == "json" else yaml.safe_load_all(told.out)
+    assert [(fire["time"], fire["sign"]) for fire in fires] == [
+        ("2030-01-01T10:00:00Z", "-"),
+        ("2030-01-02T10:00:00Z", ""),
+        ("2030-01-02T12:00:00Z", "+"),
+    ], told.out
+    told = await schedctl(server, *arguments, "-o", "name")
+    assert told.lines == ["2030-01-02T10:00:00Z", "2030-01-02T12:00:00Z"]
+    plain = await schedctl(server, "preview", "prices", "-n", "1", "-o", "json")
+    assert "sign" not in plain.json[0], "nothing is compared"
+
+
 async def test_options_beside_a_job_are_previewed_as_an_update_would_take_them(server: Running) -> None:
     zone = ("--cron", "0 8 * * *", "--tz", "Asia/Tokyo")
     assert (await schedctl(server, "jobs", "create", "tokyo", *PRICES, *zone)).code == 0
@@ -70,6 +87,26 @@ async def test_a_schedule_is_previewed_with_all_that_the_options_of_a_job_say_of
     assert (told.code, told.err.startswith("--holiday: ")) == (4, True), told.err
     told = await schedctl(server, "preview", "--jitter", "5m")
     assert (told.code, "go with a schedule: --cron, --every or --at" in told.err) == (2, True)
+
+
+async def test_a_schedule_that_fires_first_in_more_than_a_year_is_warned_about(server: Running) -> None:
+    job = ("jobs", "create", *PRICES)
+    far = "warning: it fires next at 2096-02-29T00:00:00Z, more than a year from now\n"
+    for command in (("preview",), (*job, "--validate-only"), job):
+        told = await schedctl(server, *command, "--at", "2096-02-29T00:00:00Z", "-o", "json")
+        assert (told.code, told.err, len(told.json)) == (0, far, 1)
+        told = await schedctl(server, *command, "--cron", "@yearly")
+        assert (told.code, told.err) == (0, "")
+    told = await schedctl(server, "preview", "--cron", "@yearly", "--from", "2096-01-01T00:00:00Z")
+    assert (told.code, told.err) == (0, ""), "it was asked for"
+
+
+async def test_a_single_time_without_an_offset_is_by_the_zone_that_is_named(server: Running) -> None:
+    for zone, told in (("America/New_York", "2030-07-01T12:00:00Z"), ("", "2030-07-01T08:00:00Z")):
+        found = await schedctl(server, "preview", "--at", "2030-07-01T08:00", "--tz", zone, "-o", "name")
+        assert found.lines == [told], found.err
+    found = await schedctl(server, "preview", "--at", "2030-07-01T08:00Z", "--tz", "America/New_York", "-o", "name")
+    assert found.lines == ["2030-07-01T08:00:00Z"]
 
 
 async def test_a_job_tells_when_it_fires_next(server: Running) -> None:
@@ -120,6 +157,8 @@ async def test_an_occurrence_is_explained_by_the_jobs_clock_or_as_an_instant(ser
     assert (told.code, "No such option: -x" in told.err) == (2, True)
     told = await schedctl(server, "explain", "prices", "yesterday")
     assert (told.code, "'yesterday' is not a time" in told.err) == (2, True)
+    told = await schedctl(server, "explain", "prices", "99:99")
+    assert (told.code, "'99:99' is not a time" in told.err) == (2, True), told.err
 
 
 async def test_a_time_without_an_offset_is_by_the_jobs_clock_however_it_is_written(server: Running) -> None:

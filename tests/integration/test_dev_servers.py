@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from dev.rabbitmq import CONSUMER_TIMEOUT, install_rabbitmq, server_script
 from dev.redis import find_or_start_redis, start_redis
 from dev.run import Process, check_ports, system, welcome, with_examples
 from dev.server import HOST, Program, Server, ServerError, free_port
-from dev.servers import Servers, private_servers
+from dev.servers import Servers, private_servers, start_together
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -279,6 +280,42 @@ def test_a_server_that_never_answers_is_ended_and_named(tmp_path: Path) -> None:
     wait_for(lambda: not processes_of(tmp_path))
 
 
+class Late(Server):
+    """One whose start begins only when it has been killed, as when the threads have not got to it yet."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self.killed = threading.Event()
+        self.said = ""
+
+    def start(self) -> None:
+        assert self.killed.wait(60)
+        try:
+            super().start()
+        except ServerError as error:
+            self.said = str(error)
+            raise
+
+    def kill(self) -> None:
+        super().kill()
+        self.killed.set()
+
+
+def test_of_servers_that_are_started_together_none_goes_on_starting_when_another_has_failed(tmp_path: Path) -> None:
+    def is_ready(_pid: int) -> None:
+        raise ConnectionRefusedError("nobody there")
+
+    def program(name: str, *command: str) -> Program:
+        folder = tmp_path / name
+        return Program(name=name, url="", port=0, folder=folder, command=command, is_ready=is_ready, ready_within=20)
+
+    late = Late(program("Late", "sleep", "60"))
+    with pytest.raises(ServerError, match=r"Failing .* ended while starting"):
+        start_together([Server(program("Failing", "false")), late])
+    assert "ended while starting" in late.said, "it was not waited for until it was ready"
+    assert not processes_of(tmp_path)
+
+
 def test_an_address_in_the_environment_comes_first(servers: Servers, tmp_path: Path) -> None:
     found = find_or_start_mongodb(tmp_path, {"MONGODB_URL": servers.mongodb.url})
     assert (found.url, found.server) == (servers.mongodb.url, None)
@@ -465,6 +502,23 @@ def test_ctrl_c_stops_all_that_was_started_and_nothing_else(
     assert run.end(number) == 0
     assert not processes_of(tmp_path)
     assert servers.redis.running
+
+
+def test_ctrl_c_while_the_command_is_still_importing_ends_it_quietly(tmp_path: Path) -> None:
+    (tmp_path / "honcho.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    command = subprocess.Popen(
+        [sys.executable, "-m", "dev.run"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "LOCAL_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == "importing\n"
+    command.send_signal(signal.SIGINT)
+    assert command.communicate(timeout=60)[0] == ""
+    assert command.returncode == 0
 
 
 def test_ctrl_c_says_what_is_being_stopped_and_a_second_one_cuts_calls_off(
