@@ -32,7 +32,7 @@ from shared.store.executions import OWN_PUBLISHER_GRACE
 from shared.store.partitions import BY_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from pymongo.client_session import ClientSession
@@ -53,6 +53,8 @@ MOST_OUT: Final = 10_000
 """Jobs whose rows stand before the pointer of the first of them moves. What a beat that dies then leaves is as many
 jobs to plan again, for nothing."""
 
+NO_JOB: Final = {"_id": ""}
+"""Finds none."""
 IDLE: Final = 0.05
 """Seconds without anything to do, in which some of what comes next is made ready. Less, and it could come late."""
 
@@ -195,6 +197,8 @@ class Fire:
         self._look_at_rest = self._look if look_at_rest is None else look_at_rest
         self._trusted = 0.0 if look_at_rest is None else TRUSTED
         self._meanwhile = _Meanwhile(self._carry_out_full)
+        self._caught_up: tuple[str, int | None] | None = None
+        """The primary which, when this had written to it, showed all that was acknowledged before; see _due."""
         self._is_behind = False
         """Whether the last look took as much as it may, so that more may be due."""
         self._is_at_rest = False
@@ -236,8 +240,7 @@ class Fire:
         # What is read later must not be older, as it may be from a primary that was just elected.
         with self._client.start_session(causal_consistency=True) as session:
             is_ready = len(self._ahead) > 0
-            found = self._find(jobs.due_filter(held), ahead.FIELDS if is_ready else jobs.PLANNING_FIELDS, session)
-            due = iter(found.sort("wake_at", 1).limit(MOST_OUT))
+            due = self._due(held, ahead.FIELDS if is_ready else jobs.PLANNING_FIELDS, session)
             try:
                 while batch := list(islice(due, BATCH)):
                     looked_at += len(batch)
@@ -258,6 +261,25 @@ class Fire:
         if self._is_behind:
             return 0.0
         return self._until_next(self._look, math.inf)
+
+    def _due(
+        self, held: frozenset[int], fields: Mapping[str, Any], session: ClientSession
+    ) -> Iterator[Mapping[str, Any]]:
+        """Return the jobs that are due, with every edit that was acknowledged before their primary was elected.
+
+        Just after that it may still show what a majority had earlier, with a time at which an acknowledged pause, or
+        skip, should hold. Behind a write, though it changes nothing, that a majority has, it shows all from before.
+        """
+        while True:
+            found = self._find(jobs.due_filter(held), fields, session).sort("wake_at", 1).limit(MOST_OUT)
+            if (first := next(found, None)) is None:
+                return
+            if found.address == self._caught_up:
+                break
+            self._jobs.update_one(NO_JOB, {"$set": {"state": ""}}, session=session)
+            self._caught_up = found.address
+        yield first
+        yield from found
 
     def _find(self, chosen: Mapping[str, Any], fields: Mapping[str, Any], session: ClientSession) -> Cursor[_Document]:
         return self._jobs.find(chosen, {**fields, "now": "$$NOW"}, batch_size=BATCH, session=session)

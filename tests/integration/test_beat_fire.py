@@ -19,7 +19,7 @@ from pymongo.monitoring import CommandListener
 from structlog.testing import capture_logs
 
 from beat import fire as firing
-from beat.fire import LONGEST_SLEEP, Fire
+from beat.fire import LONGEST_SLEEP, NO_JOB, Fire
 from beat.partitions import Partitions
 from beat.relay import Relay
 from dev.mongodb import start_mongodb
@@ -676,6 +676,48 @@ class TestOverlap:
         of_rows = [after for collection, after, _ in later if collection == "executions"]
         assert len(of_rows) == 2, "what stands, and what is in flight"
         assert all(after is not None and after >= reads.times[chain] for after in of_rows)
+
+    def test_the_first_look_at_a_primary_is_behind_a_write_that_a_majority_has(self, tmp_path: Path) -> None:
+        """Else it may still show a job without the pause that was acknowledged before that primary was elected."""
+
+        class Commands(CommandListener):
+            def __init__(self) -> None:
+                self.seen: list[str] = []
+                self.reached: list[Any] = []
+                self.times: dict[int, Any] = {}
+
+            def started(self, event: CommandStartedEvent) -> None:
+                if event.command.get("find") == "jobs" and "wake_at" in event.command.get("sort", {}):
+                    self.seen.append("look")
+                    self.reached.append(event.command.get("readConcern", {}).get("afterClusterTime"))
+                if event.command.get("update") == "jobs" and event.command["updates"][0]["q"] == NO_JOB:
+                    assert event.command["writeConcern"]["w"] == "majority"
+                    self.seen.append("write")
+
+            def succeeded(self, event: CommandSucceededEvent) -> None:
+                if event.command_name == "update":
+                    self.times[len(self.seen)] = event.reply["operationTime"]
+
+            def failed(self, event: CommandFailedEvent) -> None:
+                raise AssertionError(event.failure)
+
+        server = start_mongodb(tmp_path, replica_set="rs0")
+        try:
+            commands = Commands()
+            database = connect(server.url, event_listeners=[commands])
+            duty = fire(database)
+            for number in range(3):
+                put(database, late_job(f"job-{number}", database_now(database), 2.5))
+                if number == 2:
+                    duty._caught_up = ("an earlier primary", 1)
+                duty.run_once()
+                assert rows(database, f"job-{number}")
+            database.client.close()
+        finally:
+            server.kill()
+        assert commands.seen[:3] == ["look", "write", "look"]
+        assert commands.seen.count("write") == 2, "of the same primary once"
+        assert commands.reached[1] >= commands.times[2]
 
 
 class TestChanges:
