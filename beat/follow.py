@@ -107,7 +107,7 @@ class Follow:
             lacks = executions.lacks_copy(row["_id"])  # it may have its own; what follows it has none
             self._executions.update_one(lacks.filter, lacks.update)
         # The last of a chain in the header of a chord has its body: without it the header is never complete.
-        if (body := self._signature(chain[0]).options.get("chord")) is not None:
+        if (body := canvas.last(chain[0], self._app).options.get("chord")) is not None:
             self._call(body, [], row, why)
 
     def _signature(self, given: Any) -> Any:

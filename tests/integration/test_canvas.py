@@ -7,6 +7,8 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dev.server import free_port
 from shared.domain.execution import State
 from shared.proto import scheduler_service_pb2 as pb
@@ -159,6 +161,28 @@ def test_a_header_that_fails_fails_the_body_which_says_so(office: Office):  # no
     assert "a task of its header, is FAILED" in ended.error.message
     again = office.ended(retried(office, body))
     assert again.error == ended.error, "and is not called without arguments"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "group(add.s(1), add.s(2))",
+        "group(add.s(1), add.s(2)), tasks.total.s()",
+        "chord([add.s(1), add.s(2)], tasks.total.s()), add.s(3), chord([add.s(1), add.s(2)], tasks.total.s())",
+        "chord([add.s(1), add.s(2)], chain(group(add.s(1), add.s(2)), tasks.total.s() | add.s(3)))",
+    ],
+)
+def test_a_chain_in_a_header_that_fails_before_its_end_fails_the_body_however_it_ends(
+    office: Office,  # noqa: F811
+    rest: str,
+):
+    code = f"print(chord([add.s(1), chain(fail.s('value'), {rest})])(tasks.total.s()).id)"
+    body = office.run(IMPORTS + code)
+    called(office, body)
+    ended = office.ended(body)
+    assert ended.state is State.FAILED
+    assert ended.error is not None
+    assert "before it in its chain, is FAILED" in ended.error.message
 
 
 def test_callbacks_are_called_with_the_result_and_errors_with_the_id(office: Office):  # noqa: F811
