@@ -107,8 +107,10 @@ class Follow:
             lacks = executions.lacks_copy(row["_id"])  # it may have its own; what follows it has none
             self._executions.update_one(lacks.filter, lacks.update)
         # The last of a chain in the header of a chord has its body: without it the header is never complete.
-        if (body := self._signature(chain[0]).options.get("chord")) is not None:
+        last = canvas.last(chain[0], self._app)
+        if (body := last.options.get("chord")) is not None:
             self._call(body, [], row, why)
+            self._close(last.options.get("group_id"))
 
     def _signature(self, given: Any) -> Any:
         return maybe_signature(given, app=self._app)
@@ -137,6 +139,11 @@ class Follow:
             results.append(result)
         if last is not None:
             self._call(body, [results], last, broken)
+            self._close(group)
+
+    def _close(self, group: str) -> None:
+        """Forget the size of a header whose body is there, so that cleanup may remove its rows."""
+        self._groups.delete_one({"_id": group})
 
     def _call(self, follower: Any, args: list[Any], after: Mapping[str, Any], broken: str = "", **options: Any) -> None:
         """Make a call; one that can't be made is there as well, and fails with what is wrong."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.domain.execution import State, Trigger
 from shared.log import get_logger
-from shared.store import backfills, executions, jobs, retention, rollups
+from shared.store import backfills, canvas, executions, jobs, retention, rollups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,9 @@ log = get_logger()
 
 BATCH: Final = 500
 
-_FIELDS: Final = dict.fromkeys(("job_uid", "epoch", "trigger", "state", "nominal_time", "finished_at", "parent"), 1)
+_FIELDS: Final = dict.fromkeys(
+    ("job_uid", "epoch", "trigger", "state", "nominal_time", "finished_at", "parent", "group"), 1
+)
 _REUSED: Final = {"reuse": 1}
 
 
@@ -31,6 +33,7 @@ class Cleanup:
         self._jobs = database[jobs.COLLECTION]
         self._retention = database[retention.COLLECTION]
         self._backfills = database[backfills.COLLECTION]
+        self._groups = database[canvas.GROUPS]
         self._rolling_up = database[rollups.PROGRESS]
         self._batch = batch
 
@@ -39,9 +42,10 @@ class Cleanup:
 
         Rows of a chain that beat may still have to follow stay, whatever their age: without them their occurrences
         would be decided again. So do parts, until what they are parts of goes: it would wait for them for ever, or not
-        know what is left to do again. So does what a retry goes on with that had not ended when this began. And so do
-        rows that end where the statistics have not come yet, once there are any; what is in none of them, because beat
-        cannot read it, goes like the others.
+        know what is left to do again. So does what a retry goes on with that had not ended when this began, and the
+        header of a chord whose body has not been called, as beat counts its rows. And so do rows that end where the
+        statistics have not come yet, once there are any; what is in none of them, because beat cannot read it, goes
+        like the others.
         """
         counted = await self._rolling_up.find_one(rollups.PROGRESS_FILTER, rollups.PROGRESS_NOW)
         if counted is not None:
@@ -59,6 +63,7 @@ class Cleanup:
             if not batch:
                 return removed
             followed = await self._followed(batch) | await self._needed(batch, cutoff, reused)
+            followed |= await self._counted(batch)
             gone = [row["_id"] for row in batch if row["_id"] not in followed]
             if gone:
                 deleted = await self._executions.delete_many({"_id": {"$in": gone}, **executions.ended_filter(cutoff)})
@@ -106,6 +111,15 @@ class Cleanup:
             found |= more
             retries = self._executions.find({"_id": {"$in": list(more)}}, _REUSED)
         return frozenset(found)
+
+    async def _counted(self, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Return the ids of the rows that are in the header of a chord whose body has not been called."""
+        groups = {row["_id"]: group for row in rows if isinstance(group := row.get("group"), str)}
+        if not groups:
+            return set()
+        found = self._groups.find({"_id": {"$in": list(set(groups.values()))}}, {"_id": 1})
+        waited_for = {group["_id"] async for group in found}
+        return {row_id for row_id, group in groups.items() if group in waited_for}
 
     async def _needed(self, rows: Sequence[Mapping[str, Any]], cutoff: datetime, reused: frozenset[str]) -> set[str]:
         """Return the ids of what is reused, and of what is part of that, or of what has not ended before the cutoff.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 GROUPS: Final = "groups"
-"""How many executions the header of a chord has: `_id` is the group's id."""
+"""How many executions the header of a chord has whose body has not been called: `_id` is the group's id."""
 
 KEPT: Final = timedelta(days=90)
 """How long that is known; a chord whose header takes longer is never completed."""

@@ -73,6 +73,15 @@ def ids(given: Any, app: Celery) -> Iterator[str]:
             yield task_id
 
 
+def last(given: Any, app: Celery) -> Any:
+    """Return the signature of the last single task that a signature would call: it has the body that waits for it."""
+    signature: Any = maybe_signature(given, app=app)
+    if (body := getattr(signature, "body", None)) is not None:
+        return last(body, app)
+    inside = getattr(signature, "tasks", None)
+    return last(inside[-1], app) if inside else signature
+
+
 def _calls(given: Any, app: Celery) -> Iterator[Any]:
     """Yield the signatures of single tasks that there are in one, or in each of a list of them."""
     if isinstance(given, list | tuple):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dev.server import free_port
 from shared.domain.execution import State
+from shared.proto import maintenance_service_pb2 as maintenance
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions
 from tests.acceptance.system import wait_until
@@ -50,6 +54,24 @@ def retried(office: Office, execution_id: str) -> str:  # noqa: F811
             return str((await server.stub.RetryExecution(request)).execution_id)
 
     return asyncio.run(retry())
+
+
+def grow_old(office: Office, *execution_ids: str) -> None:  # noqa: F811
+    """Let executions have ended two days ago."""
+    ended = {"finished_at": datetime.now(UTC) - timedelta(days=2)}
+    office.site.database.executions.update_many({"_id": {"$in": execution_ids}}, {"$set": ended})
+
+
+def remaining(office: Office, *execution_ids: str) -> set[str]:  # noqa: F811
+    """Let a server remove what ended more than a day ago, of which there is something; return what is still there."""
+
+    async def remove() -> int:
+        async with serving(office.site.environment["MONGODB_URL"]) as server:
+            request = maintenance.CleanupOldExecutionRecordsRequest(older_than_days=1)
+            return int((await server.maintenance.CleanupOldExecutionRecords(request)).deleted_count)
+
+    wait_until(lambda: asyncio.run(remove()), "the statistics have come so far that records are removed")
+    return {row["_id"] for row in office.site.database.executions.find({"_id": {"$in": execution_ids}})}
 
 
 def test_a_chain_gives_its_last_result_and_each_call_names_the_one_before(office: Office):  # noqa: F811
@@ -159,6 +181,59 @@ def test_a_header_that_fails_fails_the_body_which_says_so(office: Office):  # no
     assert "a task of its header, is FAILED" in ended.error.message
     again = office.ended(retried(office, body))
     assert again.error == ended.error, "and is not called without arguments"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "group(add.s(1), add.s(2))",
+        "group(add.s(1), add.s(2)), tasks.total.s()",
+        "chord([add.s(1), add.s(2)], tasks.total.s()), add.s(3), chord([add.s(1), add.s(2)], tasks.total.s())",
+        "chord([add.s(1), add.s(2)], chain(group(add.s(1), add.s(2)), tasks.total.s() | add.s(3)))",
+    ],
+)
+def test_a_chain_in_a_header_that_fails_before_its_end_fails_the_body_however_it_ends(
+    office: Office,  # noqa: F811
+    rest: str,
+):
+    code = f"print(chord([add.s(1), chain(fail.s('value'), {rest})])(tasks.total.s()).id)"
+    body = office.run(IMPORTS + code)
+    called(office, body)
+    ended = office.ended(body)
+    assert ended.state is State.FAILED
+    assert ended.error is not None
+    assert "before it in its chain, is FAILED" in ended.error.message
+
+
+def test_a_header_is_kept_until_its_body_is_called_however_old_what_has_ended_of_it(office: Office):  # noqa: F811
+    body, first, last, other = said(
+        office,
+        "r = chord([add.s(1), add.s(2).set(countdown=2 * 86_400)])(tasks.total.s())\n"
+        "print(json.dumps([r.id, *[each.id for each in r.parent], group(add.s(1))()[0].id]))",
+    )
+    office.ended(first)
+    office.ended(other)
+    grow_old(office, first, other)
+    assert remaining(office, first, other) == {first}
+    now = datetime.now(UTC)
+    office.site.database.executions.update_one({"_id": last}, {"$set": {"due_at": now, "send_at": now}})
+    called(office, body)
+    assert office.ended(body).state is State.SUCCEEDED
+    assert json.loads(office.raw(body)["result"]) == 2 + 3
+    grow_old(office, first, last)
+    assert remaining(office, first, last) == set()
+
+
+def test_a_header_whose_body_was_called_before_its_end_is_kept_no_longer(office: Office):  # noqa: F811
+    body, first = said(
+        office,
+        "r = chord([add.s(1), fail.s('value') | add.s(2)])(tasks.total.s())\nprint(json.dumps([r.id, r.parent[0].id]))",
+    )
+    called(office, body)
+    office.ended(body)
+    office.ended(first)
+    grow_old(office, first)
+    assert remaining(office, first) == set()
 
 
 def test_callbacks_are_called_with_the_result_and_errors_with_the_id(office: Office):  # noqa: F811
