@@ -1,4 +1,4 @@
-"""Rate limits of tasks, as "10/m": so many attempts begin in that time, on each worker, across its processes."""
+"""Rate limits of tasks, as "10/m": each worker lets so many attempts begin in that time, across its processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-    from shared.store.executions import Claimed
+    from shared.store.executions import Claimed, Move
+
+
+SHORT_WAIT: Final = timedelta(seconds=1)
+"""A turn that comes so soon is waited for: to give the attempt back, and to get it again, takes about as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +44,21 @@ class RateLimits:
     def turn(self, claimed: Claimed, limit: str | float | None) -> Turn | None:
         """Return when an attempt has its turn; None when that is now. Raises PyMongoError."""
         per_second = rate(limit) if limit else 0  # type: ignore[arg-type]  # a number is one a second
-        if not per_second or self._has_turn(claimed):
+        if not per_second:
             return None
-        taken = self._take(claimed.target_method, timedelta(seconds=1 / per_second))
+        # Of an attempt that comes back when its turn is, also if another worker has given that: which one gets the
+        # message is up to the broker.
+        given_by = _turn_given_by(claimed)
+        worker, interval = given_by or self._worker, timedelta(seconds=1 / per_second)
+        taken = self._take(
+            rate_limits.take_turn(claimed.target_method, worker, interval, SHORT_WAIT, has_turn=given_by is not None)
+        )
         wait = taken["turn"] - taken["now"]
         if wait <= timedelta(0):
             return None
-        return Turn(taken["turn"], wait, {"worker": self._worker, "attempt": claimed.attempt + 1})
+        return Turn(taken["turn"], wait, {"worker": worker, "attempt": claimed.attempt + 1})
 
-    def _has_turn(self, claimed: Claimed) -> bool:
-        """Return whether the attempt was given back until its turn, and has come back to where it has one."""
-        slot = claimed.rate_slot or {}
-        return bool(slot.get("worker") == self._worker and slot.get("attempt") == claimed.attempt)
-
-    def _take(self, task: str, interval: timedelta) -> Any:
-        move = rate_limits.take_turn(task, self._worker, interval)
+    def _take(self, move: Move) -> Any:
         for _ in range(_TRIES):
             try:
                 taken: Any = self._limits.find_one_and_update(
@@ -63,7 +67,13 @@ class RateLimits:
             except DuplicateKeyError:  # another one was the first this moment
                 continue
             return taken
-        raise RuntimeError(f"no turn could be taken for {task}")
+        raise RuntimeError(f"no turn could be taken of {move.filter}")
+
+
+def _turn_given_by(claimed: Claimed) -> str | None:
+    """Return the worker that has given an attempt the turn for which it was given back, if it was."""
+    slot = claimed.rate_slot or {}
+    return str(slot["worker"]) if slot.get("attempt") == claimed.attempt else None
 
 
 _TRIES: Final = 5

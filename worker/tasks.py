@@ -34,6 +34,7 @@ from worker.answers import INVALID_RESULT, Ignored, NotYet, Raised, Succeeded, T
 from worker.ids import ids_of
 from worker.interrupts import heeding_soft_limit, reach_soft_limit
 from worker.loop import Ended, TaskLoop
+from worker.rates import SHORT_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
-_SHORT_WAIT: Final = timedelta(seconds=1)
-"""A turn that comes so soon is waited for: to give the attempt back, and to get it again, takes about as long."""
 _STORE_AWAY: Final = timedelta(seconds=1)
 _REQUEUED: Final = timedelta(seconds=1)
 """How long an attempt is left alone that its task has put back: at once would be a loop without a pause."""
@@ -137,7 +136,7 @@ class TaskCaller:
             return NotYet(f"the store can't be asked for the task's rate limit: {error}", _STORE_AWAY)
         if turn is None:
             return None
-        if turn.wait > _SHORT_WAIT:
+        if turn.wait > SHORT_WAIT:
             return NotYet(f"the rate limit of {task.name} is {task.rate_limit}", turn.at, turn.slot)
         ended = threading.Event()
         cancelled.watch(ended.set)

@@ -273,6 +273,14 @@ class Jobs:
         await self._load_rules(document)
         return Found(read_job(document), document, now)
 
+    async def keep_done(self, job_id: str) -> bool:
+        """Keep a job from being deleted as done by a beat that looked before something was stored for it.
+
+        To be called once that is stored: a beat that reads the job afterwards finds it. Returns False when the job is
+        not done, or is deleted already.
+        """
+        return bool((await self._jobs.update_one(jobs.done_job(job_id), jobs.KEEP)).matched_count)
+
     async def uid(self, job_id: str) -> str:
         """Return the uid of a job, also of a deleted one. Raises NoSuch when there never was one."""
         document = await self._jobs.find_one({"_id": job_id}, {"uid": 1})

@@ -51,6 +51,7 @@ class Backfills:
         Raises InvalidInput, ResourceExhausted.
         """
         if is_repeated() and (there := await self._made_before()) is not None:
+            await self._jobs.keep_done(job_id)  # who stored it may have died before doing so
             return there
         found = await self._jobs.read(job_id)
         backfill = _new(found, asked)
@@ -65,7 +66,9 @@ class Backfills:
                 # Another server took this for dead, and has gone on with the call.
                 if (there := await self._made_before()) is None:
                     raise
-                return there
+                backfill = there
+            if await self._jobs.keep_done(job_id):
+                return backfill
             # Or one that was deleted since it was read, and is undeleted before a beat looks, would go on with this.
             job = (await self._jobs.read(job_id, show_deleted=True)).job
             if job.deleted_at is not None:

@@ -23,11 +23,11 @@ from shared.store.dead_letters import Ending, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from scheduler_service.jobs.definitions import Definitions
     from scheduler_service.jobs.jobs import Found, Jobs
     from scheduler_service.runs.executions import Executions
+    from shared.store.jobs import StoredJob
 
 RETRYABLE: Final = frozenset({State.FAILED, State.CANCELLED})
 """What an execution may have ended as that is run once more."""
@@ -68,10 +68,11 @@ class Runs:
             return deleted
 
     async def start(
-        self, document: dict[str, Any], *, is_first: bool, validate_only: bool = False
+        self, document: dict[str, Any], job: StoredJob | None, *, is_first: bool, validate_only: bool = False
     ) -> Mapping[str, Any]:
         """Store a run, and send its message; of a repeated request, return the first. validate_only: do neither.
 
+        job: as it was read for this; None for what is of none. Raises NoSuch when it is deleted before the run counts.
         is_first: whether the request cannot be a repeated one, which may not send a message: its queue may be another.
         Then the message goes out while the row is being stored (docs/decisions/0023).
         """
@@ -80,10 +81,29 @@ class Runs:
             # In the loop's next round, in which the command that stores the row is sent too, if it is not yet.
             asyncio.get_running_loop().call_soon(self._dispatcher.submit, [document])
         stored, is_new = await self._executions.insert_manual(document, validate_only=validate_only)
+        if job is not None and job.definition.policies.delete_after_done and not validate_only:
+            stored = await self._keep(job.definition.job_id, stored, is_new=is_new)
         # A worker that found no row for so long may have dropped the message.
         if is_new and (not ahead or monotonic() - began > AHEAD):
             self._dispatcher.submit([stored])
         return stored
+
+    async def _keep(self, job_id: str, stored: Mapping[str, Any], *, is_new: bool) -> Mapping[str, Any]:
+        """Keep a job that is deleted when it is done for a run that is stored, and return the run.
+
+        Also for a repeated request: who came first may have died before this. Raises NoSuch when the job is deleted
+        already, unless the run had begun before, or the request is a repeated one.
+        """
+        if await self._jobs.keep_done(job_id) or not is_new:
+            return stored
+        job = (await self._jobs.read(job_id, show_deleted=True)).job
+        if job.deleted_at is None:
+            return stored
+        await self._executions.end_open(job, current.get().by, "the job was deleted", running=False)
+        ended = await self._executions.made_before(stored["_id"])
+        if ended is None or ended["state"] == State.CANCELLED:
+            await self._jobs.read(job_id)  # which refuses
+        return ended or stored
 
     async def retry(
         self, execution_id: str, request_id: str, queue: str, *, from_start: bool = False, validate_only: bool = False
@@ -112,7 +132,8 @@ class Runs:
             )
         caller = current.get()
         token = _retry_token(execution_id, request_id) if request_id else str(ULID())
-        now = await self._now(ended, token)
+        found = await self._found(ended, token)
+        now = await self._jobs.now() if found is None else found.now
         try:
             document = rows.retry_document(
                 ended,
@@ -127,7 +148,13 @@ class Runs:
             raise unreadable_execution(ended, error) from error
         refuse(self.queue_violations(document["queue"]))
         await self._executions.refuse_another_retry(document)
-        stored = await self.start(document, is_first=not request_id, validate_only=validate_only)
+        job = None if found is None else found.job
+        try:
+            stored = await self.start(document, job, is_first=not request_id, validate_only=validate_only)
+        except NoSuch as gone:
+            if gone.kind != "job":
+                raise
+            raise _job_deleted(execution_id, gone) from None
         if ended.get("letter") and not validate_only:
             # Last, so that a crash in between leaves a letter that was retried, and not one that is lost.
             await self._executions.end_letter(execution_id, Ending(Outcome.RETRIED, caller.by, retry=stored["_id"]))
@@ -140,20 +167,24 @@ class Runs:
     async def _retry_of(self, ended: Mapping[str, Any], token: str) -> Mapping[str, Any] | None:
         return await self._executions.made_before(retry_id(ended.get("job_uid", ""), token))
 
-    async def _now(self, ended: Mapping[str, Any], token: str) -> datetime:
-        """Return the database's time; raise FailedPrecondition when the job of a row, if it has one, is deleted.
+    async def _found(self, ended: Mapping[str, Any], token: str) -> Found | None:
+        """Return the job of a row, if it has one; raise FailedPrecondition when it is deleted.
 
         Not if the retry of this token is stored already: `start` finds it.
         """
         if not ended["job_id"]:
-            return await self._jobs.now()
+            return None
         try:
-            return (await self._jobs.read(ended["job_id"])).now
+            return await self._jobs.read(ended["job_id"])
         except NoSuch as gone:
             if await self._retry_of(ended, token) is not None:
-                return await self._jobs.now()
-            said = f"the execution '{ended['_id']}' can't be retried: {gone}"
-            raise FailedPrecondition(said, reason=Reason.JOB_DELETED) from None
+                return None
+            raise _job_deleted(ended["_id"], gone) from None
+
+
+def _job_deleted(execution_id: str, gone: NoSuch) -> FailedPrecondition:
+    said = f"the execution '{execution_id}' can't be retried: {gone}"
+    return FailedPrecondition(said, reason=Reason.JOB_DELETED)
 
 
 def _retry_token(execution_id: str, request_id: str) -> str:

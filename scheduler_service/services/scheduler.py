@@ -216,7 +216,7 @@ class SchedulerService(SchedulerServiceServicer):
         job = await self._runs.job(request.job_id, run)
         document = rows.manual_document(job.document, run, queue, caller.trace_id, job.now, caller.by)
         is_first = not request.request_id
-        stored = await self._runs.start(document, is_first=is_first, validate_only=request.validate_only)
+        stored = await self._runs.start(document, job.job, is_first=is_first, validate_only=request.validate_only)
         if stored["queue"] != queue:
             raise reused(request.request_id, f"which started '{stored['_id']}' on the queue '{stored['queue']}'")
         if seconds and not request.validate_only:

@@ -677,6 +677,15 @@ def done_filter(partitions: Iterable[int]) -> dict[str, Any]:
     return {**up_to(SCHEMA), **DONE, "partition": {"$in": sorted(partitions)}}
 
 
+def done_job(job_id: str) -> dict[str, Any]:
+    """Find a job if it is one of them."""
+    return {**up_to(SCHEMA), **DONE, "_id": job_id}
+
+
+KEEP: Final = {"$inc": {"revision": 1}}
+"""Keeps a job from being deleted as done by a beat that has read it before."""
+
+
 def sample_of(chosen: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
     """Return a pipeline that chooses the ids of some of the jobs that a filter finds, by chance."""
     return [{"$match": chosen}, {"$project": {"_id": 1}}, {"$sample": {"size": size}}]

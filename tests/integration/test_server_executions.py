@@ -94,7 +94,7 @@ async def a_run(server: Running) -> dict[str, Any]:
 
 async def test_the_message_of_a_run_by_hand_does_not_wait_for_its_row_to_be_stored(server: Running) -> None:
     document = await a_run(server)
-    stored = await runs(server, StoredLast(server)).start(document, is_first=True)
+    stored = await runs(server, StoredLast(server)).start(document, None, is_first=True)
     assert [sent["_id"] for sent in server.sent.documents] == [stored["_id"]]
     assert may_be_ahead(stored["_id"]), "so that a worker waits for it"
     assert await server.database.executions.count_documents({"_id": stored["_id"]}) == 1
@@ -105,7 +105,7 @@ async def test_a_run_that_took_longer_to_store_than_a_worker_waits_for_it_is_sen
 ) -> None:
     document = await a_run(server)
     monkeypatch.setattr("scheduler_service.runs.runs.AHEAD", 0)
-    stored = await runs(server, StoredLast(server)).start(document, is_first=True)
+    stored = await runs(server, StoredLast(server)).start(document, None, is_first=True)
     assert [sent["_id"] for sent in server.sent.documents] == [stored["_id"]] * 2
 
 

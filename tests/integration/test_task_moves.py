@@ -12,7 +12,9 @@ from tests.integration.test_worker_ledger import execution, ledger, states, stor
 from worker.rates import RateLimits
 
 if TYPE_CHECKING:
+    from shared.store.executions import Claimed
     from worker.ledger import Lease
+    from worker.rates import Turn
 
 AGO = datetime.now(UTC) - timedelta(seconds=5)
 FAILED = Failure("TASK_FAILED", "ValueError: no", retryable=True)
@@ -135,17 +137,64 @@ def test_turns_are_an_interval_apart_on_each_worker(database: Any):
         assert one.turn(claimed, none) is None
 
 
-def test_an_attempt_that_comes_back_to_its_worker_has_its_turn(database: Any):
-    execution_id = execution(database)
-    claimed = claim(database, execution_id).claimed
-    limits = RateLimits(database, "one")
-    limits.turn(claimed, "6/m")
-    turn = limits.turn(claimed, "6/m")
-    assert turn is not None
-    back = task_attempts.wait_for_turn(execution_id, claimed.nonce, "w", "its turn", AGO, turn.slot)
+def pass_by(database: Any, seconds: float) -> None:
+    """Make all turns that were taken so much older."""
+    for row in database.rate_limits.find():
+        moved = {name: at - timedelta(seconds=seconds) for name, at in row.items() if name in {"turn", "next", "begun"}}
+        database.rate_limits.update_one({"_id": row["_id"]}, {"$set": moved})
+
+
+def given_back(database: Any, claimed: Claimed, turn: Turn) -> Claimed:
+    """Give an attempt back until its turn, which is now, and take it again."""
+    back = task_attempts.wait_for_turn(claimed.execution_id, claimed.nonce, "w", "its turn", AGO, turn.slot)
     assert ledger(database).record(claimed, back)
-    claimed = claim(database, execution_id).claimed
-    assert (claimed.attempt, claimed.tries) == (2, 1), "waiting costs no try"
-    assert RateLimits(database, "another").turn(claimed, "6/m") is None, "the first there"
-    assert RateLimits(database, "another").turn(claimed, "6/m") is not None
-    assert limits.turn(claimed, "6/m") is None
+    return claim(database, claimed.execution_id).claimed
+
+
+def waiting(database: Any, limits: RateLimits, count: int) -> list[Claimed]:
+    """Return so many attempts that have each been given a turn, after a first one that has begun."""
+    assert limits.turn(claim(database, execution(database)).claimed, "6/m") is None
+    waits = []
+    for _ in range(count):
+        claimed = claim(database, execution(database)).claimed
+        turn = limits.turn(claimed, "6/m")
+        assert turn is not None
+        waits.append(given_back(database, claimed, turn))
+    return waits
+
+
+def test_an_attempt_that_comes_back_has_its_turn_on_whichever_worker_gets_it(database: Any):
+    one, other = RateLimits(database, "one"), RateLimits(database, "other")
+    waits = waiting(database, one, 5)
+    assert [(each.attempt, each.tries) for each in waits] == [(2, 1)] * 5, "waiting costs no try"
+    for number, claimed in enumerate(waits):
+        pass_by(database, 10)
+        assert (other, one)[number % 2].turn(claimed, "6/m") is None
+    assert other.turn(claim(database, execution(database)).claimed, "6/m") is None, "it has used none of its own"
+
+
+def test_attempts_that_come_long_after_their_turns_do_not_begin_at_once(database: Any):
+    limits = RateLimits(database, "one")
+    waits = waiting(database, limits, 3)
+    pass_by(database, 600)
+    first, second, third = (limits.turn(each, "6/m") for each in waits)
+    assert first is None
+    assert second is not None
+    assert third is not None
+    assert second.wait > timedelta(seconds=4)
+    assert third.at - second.at == timedelta(seconds=10)
+    fresh = limits.turn(claim(database, execution(database)).claimed, "6/m")
+    assert fresh is not None
+    assert fresh.at - third.at == timedelta(seconds=10), "nor does one that comes only then"
+    again = given_back(database, waits[1], second)
+    pass_by(database, 10)
+    assert limits.turn(again, "6/m") is None
+
+
+def test_an_attempt_that_comes_somewhat_late_takes_no_turn_of_the_next(database: Any):
+    limits = RateLimits(database, "one")
+    late, in_time = waiting(database, limits, 2)
+    pass_by(database, 14)
+    assert limits.turn(late, "6/m") is None
+    pass_by(database, 6)
+    assert limits.turn(in_time, "6/m") is None
