@@ -197,7 +197,7 @@ class Fire:
         self._look_at_rest = self._look if look_at_rest is None else look_at_rest
         self._trusted = 0.0 if look_at_rest is None else TRUSTED
         self._meanwhile = _Meanwhile(self._carry_out_full)
-        self._caught_up: tuple[str, int | None] | None = None
+        self._caught_up: tuple[object, object] | None = None
         """The primary which, when this had written to it, showed all that was acknowledged before; see _due."""
         self._is_behind = False
         """Whether the last look took as much as it may, so that more may be due."""
@@ -274,12 +274,19 @@ class Fire:
             found = self._find(jobs.due_filter(held), fields, session).sort("wake_at", 1).limit(MOST_OUT)
             if (first := next(found, None)) is None:
                 return
-            if found.address == self._caught_up:
+            if (primary := self._elected(found.address)) == self._caught_up:
                 break
+            found.close()
             self._jobs.update_one(NO_JOB, {"$set": {"state": ""}}, session=session)
-            self._caught_up = found.address
+            self._caught_up = primary
         yield first
         yield from found
+
+    def _elected(self, address: tuple[str, int | None] | None) -> tuple[object, object]:
+        """Return a server's address with the election that made it primary, as far as the driver has heard."""
+        known = self._client.topology_description.server_descriptions()
+        server = known.get(address) if address is not None else None
+        return address, server and server.election_id
 
     def _find(self, chosen: Mapping[str, Any], fields: Mapping[str, Any], session: ClientSession) -> Cursor[_Document]:
         return self._jobs.find(chosen, {**fields, "now": "$$NOW"}, batch_size=BATCH, session=session)

@@ -117,9 +117,9 @@ class Follow:
 
     def _complete(self, group: str, body: Any, session: ClientSession) -> None:
         """Call the body of a chord if its header is complete; what of that has not succeeded, the body fails with."""
-        known = self._groups.find_one({"_id": group}, session=session)
+        known = self._groups.find_one({"_id": group}, session=session) or {}
         chosen = store.members_filter(group)
-        if known is None or self._executions.count_documents(chosen, session=session) < known["size"]:
+        if "size" not in known or self._executions.count_documents(chosen, session=session) < known["size"]:
             return
         members = self._executions.find(chosen, store.MEMBER_FIELDS, session=session).sort(store.BY_INDEX)
         broken, results, size = "", [], 0
@@ -142,8 +142,12 @@ class Follow:
             self._close(group)
 
     def _close(self, group: str) -> None:
-        """Forget the size of a header whose body is there, so that cleanup may remove its rows."""
-        self._groups.delete_one({"_id": group})
+        """Note that the body of a header is there, so that cleanup may remove its rows.
+
+        Its size may be noted only later: whoever submits a header does so with its last call.
+        """
+        chosen, update = store.body_called(group)
+        self._groups.update_one(chosen, update, upsert=True)
 
     def _call(self, follower: Any, args: list[Any], after: Mapping[str, Any], broken: str = "", **options: Any) -> None:
         """Make a call; one that can't be made is there as well, and fails with what is wrong."""

@@ -383,7 +383,8 @@ def asked_for(at: Site, running: Mapping[str, Worker], runs: int) -> list[Compar
             at.target.forget()
             asked = time.monotonic()
             execution_id = stubs[side].ExecuteJobNow(pb.ExecuteJobRequest(job_id=job_id)).execution_id
-            wait_for(lambda: not rows.find_one({"_id": execution_id, "open": True}, {"_id": 1}), "it has ended")
+            if execution_id:  # else nothing is stored
+                wait_for(lambda: not rows.find_one({"_id": execution_id, "open": True}, {"_id": 1}), "it has ended")
             wait_for(lambda: at.target.calls, "the target is called")
             (call,) = at.target.calls
             return (call.began - asked) * 1000

@@ -73,7 +73,7 @@ class RateLimits:
 def _turn_given_by(claimed: Claimed) -> str | None:
     """Return the worker that has given an attempt the turn for which it was given back, if it was."""
     slot = claimed.rate_slot or {}
-    return str(slot["worker"]) if slot.get("attempt") == claimed.attempt else None
+    return slot.get("worker") if slot.get("attempt") == claimed.attempt else None
 
 
 _TRIES: Final = 5

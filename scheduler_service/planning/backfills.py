@@ -73,7 +73,8 @@ class Backfills:
             job = (await self._jobs.read(job_id, show_deleted=True)).job
             if job.deleted_at is not None:
                 await self.end_with_job(job, running=False)
-                await self._jobs.read(job_id)  # which refuses
+                await self._jobs.read(job_id)  # which refuses, unless it was undeleted since
+                raise NoSuch("job", job_id, deleted=job.deleted_at)
         return backfill
 
     async def _made_before(self) -> StoredBackfill | None:

@@ -117,7 +117,7 @@ class Cleanup:
         groups = {row["_id"]: group for row in rows if isinstance(group := row.get("group"), str)}
         if not groups:
             return set()
-        found = self._groups.find({"_id": {"$in": list(set(groups.values()))}}, {"_id": 1})
+        found = self._groups.find(canvas.waiting_filter(set(groups.values())), {"_id": 1})
         waited_for = {group["_id"] async for group in found}
         return {row_id for row_id, group in groups.items() if group in waited_for}
 

@@ -102,7 +102,8 @@ class Runs:
         await self._executions.end_open(job, current.get().by, "the job was deleted", running=False)
         ended = await self._executions.made_before(stored["_id"])
         if ended is None or ended["state"] == State.CANCELLED:
-            await self._jobs.read(job_id)  # which refuses
+            await self._jobs.read(job_id)  # which refuses, unless it was undeleted since
+            raise NoSuch("job", job_id, deleted=job.deleted_at)
         return ended or stored
 
     async def retry(

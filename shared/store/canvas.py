@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 GROUPS: Final = "groups"
-"""How many executions the header of a chord has whose body has not been called: `_id` is the group's id."""
+"""How many executions the header of a chord has, and whether its body has been called: `_id` is the group's id."""
 
 KEPT: Final = timedelta(days=90)
 """How long that is known; a chord whose header takes longer is never completed."""
@@ -22,6 +22,16 @@ KEPT: Final = timedelta(days=90)
 def size_of(group: str, size: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the upsert that notes the size of a group."""
     return {"_id": group}, [{"$set": {"size": size, "at": NOW}}]
+
+
+def body_called(group: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the upsert that notes that the body of a group is there."""
+    return {"_id": group}, [{"$set": {"called": True, "at": NOW}}]
+
+
+def waiting_filter(groups: Iterable[str]) -> dict[str, Any]:
+    """Find those of some groups whose body has not been called."""
+    return {"_id": {"$in": sorted(groups)}, "called": {"$exists": False}}
 
 
 def followed_filter(partitions: Iterable[int], but: Collection[str] = ()) -> dict[str, Any]:

@@ -618,7 +618,8 @@ def is_deleted(job: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
     """
     if job is None:
         return False
-    ends = {"mode": Mode.DELETED.value} in list(job.get("changes", ()))  # a list of what else somebody has put there
+    changes = job.get("changes")
+    ends = isinstance(changes, list) and {"mode": Mode.DELETED.value} in changes
     return job.get("state") == JobState.DELETED or (ends and "epoch" in row)
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from shared.domain.execution import Failure
 
+LONGEST_REASON: Final = 200
+"""Bytes of the reason for which an attempt was given back that are kept."""
 LONGEST_MESSAGE: Final = 1024
 """Characters of a progress message that are kept."""
 
@@ -48,8 +50,10 @@ def wait_for_turn(
 ) -> Move:
     """Give back a held attempt that is to be made later; it does not count as one.
 
-    slot: whose turn it has, so that it takes no other one.
+    slot: whose turn it has, so that it takes no other one. The reason is cut: an execution may be given back thousands
+    of times, and its document keeps them all (MOST_ATTEMPTS).
     """
+    reason = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
     fields: dict[str, Any] = {"handed_back": {"$add": [{"$ifNull": ["$handed_back", 0]}, 1]}}
     if slot is not None:
         fields["rate_slot"] = literal(dict(slot))
