@@ -224,10 +224,13 @@ def test_a_header_is_kept_until_its_body_is_called_however_old_what_has_ended_of
     assert remaining(office, first, last) == set()
 
 
-def test_a_header_whose_body_was_called_before_its_end_is_kept_no_longer(office: Office):  # noqa: F811
+@pytest.mark.parametrize(("header", "other"), [("add.s(1), broken", 0), ("broken, add.s(1)", 1)])
+def test_a_header_whose_body_was_called_before_its_end_is_kept_no_longer(office: Office, header: str, other: int):  # noqa: F811
+    """Also when the chain that breaks comes first, and has ended before the size of the header is known."""
     body, first = said(
         office,
-        "r = chord([add.s(1), fail.s('value') | add.s(2)])(tasks.total.s())\nprint(json.dumps([r.id, r.parent[0].id]))",
+        "broken = fail.s('value') | add.s(2)\n"
+        f"r = chord([{header}])(tasks.total.s())\nprint(json.dumps([r.id, r.parent[{other}].id]))",
     )
     called(office, body)
     office.ended(body)

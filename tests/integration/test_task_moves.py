@@ -199,3 +199,13 @@ def test_an_attempt_that_comes_somewhat_late_takes_no_turn_of_the_next(database:
     assert limits.turn(late, "6/m") is None
     pass_by(database, 6)
     assert limits.turn(in_time, "6/m") is None
+
+
+def test_the_reason_of_what_is_given_back_is_cut_as_it_may_be_given_back_thousands_of_times(database: Any):
+    execution_id = execution(database)
+    claimed = claim(database, execution_id).claimed
+    back = task_attempts.wait_for_turn(execution_id, claimed.nonce, "w", "not yet: " + "\u00e9" * 4096, AGO, None)
+    assert ledger(database).record(claimed, back)
+    reason = stored(database, execution_id).transitions[-1].reason
+    assert reason.startswith("not yet: \u00e9")
+    assert len(reason.encode()) <= task_attempts.LONGEST_REASON
