@@ -5,14 +5,17 @@ once; four callers each go once a second through what clients ask: a job's statu
 preview, what is refused, a run by hand, and a job that is created, changed, paused, resumed and deleted. Somebody
 watches all executions. All processes are as users start them, with their settings as they are.
 
-What is resident is read every few seconds. The first sixth is for warming up: pools, caches and what is kept for a
-while fill, and are not counted. Of the rest, each fifth of the last third is held against each fifth of the first
-third, by their medians. The growth is the slope of a straight line through all that is counted, by least squares. Its
-standard error takes into account that a sample is close to the one before (Bayley and Hammersley's effective number of
-samples, of the first order). A line through a curve that levels off still rises, so what an hour tells is more than
-what the hours after it will.
+Before it, a sixth of that time is for warming up, at the pace of a busy hour: the same calls without a pause. Caches,
+Python's arenas and what the C library keeps of freed memory for each thread fill by calls, and the more slowly the
+fuller they are; at the pace of the hour itself they take more than the hour. A leak grows with each call, after it too.
 
-The full size prints the whole curve, by minutes. With --quick, 40 seconds: only what is resident, since a growth of so
+What is resident is read every few seconds. Each fifth of the hour's last third is held against each fifth of its first
+third, by their medians. The growth is the slope of a straight line through the hour, by least squares. Its standard
+error takes into account that a sample is close to the one before (Bayley and Hammersley's effective number of samples,
+of the first order). A line through a curve that levels off still rises, so what an hour tells is more than what the
+hours after it will.
+
+The full size prints both curves, by minutes. With --quick, 20 seconds: only what is resident, since a growth of so
 short a time says nothing.
 """
 
@@ -59,6 +62,10 @@ FIRES: Final = 20
 CALLERS: Final = 4
 MINUTES: Final = float(os.environ.get("MEMORY_MINUTES", "60"))
 SECONDS: Final = {Size.FULL: MINUTES * 60, Size.QUICK: 20.0}
+WARMING: Final = 1 / 6
+"""Of these seconds, before them."""
+PAUSE: Final = 1.0
+"""Seconds of a caller between two turns, once all is warm."""
 EVERY: Final = {Size.FULL: 5.0, Size.QUICK: 1.0}
 """Seconds between two samples."""
 HOUR: Final = 3600
@@ -74,11 +81,13 @@ GROWING: Final = 1.0
 
 @dataclass
 class Caller(Thread):
-    """Goes through all that clients ask, once a second, until it is told to stop."""
+    """Goes through all that clients ask, until it is told to stop."""
 
     address: str
     number: int
     stopping: Event
+    pause: float = 0.0
+    """Seconds between two turns."""
     calls: int = 0
     error: str = ""
 
@@ -92,7 +101,7 @@ class Caller(Thread):
         try:
             with grpc.insecure_channel(self.address) as channel:
                 turn = 0
-                while not self.stopping.wait(1):
+                while not self.stopping.wait(self.pause):
                     self.calls += self._change(SchedulerServiceStub(channel), turn) + _read(channel, turn)
                     turn += 1
         except grpc.RpcError as error:
@@ -174,11 +183,6 @@ class Memory:
     seconds: list[float] = field(default_factory=list)
     megabytes: list[float] = field(default_factory=list)
 
-    def counted(self) -> Memory:
-        """Return it without the first sixth, for warming up."""
-        warm = len(self.seconds) // 6
-        return Memory(self.seconds[warm:], self.megabytes[warm:])
-
     def fifths(self, *, last: bool) -> tuple[float, ...]:
         """Return medians of the parts of the first, or the last, third."""
         third = len(self.megabytes) // 3
@@ -258,13 +262,17 @@ def loaded(at: Site) -> Iterator[tuple[dict[str, int], Sequence[Caller]]]:
 def measure(size: Size) -> list[Comparison]:
     """Return what is resident in each process; in the full size, beside what was after warming up, and its growth."""
     with site() as at, loaded(at) as (pids, callers):
+        warming = sampled(pids, SECONDS[size] * WARMING, EVERY[size], callers)
+        warm = sum(caller.calls for caller in callers)
+        for caller in callers:
+            caller.pause = PAUSE
         found = sampled(pids, SECONDS[size], EVERY[size], callers)
         ended = at.database[executions.COLLECTION].count_documents({"state": State.SUCCEEDED})
         calls = sum(caller.calls for caller in callers)
     if size is Size.FULL:
-        print(curve(found), flush=True)
-    load = f"{ended:,} executions and {calls:,} calls in {SECONDS[size] / 60:.3g} minutes"
-    return [each for name, memory in found.items() for each in _compared(name, memory.counted(), load, size)]
+        print(f"while warming up\n{curve(warming)}\nafterwards\n{curve(found)}", flush=True)
+    load = f"{ended:,} executions and {calls:,} calls, of which {warm:,} while warming up"
+    return [each for name, memory in found.items() for each in _compared(name, memory, load, size)]
 
 
 def _compared(name: str, memory: Memory, load: str, size: Size) -> Iterator[Comparison]:
