@@ -1003,7 +1003,7 @@ def test_executions_of_a_job_run_at_once_only_as_its_policy_allows(database: Db,
     for number in range(60):
         document = late_job(f"job-{number}", now, number % 7)
         put(database, document | {"policies": jobs.policies_document(policy[document["uid"]])})
-    done, until = Event(), now + timedelta(seconds=4)
+    done, at_least = Event(), now + timedelta(seconds=4)
     at_once: dict[str, int] = defaultdict(int)
 
     def beat(number: int) -> None:
@@ -1031,10 +1031,26 @@ def test_executions_of_a_job_run_at_once_only_as_its_policy_allows(database: Db,
                 {"_id": ended, "open": True}, {"$set": {"state": "SUCCEEDED"}, "$unset": {"open": "", "send_at": ""}}
             )
 
+    def has_raced() -> bool:
+        """Whether all has been seen that policies decide: on a busy machine that takes longer than the least."""
+        holding = (Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_PREVIOUS)
+        return (
+            database_now(database) > at_least
+            and max(at_once.copy().values(), default=0) >= 3
+            and all(
+                database.executions.count_documents(
+                    {"released_at": {"$exists": True}, "policies.overlap": overlap.value}, limit=1
+                )
+                for overlap in holding
+            )
+            and database.executions.count_documents({"state": "CANCELLED", "policies.overlap": "CANCEL_PREVIOUS"}) > 0
+        )
+
     with ThreadPoolExecutor(4) as pool:
         racing = [pool.submit(beat, number) for number in range(3)] + [pool.submit(workers)]
         try:
-            wait_until(lambda: database_now(database) > until)
+            wait_until(has_raced)
+            until = database_now(database)
         finally:
             done.set()
         for each in racing:
@@ -1043,11 +1059,6 @@ def test_executions_of_a_job_run_at_once_only_as_its_policy_allows(database: Db,
     wait_until(lambda: last.run_once() >= 0 and not database.jobs.count_documents({"wake_at": {"$lte": until}}))
     assert check_ledger(database) > 200
     assert {uid for uid, most in at_once.items() if most > policy[uid].most_running} == set()
-    assert max(at_once.values()) == 3, "ALLOW lets three run at once"
-    for overlap in (Overlap.BUFFER_ONE, Overlap.BUFFER_ALL, Overlap.CANCEL_PREVIOUS):
-        held_once = {"released_at": {"$exists": True}, "policies.overlap": overlap.value}
-        assert database.executions.count_documents(held_once), overlap
-    assert database.executions.count_documents({"state": "CANCELLED", "policies.overlap": "CANCEL_PREVIOUS"})
 
 
 @pytest.mark.parametrize("halfway", [False, True])
