@@ -62,7 +62,9 @@ class ScheduleOptions:
     ] = None
     holidays: Annotated[
         list[str],
-        typer.Option("--holiday", metavar="REGION", help="Not on its public holidays, as DE-BY; may be repeated."),
+        typer.Option(
+            "--holiday", metavar="REGION", help="Not on its public holidays, as DE-BY; may be repeated. '' is none."
+        ),
     ] = field(default_factory=list)
 
     @property
@@ -85,7 +87,7 @@ class ScheduleOptions:
         In one of the same type, all that says when it fires is put in the place of what it was; one of another type is
         replaced.
         """
-        if (said := self._when()) is not None:
+        if (said := self._when(schedule)) is not None:
             if said.type == schedule.type:
                 said.config.update({term: text for term, text in schedule.config.items() if term in _CLOCK_TERMS})
                 schedule.ClearField("expressions")
@@ -103,9 +105,9 @@ class ScheduleOptions:
             schedule.max_runs = self.max_runs
         if self.holidays:
             schedule.exclusions.ClearField("holidays")
-            schedule.exclusions.holidays.extend(self.holidays)
+            schedule.exclusions.holidays.extend(filter(None, self.holidays))
 
-    def _when(self) -> ScheduleConfig | None:
+    def _when(self, before: ScheduleConfig) -> ScheduleConfig | None:
         """Return what they say of when it fires, if anything. Ends the command when they say several."""
         told = (("--cron", self.expressions), ("--every", self.interval), ("--at", self.at))
         given = [name for name, value in told if value]
@@ -117,7 +119,8 @@ class ScheduleOptions:
             return every(self.interval)
         if self.at is None:
             return None
-        if self.at.tzinfo is None and self.zone:  # the server knows the zone's rules
+        zone = self.zone or (before.timezone if before.type == "once" else "")
+        if self.at.tzinfo is None and zone:  # the server knows the zone's rules
             return ScheduleConfig(type="once", config={"at": self.at.isoformat()})
         return once(self.at if self.at.tzinfo is not None else self.at.replace(tzinfo=UTC))
 

@@ -233,6 +233,16 @@ async def test_a_zone_says_on_which_day_an_interval_or_a_single_time_meets_a_hol
     assert told.code == 0, told.err
     told = await schedctl(server, "jobs", "get", "single")
     assert "at 2030-07-01T08:00:00 America/New_York" in told.out
+    assert (await schedctl(server, "jobs", "update", "single", "--at", "2030-07-02T09:00")).code == 0
+    told = await schedctl(server, "jobs", "get", "single")
+    assert "at 2030-07-02T09:00:00 America/New_York" in told.out, "by the clock that it has"
+
+
+async def test_no_holidays_take_them_back(server: Running) -> None:
+    await schedctl(server, "jobs", "create", "prices", *PRICES, "--cron", "0 8 * * *", "--holiday", "US")
+    told = await schedctl(server, "jobs", "update", "prices", "--holiday", "", "-o", "json")
+    assert told.code == 0, told.err
+    assert told.json[0]["schedule_config"]["exclusions"]["holidays"] == []
 
 
 @pytest.mark.parametrize(
