@@ -85,11 +85,11 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """An attempt that was started: its row, when it was asked for, and whether its job was deleted by then."""
+    """An attempt that was started: its row, when it was asked for, and its job as it was read after that, if it was."""
 
     row: Mapping[str, Any]
     asked_at: float
-    deleted: bool
+    job: Mapping[str, Any] | None
 
 
 class Ledger:
@@ -171,7 +171,7 @@ class Ledger:
         row = self._apply(move)
         if row is None or not executions.is_held(row, nonces):
             return None
-        return _Started(row, asked_at, deleted=self._is_deleted(row))
+        return _Started(row, asked_at, self._job_of(row))
 
     def _start_together(self, group: Sequence[_Wanted]) -> list[_Started | None]:
         if len(group) == 1:
@@ -187,18 +187,16 @@ class Ledger:
         if not self._executions.update_many(move.filter, move.update).modified_count:
             return [None] * len(group)
         rows = self._executions.aggregate([{"$match": executions.kept_filter(nonces)}, jobs.LOOK_UP_JOB])
-        started = {
-            row["_id"]: _Started(row, asked_at, deleted=jobs.is_deleted(jobs.looked_up(row), row)) for row in rows
-        }
+        started = {row["_id"]: _Started(row, asked_at, jobs.looked_up(row)) for row in rows}
         return [started.get(each.execution_id) if first[each.execution_id] is each else None for each in group]
 
-    def _is_deleted(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the job of a row is deleted; not if the row names none, or can't be read."""
+    def _job_of(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return DELETION_FIELDS of the job of a row; None if the row names none that there is."""
         job_id = row.get("job_id")
         if not isinstance(job_id, str):
-            return False
+            return None
         # By nothing but its id, as in a claim: MongoDB makes no plan then.
-        return jobs.is_deleted(self._jobs.find_one({"_id": job_id}, jobs.DELETION_FIELDS), row)
+        return self._jobs.find_one({"_id": job_id}, jobs.DELETION_FIELDS)
 
     def _lease_of(self, started: _Started) -> Lease | None:
         """Return the lease of what was started, unless it can't be read, or must not run."""
@@ -207,7 +205,7 @@ class Ledger:
             return None
         granted_at = started.row["lease"]["expires_at"] - self._lease
         lease = Lease(claimed, started.asked_at, granted_at)
-        return lease if self._may_run(lease, deleted=started.deleted) else None
+        return lease if self._may_run(lease, started) else None
 
     def _read(self, document: Mapping[str, Any]) -> Claimed | None:
         """Return what was claimed; end it when its document can't be read, or every worker would fail at it in turn."""
@@ -221,7 +219,7 @@ class Ledger:
             self._apply(executions.park(execution_id, document["lease"]["nonce"], self._worker, failure))
             return None
 
-    def _may_run(self, lease: Lease, *, deleted: bool) -> bool:
+    def _may_run(self, lease: Lease, started: _Started) -> bool:
         """Return False, and end the execution, when it must not be called any more.
 
         Its job was deleted: whoever has not heard of that may insert a row after the deletion has cancelled what it
@@ -230,8 +228,14 @@ class Ledger:
         """
         claimed = lease.claimed
         execution = (claimed.execution_id, claimed.nonce, self._worker)
-        if deleted:
+        if jobs.is_deleted(started.job, started.row):
             self.record(claimed, executions.drop(*execution, "the job was deleted"))
+            return False
+        # A deletion that was taken back, and put in force between the claim and the look at the job, does not show in
+        # that; before it was in force it has marked the row.
+        if jobs.is_in_another_epoch(started.job, started.row) and self.record(
+            claimed, executions.drop_stopped(*execution)
+        ):
             return False
         if claimed.parent and not self._persist(lambda _: self._is_wanted(claimed.parent)):
             self.record(claimed, executions.drop(*execution, "the execution that it is a part of was stopped"))

@@ -583,6 +583,12 @@ def drop(execution_id: str, nonce: str, by: str, reason: str) -> Move:
     return Move(held_attempt(execution_id, nonce), [end(State.CANCELLED, by, reason), COPY_OUTCOME])
 
 
+def drop_stopped(execution_id: str, nonce: str, by: str) -> Move:
+    """Cancel what was claimed and is not called yet, if it was cancelled, or its job deleted, since it was claimed."""
+    stopped = {**held_attempt(execution_id, nonce), "cancel": {"$exists": True}}
+    return Move(stopped, [end(State.CANCELLED, by, WHO_STOPPED), COPY_OUTCOME])
+
+
 def drop_waiting(execution_id: str, by: str, reason: str) -> Move:
     """Cancel what no worker runs, if it is not running by now."""
     waits = {"_id": execution_id, **up_to(SCHEMA), "state": _states({State.PENDING, State.QUEUED})}

@@ -590,8 +590,8 @@ def managed_filter(by: str) -> dict[str, Any]:
 # What a worker asks:
 
 
-DELETION_FIELDS: Final = {"state": 1, "changes.mode": 1}
-"""What is_deleted reads of a job."""
+DELETION_FIELDS: Final = {"state": 1, "changes.mode": 1, "epoch": 1}
+"""What is_deleted and is_in_another_epoch read of a job."""
 _JOB: Final = "job_as_found"
 LOOK_UP_JOB: Final = {
     "$lookup": {
@@ -621,6 +621,11 @@ def is_deleted(job: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
     changes = job.get("changes")
     ends = isinstance(changes, list) and {"mode": Mode.DELETED.value} in changes
     return job.get("state") == JobState.DELETED or (ends and "epoch" in row)
+
+
+def is_in_another_epoch(job: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
+    """Return whether beat has put an edit in force since a job's schedule has made a row; it may be a deletion."""
+    return job is not None and "epoch" in row and job.get("epoch") != row["epoch"]
 
 
 # What beat does:

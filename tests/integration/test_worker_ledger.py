@@ -20,12 +20,14 @@ from pymongo.write_concern import WriteConcern
 from dev.mongodb import start_mongodb
 from shared import metrics
 from shared.domain.execution import TERMINAL, AfterFailure, Failure, State, manual_id, retry_id, row_id
+from shared.domain.job import JobState
 from shared.domain.retry import RetryPolicy
 from shared.messaging.messages import AHEAD
 from shared.store import executions
 from shared.store.mongo import connect
 from tests.acceptance.system import wait_until
-from tests.builders import at, fired, job_document
+from tests.builders import at, every, fired, job_document
+from tests.integration.test_beat_fire import edit, fire
 from worker.ledger import Ledger, Recorded, StoppingError, _Wanted
 from worker.stopping import Stopping
 
@@ -561,6 +563,38 @@ def test_what_a_beat_decides_between_a_deletion_and_its_being_taken_back_is_not_
     claim(ledger(database), by_hand)
 
 
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("state", "called"), [(JobState.DELETED, False), (JobState.PAUSED, True)])
+def test_nor_is_it_when_a_beat_ends_that_life_between_its_claim_and_the_look_at_its_job(
+    database: Documents, database_url: str, state: JobState, *, called: bool, together: bool
+):
+    """Which only marks what runs by then; after the other edits the job's rows are called as before."""
+    began = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=61)
+    schedule = every(60, anchor=began)
+    job = job_document("job", schedule, created=began)
+    decided = fired(job, began + timedelta(seconds=60), state="QUEUED")
+    database.jobs.insert_one(job)
+    database.executions.insert_one(decided)
+    assert edit(database, "job", schedule, state)
+    assert edit(database, "job", schedule)
+
+    def install() -> None:
+        for _ in range(2):
+            fire(database).run_once()
+
+    others = [execution(database), execution(database)] if together else []
+    ids = [*others[:1], decided["_id"], *others[1:]]
+    leases, _ = start_together(database_url, ids, AtTheFirst("aggregate" if together else "find", install))
+    assert database.jobs.count_documents({"_id": "job", "epoch": 2, "changes": []})
+    expected = [each if called or each != decided["_id"] else None for each in ids]
+    assert [lease and lease.claimed.execution_id for lease in leases] == expected
+    row = stored(database, decided["_id"])
+    if called:
+        assert row.state is State.RUNNING
+    else:
+        assert (row.state, row.transitions[-1].reason) == (State.CANCELLED, "given up by beat: the job was deleted")
+
+
 @pytest.mark.parametrize("changes", [3, None, {"mode": "DELETED"}, [3, [{"mode": "DELETED"}]]])
 def test_changes_that_somebody_has_damaged_keep_no_run_from_its_call(database: Documents, changes: Any):
     execution_id = execution(database)
@@ -948,10 +982,10 @@ class Held(AtTheFirst):
         wait_until(lambda: self.waiting() == self._others, "the others wait")
 
 
-def start_together(url: str, ids: list[str]) -> tuple[list[Lease | None], list[str]]:
+def start_together(url: str, ids: list[str], *listeners: CommandListener) -> tuple[list[Lease | None], list[str]]:
     """Claim all at once: the first alone, the others, who come meanwhile, together. Return the commands as well."""
     held = Held("findAndModify", len(ids) - 1)
-    watched = connect(url, event_listeners=[held])
+    watched = connect(url, event_listeners=[held, *listeners])
     with watched.client, ThreadPoolExecutor(len(ids)) as pool:
         mine = ledger(watched)
         held.waiting = lambda: len(mine._claims._waiting)
