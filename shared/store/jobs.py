@@ -590,7 +590,7 @@ def managed_filter(by: str) -> dict[str, Any]:
 # What a worker asks:
 
 
-DELETION_FIELDS: Final = {"state": 1, "changes.mode": 1, "epoch": 1}
+DELETION_FIELDS: Final = {"state": 1, "changes.mode": 1, "changes.cutoff": 1, "epoch": 1}
 """What is_deleted and is_in_another_epoch read of a job."""
 _JOB: Final = "job_as_found"
 LOOK_UP_JOB: Final = {
@@ -611,16 +611,24 @@ def looked_up(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def is_deleted(job: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:
-    """Return whether a row's job, if it is known, is deleted, or its schedule has made the row in a life that ends.
+    """Return whether a row's job, if it is known, is deleted, or the row is of a life of it that ends.
 
     A job that was undeleted may still wait for a beat to put its deletion in force, and only then is all cancelled that
-    its former life has decided. One of those rows may have come when the deletion had cancelled what it found.
+    its schedule has decided in its former life, and what was asked for until the deletion. Such a row may have come
+    when the deletion had cancelled what it found; or the store was away then.
     """
     if job is None:
         return False
-    changes = job.get("changes")
-    ends = isinstance(changes, list) and {"mode": Mode.DELETED.value} in changes
-    return job.get("state") == JobState.DELETED or (ends and "epoch" in row)
+    if job.get("state") == JobState.DELETED:
+        return True
+    changes, decided_at = job.get("changes"), row.get("decided_at")
+    if not isinstance(changes, list):
+        return False  # changed by hand
+    ends = [each for each in changes if isinstance(each, dict) and each.get("mode") == Mode.DELETED]
+    if "epoch" in row:
+        return bool(ends)
+    cutoffs = [cutoff for each in ends if isinstance(cutoff := each.get("cutoff"), datetime)]
+    return isinstance(decided_at, datetime) and any(decided_at <= cutoff for cutoff in cutoffs)
 
 
 def is_in_another_epoch(job: Mapping[str, Any] | None, row: Mapping[str, Any]) -> bool:

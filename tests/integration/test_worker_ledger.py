@@ -544,23 +544,30 @@ def test_a_run_that_a_deletion_could_not_see_is_cancelled_instead_of_called(data
     assert not {"open", "lease", "send_at"} & set(raw)
 
 
-UNDELETED = {"state": "ACTIVE", "changes": [{"mode": "ACTIVE"}, {"mode": "DELETED"}, {"mode": "ACTIVE"}]}
+CHANGES = [{"mode": mode, "cutoff": at(number)} for number, mode in enumerate(["ACTIVE", "DELETED", "ACTIVE"])]
+UNDELETED = {"state": "ACTIVE", "changes": CHANGES}
 
 
 @pytest.mark.parametrize("together", [False, True])
 def test_what_a_beat_decides_between_a_deletion_and_its_being_taken_back_is_not_called(
     database: Documents, database_url: str, *, together: bool
 ):
-    """The job lives again, but no beat has yet ended what its former life had in flight, of which this is."""
-    decided, by_hand = execution(database), execution(database)
-    for each in (decided, by_hand):
+    """The job lives again, but no beat has yet ended what its former life had in flight.
+
+    That is what a beat has decided, also later, and what was asked for until the deletion.
+    """
+    decided, before, after = (execution(database, decided_at=at(each)) for each in (3, 1, 2))
+    for each in (decided, before, after):
         database.jobs.insert_one(job_document(stored(database, each).job_id) | UNDELETED)
-    database.executions.update_one({"_id": by_hand}, {"$unset": {"epoch": ""}})
-    free = [execution(database)] if together else []
-    leases, _ = start_together(database_url, [decided, *free])
-    assert [lease and lease.claimed.execution_id for lease in leases] == [None, *free]
-    assert stored(database, decided).transitions[-1].reason == "the job was deleted"
-    claim(ledger(database), by_hand)
+    database.executions.update_many({"_id": {"$in": [before, after]}}, {"$unset": {"epoch": ""}})
+    if together:
+        leases, _ = start_together(database_url, [execution(database), decided, before, after])
+        leases = leases[1:]
+    else:
+        leases = [ledger(database).claim(each) for each in (decided, before, after)]
+    assert [lease and lease.claimed.execution_id for lease in leases] == [None, None, after]
+    for each in (decided, before):
+        assert stored(database, each).transitions[-1].reason == "the job was deleted"
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -599,6 +606,15 @@ def test_nor_is_it_when_a_beat_ends_that_life_between_its_claim_and_the_look_at_
 def test_changes_that_somebody_has_damaged_keep_no_run_from_its_call(database: Documents, changes: Any):
     execution_id = execution(database)
     database.jobs.insert_one(job_document(stored(database, execution_id).job_id) | {"changes": changes})
+    claim(ledger(database), execution_id)
+
+
+@pytest.mark.parametrize(("decided_at", "cutoff"), [("x", at(1)), (None, at(1)), (at(1), "x"), (at(1), None)])
+def test_nor_do_times_that_somebody_has_damaged(database: Documents, decided_at: Any, cutoff: Any):
+    execution_id = execution(database, decided_at=decided_at)
+    job_id = stored(database, execution_id).job_id
+    database.executions.update_one({"_id": execution_id}, {"$unset": {"epoch": ""}})
+    database.jobs.insert_one(job_document(job_id) | {"changes": [{"mode": "DELETED", "cutoff": cutoff}]})
     claim(ledger(database), execution_id)
 
 
