@@ -23,6 +23,7 @@ from shared.store.mongo import already_there
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime
 
     from pymongo.asynchronous.database import AsyncDatabase
 
@@ -69,12 +70,17 @@ class Backfills:
                 backfill = there
             if await self._jobs.keep_done(job_id):
                 return backfill
-            # Or one that was deleted since it was read, and is undeleted before a beat looks, would go on with this.
-            job = (await self._jobs.read(job_id, show_deleted=True)).job
-            if job.deleted_at is not None:
-                await self.end_with_job(job, running=False)
+            # A job that was deleted since it was read would go on with this, when it is undeleted.
+            since = await self._jobs.read(job_id, show_deleted=True)
+            if jobs.is_deleted(since.document, {"decided_at": backfill.created_at}):
+                await self.end_with_job(since.job, backfill.created_at, running=False)
+            elif since.job.epoch == found.job.epoch:
+                return backfill
+            # Else beat may have put a deletion in force that was taken back.
+            backfill, _ = await self.read(backfill.backfill_id)
+            if backfill.state is BackfillState.CANCELLED:
                 await self._jobs.read(job_id)  # which refuses, unless it was undeleted since
-                raise NoSuch("job", job_id, deleted=job.deleted_at)
+                raise NoSuch("job", job_id, deleted=since.job.deleted_at or since.now)
         return backfill
 
     async def _made_before(self) -> StoredBackfill | None:
@@ -145,18 +151,16 @@ class Backfills:
         await self._stop(cancelled, because("the backfill was cancelled", reason), running=running)
         return await self._with_states(cancelled)
 
-    async def end_with_job(self, job: StoredJob, *, running: bool) -> None:
-        """Cancel the backfills of a job if it is deleted, with what runs if `running`; beat does it too, but later.
+    async def end_with_job(self, job: StoredJob, until: datetime, *, running: bool) -> None:
+        """Cancel the backfills of a deleted job that were made until then, with what runs if `running`.
 
-        job: as it is since it was deleted; what was made since then is spared.
+        Beat does it too, but later.
         """
-        if job.deleted_at is None:
-            return
-        move = store.end_with_job(job.uid, job.deleted_at, running=running)
+        move = store.end_with_job(job.uid, until, running=running)
         if not (await self._backfills.update_many(move.filter, move.update)).modified_count:
             return
         # Also what a beat has started since, that had read the job before the deletion.
-        async for document in self._backfills.find(store.cancelled_filter(job.uid, job.deleted_at)):
+        async for document in self._backfills.find(store.cancelled_filter(job.uid, until)):
             await self._jobs.zone_rules.load([document])
             with suppress(*UNREADABLE):  # beat names it
                 await self._stop(store.to_backfill(document), "the job was deleted", running=running)

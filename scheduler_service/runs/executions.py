@@ -98,6 +98,11 @@ class Executions:
         move = executions.end_open(job.uid, by, reason, running=running, epoch=last, until=job.deleted_at)
         return (await self._executions.update_many(move.filter, move.update)).modified_count
 
+    async def end_unless_running(self, execution_id: str, by: str, reason: str) -> None:
+        """Cancel an execution that no worker runs; one that runs is tried no more."""
+        move = executions.cancel(execution_id, by, reason, running=False)
+        await self._executions.update_one(move.filter, move.update)
+
     def dead_letters(self, uid: str | None, after: Position | None, limit: int) -> AsyncIterator[dict[str, Any]]:
         """Return the documents of dead letters from a position on, those of one job or all."""
         chosen = dead_letters.list_filter(uid, after)

@@ -19,6 +19,7 @@ from shared.domain.execution import State, manual_id, retry_id
 from shared.domain.job import unknown_queue
 from shared.messaging.messages import AHEAD
 from shared.store import executions as rows
+from shared.store import jobs
 from shared.store.dead_letters import Ending, Outcome
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class Dispatch(Protocol):
 class Runs:
     """Starts them. All raise PyMongoError when the store can't be reached."""
 
-    def __init__(self, jobs: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs_: Jobs, executions: Executions, definitions: Definitions, dispatcher: Dispatch) -> None:
+        self._jobs = jobs_
         self._executions = executions
         self._definitions = definitions
         self._dispatcher = dispatcher
@@ -82,29 +83,32 @@ class Runs:
             asyncio.get_running_loop().call_soon(self._dispatcher.submit, [document])
         stored, is_new = await self._executions.insert_manual(document, validate_only=validate_only)
         if job is not None and job.definition.policies.delete_after_done and not validate_only:
-            stored = await self._keep(job.definition.job_id, stored, is_new=is_new)
+            stored = await self._keep(job, stored, is_new=is_new)
         # A worker that found no row for so long may have dropped the message.
         if is_new and (not ahead or monotonic() - began > AHEAD):
             self._dispatcher.submit([stored])
         return stored
 
-    async def _keep(self, job_id: str, stored: Mapping[str, Any], *, is_new: bool) -> Mapping[str, Any]:
+    async def _keep(self, job: StoredJob, stored: Mapping[str, Any], *, is_new: bool) -> Mapping[str, Any]:
         """Keep a job that is deleted when it is done for a run that is stored, and return the run.
 
-        Also for a repeated request: who came first may have died before this. Raises NoSuch when the job is deleted
-        already, unless the run had begun before, or the request is a repeated one.
+        Also for a repeated request: who came first may have died before this. Raises NoSuch when the job was deleted
+        since it was read, and be it undeleted, unless the run had begun before, or the request is a repeated one.
         """
+        job_id = job.definition.job_id
         if await self._jobs.keep_done(job_id) or not is_new:
             return stored
-        job = (await self._jobs.read(job_id, show_deleted=True)).job
-        if job.deleted_at is None:
+        found = await self._jobs.read(job_id, show_deleted=True)
+        if jobs.is_deleted(found.document, stored):
+            await self._executions.end_unless_running(stored["_id"], current.get().by, "the job was deleted")
+        elif found.job.epoch == job.epoch:
             return stored
-        await self._executions.end_open(job, current.get().by, "the job was deleted", running=False)
+        # Else beat may have put a deletion in force that was taken back.
         ended = await self._executions.made_before(stored["_id"])
         if ended is None or ended["state"] == State.CANCELLED:
             await self._jobs.read(job_id)  # which refuses, unless it was undeleted since
-            raise NoSuch("job", job_id, deleted=job.deleted_at)
-        return ended or stored
+            raise NoSuch("job", job_id, deleted=found.job.deleted_at or found.now)
+        return ended
 
     async def retry(
         self, execution_id: str, request_id: str, queue: str, *, from_start: bool = False, validate_only: bool = False

@@ -181,7 +181,7 @@ class SchedulerService(SchedulerServiceServicer):
             return pb.DeleteScheduledJobResponse(job=job_message(job))
         reason = because("the job was deleted", request.reason)
         try:
-            await self._backfills.end_with_job(job, running=request.cancel_running)
+            await self._backfills.end_with_job(job, job.deleted_at, running=request.cancel_running)
             await self._executions.end_open(job, by, reason, running=request.cancel_running)
         except PyMongoError as error:
             # The deletion stands; beat does the same when it installs it.

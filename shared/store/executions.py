@@ -706,9 +706,12 @@ WHO_STOPPED: Final = {
 }
 
 
-def cancel(execution_id: str, by: str, reason: str) -> Move:
-    """End an execution: at once if no worker runs it; else its worker is told to cancel the call."""
-    return stop({"_id": execution_id}, by, reason, calls=True)
+def cancel(execution_id: str, by: str, reason: str, *, running: bool = True) -> Move:
+    """End an execution: at once if no worker runs it; else its worker is told to cancel the call.
+
+    running: else the attempt that runs is the last.
+    """
+    return stop({"_id": execution_id}, by, reason, calls=running)
 
 
 def cancel_earlier(uid: str, before: datetime, by: str, reason: str) -> Move:

@@ -14,7 +14,7 @@ from scheduler_service.runs.executions import Executions
 from shared.proto import planning_service_pb2 as planning
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import executions
-from tests.integration.test_beat_fire import BelievesAll
+from tests.integration.test_beat_fire import BelievesAll, fire
 from tests.integration.test_server_harness import Running, cron, refusal, stamp
 from tests.integration.test_server_requests import DiedError, died, leases_end
 
@@ -127,22 +127,45 @@ class TestKept:
         assert state(database) == "COMPLETED"
 
 
-@pytest.fixture
-def deleted_meanwhile(database: Db, monkeypatch: pytest.MonkeyPatch) -> None:
+def delete_late(database: Db) -> None:
     """Have the job deleted by a beat that has looked before what is asked for was stored."""
+    asked = {name: list(database[name].find(IN_FLIGHT)) for name in ("executions", "backfills")}
+    for name in asked:
+        database[name].delete_many(IN_FLIGHT)
+    delete_done(database)
+    for name, documents in asked.items():
+        for document in documents:
+            database[name].insert_one(document)
+
+
+def install(database: Db) -> None:
+    """Put what was changed in force."""
+    for _ in range(2):
+        fire(database).run_once()
+    assert database.jobs.count_documents({"changes": []})
+
+
+Meanwhile: TypeAlias = "Callable[[Callable[[], Awaitable[None]]], None]"
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """Have something happen between the storing of what is asked for and the look whether its job is kept."""
     keeps = Jobs.keep_done
 
-    async def later(jobs: Jobs, job_id: str) -> bool:
-        asked = {name: list(database[name].find(IN_FLIGHT)) for name in ("executions", "backfills")}
-        for name in asked:
-            database[name].delete_many(IN_FLIGHT)
-        await asyncio.to_thread(delete_done, database)
-        for name, documents in asked.items():
-            for document in documents:
-                database[name].insert_one(document)
-        return await keeps(jobs, job_id)
+    def have(happen: Callable[[], Awaitable[None]]) -> None:
+        async def later(jobs: Jobs, job_id: str) -> bool:
+            await happen()
+            return await keeps(jobs, job_id)
 
-    monkeypatch.setattr(Jobs, "keep_done", later)
+        monkeypatch.setattr(Jobs, "keep_done", later)
+
+    return have
+
+
+@pytest.fixture
+def deleted_meanwhile(database: Db, meanwhile: Meanwhile) -> None:
+    meanwhile(lambda: asyncio.to_thread(delete_late, database))
 
 
 @pytest.mark.usefixtures("done", "deleted_meanwhile")
@@ -174,3 +197,43 @@ class TestRefused:
         assert state(database) == "DELETED"
         (row,) = database.executions.find({"open": True})
         assert (row["state"], row["cancel"]["call"]) == ("RUNNING", False)
+
+
+@pytest.mark.usefixtures("done")
+class TestTakenBack:
+    """The deletion is, before the server looks; a beat, which puts it in force, ends what was stored before it."""
+
+    @pytest.mark.parametrize("is_installed", [False, True])
+    @ALL
+    async def test_what_ends_with_the_deletion_is_refused(
+        self, server: Running, database: Db, meanwhile: Meanwhile, ask: Ask, *, is_installed: bool
+    ) -> None:
+        async def deleted_and_undeleted() -> None:
+            await asyncio.to_thread(delete_late, database)
+            await server.stub.UndeleteScheduledJob(pb.UndeleteScheduledJobRequest(job_id="mine"))
+            if is_installed:
+                await asyncio.to_thread(install, database)
+
+        meanwhile(deleted_and_undeleted)
+        refused = await refusal(ask(server))
+        assert refused.reason == ("JOB_DELETED" if ask is once_more else "DELETED")
+        assert not database.executions.count_documents({"open": True}), "before a beat looks, too"
+        assert not database.backfills.count_documents({"state": {"$ne": "CANCELLED"}})
+        await asyncio.to_thread(install, database)
+        assert state(database) == "COMPLETED"
+        assert database.executions.count_documents({"letter": True}) == 1, "what is not retried is still a letter"
+
+    @ALL
+    async def test_what_is_asked_for_of_a_job_that_is_only_changed_meanwhile_is_kept(
+        self, server: Running, database: Db, meanwhile: Meanwhile, ask: Ask
+    ) -> None:
+        async def changed() -> None:
+            mine = pb.ScheduledJob(schedule_config=cron(minute="0", hour="0"))
+            await server.stub.UpdateScheduledJob(pb.UpdateScheduledJobRequest(job_id="mine", job=mine))
+            await asyncio.to_thread(install, database)
+
+        meanwhile(changed)
+        await ask(server)
+        assert state(database) == "ACTIVE"
+        assert not database.executions.count_documents({"state": "CANCELLED"})
+        assert not database.backfills.count_documents({"state": "CANCELLED"})
