@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from pymongo.client_session import ClientSession
-    from pymongo.cursor import Cursor
     from pymongo.database import Database
 
     from beat.partitions import Partitions
@@ -198,7 +197,7 @@ class Fire:
         self._trusted = 0.0 if look_at_rest is None else TRUSTED
         self._meanwhile = _Meanwhile(self._carry_out_full)
         self._caught_up: tuple[object, object] | None = None
-        """The primary which, when this had written to it, showed all that was acknowledged before; see _due."""
+        """The primary which, when this had written to it, showed all that was acknowledged before; see _find."""
         self._is_behind = False
         """Whether the last look took as much as it may, so that more may be due."""
         self._is_at_rest = False
@@ -240,7 +239,8 @@ class Fire:
         # What is read later must not be older, as it may be from a primary that was just elected.
         with self._client.start_session(causal_consistency=True) as session:
             is_ready = len(self._ahead) > 0
-            due = self._due(held, ahead.FIELDS if is_ready else jobs.PLANNING_FIELDS, session)
+            fields = ahead.FIELDS if is_ready else jobs.PLANNING_FIELDS
+            due = self._find(jobs.due_filter(held), fields, session, sort={"wake_at": 1}, limit=MOST_OUT)
             try:
                 while batch := list(islice(due, BATCH)):
                     looked_at += len(batch)
@@ -262,16 +262,16 @@ class Fire:
             return 0.0
         return self._until_next(self._look, math.inf)
 
-    def _due(
-        self, held: frozenset[int], fields: Mapping[str, Any], session: ClientSession
-    ) -> Iterator[Mapping[str, Any]]:
-        """Return the jobs that are due, with every edit that was acknowledged before their primary was elected.
+    def _find(
+        self, chosen: Mapping[str, Any], fields: Mapping[str, Any], session: ClientSession, **how: Any
+    ) -> Iterator[_Document]:
+        """Find jobs, with every edit that was acknowledged before their primary was elected. how: as PyMongo's find.
 
         Just after that it may still show what a majority had earlier, with a time at which an acknowledged pause, or
         skip, should hold. Behind a write, though it changes nothing, that a majority has, it shows all from before.
         """
         while True:
-            found = self._find(jobs.due_filter(held), fields, session).sort("wake_at", 1).limit(MOST_OUT)
+            found = self._jobs.find(chosen, {**fields, "now": "$$NOW"}, batch_size=BATCH, session=session, **how)
             if (first := next(found, None)) is None:
                 return
             if (primary := self._elected(found.address)) == self._caught_up:
@@ -288,13 +288,11 @@ class Fire:
         server = known.get(address) if address is not None else None
         return address, server and server.election_id
 
-    def _find(self, chosen: Mapping[str, Any], fields: Mapping[str, Any], session: ClientSession) -> Cursor[_Document]:
-        return self._jobs.find(chosen, {**fields, "now": "$$NOW"}, batch_size=BATCH, session=session)
-
     def _read(self, job_ids: Iterable[str], session: ClientSession) -> list[_Document]:
         """Read jobs whole, if they are due."""
         ids = list(job_ids)
-        return list(self._find(jobs.still_due_filter(ids), jobs.PLANNING_FIELDS, session).hint(BY_ID)) if ids else []
+        found = self._find(jobs.still_due_filter(ids), jobs.PLANNING_FIELDS, session, hint=BY_ID)
+        return list(found) if ids else []
 
     def _planned_ahead(self, due: Sequence[Mapping[str, Any]], session: ClientSession) -> list[_Planned]:
         """Return the plans of jobs, as far as they are ready; of the others, those that are made now."""

@@ -31,6 +31,7 @@ from shared.domain.policies import Misfire, Overlap, Policies
 from shared.domain.schedule import from_document, to_document
 from shared.store import executions, jobs
 from shared.store.mongo import connect
+from shared.store.partitions import BY_ID
 from tests.builders import every, fired, job_document, once
 
 if TYPE_CHECKING:
@@ -46,6 +47,33 @@ Db: TypeAlias = "Database[dict[str, Any]]"
 
 ALL = frozenset(range(jobs.PARTITIONS))
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+
+
+class LooksAndWrites(CommandListener):
+    """How fire asks for jobs that are due, and for some once more, and writes so that what it is shown is no older."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.reached: list[Any] = []
+        """Of each question, the time that the store is to have reached at least."""
+        self.times: dict[int, Any] = {}
+        """When the store had done what was seen, of writes: by how much was seen then."""
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command.get("find") == "jobs":
+            look, read = "wake_at" in event.command.get("sort", {}), event.command.get("hint") == BY_ID
+            if look or read:
+                self.seen.append("look" if look else "read")
+                self.reached.append(event.command.get("readConcern", {}).get("afterClusterTime"))
+        if event.command.get("update") == "jobs" and event.command["updates"][0]["q"] == NO_JOB:
+            self.seen.append(f"write {event.command['writeConcern']['w']}")
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        if event.command_name == "update" and self.seen[-1].startswith("write"):
+            self.times.setdefault(len(self.seen), event.reply["operationTime"])
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        self.seen.append(f"failed {event.failure}")
 
 
 class BelievesAll(Partitions):
@@ -680,29 +708,9 @@ class TestOverlap:
     def test_the_first_look_at_a_primary_is_behind_a_write_that_a_majority_has(self, tmp_path: Path) -> None:
         """Else it may still show a job without the pause that was acknowledged before that primary was elected."""
 
-        class Commands(CommandListener):
-            def __init__(self) -> None:
-                self.seen: list[str] = []
-                self.reached: list[Any] = []
-                self.times: dict[int, Any] = {}
-
-            def started(self, event: CommandStartedEvent) -> None:
-                if event.command.get("find") == "jobs" and "wake_at" in event.command.get("sort", {}):
-                    self.seen.append("look")
-                    self.reached.append(event.command.get("readConcern", {}).get("afterClusterTime"))
-                if event.command.get("update") == "jobs" and event.command["updates"][0]["q"] == NO_JOB:
-                    self.seen.append(f"write {event.command['writeConcern']['w']}")
-
-            def succeeded(self, event: CommandSucceededEvent) -> None:
-                if event.command_name == "update":
-                    self.times[len(self.seen)] = event.reply["operationTime"]
-
-            def failed(self, event: CommandFailedEvent) -> None:
-                self.seen.append(f"failed {event.failure}")
-
         server = start_mongodb(tmp_path, replica_set="rs0")
         try:
-            commands = Commands()
+            commands = LooksAndWrites()
             database = connect(server.url, event_listeners=[commands])
             duty = fire(database)
             for number in range(3):
@@ -718,6 +726,33 @@ class TestOverlap:
         assert commands.seen.count("write majority") == 2, "of the same primary once"
         assert set(commands.seen) == {"look", "write majority"}
         assert commands.reached[1] >= commands.times[2]
+
+    def test_so_is_what_is_read_once_more_when_another_primary_answers_that(self, tmp_path: Path) -> None:
+        class Overtaken(Fire):
+            def _insert(self, planned: Any) -> Any:
+                if rows(database):
+                    return super()._insert(planned)
+                late = job(database)
+                first = late["next_nominal"]
+                row = executions.scheduled_document(late, Row(State.SKIPPED, first, first), first, "other")
+                database.executions.insert_one(row)
+                assert self._caught_up is not None
+                self._caught_up = ("an earlier primary", 1)
+                return super()._insert(planned)
+
+        server = start_mongodb(tmp_path, replica_set="rs0")
+        try:
+            commands = LooksAndWrites()
+            database = connect(server.url, event_listeners=[commands])
+            put(database, late_job("job-1", database_now(database), 1.5))
+            fire(database, kind=Overtaken).run_once()
+            (row,) = rows(database)
+            assert (row["state"], job(database)["covered"]) == ("SKIPPED", row["nominal_time"])
+            database.client.close()
+        finally:
+            server.kill()
+        assert commands.seen[:6] == ["look", "write majority", "look", "read", "write majority", "read"]
+        assert commands.reached[3] >= commands.times[5]
 
 
 class TestChanges:
