@@ -48,8 +48,9 @@ class Orphans:
     """Used by the process that holds the pool, which must neither wait for a store nor be bound to one.
 
     So each orphan has a thread, and a client of its own that is closed afterwards: processes that are forked later
-    inherit no open client, nor a thread's lock. The threads are awaited when the worker ends; while the store is away
-    they try again, until the grace of a stopping worker is over. Then the lease is the net.
+    inherit no open client, nor a thread's lock. What writes to Redis stays, and must be nothing that they use. The
+    threads are awaited when the worker ends; while the store is away they try again, until the grace of a stopping
+    worker is over. Then the lease is the net.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ from shared.store.mongo import connect
 from shared.store.processes import About, Kind
 from shared.targets import RegistryError, load_targets
 from shared.targets.registrations import Registrations
-from shared.tasks.app import celery_app, queues, settings
+from shared.tasks.app import celery_app, own_backend, queues, settings
 from shared.tasks.registry import load_tasks
 from shared.tasks.results import ExecutionFailed, ResultCopy
 from worker import interrupts, prefetch
@@ -115,7 +115,8 @@ def orphans(worker: str) -> Orphans:
             worker,
             lease,
             _stopping,
-            _results,
+            # Not _results, which children inherit: one that is forked during a write would wait for that for ever.
+            ResultCopy(own_backend()),
             settings.retryable_codes,
         )
     return _orphans[worker]

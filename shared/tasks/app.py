@@ -86,7 +86,18 @@ class LedgeredCelery(Celery):
 
     def _get_backend(self) -> LedgerBackend:
         # What the settings name, with chords that the ledger completes.
-        return LedgerBackend(app=self, url=self.conf.result_backend, note_group=_note_group)
+        return _make_backend(self)
+
+
+def own_backend() -> LedgerBackend:
+    """Return a result backend that nothing else has, for any number of threads to write to."""
+    made = _make_backend(celery_app)
+    made.prepare()
+    return made
+
+
+def _make_backend(app: Celery) -> LedgerBackend:
+    return LedgerBackend(app=app, url=app.conf.result_backend, note_group=_note_group)
 
 
 def _note_group(group: str, size: int) -> None:

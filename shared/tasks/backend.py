@@ -34,6 +34,10 @@ class LedgerBackend(_Redis):  # type: ignore[misc]
         self._note_group = note_group
         self._sets: Grouped[tuple[str, Any, float | None], None] = Grouped(self._set_together)
 
+    def prepare(self) -> None:
+        """Make the client now: a thread that makes it holds a lock of the class, which a fork would take along."""
+        _ = self._keep
+
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **named: Any
     ) -> Any:

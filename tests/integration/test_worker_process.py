@@ -20,6 +20,7 @@ from uuid import uuid4
 import pytest
 from celery.result import AsyncResult
 from kombu import Queue
+from redis import Redis
 
 from dev.redis import start_redis
 from dev.run import ROOT
@@ -876,6 +877,28 @@ def test_an_attempt_whose_process_dies_while_the_store_is_away_is_taken_from_it_
         recorder.wait_for_calls(label, 2)
         recorder.release(label)
         assert site.ended(execution_id) is State.SUCCEEDED
+
+
+def test_a_process_that_begins_while_its_worker_tells_redis_of_a_dead_one_runs_one_execution_after_the_other(
+    site: Site, redis: Server, recorder: Recorder, label: str
+):
+    site.start("--pool", "prefork", "--concurrency", "1", EXECUTION_LEASE="3600")
+    execution_id = site.enqueue(label, hold=True)
+    recorder.wait_for_calls(label, 1)
+    with Redis.from_url(redis.url) as client:
+        client.client_pause(60_000, all=False)  # what writes is not answered
+        try:
+            os.kill(runs_in(site, execution_id), signal.SIGKILL)
+            wait_until(lambda: any(each["cmd"] == "evalsha" for each in client.client_list()), "Redis is told")
+            wait_for_loss(site, execution_id)
+            recorder.wait_for_calls(label, 2)
+            os.kill(runs_in(site, execution_id), signal.SIGKILL)
+            wait_for_loss(site, execution_id, 2)
+            recorder.wait_for_calls(label, 3)
+        finally:
+            client.client_unpause()
+    recorder.release(label)
+    assert [site.ended(each) for each in (execution_id, site.enqueue(f"{label}-next"))] == [State.SUCCEEDED] * 2
 
 
 def test_the_message_of_a_dead_process_that_comes_again_does_no_harm(site: Site, recorder: Recorder, label: str):
