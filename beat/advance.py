@@ -119,7 +119,10 @@ class Advance:
         counts[State.SUCCEEDED] += carried
         ending = fan_out_ending(fan_out, counts, whole["total"] + carried, stopped=stopped)
         if ending is not None and not stopped and self._is_stopped(whole.get("parent")):
-            return  # its items were cancelled with its workflow, perhaps: the look at that, which is due, stops it too
+            # Its items were cancelled with its workflow, perhaps: the look at that, which is due, stops it too. It goes
+            # behind it: a look is at the first that are due, which may all be such.
+            self._do(parts.signal({whole["_id"]}))
+            return
         states = {state.value: count for state, count in counts.items() if count}
         ended = {state.lower(): counts[state] for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED)}
         result = {"total": whole["total"] + carried, **ended}

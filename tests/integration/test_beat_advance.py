@@ -640,6 +640,20 @@ class TestStopping:
         world.to_the_end()
         assert sorted(parameters["name"] for _, _, parameters in world.calls) == ["item-0", "item-1"]
 
+    def test_steps_whose_items_have_ended_do_not_keep_their_workflows_from_being_stopped(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("beat.advance.BATCH", 1)  # as if there were a hundred such
+        whole = world.begin(Workflow((step("each", fan_out=FanOut(items=items(1)), parameters={}),)))
+        world.beat.until_idle()
+        world.work()
+        world.beat.until_idle()
+        world.work()
+        # The step is told that its item has ended, and is due before the workflow.
+        Beat(world.database, "telling", first("update_many", lambda: world.stop(whole), after=True)).advance.run_once()
+        world.beat.until_idle(20)
+        assert world.state(whole) == "CANCELLED"
+
     @pytest.mark.parametrize("named", ["itself", {"by": "hand"}])
     def test_items_of_a_step_that_does_not_say_what_it_is_part_of_run(self, world: World, named: Any) -> None:
         whole = world.begin(Workflow((step("each", fan_out=FanOut(items=items(2)), parameters={}),)))
