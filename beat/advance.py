@@ -119,9 +119,7 @@ class Advance:
         counts[State.SUCCEEDED] += carried
         ending = fan_out_ending(fan_out, counts, whole["total"] + carried, stopped=stopped)
         if ending is not None and not stopped and self._is_stopped(whole.get("parent")):
-            # Its items were cancelled with its workflow, perhaps: the look at that, which is due, stops it too. It goes
-            # behind it: a look is at the first that are due, which may all be such.
-            self._do(parts.signal({whole["_id"]}))
+            self._look_again(whole)  # its items were cancelled with its workflow, perhaps: the look at that stops it
             return
         states = {state.value: count for state, count in counts.items() if count}
         ended = {state.lower(): counts[state] for state in (State.SUCCEEDED, State.FAILED, State.CANCELLED)}
@@ -136,8 +134,8 @@ class Advance:
     def _expand(self, whole: Mapping[str, Any], fan_out: FanOut) -> None:
         """Insert the rows of the next items. After a crash in between they are inserted again, and are there."""
         begin = whole["expanded"]
-        stored = self._executions.find_one({"_id": whole["_id"]}, {"items": 1})
-        if stored is None or "items" not in stored:
+        stored = self._executions.find_one({"_id": whole["_id"], "expanded": begin}, {"items": 1})
+        if stored is None:
             return  # another beat has been faster
         items = json.loads(stored["items"])[begin : begin + ITEMS]
         if "cancel" in whole:
@@ -171,7 +169,8 @@ class Advance:
         while turns := next_steps(workflow, states, stopped=stopped):
             documents = [self._step(whole, workflow, turn, ids) for turn in turns]
             if self._start(documents) < len(documents):
-                return  # another beat was faster, and may have decided otherwise: the next look, at once, sees what
+                self._look_again(whole)  # another beat was faster, and may have decided otherwise: it sees what
+                return
             states |= {document["part_name"]: State(document["state"]) for document in documents}
         ending = workflow_ending(workflow, states, stopped=bool(stopped))
         counts = Counter(state.value for state in states.values())
@@ -269,6 +268,13 @@ class Advance:
             state=ending.state.value,
             reason=ending.reason or None,
         )
+
+    def _look_again(self, whole: Mapping[str, Any]) -> None:
+        """Have another look at a whole that was left as it was, at once, but behind all others that are due.
+
+        Looks are at the first of those, and a hundred such would be all that is ever looked at.
+        """
+        self._do(parts.signal({whole["_id"]}))
 
     def _do(self, move: executions.Move) -> int:
         return self._executions.update_many(move.filter, move.update).modified_count

@@ -719,6 +719,26 @@ class TestStopping:
         assert world.state(healthy) == "SUCCEEDED"
         assert not world.database.executions.count_documents({"open": True})
 
+    def test_a_fan_out_whose_items_are_gone_before_they_have_rows_has_failed(self, world: World) -> None:
+        whole = world.begin(FanOut(items=items(5)))
+        world.database.executions.update_one({"_id": whole}, {"$unset": {"items": ""}})
+        world.beat.until_idle()
+        assert (world.state(whole), world.row(whole)["error"]["code"]) == ("FAILED", "INTERNAL")
+
+    def test_a_workflow_whose_step_does_not_say_of_what_it_is_keeps_no_other_from_going_on(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("beat.advance.BATCH", 1)  # as if there were a hundred such
+        broken = world.begin(Workflow((step("one"),)))
+        world.beat.until_idle()
+        world.database.executions.update_one({"parent": broken}, {"$set": {"parent": 7}})
+        world.database.executions.update_one({"_id": broken}, {"$set": {"advance_at": datetime.now(UTC)}})
+        healthy = world.fire(job_document("job-2", every(60), flow=FanOut(items=items(1)), **RECORDED))
+        for _ in range(20):
+            world.beat.advance.run_once()
+            world.work()
+        assert (world.state(broken), world.state(healthy)) == ("WAITING", "SUCCEEDED")
+
     @pytest.mark.parametrize("damage", [["a", "list"], None, 7], ids=str)
     def test_a_part_that_does_not_say_of_what_keeps_no_other_from_being_told_of(
         self, world: World, damage: object
