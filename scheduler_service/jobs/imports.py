@@ -216,7 +216,7 @@ class Imports:
         while True:
             page, after = await self._jobs.page(listing, after, PAGE)
             deleted += [
-                _deletion(job.job_id)
+                _deletion(job)
                 for job in page
                 if job.job_id not in kept and not job.managed_by and job.state != pb.ScheduledJob.STATE_DELETED
             ]
@@ -260,7 +260,8 @@ class Imports:
 
     async def _delete(self, change: Change, context: Any) -> None:
         become_part(f"{change.job_id} delete")
-        request = pb.DeleteScheduledJobRequest(job_id=change.job_id, reason="not in an imported document")
+        reason = "not in an imported document"
+        request = pb.DeleteScheduledJobRequest(job_id=change.job_id, reason=reason, etag=change.etag)
         try:
             await self._calls.DeleteScheduledJob(request, context)
         except SchedulerError as refused:
@@ -284,8 +285,9 @@ class Imports:
         return pb.ExportScheduledJobsResponse(yaml=text, jobs=len(kept), next_page_token=write_token(name, last))
 
 
-def _deletion(job_id: str) -> Change:
-    change = Change(job_id=job_id)
+def _deletion(job: pb.ScheduledJob) -> Change:
+    # Its etag, as it may no longer fit when its turn comes.
+    change = Change(job_id=job.job_id, etag=job.etag)
     change.action = Change.ACTION_DELETE
     return change
 

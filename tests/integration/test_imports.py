@@ -9,7 +9,8 @@ import yaml
 
 from scheduler_service.jobs.imports import JOBS_IN_PAGE
 from shared.proto import scheduler_service_pb2 as pb
-from tests.integration.test_server_harness import Running, cron, interval, refusal
+from tests.integration.test_beat_fire import fire
+from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -183,6 +184,51 @@ async def test_prune_deletes_what_fits_its_filter_and_is_not_in_the_document(ser
     assert (await the_job(server, "other")).state == ACTIVE
     assert (await refusal(the_job(server, "old"))).code == "NOT_FOUND"
     assert await actions(server, text, prune=True, prune_filter="labels.by = file") == {"mine": NONE}
+
+
+async def test_what_somebody_changes_before_it_is_pruned_stays_and_is_told(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job_id in ("kept", "old"):
+        await server.create(job_id=job_id, labels={"by": "file"})
+    create = server.jobs.create
+
+    async def relabels(*given: Any, **how: Any) -> Any:
+        relabelled = pb.ScheduledJob(labels={"by": "hand"})
+        await server.stub.UpdateScheduledJob(pb.UpdateScheduledJobRequest(job_id="kept", job=relabelled))
+        return await create(*given, **how)
+
+    monkeypatch.setattr(server.jobs, "create", relabels)
+    request = pb.ImportScheduledJobsRequest(yaml=a_document(), prune=True, prune_filter="labels.by = file")
+    changes = (await server.stub.ImportScheduledJobs(request)).changes
+    assert [(each.job_id, each.action, bool(each.error)) for each in changes] == [
+        ("mine", CREATE, False),
+        ("kept", DELETE, True),
+        ("old", DELETE, False),
+    ]
+    assert "has changed since" in changes[1].error
+    assert dict((await the_job(server, "kept")).labels) == {"by": "hand"}
+    assert (await refusal(the_job(server, "old"))).code == "NOT_FOUND"
+
+
+async def test_what_has_fired_before_it_is_pruned_is_deleted(
+    server: Running, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.create(job_id="old", schedule_config=interval(seconds="1"), labels={"by": "file"})
+    create = server.jobs.create
+
+    async def fires(*given: Any, **how: Any) -> Any:
+        async def has_fired() -> bool:
+            fire(database).run_once()
+            return database.executions.count_documents({"job_id": "old"}) > 0
+
+        await eventually(has_fired)
+        return await create(*given, **how)
+
+    monkeypatch.setattr(server.jobs, "create", fires)
+    changed = await actions(server, a_document(), prune=True, prune_filter="labels.by = file")
+    assert changed == {"mine": CREATE, "old": DELETE}
+    assert (await refusal(the_job(server, "old"))).code == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("fields", [{"prune": True}, {"prune_filter": "state = ACTIVE"}])
