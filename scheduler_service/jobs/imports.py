@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from scheduler_service.jobs.batches import PAGE, each
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from scheduler_service.jobs.documents import Entry
     from scheduler_service.jobs.jobs import Jobs
     from shared.domain.filters import Filter
-    from shared.domain.job import JobDefinition
+    from shared.domain.job import JobDefinition, JobDraft
     from shared.store.jobs import StoredJob
 
 LONGEST_YAML: Final = 3 * 1024 * 1024
@@ -190,23 +190,24 @@ class Imports:
         draft = await asyncio.to_thread(
             changed_draft, before.definition, request, frozenset(MUTABLE), defaults, now, found
         )
-        calls = ("target_service", "target_method", "parameters", "flow")
-        same = all(getattr(draft, name) == getattr(before.definition, name) for name in calls)
-        return await self._definitions.define(draft, now, found, with_target=not same)
+        with_target = _calls(draft) != _calls(before.definition)
+        return await self._definitions.define(draft, now, found, with_target=with_target)
 
     def _differences(self, before: StoredJob, after: StoredJob, *, paused: bool) -> list[Any]:
         """Return what differs in the words of a document."""
         defaults = self._definitions.defaults
-        present = flattened(write_entry(job_message(before), defaults))
-        wanted = flattened(write_entry(job_message(after), defaults))
+        present, wanted = (
+            {name: _json(value) for name, value in flattened(write_entry(job_message(job), defaults)).items()}
+            for job in (before, after)
+        )
         # Only of a job that fires, or would, is it a question whether it is paused.
         if before.state in {JobState.ACTIVE, JobState.PAUSED, JobState.ERROR}:
             wanted.pop(PAUSED, None)
-            wanted |= {PAUSED: True} if paused else {}
+            wanted |= {PAUSED: _json(True)} if paused else {}
         return [
             Change.Difference(field=name, before=_shown(present, name), after=_shown(wanted, name))
             for name in dict.fromkeys((*present, *wanted))
-            if present.get(name) != wanted.get(name) or (name in present) is not (name in wanted)
+            if present.get(name) != wanted.get(name)
         ]
 
     async def _superfluous(self, chosen: Filter, kept: set[str]) -> list[Change]:
@@ -307,8 +308,21 @@ def _update(request: pb.CreateScheduledJobRequest) -> pb.UpdateScheduledJobReque
     return pb.UpdateScheduledJobRequest(job_id=request.job_id, job=job, update_mask={"paths": MUTABLE})
 
 
-def _shown(values: Mapping[str, Any], name: str) -> str:
-    """Return a value as JSON, cut; empty when it is not set."""
-    if name not in values:
-        return ""
-    return shortened(json.dumps(values[name], ensure_ascii=False), LONGEST_VALUE)
+def _calls(job: JobDraft | JobDefinition) -> str:
+    """Return what a job calls, and with what."""
+    flow = None if job.flow is None else asdict(job.flow)
+    return _json((job.target_service, job.target_method, job.parameters, flow))
+
+
+def _shown(texts: Mapping[str, str], name: str) -> str:
+    """Return a value, cut; empty when it is not set."""
+    return shortened(texts.get(name, ""), LONGEST_VALUE)
+
+
+def _json(value: Any) -> str:
+    """Write a value as JSON, which tells true from 1, as Python's equality does not."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_as_json)
+
+
+def _as_json(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else str(value)

@@ -96,6 +96,26 @@ async def test_only_what_differs_is_changed_and_told_field_by_field(server: Runn
     assert job.schedule_config.config["hour"] == "9"
 
 
+async def test_true_is_another_value_than_1(server: Running) -> None:
+    def each(given: Any) -> str:
+        items = [{"name": "amazon", "given": [given]}]
+        return a_document(parameters={"competitor_ids": ["${item.name}"]}, fan_out={"items": items})
+
+    await imported(server, each(1))
+    (changed,) = (await imported(server, each(True))).values()
+    (difference,) = changed.differences
+    assert (difference.field, difference.after) == ("fan_out.items", '[{"given": [true], "name": "amazon"}]')
+    assert await actions(server, each(True)) == {"mine": NONE}
+
+
+async def test_a_true_that_its_target_takes_no_better_than_a_1_is_held_against_it(server: Running) -> None:
+    await imported(server, a_document(parameters={"competitor_ids": ["amazon"], "max_products": 1}))
+    text = a_document(parameters={"competitor_ids": ["amazon"], "max_products": True})
+    request = pb.ImportScheduledJobsRequest(yaml=text, validate_only=True)
+    refused = await refusal(server.stub.ImportScheduledJobs(request))
+    assert [field for field, _ in refused.violations] == ["yaml.mine.parameters.max_products"]
+
+
 async def test_what_a_document_leaves_out_has_the_defaults_again(server: Running) -> None:
     await imported(server, a_document(queue="analysis", retry_policy={"max_attempts": 9}))
     assert await actions(server, a_document()) == {"mine": UPDATE}
