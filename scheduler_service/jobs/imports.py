@@ -29,7 +29,7 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store.listing import job_listing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from scheduler_service.jobs.definitions import Definitions
@@ -73,8 +73,8 @@ class Wanted:
     request: pb.CreateScheduledJobRequest
     paused: bool
     change: Change
-    differs: bool = False
-    """Whether it is there, and has to be updated."""
+    paths: Sequence[str] = ()
+    """The fields that have to be changed, of one that is there."""
     pauses: bool = False
     """Whether it has to be paused, or resumed."""
 
@@ -157,12 +157,12 @@ class Imports:
         after = replace(before, definition=definition)
         differences = self._differences(before, after, paused=paused)
         change.differences.extend(differences[:MOST_DIFFERENCES])
-        pauses = any(difference.field == PAUSED for difference in differences)
+        fields = {difference.field.partition(".")[0] for difference in differences}
         if before.deleted_at is not None:
             change.action = Change.ACTION_UNDELETE
         else:
             change.action = Change.ACTION_UPDATE if differences else Change.ACTION_NONE
-        return Wanted(request, paused, change, differs=len(differences) > pauses, pauses=pauses)
+        return Wanted(request, paused, change, sorted(fields - {PAUSED}), pauses=PAUSED in fields)
 
     async def _there(self, job_id: str, now: datetime, found: list[Violation]) -> StoredJob | None:
         try:
@@ -243,9 +243,9 @@ class Imports:
                 request = pb.UndeleteScheduledJobRequest(job_id=job_id, reason=_REASON)
                 back = (await self._calls.UndeleteScheduledJob(request, context)).job
                 pauses = back.state == (pb.ScheduledJob.STATE_ACTIVE if job.paused else pb.ScheduledJob.STATE_PAUSED)
-            if job.differs:
+            if job.paths:
                 become_part(f"{job_id} update")
-                await self._calls.UpdateScheduledJob(_update(job.request), context)
+                await self._calls.UpdateScheduledJob(_update(job), context)
             if pauses:
                 become_part(f"{job_id} pause")
                 await self._pause(job, context)
@@ -293,10 +293,13 @@ def _deletion(job: pb.ScheduledJob) -> Change:
     return change
 
 
-def _update(request: pb.CreateScheduledJobRequest) -> pb.UpdateScheduledJobRequest:
-    """Return the update that makes a job be as a create request says."""
+def _update(wanted: Wanted) -> pb.UpdateScheduledJobRequest:
+    """Return the update that makes a job be as it is wanted.
+
+    It names no field that is so already: of what is called that would be checked anew, which the import has not done.
+    """
     job = pb.ScheduledJob()
-    for descriptor, value in request.ListFields():
+    for descriptor, value in wanted.request.ListFields():
         if descriptor.name in FIELDS:
             field = pb.ScheduledJob.DESCRIPTOR.fields_by_name[descriptor.name]
             if descriptor.message_type is not None and not descriptor.message_type.GetOptions().map_entry:
@@ -305,7 +308,8 @@ def _update(request: pb.CreateScheduledJobRequest) -> pb.UpdateScheduledJobReque
                 getattr(job, field.name).update(value)
             else:
                 setattr(job, field.name, value)
-    return pb.UpdateScheduledJobRequest(job_id=request.job_id, job=job, update_mask={"paths": MUTABLE})
+    mask = {"paths": wanted.paths}
+    return pb.UpdateScheduledJobRequest(job_id=wanted.request.job_id, job=job, update_mask=mask)
 
 
 def _calls(job: JobDraft | JobDefinition) -> str:

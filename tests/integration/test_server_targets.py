@@ -540,6 +540,24 @@ async def test_an_update_of_a_job_clears_its_drift(server: Running) -> None:
     assert (checked.jobs_checked, checked.drifts_total) == (1, 0)
 
 
+async def test_an_import_of_a_drifted_job_that_leaves_alone_what_it_calls_changes_the_rest(server: Running) -> None:
+    changed = shop()
+    changed.message_type[0].field[1].name = "amount"
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+    exported = (await server.stub.ExportScheduledJobs(jobs_pb.ExportScheduledJobsRequest())).yaml
+    text = exported.replace("hours: '1'", "hours: '2'").replace("name: Prices", "name: Other")
+    assert text != exported
+    with serving(changed, port=port_of(target)):
+        await check_health(server)
+        assert await drift_of(server)
+        (change,) = (await server.stub.ImportScheduledJobs(jobs_pb.ImportScheduledJobsRequest(yaml=text))).changes
+    assert (change.action, change.error) == (jobs_pb.ImportScheduledJobsResponse.Change.ACTION_UPDATE, "")
+    job = (await server.stub.GetScheduledJob(jobs_pb.GetScheduledJobRequest(job_id="sell"))).job
+    assert (job.name, job.schedule_config.config["hours"]) == ("Other", "2")
+
+
 async def test_another_address_of_a_target_clears_the_drift_of_its_jobs(server: Running) -> None:
     with serving(shop()) as target:
         await register(server, target.address)
