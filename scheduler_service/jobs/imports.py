@@ -229,31 +229,36 @@ class Imports:
 
     async def _apply(self, job: Wanted, context: Any) -> None:
         """Make a job be as it is wanted; what refuses is told with it."""
-        action, job_id = job.change.action, job.request.job_id
-        if action == Change.ACTION_NONE:
-            return
-        pauses = job.pauses
         try:
-            # Each step has a mark of its own: a call that goes on with one that broke off has fewer of them to take.
-            if action == Change.ACTION_CREATE:
-                become_part(f"{job_id} create")
-                await self._calls.CreateScheduledJob(job.request, context)
-            if action == Change.ACTION_UNDELETE:
-                become_part(f"{job_id} undelete")
-                request = pb.UndeleteScheduledJobRequest(job_id=job_id, reason=_REASON)
-                back = (await self._calls.UndeleteScheduledJob(request, context)).job
-                pauses = back.state == (pb.ScheduledJob.STATE_ACTIVE if job.paused else pb.ScheduledJob.STATE_PAUSED)
-            if job.paths:
-                become_part(f"{job_id} update")
-                await self._calls.UpdateScheduledJob(_update(job), context)
-            if pauses:
-                become_part(f"{job_id} pause")
-                await self._pause(job, context)
+            await self._make(job, context)
         except SchedulerError as refused:
             job.change.error = shortened(str(refused), LONGEST_VALUE)
 
+    async def _make(self, job: Wanted, context: Any) -> None:
+        # Each step has a mark of its own: a call that goes on with one that broke off has fewer of them to take.
+        job_id, pauses = job.request.job_id, job.pauses
+        if job.change.action == Change.ACTION_CREATE:
+            become_part(f"{job_id} create")
+            await self._calls.CreateScheduledJob(job.request, context)
+        if job.change.action == Change.ACTION_UNDELETE:
+            become_part(f"{job_id} undelete")
+            request = pb.UndeleteScheduledJobRequest(job_id=job_id, reason=_REASON)
+            back = (await self._calls.UndeleteScheduledJob(request, context)).job
+            pauses = back.state == (pb.ScheduledJob.STATE_ACTIVE if job.paused else pb.ScheduledJob.STATE_PAUSED)
+        if pauses and job.paused:  # first, or it would fire in between
+            await self._pause(job, context)
+        if job.paths:
+            become_part(f"{job_id} update")
+            after = (await self._calls.UpdateScheduledJob(_update(job), context)).job
+            if job.paused and after.state == pb.ScheduledJob.STATE_ACTIVE:  # a completed one, by its new schedule
+                await self._pause(job, context)
+        if pauses and not job.paused:
+            await self._pause(job, context)
+
     async def _pause(self, job: Wanted, context: Any) -> None:
+        """Pause a job, or resume it."""
         job_id = job.request.job_id
+        become_part(f"{job_id} pause")
         if job.paused:
             await self._calls.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id=job_id, reason=_REASON), context)
         else:

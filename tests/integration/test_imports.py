@@ -11,6 +11,7 @@ from scheduler_service.jobs.imports import JOBS_IN_PAGE
 from shared.proto import scheduler_service_pb2 as pb
 from tests.integration.test_beat_fire import fire
 from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal
+from tests.integration.test_server_jobs import complete
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -131,6 +132,41 @@ async def test_paused_is_a_part_of_the_document(server: Running) -> None:
     assert {each.field for each in changed.differences} == {"name", "paused"}
     job = await the_job(server)
     assert (job.state, job.name) == (ACTIVE, "Other")
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_job_that_is_to_be_paused_does_not_fire_by_what_else_changes(
+    server: Running, monkeypatch: pytest.MonkeyPatch, *, deleted: bool
+) -> None:
+    await imported(server, a_document())
+    if deleted:
+        await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
+    states: list[int] = []
+    update = server.jobs.update
+
+    async def looks(*given: Any, **how: Any) -> Any:
+        states.append((await the_job(server)).state)
+        return await update(*given, **how)
+
+    monkeypatch.setattr(server.jobs, "update", looks)
+    each_second = {"type": "interval", "config": {"seconds": 1}}
+    await imported(server, a_document(paused=True, schedule_config=each_second))
+    assert states == [PAUSED]
+    job = await the_job(server)
+    assert (job.state, job.schedule_config.type) == (PAUSED, "interval")
+
+
+async def test_a_completed_job_that_is_to_be_paused_is_by_a_schedule_by_which_it_would_fire_again(
+    server: Running,
+) -> None:
+    await imported(server, a_document())
+    await complete(server, "mine")
+    assert await actions(server, a_document(paused=True)) == {"mine": NONE}
+    another = {"type": "interval", "config": {"hours": 1}}
+    text = a_document(paused=True, schedule_config=another)
+    assert await actions(server, text) == {"mine": UPDATE}
+    assert (await the_job(server)).state == PAUSED
+    assert await actions(server, text) == {"mine": NONE}
 
 
 async def test_validate_only_says_what_would_be_done_and_does_nothing(
@@ -285,7 +321,7 @@ async def test_a_call_that_goes_on_with_one_that_broke_off_between_two_changes_o
     async def breaks(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the process is no more")
 
-    for change in ("update", "pause"):
+    for change in ("pause", "update"):
         with monkeypatch.context() as patch:
             patch.setattr(server.jobs, change, breaks)
             assert (await refusal(imported(server, text, request_id="import-1"))).code == "INTERNAL"
