@@ -14,10 +14,13 @@ from cli.documents import read_file
 from cli.exits import Exit
 from cli.output import View, as_yaml, counted, plain
 from cli.session import Session, alone, fail
+from scheduler_client import Conflict, FailedPrecondition, NotFound
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scheduler_client import SchedulerClient
 
 Change = pb.ImportScheduledJobsResponse.Change
 
@@ -72,7 +75,10 @@ def apply(
                 typer.echo(f"- {plain(change.job_id)}", err=True)
             these = f"{counted(len(deleted), 'job')} that {'is' if len(deleted) == 1 else 'are'}"
             session.confirm(f"Delete {these} not in {plain(str(file))}?", yes=yes)
-    changes = scheduler.import_jobs(text, prune=prune, prune_filter=prune_filter)
+        # What others have made or changed since was not shown as it is: it stays.
+        changes = [*scheduler.import_jobs(text), *(_deleted(scheduler, change) for change in deleted)]
+    else:
+        changes = scheduler.import_jobs(text, prune=prune, prune_filter=prune_filter)
     _show(session, changes, done=True)
     if any(change.error for change in changes):
         raise typer.Exit(Exit.FAILED)
@@ -98,6 +104,15 @@ def export(
         fail(f"{plain(str(file))} can't be written: {error.strerror}")
     number = len((yaml.safe_load(text) or {}).get("jobs") or ())
     typer.echo(f"{counted(number, 'job')} written to {plain(str(file))}", err=True)
+
+
+def _deleted(scheduler: SchedulerClient, change: Change) -> Change:
+    """Make a deletion that was planned; a job that has changed since is told with it."""
+    try:
+        scheduler.delete_job(change.job_id, reason="not in an applied file", etag=change.etag)
+    except (Conflict, FailedPrecondition, NotFound) as refused:
+        change.error = refused.message
+    return change
 
 
 def _joined(documents: Sequence[str]) -> str:

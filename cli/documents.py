@@ -97,11 +97,17 @@ def create_request(values: dict[str, Any]) -> pb.CreateScheduledJobRequest:
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[pb.ScheduledJob, list[str]]:
     """Return the new values of the fields that differ between two documents, and their names."""
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    names = [name for name in {**before, **after} if _text(before.get(name)) != _text(after.get(name))]
     unknown = [name for name in names if name not in FIELDS]
     if unknown:
         raise DocumentError(f"no such field, or none that can be changed: {', '.join(unknown)}")
     return _parsed({name: after[name] for name in names if name in after}, pb.ScheduledJob()), names
+
+
+def _text(value: Any) -> str:
+    """Write a value so that true differs from 1, which is equal to it in Python."""
+    text: str = yaml.safe_dump(value)
+    return text
 
 
 def _parsed(values: dict[str, Any], message: Any) -> Any:

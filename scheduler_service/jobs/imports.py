@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from scheduler_service.jobs.batches import PAGE, each
@@ -29,14 +29,14 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.store.listing import job_listing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from scheduler_service.jobs.definitions import Definitions
     from scheduler_service.jobs.documents import Entry
     from scheduler_service.jobs.jobs import Jobs
     from shared.domain.filters import Filter
-    from shared.domain.job import JobDefinition
+    from shared.domain.job import JobDefinition, JobDraft
     from shared.store.jobs import StoredJob
 
 LONGEST_YAML: Final = 3 * 1024 * 1024
@@ -73,8 +73,8 @@ class Wanted:
     request: pb.CreateScheduledJobRequest
     paused: bool
     change: Change
-    differs: bool = False
-    """Whether it is there, and has to be updated."""
+    paths: Sequence[str] = ()
+    """The fields that have to be changed, of one that is there."""
     pauses: bool = False
     """Whether it has to be paused, or resumed."""
 
@@ -157,12 +157,12 @@ class Imports:
         after = replace(before, definition=definition)
         differences = self._differences(before, after, paused=paused)
         change.differences.extend(differences[:MOST_DIFFERENCES])
-        pauses = any(difference.field == PAUSED for difference in differences)
+        fields = {difference.field.partition(".")[0] for difference in differences}
         if before.deleted_at is not None:
             change.action = Change.ACTION_UNDELETE
         else:
             change.action = Change.ACTION_UPDATE if differences else Change.ACTION_NONE
-        return Wanted(request, paused, change, differs=len(differences) > pauses, pauses=pauses)
+        return Wanted(request, paused, change, sorted(fields - {PAUSED}), pauses=PAUSED in fields)
 
     async def _there(self, job_id: str, now: datetime, found: list[Violation]) -> StoredJob | None:
         try:
@@ -190,23 +190,24 @@ class Imports:
         draft = await asyncio.to_thread(
             changed_draft, before.definition, request, frozenset(MUTABLE), defaults, now, found
         )
-        calls = ("target_service", "target_method", "parameters", "flow")
-        same = all(getattr(draft, name) == getattr(before.definition, name) for name in calls)
-        return await self._definitions.define(draft, now, found, with_target=not same)
+        with_target = _calls(draft) != _calls(before.definition)
+        return await self._definitions.define(draft, now, found, with_target=with_target)
 
     def _differences(self, before: StoredJob, after: StoredJob, *, paused: bool) -> list[Any]:
         """Return what differs in the words of a document."""
         defaults = self._definitions.defaults
-        present = flattened(write_entry(job_message(before), defaults))
-        wanted = flattened(write_entry(job_message(after), defaults))
+        present, wanted = (
+            {name: _json(value) for name, value in flattened(write_entry(job_message(job), defaults)).items()}
+            for job in (before, after)
+        )
         # Only of a job that fires, or would, is it a question whether it is paused.
         if before.state in {JobState.ACTIVE, JobState.PAUSED, JobState.ERROR}:
             wanted.pop(PAUSED, None)
-            wanted |= {PAUSED: True} if paused else {}
+            wanted |= {PAUSED: _json(True)} if paused else {}
         return [
             Change.Difference(field=name, before=_shown(present, name), after=_shown(wanted, name))
             for name in dict.fromkeys((*present, *wanted))
-            if present.get(name) != wanted.get(name) or (name in present) is not (name in wanted)
+            if present.get(name) != wanted.get(name)
         ]
 
     async def _superfluous(self, chosen: Filter, kept: set[str]) -> list[Change]:
@@ -216,7 +217,7 @@ class Imports:
         while True:
             page, after = await self._jobs.page(listing, after, PAGE)
             deleted += [
-                _deletion(job.job_id)
+                _deletion(job)
                 for job in page
                 if job.job_id not in kept and not job.managed_by and job.state != pb.ScheduledJob.STATE_DELETED
             ]
@@ -228,31 +229,36 @@ class Imports:
 
     async def _apply(self, job: Wanted, context: Any) -> None:
         """Make a job be as it is wanted; what refuses is told with it."""
-        action, job_id = job.change.action, job.request.job_id
-        if action == Change.ACTION_NONE:
-            return
-        pauses = job.pauses
         try:
-            # Each step has a mark of its own: a call that goes on with one that broke off has fewer of them to take.
-            if action == Change.ACTION_CREATE:
-                become_part(f"{job_id} create")
-                await self._calls.CreateScheduledJob(job.request, context)
-            if action == Change.ACTION_UNDELETE:
-                become_part(f"{job_id} undelete")
-                request = pb.UndeleteScheduledJobRequest(job_id=job_id, reason=_REASON)
-                back = (await self._calls.UndeleteScheduledJob(request, context)).job
-                pauses = back.state == (pb.ScheduledJob.STATE_ACTIVE if job.paused else pb.ScheduledJob.STATE_PAUSED)
-            if job.differs:
-                become_part(f"{job_id} update")
-                await self._calls.UpdateScheduledJob(_update(job.request), context)
-            if pauses:
-                become_part(f"{job_id} pause")
-                await self._pause(job, context)
+            await self._make(job, context)
         except SchedulerError as refused:
             job.change.error = shortened(str(refused), LONGEST_VALUE)
 
+    async def _make(self, job: Wanted, context: Any) -> None:
+        # Each step has a mark of its own: a call that goes on with one that broke off has fewer of them to take.
+        job_id, pauses = job.request.job_id, job.pauses
+        if job.change.action == Change.ACTION_CREATE:
+            become_part(f"{job_id} create")
+            await self._calls.CreateScheduledJob(job.request, context)
+        if job.change.action == Change.ACTION_UNDELETE:
+            become_part(f"{job_id} undelete")
+            request = pb.UndeleteScheduledJobRequest(job_id=job_id, reason=_REASON)
+            back = (await self._calls.UndeleteScheduledJob(request, context)).job
+            pauses = back.state == (pb.ScheduledJob.STATE_ACTIVE if job.paused else pb.ScheduledJob.STATE_PAUSED)
+        if pauses and job.paused:  # first, or it would fire in between
+            await self._pause(job, context)
+        if job.paths:
+            become_part(f"{job_id} update")
+            after = (await self._calls.UpdateScheduledJob(_update(job), context)).job
+            if job.paused and after.state == pb.ScheduledJob.STATE_ACTIVE:  # a completed one, by its new schedule
+                await self._pause(job, context)
+        if pauses and not job.paused:
+            await self._pause(job, context)
+
     async def _pause(self, job: Wanted, context: Any) -> None:
+        """Pause a job, or resume it."""
         job_id = job.request.job_id
+        become_part(f"{job_id} pause")
         if job.paused:
             await self._calls.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id=job_id, reason=_REASON), context)
         else:
@@ -260,7 +266,8 @@ class Imports:
 
     async def _delete(self, change: Change, context: Any) -> None:
         become_part(f"{change.job_id} delete")
-        request = pb.DeleteScheduledJobRequest(job_id=change.job_id, reason="not in an imported document")
+        reason = "not in an imported document"
+        request = pb.DeleteScheduledJobRequest(job_id=change.job_id, reason=reason, etag=change.etag)
         try:
             await self._calls.DeleteScheduledJob(request, context)
         except SchedulerError as refused:
@@ -284,16 +291,20 @@ class Imports:
         return pb.ExportScheduledJobsResponse(yaml=text, jobs=len(kept), next_page_token=write_token(name, last))
 
 
-def _deletion(job_id: str) -> Change:
-    change = Change(job_id=job_id)
+def _deletion(job: pb.ScheduledJob) -> Change:
+    # Its etag, as it may no longer fit when its turn comes.
+    change = Change(job_id=job.job_id, etag=job.etag)
     change.action = Change.ACTION_DELETE
     return change
 
 
-def _update(request: pb.CreateScheduledJobRequest) -> pb.UpdateScheduledJobRequest:
-    """Return the update that makes a job be as a create request says."""
+def _update(wanted: Wanted) -> pb.UpdateScheduledJobRequest:
+    """Return the update that makes a job be as it is wanted.
+
+    It names no field that is so already: of what is called that would be checked anew, which the import has not done.
+    """
     job = pb.ScheduledJob()
-    for descriptor, value in request.ListFields():
+    for descriptor, value in wanted.request.ListFields():
         if descriptor.name in FIELDS:
             field = pb.ScheduledJob.DESCRIPTOR.fields_by_name[descriptor.name]
             if descriptor.message_type is not None and not descriptor.message_type.GetOptions().map_entry:
@@ -302,11 +313,25 @@ def _update(request: pb.CreateScheduledJobRequest) -> pb.UpdateScheduledJobReque
                 getattr(job, field.name).update(value)
             else:
                 setattr(job, field.name, value)
-    return pb.UpdateScheduledJobRequest(job_id=request.job_id, job=job, update_mask={"paths": MUTABLE})
+    mask = {"paths": wanted.paths}
+    return pb.UpdateScheduledJobRequest(job_id=wanted.request.job_id, job=job, update_mask=mask)
 
 
-def _shown(values: Mapping[str, Any], name: str) -> str:
-    """Return a value as JSON, cut; empty when it is not set."""
-    if name not in values:
-        return ""
-    return shortened(json.dumps(values[name], ensure_ascii=False), LONGEST_VALUE)
+def _calls(job: JobDraft | JobDefinition) -> str:
+    """Return what a job calls, and with what."""
+    flow = None if job.flow is None else asdict(job.flow)
+    return _json((job.target_service, job.target_method, job.parameters, flow))
+
+
+def _shown(texts: Mapping[str, str], name: str) -> str:
+    """Return a value, cut; empty when it is not set."""
+    return shortened(texts.get(name, ""), LONGEST_VALUE)
+
+
+def _json(value: Any) -> str:
+    """Write a value as JSON, which tells true from 1, as Python's equality does not."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_as_json)
+
+
+def _as_json(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else str(value)

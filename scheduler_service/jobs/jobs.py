@@ -502,17 +502,18 @@ class Jobs:
             if etag and etag != found.job.etag:
                 raise _outdated(found, etag)
             edit = await decide(found, tries)
+            # The state too: a job completes without a new revision, and must not be made active again by this.
+            as_read = jobs.edit_filter(job_id, found.job.revision) | {"state": found.job.state.value}
             if edit is None:
-                return found.job
+                if validate_only or (await self._jobs.update_one(as_read, jobs.stay(found.job.state))).matched_count:
+                    return found.job
+                continue
             if edit.change is not None and found.job.waiting_changes >= jobs.MOST_CHANGES:
                 raise ResourceExhausted(
                     f"{found.job.waiting_changes} changes of the job '{job_id}' wait for a beat to install them, and no"
                     " beat seems to run; start one, and try again",
                     reason=Reason.TOO_MANY_CHANGES,
                 )
-            # The state too: a job completes without a new revision, and must not be made active again by this.
-            unchanged = {"state": found.job.state.value, **edit.condition}
-            chosen = jobs.edit_filter(job_id, found.job.revision) | unchanged
             update = jobs.edit(
                 edit.fields,
                 edit.state,
@@ -524,7 +525,7 @@ class Jobs:
                 request=token(),
                 undelete_for=self._undelete_for,
             )
-            after = await run_move(self._jobs, Move(chosen, update), validate_only=validate_only)
+            after = await run_move(self._jobs, Move({**as_read, **edit.condition}, update), validate_only=validate_only)
             if after is not None:
                 return read_job(after)
         raise Conflict(f"the job '{job_id}' is being changed by others again and again; try again")

@@ -125,7 +125,7 @@ class Backfills:
     async def pause(
         self, backfill_id: str, reason: str, *, validate_only: bool
     ) -> tuple[StoredBackfill, Mapping[str, int]]:
-        """Start nothing further. Raises FailedPrecondition for one that has ended."""
+        """Decide no further time. Raises FailedPrecondition for one that has ended."""
         message = because(f"paused by {current.get().by}", reason)
         move = store.pause(backfill_id, message, token())
         return await self._change(move, backfill_id, BackfillState.PAUSED, validate_only=validate_only)

@@ -121,7 +121,7 @@ class PlanningService(PlanningServiceServicer):
         return pb.ListBackfillsResponse(backfills=backfills, next_page_token=write_token(listing, last))
 
     async def PauseBackfill(self, request: pb.PauseBackfillRequest, context: Any) -> pb.PauseBackfillResponse:
-        """Start nothing further of a backfill."""
+        """Decide no further time of a backfill."""
         check_backfill_id(request)
         paused = await self._backfills.pause(request.backfill_id, request.reason, validate_only=request.validate_only)
         return pb.PauseBackfillResponse(backfill=backfill_message(*paused))

@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 from scheduler_service.targets.contracts import observe
 from scheduler_service.targets.use import TargetUse
 from scheduler_service.transport.refusals import Conflict, NoSuch
-from scheduler_service.transport.requests import is_repeated
+from scheduler_service.transport.requests import token
 from shared.domain.clock import utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, SchedulerError, Violation
 from shared.domain.job import LONGEST_DESCRIPTION, TASK
@@ -145,8 +145,9 @@ class TargetRegistry:
     async def register(self, wanted: Wanted, by: str, *, validate_only: bool = False) -> tuple[Listed, list[str]]:
         """Add a target or change a registered one; return it, with sentences on what may surprise.
 
-        One that is as it is wanted stays as it is, with its etag. Raises InvalidInput with all violations,
-        FailedPrecondition for a reserved name, Conflict when the etag is another one, ResourceExhausted.
+        One that is as it is wanted stays as it is, with its etag; so does one that others have changed since the call
+        in progress has registered it. Raises InvalidInput with all violations, FailedPrecondition for a reserved name,
+        Conflict when the etag is another one, ResourceExhausted.
         """
         address = self._check(wanted)
         self._refuse_reserved(wanted.name)
@@ -154,6 +155,8 @@ class TargetRegistry:
         warnings = asyncio.create_task(_warnings(target))
         try:
             registration = await self._put(target, wanted, by, validate_only=validate_only)
+            if registration is not None:
+                target = Target(target.name, registration.address, registration.services)
             return Listed(target, Source.REGISTERED, registration), await warnings
         finally:
             warnings.cancel()
@@ -165,15 +168,16 @@ class TargetRegistry:
         self._refuse_reserved(name)
         for _ in range(MOST_TRIES):
             registered = await self._registered()
+            if token() in registered.requests:
+                return
             if (known := registered.targets.get(name)) is None:
-                if is_repeated():  # and its first try has removed it
-                    return
                 raise NoSuch("target", name)
             _refuse_changed(known, etag)
             await self._refuse_used(name)
             if validate_only:
                 return
-            if (await self._list.update_one(store.at_version(registered.version), store.remove(name))).matched_count:
+            removal = store.remove(name, token())
+            if (await self._list.update_one(store.at_version(registered.version), removal)).matched_count:
                 log.info("a target was unregistered", action="target_unregistered", target=name, by=by)
                 await asyncio.to_thread(self._registrations.look)
                 return
@@ -183,23 +187,26 @@ class TargetRegistry:
         for _ in range(MOST_TRIES):
             registered = await self._registered()
             known = registered.targets.get(target.name)
-            if known is not None and _same(known, target, wanted.description):
-                # Whatever its etag: nothing of anybody's is overwritten, and a call that is repeated finds its effect.
+            if token() in registered.requests:
                 return known
-            if wanted.etag and known is None:
-                said = f"the target '{target.name}' has been unregistered since it had the etag that is given"
-                raise Conflict(said, reason=Reason.ETAG_MISMATCH)
+            as_read = store.at_version(registered.version)
+            if known is not None and _same(known, target, wanted.description):
+                # Whatever its etag: nothing of anybody's is overwritten.
+                confirms = store.stay(registered.version)
+                if validate_only or (await self._list.update_one(as_read, confirms)).matched_count:
+                    return known
+                continue
             if known is not None:
                 _refuse_changed(known, wanted.etag)
-            elif len(registered.targets) >= store.MOST_TARGETS:
-                raise ResourceExhausted(f"{store.MOST_TARGETS:,} targets are registered, and there is no room for more")
+            else:
+                _refuse_new(registered, wanted)
             if validate_only:
                 return None
             if registered.version == "":
                 await self._make_list()
             after = await self._list.find_one_and_update(
-                store.at_version(registered.version),
-                store.put(target.name, target.address, target.services, wanted.description, by),
+                as_read,
+                store.put(target.name, target.address, target.services, wanted.description, by, token()),
                 return_document=ReturnDocument.AFTER,
             )
             if after is not None:
@@ -342,6 +349,14 @@ def _refuse_changed(known: store.Registration, etag: str) -> None:
             reason=Reason.ETAG_MISMATCH,
             facts={"etag": known.etag, "updated_by": known.updated_by, "updated_at": when},
         )
+
+
+def _refuse_new(registered: store.Registered, wanted: Wanted) -> None:
+    if wanted.etag:
+        said = f"the target '{wanted.name}' has been unregistered since it had the etag that is given"
+        raise Conflict(said, reason=Reason.ETAG_MISMATCH)
+    if len(registered.targets) >= store.MOST_TARGETS:
+        raise ResourceExhausted(f"{store.MOST_TARGETS:,} targets are registered, and there is no room for more")
 
 
 def _contended() -> Conflict:

@@ -182,7 +182,8 @@ class PlanningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseBackfill(self, request, context):
-        """Starts no further execution of a backfill until it is resumed; what runs goes on.
+        """Decides no further time of a backfill until it is resumed. What was decided by then is still started, at most as many
+        executions as it may have at a time; what runs goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

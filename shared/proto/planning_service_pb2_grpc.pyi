@@ -72,7 +72,9 @@ class PlanningServiceStub:
     ListBackfills: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.ListBackfillsRequest, _planning_service_pb2.ListBackfillsResponse]
     """Returns backfills, the newest first."""
     PauseBackfill: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.PauseBackfillRequest, _planning_service_pb2.PauseBackfillResponse]
-    """Starts no further execution of a backfill until it is resumed; what runs goes on."""
+    """Decides no further time of a backfill until it is resumed. What was decided by then is still started, at most as many
+    executions as it may have at a time; what runs goes on.
+    """
     ResumeBackfill: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.ResumeBackfillRequest, _planning_service_pb2.ResumeBackfillResponse]
     """Goes on with a paused backfill."""
     CancelBackfill: _grpc.UnaryUnaryMultiCallable[_planning_service_pb2.CancelBackfillRequest, _planning_service_pb2.CancelBackfillResponse]
@@ -124,7 +126,9 @@ class PlanningServiceAsyncStub(PlanningServiceStub):
     ListBackfills: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.ListBackfillsRequest, _planning_service_pb2.ListBackfillsResponse]  # type: ignore[assignment]
     """Returns backfills, the newest first."""
     PauseBackfill: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.PauseBackfillRequest, _planning_service_pb2.PauseBackfillResponse]  # type: ignore[assignment]
-    """Starts no further execution of a backfill until it is resumed; what runs goes on."""
+    """Decides no further time of a backfill until it is resumed. What was decided by then is still started, at most as many
+    executions as it may have at a time; what runs goes on.
+    """
     ResumeBackfill: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.ResumeBackfillRequest, _planning_service_pb2.ResumeBackfillResponse]  # type: ignore[assignment]
     """Goes on with a paused backfill."""
     CancelBackfill: _aio.UnaryUnaryMultiCallable[_planning_service_pb2.CancelBackfillRequest, _planning_service_pb2.CancelBackfillResponse]  # type: ignore[assignment]
@@ -233,7 +237,9 @@ class PlanningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _planning_service_pb2.PauseBackfillRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_planning_service_pb2.PauseBackfillResponse, _abc.Awaitable[_planning_service_pb2.PauseBackfillResponse]]:
-        """Starts no further execution of a backfill until it is resumed; what runs goes on."""
+        """Decides no further time of a backfill until it is resumed. What was decided by then is still started, at most as many
+        executions as it may have at a time; what runs goes on.
+        """
 
     @_abc_1.abstractmethod
     def ResumeBackfill(

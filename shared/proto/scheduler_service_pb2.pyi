@@ -981,7 +981,7 @@ class ImportScheduledJobsRequest(_message.Message):
 class ImportScheduledJobsResponse(_message.Message):
     __slots__ = ("changes",)
     class Change(_message.Message):
-        __slots__ = ("job_id", "action", "differences", "warnings", "error")
+        __slots__ = ("job_id", "action", "differences", "warnings", "error", "etag")
         class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
             __slots__ = ()
             ACTION_UNSPECIFIED: _ClassVar[ImportScheduledJobsResponse.Change.Action]
@@ -1010,12 +1010,14 @@ class ImportScheduledJobsResponse(_message.Message):
         DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
         WARNINGS_FIELD_NUMBER: _ClassVar[int]
         ERROR_FIELD_NUMBER: _ClassVar[int]
+        ETAG_FIELD_NUMBER: _ClassVar[int]
         job_id: str
         action: ImportScheduledJobsResponse.Change.Action
         differences: _containers.RepeatedCompositeFieldContainer[ImportScheduledJobsResponse.Change.Difference]
         warnings: _containers.RepeatedScalarFieldContainer[str]
         error: str
-        def __init__(self, job_id: _Optional[str] = ..., action: _Optional[_Union[ImportScheduledJobsResponse.Change.Action, str]] = ..., differences: _Optional[_Iterable[_Union[ImportScheduledJobsResponse.Change.Difference, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., error: _Optional[str] = ...) -> None: ...
+        etag: str
+        def __init__(self, job_id: _Optional[str] = ..., action: _Optional[_Union[ImportScheduledJobsResponse.Change.Action, str]] = ..., differences: _Optional[_Iterable[_Union[ImportScheduledJobsResponse.Change.Difference, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., error: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     changes: _containers.RepeatedCompositeFieldContainer[ImportScheduledJobsResponse.Change]
     def __init__(self, changes: _Optional[_Iterable[_Union[ImportScheduledJobsResponse.Change, _Mapping]]] = ...) -> None: ...

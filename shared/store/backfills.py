@@ -165,7 +165,7 @@ def counts_pipeline(backfill_ids: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def pause(backfill_id: str, message: str, request: str = "") -> Move:
-    """Start nothing further. What a window has decided already is still started, by beat.
+    """Decide no further time. What a window has decided already is still started, by beat.
 
     request: the token of the request that it is the effect of; one does nothing a second time.
     """

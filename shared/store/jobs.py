@@ -427,6 +427,15 @@ def edit_filter(job_id: str, revision: int | None) -> dict[str, Any]:
     return {**up_to(SCHEMA), "_id": job_id, "revision": revision}
 
 
+def stay(state: JobState) -> dict[str, Any]:
+    """Return the update that leaves a job, found in this state, as it is: who makes it knows that it was read so.
+
+    A primary that was just elected may show a job as a majority had it earlier. The update's filter is held against the
+    newest; and though it writes nothing, it is acknowledged when a majority has all from before it.
+    """
+    return {"$set": {"state": state.value}}
+
+
 _CUTOFF: Final = {"$max": [NOW, "$covered", {"$last": "$changes.cutoff"}]}
 """Of a change that is queued now: the database's time, but never before what is already decided or queued. Whatever the
 clocks say, an instant belongs to one epoch."""

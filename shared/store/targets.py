@@ -14,7 +14,7 @@ from ulid import ULID
 from shared.store.pipeline import NOW, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
 COLLECTION: Final = "targets"
@@ -23,6 +23,8 @@ REGISTERED: Final = "registered"
 
 MOST_TARGETS: Final = 1_000
 """With the longest of all fields they still fit in one document, which has room for 16 MiB."""
+MOST_KEPT_REQUESTS: Final = 100
+"""Of all targets together: many may be registered at once, as by what starts a platform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,14 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The list at one version; that of a list to which nobody has ever added is empty."""
+    """The list at one version; that of a list to which nobody has ever added is empty.
+
+    requests: the tokens of the last that have changed it.
+    """
 
     version: str
     targets: Mapping[str, Registration]
+    requests: Sequence[str] = ()
 
 
 def list_filter() -> dict[str, Any]:
@@ -76,6 +82,7 @@ def to_registered(document: Mapping[str, Any] | None) -> Registered:
             )
             for name, entry in document["targets"].items()
         },
+        document.get("requests", ()),
     )
 
 
@@ -89,8 +96,18 @@ def at_version(version: str) -> dict[str, Any]:
     return {"_id": REGISTERED, "version": version}
 
 
-def put(name: str, address: str, services: tuple[str, ...], description: str, by: str) -> list[dict[str, Any]]:
-    """Return the update that adds a target, or changes one that is there. A name must have no dot and no dollar."""
+def stay(version: str) -> dict[str, Any]:
+    """Return the update that leaves the list, found at this version, as it is; see shared.store.jobs.stay."""
+    return {"$set": {"version": version}}
+
+
+def put(
+    name: str, address: str, services: tuple[str, ...], description: str, by: str, request: str = ""
+) -> list[dict[str, Any]]:
+    """Return the update that adds a target, or changes one that is there. A name must have no dot and no dollar.
+
+    request: the token of the request that it is the effect of.
+    """
     version = _new_version()
     given = literal(
         {
@@ -102,12 +119,18 @@ def put(name: str, address: str, services: tuple[str, ...], description: str, by
         }
     )
     times = {"created_at": {"$ifNull": [f"$targets.{name}.created_at", NOW]}, "updated_at": NOW}
-    return [{"$set": {f"targets.{name}": {"$mergeObjects": [given, times]}, "version": version}}]
+    entry = {f"targets.{name}": {"$mergeObjects": [given, times]}}
+    return [{"$set": {**entry, "version": version, **_done(request)}}]
 
 
-def remove(name: str) -> list[dict[str, Any]]:
-    """Return the update that removes a target."""
-    return [{"$unset": f"targets.{name}"}, {"$set": {"version": _new_version()}}]
+def remove(name: str, request: str = "") -> list[dict[str, Any]]:
+    """Return the update that removes a target. request: as of put."""
+    return [{"$unset": f"targets.{name}"}, {"$set": {"version": _new_version(), **_done(request)}}]
+
+
+def _done(request: str) -> dict[str, Any]:
+    kept = {"$concatArrays": [{"$ifNull": ["$requests", []]}, [literal(request)]]}
+    return {"requests": {"$slice": [kept, -MOST_KEPT_REQUESTS]}} if request else {}
 
 
 def _new_version() -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
+from scheduler_client import SchedulerClient
 from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
@@ -69,6 +71,37 @@ async def test_pruning_shows_and_asks_before_it_deletes(server: Running, tmp_pat
     assert set((await schedctl(server, "jobs", "list", "-o", "name")).lines) == {"one", "two", "other"}
     assert (await schedctl(server, "apply", "-f", file, *PRUNE, "--yes")).code == 0
     assert set((await schedctl(server, "jobs", "list", "-o", "name")).lines) == {"one", "other"}
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_nothing_is_pruned_that_was_not_shown_or_has_changed_since(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shown: bool
+) -> None:
+    there = [job("one"), job("two"), job("three")] if shown else [job("one")]
+    await schedctl(server, "apply", "-f", written(tmp_path, *there))
+    file = written(tmp_path, job("one"))
+
+    imports = SchedulerClient.import_jobs
+
+    def plans_and_others_make_changes(scheduler: SchedulerClient, *given: Any, **how: Any) -> Any:
+        import_jobs = imports.__get__(scheduler, SchedulerClient)
+        planned = import_jobs(*given, **how)
+        if how.get("validate_only"):
+            import_jobs(yaml.safe_dump({"jobs": [job("new")]}))
+            if shown:
+                scheduler.update_job("three", labels={"team": "analysis"})
+        return planned
+
+    monkeypatch.setattr(SchedulerClient, "import_jobs", plans_and_others_make_changes)
+    told = await schedctl(server, "apply", "-f", file, *PRUNE, typed="y\n")
+    left = set((await schedctl(server, "jobs", "list", "-o", "name")).lines)
+    assert left == {"one", "new", *(["three"] if shown else [])}
+    if shown:
+        assert told.code == 2
+        assert "three: the job 'three' has changed since" in told.err
+        assert told.lines[-1] == "1 changed, 1 failed, 1 was as the file says"
+    else:
+        assert (told.code, told.lines) == (0, ["0 changed, 1 was as the file says"])
 
 
 async def test_a_file_with_a_mistake_changes_nothing(server: Running, tmp_path: Path) -> None:

@@ -548,6 +548,14 @@ async def test_a_job_is_changed_in_the_editor(server: Running, editor: Any) -> N
     assert (job["description"], job["labels"], job["name"]) == ("new", {}, "Prices")
 
 
+async def test_a_1_becomes_true_in_the_editor(server: Running, editor: Any) -> None:
+    await server.create(job_id="prices", parameters={"competitor_ids": ["a"], "max_products": 1})
+    told = await schedctl(
+        server, "jobs", "edit", "prices", environment=editor("'s/max_products: 1/max_products: true/'")
+    )
+    assert (told.code, "parameters.max_products" in told.err) == (4, True), told
+
+
 async def test_without_a_terminal_no_editor_is_started_that_nobody_named(server: Running) -> None:
     await server.create(job_id="prices")
     told = await schedctl(server, "jobs", "edit", "prices", environment={"EDITOR": "", "VISUAL": ""})

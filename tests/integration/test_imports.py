@@ -9,7 +9,9 @@ import yaml
 
 from scheduler_service.jobs.imports import JOBS_IN_PAGE
 from shared.proto import scheduler_service_pb2 as pb
-from tests.integration.test_server_harness import Running, cron, interval, refusal
+from tests.integration.test_beat_fire import fire
+from tests.integration.test_server_harness import Running, cron, eventually, interval, refusal
+from tests.integration.test_server_jobs import complete
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -95,6 +97,26 @@ async def test_only_what_differs_is_changed_and_told_field_by_field(server: Runn
     assert job.schedule_config.config["hour"] == "9"
 
 
+async def test_true_is_another_value_than_1(server: Running) -> None:
+    def each(given: Any) -> str:
+        items = [{"name": "amazon", "given": [given]}]
+        return a_document(parameters={"competitor_ids": ["${item.name}"]}, fan_out={"items": items})
+
+    await imported(server, each(1))
+    (changed,) = (await imported(server, each(True))).values()
+    (difference,) = changed.differences
+    assert (difference.field, difference.after) == ("fan_out.items", '[{"given": [true], "name": "amazon"}]')
+    assert await actions(server, each(True)) == {"mine": NONE}
+
+
+async def test_a_true_that_its_target_takes_no_better_than_a_1_is_held_against_it(server: Running) -> None:
+    await imported(server, a_document(parameters={"competitor_ids": ["amazon"], "max_products": 1}))
+    text = a_document(parameters={"competitor_ids": ["amazon"], "max_products": True})
+    request = pb.ImportScheduledJobsRequest(yaml=text, validate_only=True)
+    refused = await refusal(server.stub.ImportScheduledJobs(request))
+    assert [field for field, _ in refused.violations] == ["yaml.mine.parameters.max_products"]
+
+
 async def test_what_a_document_leaves_out_has_the_defaults_again(server: Running) -> None:
     await imported(server, a_document(queue="analysis", retry_policy={"max_attempts": 9}))
     assert await actions(server, a_document()) == {"mine": UPDATE}
@@ -110,6 +132,41 @@ async def test_paused_is_a_part_of_the_document(server: Running) -> None:
     assert {each.field for each in changed.differences} == {"name", "paused"}
     job = await the_job(server)
     assert (job.state, job.name) == (ACTIVE, "Other")
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_job_that_is_to_be_paused_does_not_fire_by_what_else_changes(
+    server: Running, monkeypatch: pytest.MonkeyPatch, *, deleted: bool
+) -> None:
+    await imported(server, a_document())
+    if deleted:
+        await server.stub.DeleteScheduledJob(pb.DeleteScheduledJobRequest(job_id="mine"))
+    states: list[int] = []
+    update = server.jobs.update
+
+    async def looks(*given: Any, **how: Any) -> Any:
+        states.append((await the_job(server)).state)
+        return await update(*given, **how)
+
+    monkeypatch.setattr(server.jobs, "update", looks)
+    each_second = {"type": "interval", "config": {"seconds": 1}}
+    await imported(server, a_document(paused=True, schedule_config=each_second))
+    assert states == [PAUSED]
+    job = await the_job(server)
+    assert (job.state, job.schedule_config.type) == (PAUSED, "interval")
+
+
+async def test_a_completed_job_that_is_to_be_paused_is_by_a_schedule_by_which_it_would_fire_again(
+    server: Running,
+) -> None:
+    await imported(server, a_document())
+    await complete(server, "mine")
+    assert await actions(server, a_document(paused=True)) == {"mine": NONE}
+    another = {"type": "interval", "config": {"hours": 1}}
+    text = a_document(paused=True, schedule_config=another)
+    assert await actions(server, text) == {"mine": UPDATE}
+    assert (await the_job(server)).state == PAUSED
+    assert await actions(server, text) == {"mine": NONE}
 
 
 async def test_validate_only_says_what_would_be_done_and_does_nothing(
@@ -185,6 +242,51 @@ async def test_prune_deletes_what_fits_its_filter_and_is_not_in_the_document(ser
     assert await actions(server, text, prune=True, prune_filter="labels.by = file") == {"mine": NONE}
 
 
+async def test_what_somebody_changes_before_it_is_pruned_stays_and_is_told(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job_id in ("kept", "old"):
+        await server.create(job_id=job_id, labels={"by": "file"})
+    create = server.jobs.create
+
+    async def relabels(*given: Any, **how: Any) -> Any:
+        relabelled = pb.ScheduledJob(labels={"by": "hand"})
+        await server.stub.UpdateScheduledJob(pb.UpdateScheduledJobRequest(job_id="kept", job=relabelled))
+        return await create(*given, **how)
+
+    monkeypatch.setattr(server.jobs, "create", relabels)
+    request = pb.ImportScheduledJobsRequest(yaml=a_document(), prune=True, prune_filter="labels.by = file")
+    changes = (await server.stub.ImportScheduledJobs(request)).changes
+    assert [(each.job_id, each.action, bool(each.error)) for each in changes] == [
+        ("mine", CREATE, False),
+        ("kept", DELETE, True),
+        ("old", DELETE, False),
+    ]
+    assert "has changed since" in changes[1].error
+    assert dict((await the_job(server, "kept")).labels) == {"by": "hand"}
+    assert (await refusal(the_job(server, "old"))).code == "NOT_FOUND"
+
+
+async def test_what_has_fired_before_it_is_pruned_is_deleted(
+    server: Running, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.create(job_id="old", schedule_config=interval(seconds="1"), labels={"by": "file"})
+    create = server.jobs.create
+
+    async def fires(*given: Any, **how: Any) -> Any:
+        async def has_fired() -> bool:
+            fire(database).run_once()
+            return database.executions.count_documents({"job_id": "old"}) > 0
+
+        await eventually(has_fired)
+        return await create(*given, **how)
+
+    monkeypatch.setattr(server.jobs, "create", fires)
+    changed = await actions(server, a_document(), prune=True, prune_filter="labels.by = file")
+    assert changed == {"mine": CREATE, "old": DELETE}
+    assert (await refusal(the_job(server, "old"))).code == "NOT_FOUND"
+
+
 @pytest.mark.parametrize("fields", [{"prune": True}, {"prune_filter": "state = ACTIVE"}])
 async def test_prune_and_its_filter_need_each_other(server: Running, fields: dict[str, Any]) -> None:
     request = pb.ImportScheduledJobsRequest(yaml=a_document(), **fields)
@@ -219,7 +321,7 @@ async def test_a_call_that_goes_on_with_one_that_broke_off_between_two_changes_o
     async def breaks(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the process is no more")
 
-    for change in ("update", "pause"):
+    for change in ("pause", "update"):
         with monkeypatch.context() as patch:
             patch.setattr(server.jobs, change, breaks)
             assert (await refusal(imported(server, text, request_id="import-1"))).code == "INTERNAL"

@@ -48,6 +48,17 @@ async def install(server: Running, job_id: str) -> dict[str, Any]:
     return await document(server, job_id)
 
 
+def reads_first(server: Running, found: Found) -> None:
+    """Have the next read of a job find it as it was: as just after an election, by what a majority had before."""
+    read = server.jobs.read
+
+    async def read_before(_job_id: str, **_how: Any) -> Found:
+        server.jobs.read = read  # type: ignore[method-assign]
+        return found
+
+    server.jobs.read = read_before  # type: ignore[method-assign,assignment]
+
+
 def iso(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
 
@@ -835,6 +846,26 @@ async def test_pausing_a_paused_and_resuming_an_active_job_changes_nothing(serve
     paused = (await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine"))).job
     again = (await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine", reason="again"))).job
     assert again == paused
+
+
+@pytest.mark.parametrize("change", ["pause", "resume"])
+async def test_what_changes_nothing_by_a_read_from_before_an_acknowledged_change_is_done(
+    server: Running, change: str
+) -> None:
+    await server.create(job_id="mine")
+    calls = {
+        "pause": lambda: server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine")),
+        "resume": lambda: server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="mine")),
+    }
+    await calls["pause"]()
+    if change == "resume":
+        await calls["resume"]()
+    before = await server.jobs.read("mine")
+    await calls["resume" if change == "pause" else "pause"]()
+    reads_first(server, before)
+    job = (await calls[change]()).job
+    assert job.state == (PAUSED if change == "pause" else ACTIVE)
+    assert (await document(server, "mine"))["state"] == ("PAUSED" if change == "pause" else "ACTIVE")
 
 
 async def test_a_completed_job_can_be_neither_paused_nor_resumed(server: Running) -> None:

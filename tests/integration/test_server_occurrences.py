@@ -48,6 +48,7 @@ from tests.integration.test_beat_fire import (
     wait_until,
 )
 from tests.integration.test_server_harness import Running, cron, eventually, interval, not_now, refusal, serving, stamp
+from tests.integration.test_server_jobs import reads_first
 from tests.integration.test_server_requests import died, leases_end, lose_answers
 
 if TYPE_CHECKING:
@@ -135,6 +136,17 @@ class TestWhatClientsSee:
         await client.move(times[1], times[0] + HOUR)
         assert (await client.upcoming())[:3] == [times[0], times[0] + HOUR, times[2]]
         assert await client.changes() == [(times[1], times[0] + HOUR)]
+
+    async def test_one_skipped_again_by_a_read_from_before_it_was_restored_is_skipped(
+        self, server: Running, daily: tuple[Client, list[datetime]]
+    ) -> None:
+        client, times = daily
+        await client.skip(times[1])
+        before = await server.jobs.read("daily")
+        await client.restore(times[1])
+        reads_first(server, before)
+        await client.skip(times[1])
+        assert await client.changes() == [(times[1], None)]
 
     async def test_one_restored_goes_as_the_schedule_says(self, daily: tuple[Client, list[datetime]]) -> None:
         client, times = daily
@@ -562,6 +574,33 @@ async def test_a_skip_that_a_majority_has_only_when_its_occurrence_has_fired_is_
             refused = await skip
             assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "OCCURRENCE_DECIDED")
             assert "came due while this was being stored, and was decided without it" in refused.message
+
+
+async def test_a_pause_that_finds_its_job_paused_waits_for_what_a_majority_lacks(tmp_path: Path) -> None:
+    """What it reads is older than a resume, as on a primary that was just elected."""
+    members = ReplicaSet(tmp_path, size=2)
+    with ExitStack() as stack:
+        for member in members.members:
+            stack.callback(member.kill)
+        await asyncio.to_thread(start_together, members.members)
+        port = next(member.port for member in members.members if member is not members.primary())
+        secondary = stack.enter_context(MongoClient[dict[str, Any]]("127.0.0.1", port, directConnection=True))
+        async with serving(members.url) as server:
+            await server.create(job_id="mine")
+            await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine"))
+            primary = connect(members.url).with_options(read_concern=ReadConcern("local"))
+            stack.callback(primary.client.close)
+            secondary.admin.command("fsync", lock=True)
+            resume = server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="mine"))
+            await eventually(lambda: _holds(lambda: job(primary, "mine")["state"] == "ACTIVE"))
+            pause = server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine"))
+            waits = {"currentOp": 1, "command.update": "jobs"}
+            ask = primary.client.admin.command
+            await eventually(lambda: _holds(lambda: pause.done() or bool(ask(waits)["inprog"])))
+            assert not pause.done(), "a majority does not have the resume"
+            secondary.admin.command("fsyncUnlock")
+            await asyncio.gather(resume, pause)
+            assert job(primary, "mine")["state"] == "PAUSED"
 
 
 async def _holds(condition: Callable[[], bool]) -> bool:

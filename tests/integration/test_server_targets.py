@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from scheduler_service.targets import drift
 from scheduler_service.targets.drift import problems_of
+from scheduler_service.targets.registry import TargetRegistry
 from scheduler_service.targets.use import TargetUse
 from shared.domain.errors import InvalidInput, Violation
 from shared.proto import maintenance_service_pb2 as maintenance
@@ -32,6 +33,7 @@ from shared.targets.registrations import Registrations
 from shared.tasks.registry import Tasks
 from tests.integration.test_server_harness import Running, eventually, interval, refusal
 from tests.integration.test_server_harness import serving as scheduling
+from tests.integration.test_server_requests import died, leases_end, lose_answers
 from tests.integration.test_targets import SOON, calling, claimed, serving, shop
 from worker.answers import Succeeded
 from worker.target import Cancellation
@@ -253,6 +255,78 @@ async def test_a_change_between_the_look_and_the_write_is_not_overwritten(server
     assert written.matched_count == 0
 
 
+async def test_a_repeated_registration_whose_server_died_leaves_what_others_have_made_of_it(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        lose_answers(patch)
+        await died(register(server, "one.example:1", request_id="r"))
+    await leases_end(server)
+    second = await register(server, "two.example:1")
+    assert await register(server, "one.example:1", request_id="r") == second
+    assert (await described(server)).address == "two.example:1"
+
+
+async def test_a_repeated_registration_whose_server_died_does_not_bring_back_what_was_unregistered(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        lose_answers(patch)
+        await died(register(server, "one.example:1", request_id="r"))
+    await leases_end(server)
+    await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop"))
+    again = await register(server, "one.example:1", request_id="r")
+    assert (again.address, again.etag) == ("one.example:1", "")
+    assert (await refusal(described(server))).code == "NOT_FOUND"
+
+
+async def test_a_repeated_removal_whose_server_died_leaves_what_was_registered_anew(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removal = pb.UnregisterTargetRequest(name="shop", request_id="r")
+    await register(server, "one.example:1")
+    with monkeypatch.context() as patch:
+        lose_answers(patch)
+        await died(server.targets.UnregisterTarget(removal))
+    await leases_end(server)
+    await register(server, "two.example:1")
+    await server.targets.UnregisterTarget(removal)
+    assert (await described(server)).address == "two.example:1"
+
+
+async def test_the_list_keeps_the_requests_that_changed_it_last(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_KEPT_REQUESTS", 3)
+    for number in range(5):
+        await register(server, f"shop-{number}.example:1", request_id=f"r{number}")
+    kept = [each["token"] async for each in server.database.requests.find(sort=[("_id", 1)])][-3:]
+    assert (await server.database.targets.find_one(store.list_filter()))["requests"] == kept
+
+
+async def test_what_is_registered_already_by_a_read_from_before_a_change_is_registered_again(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the reads of a primary that was just elected."""
+    await register(server, "one.example:1")
+    before = store.to_registered(await server.database.targets.find_one(store.list_filter()))
+    await register(server, "two.example:1")
+    registered = TargetRegistry._registered
+    reads = iter([before])
+
+    async def read(registry: TargetRegistry) -> store.Registered:
+        return next(reads, None) or await registered(registry)
+
+    monkeypatch.setattr(TargetRegistry, "_registered", read)
+    assert (await register(server, "one.example:1")).address == "one.example:1"
+    assert (await described(server)).address == "one.example:1"
+
+
+async def described(server: Running) -> pb.Target:
+    target: pb.Target = (await server.targets.DescribeTarget(pb.DescribeTargetRequest(name="shop"))).target
+    return target
+
+
 async def test_validate_onlying_changes_nothing(server: Running) -> None:
     checked = await register(server, "shop.example:1", description="Sells", validate_only=True)
     assert (checked.address, checked.description, checked.etag) == ("shop.example:1", "Sells", "")
@@ -464,6 +538,24 @@ async def test_an_update_of_a_job_clears_its_drift(server: Running) -> None:
         assert list(updated.job.drift) == []
         checked = await check_health(server)
     assert (checked.jobs_checked, checked.drifts_total) == (1, 0)
+
+
+async def test_an_import_of_a_drifted_job_that_leaves_alone_what_it_calls_changes_the_rest(server: Running) -> None:
+    changed = shop()
+    changed.message_type[0].field[1].name = "amount"
+    with serving(shop()) as target:
+        await register(server, target.address)
+        await sell(server)
+    exported = (await server.stub.ExportScheduledJobs(jobs_pb.ExportScheduledJobsRequest())).yaml
+    text = exported.replace("hours: '1'", "hours: '2'").replace("name: Prices", "name: Other")
+    assert text != exported
+    with serving(changed, port=port_of(target)):
+        await check_health(server)
+        assert await drift_of(server)
+        (change,) = (await server.stub.ImportScheduledJobs(jobs_pb.ImportScheduledJobsRequest(yaml=text))).changes
+    assert (change.action, change.error) == (jobs_pb.ImportScheduledJobsResponse.Change.ACTION_UPDATE, "")
+    job = (await server.stub.GetScheduledJob(jobs_pb.GetScheduledJobRequest(job_id="sell"))).job
+    assert (job.name, job.schedule_config.config["hours"]) == ("Other", "2")
 
 
 async def test_another_address_of_a_target_clears_the_drift_of_its_jobs(server: Running) -> None:
