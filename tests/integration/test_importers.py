@@ -473,6 +473,18 @@ class TestDocumentation:
         assert {job.job_id for job in (await found).jobs} == {"nightly-report", "often"}
 
 
+def dump(project: Path, *periodic: dict[str, Any]) -> None:
+    """Write hourly tasks as dump.json."""
+    usual = USUAL | {"interval": 1, "kwargs": '{"region": "eu"}'}
+    rows = [
+        {"model": "django_celery_beat.periodictask", "pk": pk, "fields": usual | fields}
+        for pk, fields in enumerate(periodic)
+    ]
+    hourly = {"every": 1, "period": "hours"}
+    rows.append({"model": "django_celery_beat.intervalschedule", "pk": 1, "fields": hourly})
+    (project / "dump.json").write_text(json.dumps(rows))
+
+
 class TestApply:
     async def apply(self, server: Running, project: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
         return await asyncio.to_thread(run, *arguments, "--apply", server.address, folder=project)
@@ -489,18 +501,12 @@ class TestApply:
     async def test_a_disabled_entry_is_paused_and_what_the_server_refuses_is_said(
         self, server: Running, project: Path
     ) -> None:
-        periodic: list[dict[str, Any]] = [
-            {"name": "off", "enabled": False, "args": '["eu"]'},
-            {"name": "no such queue", "queue": "nowhere", "args": '["eu"]'},
-            {"name": "other task", "task": "app.tasks.reprot", "kwargs": '{"region": "eu"}'},
-        ]
-        rows = [
-            {"model": "django_celery_beat.periodictask", "pk": pk, "fields": USUAL | {"interval": 1} | fields}
-            for pk, fields in enumerate(periodic)
-        ]
-        hourly = {"every": 1, "period": "hours"}
-        rows.append({"model": "django_celery_beat.intervalschedule", "pk": 1, "fields": hourly})
-        (project / "dump.json").write_text(json.dumps(rows))
+        dump(
+            project,
+            {"name": "off", "enabled": False, "args": '["eu"]', "kwargs": "{}"},
+            {"name": "no such queue", "queue": "nowhere"},
+            {"name": "other task", "task": "app.tasks.reprot"},
+        )
         ended = await self.apply(server, project, "django", "--dump", "dump.json", "--app", "proj:app")
         assert ended.stdout.splitlines()[0] == "off: created, and paused"
         assert ended.stdout.splitlines()[1].startswith("no-such-queue: refused: queue: 'nowhere' is not a configured")
@@ -508,6 +514,35 @@ class TestApply:
         assert ended.returncode == 1
         job = (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="off"))).job
         assert (job.state, job.status_message) == (pb.ScheduledJob.STATE_PAUSED, "disabled where it comes from")
+
+    async def test_a_repetition_pauses_what_an_import_that_broke_off_has_left_running_and_nothing_else(
+        self, server: Running, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def dumped(**enabled: bool) -> None:
+            dump(project, *({"name": name, "enabled": on} for name, on in enabled.items()))
+
+        async def imported() -> list[str]:
+            return (await self.apply(server, project, "django", "--dump", "dump.json")).stdout.splitlines()
+
+        async def breaks(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("the process is no more")
+
+        dumped(off=False, awake=False, on=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(server.jobs, "pause", breaks)
+            assert [line.partition(": ")[2][:7] for line in await imported()] == ["refused", "refused", "created"]
+        # What somebody has switched on since stays on, and what was on when it was imported.
+        job = pb.ScheduledJob(description="needed after all")
+        update = pb.UpdateScheduledJobRequest(job_id="awake", job=job, update_mask={"paths": ["description"]})
+        await server.stub.UpdateScheduledJob(update)
+        dumped(off=False, awake=False, on=False)
+        again = ["off: is there already, and paused", "awake: is there already", "on: is there already"]
+        assert await imported() == again
+        found = (await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest())).jobs
+        paused, active = pb.ScheduledJob.STATE_PAUSED, pb.ScheduledJob.STATE_ACTIVE
+        assert {job.job_id: job.state for job in found} == {"off": paused, "awake": active, "on": active}
+        await server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="off"))
+        assert (await imported())[0] == "off: is there already"
 
     async def test_a_server_that_is_away_is_said(self, project: Path) -> None:
         where = f"127.0.0.1:{free_port()}"
