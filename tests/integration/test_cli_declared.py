@@ -91,6 +91,25 @@ async def test_what_is_exported_can_be_applied(server: Running, tmp_path: Path) 
     assert (await schedctl(server, "diff", "-f", "-", typed=told.out)).code == 0
 
 
+async def test_what_is_printed_is_what_the_jobs_say(server: Running, tmp_path: Path) -> None:
+    # Rich knows emojis by such names. Spaces that do not break and what joins characters count as not printable, as
+    # what steers a terminal does, but YAML writes them without quotation marks, where a backslash is a backslash.
+    said = {
+        "description": ":id: a\u00a0b\u200dc",
+        "parameters": {"competitor_ids": ["urn:id:42", ":fire: a\u3000b", "\x1b[31m", "a\u2028b"]},
+    }
+    applied = await schedctl(server, "apply", "-f", written(tmp_path, job("one", **said)))
+    assert applied.code == 0, applied.err
+    told = await schedctl(server, "export")
+    assert (await schedctl(server, "diff", "-f", "-", typed=told.out)).lines == ["0 differ, 1 is as the file says"]
+    assert all(char.isprintable() or char == "\n" for char in told.out)
+    (shown,) = (await schedctl(server, "jobs", "get", "one", "-o", "json")).json
+    (listed,) = yaml.safe_load_all((await schedctl(server, "jobs", "list", "-o", "yaml")).out)
+    assert said.items() <= shown.items()
+    assert said.items() <= listed.items()
+    assert "urn:id:42" in (await schedctl(server, "jobs", "get", "one")).out
+
+
 async def test_validate_onlying_stores_nothing(server: Running, tmp_path: Path) -> None:
     told = await schedctl(server, "jobs", "create", "-f", written(tmp_path, job("one")), "--validate-only")
     assert (told.code, told.out) == (0, "the job one would be accepted\n")
