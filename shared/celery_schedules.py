@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 UTC: Final = "UTC"
 
 _SECOND: Final = timedelta(seconds=1)
+_MINUTE: Final = timedelta(minutes=1)
+_ON_THE_CLOCK: Final = {timedelta(days=1): "0 0 * * *", timedelta(hours=1): "0 * * * *", _MINUTE: "* * * * *"}
 _WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _MONTHS: Final = ("", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _FIELDS: Final = (
@@ -108,17 +110,18 @@ def _span(seconds: int) -> str:
 
 
 def _on_the_clock(period: timedelta, timezone: str) -> ScheduleTerms:
-    """Translate an interval that is rounded down to its own unit: it then fires on the clock, as cron does."""
-    for size, turn, expression in ((86_400, 1, "0 0 {} * *"), (3_600, 24, "0 {} * * *"), (60, 60, "{} * * * *")):
-        number, rest = divmod(period, timedelta(seconds=size))
-        if number and not rest and turn % number == 0:
-            every = "*" if number == 1 else f"*/{number}"
-            return ScheduleTerms("cron", {"expression": expression.format(every)}, timezone)
-        if number:
-            raise _refused(
-                "schedule",
-                f"every {period} with relative=True has no fixed place on the clock; use a crontab, or leave it out",
-            )
+    """Translate an interval that is rounded down to its own unit: of one unit it fires on the clock, as cron does.
+
+    Of several units it depends on the last run: every two hours, when it last ran at 09:17, is at 11:00 and 13:00.
+    """
+    if period in _ON_THE_CLOCK:
+        return ScheduleTerms("cron", {"expression": _ON_THE_CLOCK[period]}, timezone)
+    if period > _MINUTE:
+        raise _refused(
+            "schedule",
+            f"every {period} with relative=True has no fixed place on the clock: it depends on the last run; use a"
+            " crontab, or leave it out",
+        )
     return _interval(period)  # of seconds, which relative leaves as they are
 
 

@@ -138,17 +138,34 @@ class TestInterval:
         [
             (timedelta(days=1), "0 0 * * *"),
             (timedelta(hours=1), "0 * * * *"),
-            (timedelta(hours=2), "0 */2 * * *"),
-            (timedelta(minutes=5), "*/5 * * * *"),
+            (timedelta(minutes=1), "* * * * *"),
         ],
     )
-    def test_a_relative_one_fires_on_the_clock(self, period: timedelta, ours: str) -> None:
-        terms = to_terms(schedule(period, relative=True), "Europe/Berlin")
-        assert terms == ScheduleTerms("cron", {"expression": ours}, "Europe/Berlin")
+    def test_a_relative_one_of_one_unit_fires_on_the_clock_as_with_celery(self, period: timedelta, ours: str) -> None:
+        given = schedule(period, relative=True)
+        assert to_terms(given, "Europe/Berlin") == ScheduleTerms("cron", {"expression": ours}, "Europe/Berlin")
+        ran = CREATED + timedelta(hours=9, minutes=17, seconds=23)
+        assert upcoming(to_terms(given).parse(ran, "job"), ran, 30) == list(islice(celery_fires(given, ran), 30))
 
-    @pytest.mark.parametrize("period", [timedelta(days=2), timedelta(hours=5), timedelta(minutes=90)])
-    def test_a_relative_one_without_a_place_on_the_clock_is_refused(self, period: timedelta) -> None:
-        assert "no fixed place on the clock" in refusal(schedule(period, relative=True))
+    @pytest.mark.parametrize(
+        ("period", "unit"),
+        [
+            (timedelta(days=2), timedelta(days=1)),
+            (timedelta(hours=2), timedelta(hours=1)),
+            (timedelta(hours=5), timedelta(hours=1)),
+            (timedelta(minutes=5), timedelta(minutes=1)),
+        ],
+    )
+    def test_a_relative_one_whose_times_depend_on_the_last_run_is_refused(
+        self, period: timedelta, unit: timedelta
+    ) -> None:
+        given, ran = schedule(period, relative=True), CREATED + timedelta(hours=9, minutes=17)
+        times, times_of_later = (set(islice(celery_fires(given, last), 30)) for last in (ran, ran + unit))
+        assert not times & times_of_later
+        assert "no fixed place on the clock: it depends on the last run" in refusal(given)
+
+    def test_a_relative_one_of_a_part_of_a_unit_is_refused(self) -> None:
+        assert "no fixed place on the clock" in refusal(schedule(timedelta(minutes=90), relative=True))
 
 
 class TestRefused:
@@ -211,7 +228,7 @@ class FixedApp(Celery):
         return self.at
 
 
-def celery_fires(given: crontab, after: datetime) -> Iterator[datetime]:
+def celery_fires(given: crontab | schedule, after: datetime) -> Iterator[datetime]:
     """Step through the fire times as Celery's beat does: each is estimated from the one before."""
     given.app = app = FixedApp("test", set_as_current=False)
     at = after
