@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import tzinfo
 
-    from celery import Celery
-
 UTC: Final = "UTC"
 
 _SECOND: Final = timedelta(seconds=1)
@@ -41,16 +39,18 @@ _WEEKS: Final = (range(1, 8), range(8, 15), range(15, 22), range(22, 29), range(
 """The days of a month on which a weekday comes for the first, second, ... time."""
 
 
-def zone_of(app: Celery) -> str:
-    """Return the time zone in which an app's crontabs are meant. Raises InvalidInput when it has no IANA name."""
-    given: Any = app.conf.timezone  # a name, or a zone
-    if not given and not app.conf.enable_utc:
+def zone_of(timezone: str | tzinfo | None, *, enable_utc: bool) -> str:
+    """Return the zone in which an app's crontabs are meant, by its settings of these names.
+
+    Raises InvalidInput when it has no IANA name.
+    """
+    if not timezone and not enable_utc:
         raise _refused(
             "timezone",
             "the app has enable_utc=False and no timezone, so its times are those of whatever host it runs on; set the"
             " app's timezone to an IANA name, as Europe/Berlin",
         )
-    return _zone_name(given or UTC)
+    return _zone_name(timezone or UTC)
 
 
 def to_terms(given: object, timezone: str = UTC, *, relative: bool = False) -> ScheduleTerms:

@@ -66,10 +66,14 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kept(project: Path) -> str:
-    """The name of the file that Celery's own beat has made of the project's entries, but for the one it can't read."""
+    return keep(project)
+
+
+def keep(project: Path, **settings: Any) -> str:
+    """Have Celery's own beat make a file of the project's entries, but for the one it can't read; return its name."""
     name = "celerybeat-schedule"
     make = "import proj; from celery.beat import PersistentScheduler; del proj.app.conf.beat_schedule['wrong'];"
-    make += f" PersistentScheduler(proj.app, schedule_filename='{name}').close()"
+    make += f" proj.app.conf.update({settings}); PersistentScheduler(proj.app, schedule_filename='{name}').close()"
     subprocess.run([sys.executable, "-c", make], cwd=project, check=True, timeout=60)
     return name
 
@@ -144,6 +148,12 @@ class TestCelery:
         alone = run("celery", "--file", kept, folder=project)
         assert list(jobs_in(alone)) == ["often"]
         assert "only the task knows their names; give the app that has it, by --app" in left_in(alone)["Nightly report"]
+
+    def test_the_file_of_a_beat_that_goes_by_its_host_s_clock_is_refused_as_its_app_is(self, project: Path) -> None:
+        keep(project, timezone=None, enable_utc=False)
+        ended = run("celery", "--file", "celerybeat-schedule", "--app", "proj:app", folder=project)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert "enable_utc=False and no timezone, so its times are those of whatever host it runs on" in ended.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
