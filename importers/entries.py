@@ -88,6 +88,8 @@ def collect(entries: Iterable[Entry | Left], bind: Bind, now: datetime, options:
     found = Found()
     taken: set[str] = set()
     for entry in entries:
+        # Of whatever becomes no job too: else what looks like its name would have its id until it becomes one.
+        taken.add(identity := job_id(entry.name, taken))
         if isinstance(entry, Left):
             found.left.append(entry)
             continue
@@ -95,11 +97,10 @@ def collect(entries: Iterable[Entry | Left], bind: Bind, now: datetime, options:
             found.left.append(Left(entry.name, why, lost=False))
             continue
         try:
-            draft = _draft(entry, bind, options, now, job_id(entry.name, taken))
+            draft = _draft(entry, bind, options, now, identity)
         except InvalidInput as refused:
             found.left.append(Left(entry.name, str(refused)))
             continue
-        taken.add(draft.job_id)
         found.jobs.append(Job(draft, paused=not entry.enabled))
     return found
 

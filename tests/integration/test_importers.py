@@ -18,6 +18,7 @@ import yaml
 from redis import Redis
 
 from dev.server import free_port
+from importers.entries import job_id
 from scheduler_service.jobs.seed import read_seed
 from shared.proto import scheduler_service_pb2 as pb
 from shared.tasks.registry import Tasks
@@ -268,14 +269,13 @@ class TestDjango:
             "ends": {"type": "interval", "config": {"every": "1h30m"}, "end_time": "2090-01-01T00:00:00Z"},
             "then": {"type": "once", "config": {"at": "2090-01-31T08:00:00Z"}},
             "first-time-only": schedule_of(report) | {"max_runs": 1},
-            "often": {"type": "interval", "config": {"every": "1h30m"}},
+            job_id("Often!", ["often"]): {"type": "interval", "config": {"every": "1h30m"}},
         }
         assert schedule_of(report) == {
             "type": "cron",
             "config": {"expression": "30 8,20 * * MON-FRI"},
             "timezone": "Europe/Berlin",
         }
-        assert jobs["often"]["name"] == "Often!"
         assert ended.returncode == 1
 
     def test_what_becomes_no_job_is_said_with_the_reason(self, sqlite: Path) -> None:

@@ -35,6 +35,12 @@ class TestIds:
         assert ids[0] == "a-b"
         assert len(set(ids)) == 3
 
+    def test_a_name_has_its_id_also_when_one_that_looks_alike_becomes_no_job(self) -> None:
+        both = found(entry("a b"), entry("A-B")).jobs
+        for other in (entry("a b", args=("only the app names it",)), entry("a b", end_time=NOW), Left("a b", "torn")):
+            (job,) = found(other, entry("A-B")).jobs
+            assert job.draft.job_id == both[1].draft.job_id
+
     def test_long_names_with_one_beginning_make_different_ids(self) -> None:
         assert job_id("x" * 100 + "a") != job_id("x" * 100 + "b")
 
