@@ -77,6 +77,12 @@ class TestEntries:
         (job,) = found(entry(kwargs={"x": {1}, "y": NOW})).jobs
         assert job.draft.parameters == {"x": [1], "y": "2026-01-01T00:00:00Z"}
 
+    def test_a_number_that_a_request_cannot_hold_is_lost_and_not_rounded(self) -> None:
+        (left,) = found(entry(kwargs={"chats": [1, {"id": 2**53 + 1}], "to": 2**53 - 1})).left
+        assert left.lost
+        assert left.why.startswith("parameters.chats[1].id: 9007199254740993 is too large for a JSON number")
+        assert found(entry(kwargs={"id": str(2**53 + 1), "to": 1 - 2**53})).left == []
+
     def test_a_span_is_written_as_json_has_it(self) -> None:
         (job,) = found(entry(options={"expires": 1.5})).jobs
         assert form(job.draft)["expires"] == "1.500s"
