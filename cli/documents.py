@@ -26,6 +26,8 @@ FIELDS: Final = [
 ]
 """What a client says of a job: what stands in its document, and can be changed."""
 
+_FIRST_INEXACT: Final = 2**53
+
 
 class DocumentError(Exception):
     """The text is no job; the text of the error says why."""
@@ -52,9 +54,10 @@ def read_file(path: Path) -> str:
 def json_object(text: str) -> Struct:
     """Read parameters as they are typed."""
     try:
-        return ParseDict(json.loads(text), Struct())
-    except (ValueError, ParseError) as error:
+        struct: Struct = _parsed(json.loads(text), Struct())
+    except (ValueError, DocumentError) as error:
         raise typer.BadParameter(f"it is no JSON object: {error}") from None
+    return struct
 
 
 def write_job(job: pb.ScheduledJob) -> str:
@@ -106,9 +109,25 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[pb.Scheduled
 
 def _parsed(values: dict[str, Any], message: Any) -> Any:
     try:
-        return ParseDict(values, message)
-    except ParseError as error:
+        ParseDict(values, message)
+    except (OverflowError, ParseError) as error:
         raise DocumentError(" ".join(str(error).split())) from error
+    _refuse_inexact(values)
+    return message
+
+
+def _refuse_inexact(value: Any) -> None:
+    """Raise DocumentError for a whole number that would be another in a message, whose JSON has doubles."""
+    match value:
+        case dict():
+            for each in value.values():
+                _refuse_inexact(each)
+        case list():
+            for each in value:
+                _refuse_inexact(each)
+        case int() if abs(value) >= _FIRST_INEXACT:
+            said = "is too large for a JSON number, which is exact below 2^53; write it as a string"
+            raise DocumentError(f"{value} {said}")
 
 
 def _with_texts(job: dict[str, Any]) -> dict[str, Any]:
