@@ -34,7 +34,19 @@ class DocumentError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Leaves times as the text they are, as JSON has them."""
+    """Leaves times as the text they are, as JSON has them, and hides no value behind another of the same key."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return a mapping as it is written; raise DocumentError for a key that is there twice."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        found: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.value in found:
+                raise DocumentError(f"line {key.start_mark.line + 1}: the key '{key.value}' is there twice")
+            found.add(key.value)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -583,6 +583,8 @@ async def test_what_was_not_changed_or_is_empty_changes_nothing(server: Running,
         ("'s/minute:.*/minute: \"61\"/'", "schedule_config.config.minute"),
         ("'s/^name:.*/nome: x/'", "no such field, or none that can be changed: nome"),
         ("'s/^name:.*/name: [/'", "it is not YAML"),
+        ("'s/^name:.*/name: \\xe9/'", "it is not YAML"),
+        ("'s/^name:.*/name: x\\nname: y/'", "the key 'name' is there twice"),
     ],
 )
 async def test_what_is_refused_after_editing_is_kept(
@@ -593,7 +595,9 @@ async def test_what_is_refused_after_editing_is_kept(
     assert told.code == 4
     assert said in told.err
     (kept,) = [word for word in told.err.split() if word.endswith(".yaml")]
-    assert kept.startswith(str(tmp_path))
+    file = tmp_path / kept.rpartition("/")[2]
+    assert kept == str(file)
+    assert (b"\xe9" in file.read_bytes()) is ("xe9" in script)
 
 
 async def test_what_somebody_else_changed_meanwhile_is_not_overwritten(server: Running, editor: Any) -> None:
