@@ -147,7 +147,9 @@ def _draft(entry: Entry, bind: Bind, options: Options, now: datetime, identity: 
         end_time=entry.end_time or terms.end_time,
         max_runs=entry.runs or terms.max_runs,
     )
-    draft = replace(draft, schedule=terms, description=entry.description.strip()[:LONGEST_DESCRIPTION])
+    # Lines that were written in a browser, as in Django's admin, end with CRLF, and no job's description has a CR.
+    description = entry.description.replace("\r\n", "\n").strip()[:LONGEST_DESCRIPTION]
+    draft = replace(draft, schedule=terms, description=description)
     # Which queues there are, only the service knows.
     queue = draft.queue or "default"
     define(draft, JobDefaults(frozenset({queue}), {JobType.CUSTOM: queue}), now)

@@ -83,6 +83,10 @@ class TestEntries:
         assert left.why.startswith("parameters.chats[1].id: 9007199254740993 is too large for a JSON number")
         assert found(entry(kwargs={"id": str(2**53 + 1), "to": 1 - 2**53})).left == []
 
+    def test_a_description_of_several_lines_that_a_browser_has_sent_is_kept(self) -> None:
+        (job,) = found(entry(description="What happened\r\nyesterday.\r\n")).jobs
+        assert job.draft.description == "What happened\nyesterday."
+
     def test_a_span_is_written_as_json_has_it(self) -> None:
         (job,) = found(entry(options={"expires": 1.5})).jobs
         assert form(job.draft)["expires"] == "1.500s"
