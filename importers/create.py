@@ -21,6 +21,9 @@ CONNECT_TIMEOUT: Final = 5.0
 """Seconds that a server may take to accept the connection."""
 CALL_TIMEOUT: Final = 30.0
 
+_UNANSWERED: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""After these nobody knows what was done; it was not refused."""
+
 DISABLED: Final = {"importers": "disabled"}
 """Annotates jobs that are created to be paused: to create and to pause are two calls, and there may be no second."""
 
@@ -40,20 +43,22 @@ def create(jobs: Iterable[Job], server: str, actor: str) -> Iterator[tuple[Job, 
         for job in jobs:
             try:
                 request = json_format.ParseDict(form(job.draft), pb.CreateScheduledJobRequest())
-                became = _made(stub, request, options, paused=job.paused)
+                became, well = _made(stub, request, options, paused=job.paused)
             except json_format.ParseError as error:
                 yield job, f"refused: {' '.join(str(error).split())}", False
             except grpc.RpcError as error:
                 call = cast("grpc.Call", error)
-                if call.code() is grpc.StatusCode.UNAVAILABLE:
+                if call.code() in _UNANSWERED:
                     raise SourceError(f"{server} went away: {call.details()}; run it again to go on") from error
                 yield job, f"refused: {call.details()}", False
             else:
-                yield job, became, True
+                yield job, became, well
 
 
-def _made(stub: Any, request: pb.CreateScheduledJobRequest, options: Mapping[str, Any], *, paused: bool) -> str:
-    """Create a job, and pause it if it shall be; return what became of it.
+def _made(
+    stub: Any, request: pb.CreateScheduledJobRequest, options: Mapping[str, Any], *, paused: bool
+) -> tuple[str, bool]:
+    """Create a job, and pause it if it shall be; return what became of it, and whether that is well.
 
     One that is there already is paused where an import that broke off was to do it, and nobody has changed it since.
     """
@@ -69,10 +74,16 @@ def _made(stub: Any, request: pb.CreateScheduledJobRequest, options: Mapping[str
         there = pb.GetScheduledJobRequest(job_id=request.job_id, show_deleted=True)
         paused = paused and _is_to_be_paused(stub.GetScheduledJob(there, **options).job)
     if not paused:
-        return became
+        return became, True
     pause = pb.PauseScheduledJobRequest(job_id=request.job_id, reason="disabled where it comes from")
-    stub.PauseScheduledJob(pause, **options)
-    return f"{became}, and paused"
+    try:
+        stub.PauseScheduledJob(pause, **options)
+    except grpc.RpcError as error:
+        call = cast("grpc.Call", error)
+        if call.code() in _UNANSWERED:
+            raise
+        return f"{became}, but not paused: {call.details()}", False
+    return f"{became}, and paused", True
 
 
 def _is_to_be_paused(job: pb.ScheduledJob) -> bool:

@@ -20,6 +20,7 @@ from redis import Redis
 from dev.server import free_port
 from importers.entries import job_id
 from scheduler_service.jobs.seed import read_seed
+from scheduler_service.transport.refusals import TookTooLong
 from shared.proto import scheduler_service_pb2 as pb
 from shared.tasks.registry import Tasks
 from shared.tasks.task import LedgeredTask
@@ -540,7 +541,8 @@ class TestApply:
         dumped(off=False, awake=False, on=True)
         with monkeypatch.context() as patch:
             patch.setattr(server.jobs, "pause", breaks)
-            assert [line.partition(": ")[2][:7] for line in await imported()] == ["refused", "refused", "created"]
+            running = "created, but not paused"
+            assert [line.split(": ")[1] for line in await imported()] == [running, running, "created"]
         # What somebody has switched on since stays on, and what was on when it was imported.
         job = pb.ScheduledJob(description="needed after all")
         update = pb.UpdateScheduledJobRequest(job_id="awake", job=job, update_mask={"paths": ["description"]})
@@ -553,6 +555,23 @@ class TestApply:
         assert {job.job_id: job.state for job in found} == {"off": paused, "awake": active, "on": active}
         await server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="off"))
         assert (await imported())[0] == "off: is there already"
+
+    async def test_what_was_not_answered_in_time_is_not_said_to_be_refused(
+        self, server: Running, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        created = server.jobs.create
+
+        async def lingers(*given: Any, **named: Any) -> Any:
+            await created(*given, **named)
+            raise TookTooLong("the time is over")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.jobs, "create", lingers)
+            ended = await self.apply(server, project, "celery", "--app", "proj:app")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr == f"{server.address} went away: the time is over; run it again to go on\n"
+        again = await self.apply(server, project, "celery", "--app", "proj:app")
+        assert again.stdout.splitlines() == ["nightly-report: is there already", "often: created"]
 
     async def test_a_server_that_is_away_is_said(self, project: Path) -> None:
         where = f"127.0.0.1:{free_port()}"
