@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+import yaml
 
 from importers.app import binding
 from importers.entries import Entry, Found, Left, collect, job_id
-from importers.form import form
+from importers.form import form, write
 from shared.domain.job import JOB_ID, ScheduleTerms
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,6 +88,12 @@ class TestEntries:
     def test_a_description_of_several_lines_that_a_browser_has_sent_is_kept(self) -> None:
         (job,) = found(entry(description="What happened\r\nyesterday.\r\n")).jobs
         assert job.draft.description == "What happened\nyesterday."
+
+    def test_what_is_printed_is_read_as_what_was_found(self) -> None:
+        kept = {"x": "a\x85b", "y": ["\u2028", "\x1b[31m", "é 🔥\u00a0", "2030-01-01", "on", "08", " a\n"], "z": {}}
+        out = StringIO()
+        write(found(entry(kwargs=kept)), out)
+        assert yaml.safe_load(out.getvalue())["jobs"][0]["parameters"] == kept
 
     def test_a_span_is_written_as_json_has_it(self) -> None:
         (job,) = found(entry(options={"expires": 1.5})).jobs
