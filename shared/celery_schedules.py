@@ -56,8 +56,8 @@ def zone_of(timezone: str | tzinfo | None, *, enable_utc: bool) -> str:
 def to_terms(given: object, timezone: str = UTC, *, relative: bool = False) -> ScheduleTerms:
     """Return the terms that mean what one of Celery's schedules means: a crontab, an interval, or seconds.
 
-    timezone: the app's; a crontab that brings its own (`nowfun`, or a `tz` that was set) has that. relative: as an
-    entry may say it of its timedelta or seconds.
+    timezone: the app's; a crontab that brings its own (`nowfun`, or a `tz` that was set) has that, and so has a
+    relative interval with a `nowfun`. relative: as an entry may say it of its timedelta or seconds.
     Raises InvalidInput, on the field `schedule`, for what can't be said exactly.
     """
     if isinstance(given, bool) or given is None:
@@ -67,7 +67,8 @@ def to_terms(given: object, timezone: str = UTC, *, relative: bool = False) -> S
     if isinstance(given, solar):
         raise no_solar(given.event)
     if type(given) is schedule:
-        return _every(vars(given)["run_every"], timezone, relative=given.relative)
+        zone = _zone_of_now(given) if given.relative else ""
+        return _every(vars(given)["run_every"], zone or timezone, relative=given.relative)
     if type(given) is crontab:
         return ScheduleTerms("cron", {"expression": _expression(given)}, _own_zone(given) or timezone)
     kind = f"{type(given).__module__}.{type(given).__qualname__}"
@@ -214,6 +215,11 @@ def _own_zone(given: Any) -> str:
     """
     if own := vars(given).get("tz"):
         return _zone_name(own)
+    return _zone_of_now(given)
+
+
+def _zone_of_now(given: Any) -> str:
+    """Return the zone of what `nowfun` returns, empty when there is none: a relative interval is rounded down in it."""
     if given.nowfun is None:
         return ""
     now = given.nowfun()

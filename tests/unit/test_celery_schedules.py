@@ -103,6 +103,13 @@ class TestZone:
         vars(owned)["tz"] = ZoneInfo("Asia/Tokyo")
         assert to_terms(owned, "Europe/Berlin").timezone == "Asia/Tokyo"
 
+    def test_a_relative_interval_is_on_the_clock_that_it_brings(self) -> None:
+        nine = datetime(2026, 1, 1, 9, tzinfo=ZoneInfo("America/New_York"))
+        daily = schedule(timedelta(days=1), relative=True, nowfun=lambda: nine)
+        assert nine + daily.remaining_estimate(nine) == datetime(2026, 1, 2, tzinfo=nine.tzinfo)
+        expected = ScheduleTerms("cron", {"expression": "0 0 * * *"}, "America/New_York")
+        assert to_terms(daily, "Europe/Berlin") == expected
+
     def test_times_of_whatever_host_it_runs_on_are_refused(self) -> None:
         with pytest.raises(InvalidInput, match="enable_utc=False and no timezone"):
             zone_of(None, enable_utc=False)
