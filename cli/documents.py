@@ -56,9 +56,12 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read_file(path: Path) -> str:
-    """Return a file's text, or that of standard input for `-`. Ends the command when it cannot be read."""
+    """Return a file's text, or that of standard input for `-`. Ends the command when it cannot be read.
+
+    It is UTF-8 also where a terminal has another encoding, by which it would be another text.
+    """
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        return (sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()).decode()
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{plain(str(path))} can't be read: {plain(getattr(error, 'strerror', None) or str(error))}")
 

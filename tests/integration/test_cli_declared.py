@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cli.documents import read_file
 from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import pytest
 
     from tests.integration.test_server_harness import Running
 
@@ -108,6 +112,11 @@ async def test_what_is_printed_is_what_the_jobs_say(server: Running, tmp_path: P
     assert said.items() <= shown.items()
     assert said.items() <= listed.items()
     assert "urn:id:42" in (await schedctl(server, "jobs", "get", "one")).out
+
+
+def test_standard_input_is_utf_8_whatever_a_terminal_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO("name: é".encode()), encoding="latin-1"))
+    assert read_file(Path("-")) == "name: é"
 
 
 async def test_validate_onlying_stores_nothing(server: Running, tmp_path: Path) -> None:
