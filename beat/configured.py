@@ -57,7 +57,7 @@ def read_entries(app: Celery, tasks: Tasks, defaults: JobDefaults) -> list[Entry
     found: list[Violation] = []
     names: dict[str, str] = {}
     drafts = []
-    timezone = zone_of(app)
+    timezone = zone_of(app.conf.timezone, enable_utc=app.conf.enable_utc)
     for name, given in app.conf.beat_schedule.items():
         try:
             draft = _read(name, given, timezone, tasks)

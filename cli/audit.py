@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cli.arguments import FromOption
 from cli.completion import job_ids
 from cli.exits import Exit
-from cli.output import counted, json_line, plain, time
+from cli.output import counted, json_line, plain, stderr, time
 from cli.session import Session, alone, fail
 from cli.times import instant
 from shared.proto import admin_service_pb2 as pb
@@ -21,6 +20,7 @@ from shared.proto import admin_service_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
     from rich.progress import TaskID
 
 
@@ -74,7 +74,7 @@ def audit(
 
 def _progress_on(out: Console, *, shown: bool) -> Progress | nullcontext[None]:
     """Return the bar; on standard error when the results go elsewhere. Where there is no terminal there is none."""
-    console = out if out.is_terminal else Console(stderr=True)
+    console = out if out.is_terminal else stderr()
     if not shown or not console.is_terminal:
         return nullcontext()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

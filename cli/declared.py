@@ -12,7 +12,7 @@ from rich.text import Text
 from cli.arguments import FilterOption, YesOption
 from cli.documents import read_file
 from cli.exits import Exit
-from cli.output import View, as_yaml, counted, plain
+from cli.output import View, as_yaml, counted, is_printable, plain
 from cli.session import Session, alone, fail
 from scheduler_client import Conflict, FailedPrecondition, NotFound
 from shared.proto import scheduler_service_pb2 as pb
@@ -96,7 +96,7 @@ def export(
     documents = list(session.scheduler.export_jobs(filter_))
     text = documents[0] if len(documents) == 1 else _joined(documents)
     if file is None:
-        session.out.console.print("\n".join(plain(line) for line in text.splitlines()))
+        session.out.console.print((text if is_printable(text) else _joined(documents)).rstrip("\n"))
         return
     try:
         file.write_text(text, encoding="utf-8")

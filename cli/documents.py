@@ -26,13 +26,27 @@ FIELDS: Final = [
 ]
 """What a client says of a job: what stands in its document, and can be changed."""
 
+_FIRST_INEXACT: Final = 2**53
+
 
 class DocumentError(Exception):
     """The text is no job; the text of the error says why."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Leaves times as the text they are, as JSON has them."""
+    """Leaves times as the text they are, as JSON has them, and hides no value behind another of the same key."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return a mapping as it is written; raise DocumentError for a key that is there twice."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        found: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.value in found:
+                raise DocumentError(f"line {key.start_mark.line + 1}: the key '{key.value}' is there twice")
+            found.add(key.value)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -42,9 +56,12 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read_file(path: Path) -> str:
-    """Return a file's text, or that of standard input for `-`. Ends the command when it cannot be read."""
+    """Return a file's text, or that of standard input for `-`. Ends the command when it cannot be read.
+
+    It is UTF-8 also where a terminal has another encoding, by which it would be another text.
+    """
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        return (sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()).decode()
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{plain(str(path))} can't be read: {plain(getattr(error, 'strerror', None) or str(error))}")
 
@@ -52,9 +69,10 @@ def read_file(path: Path) -> str:
 def json_object(text: str) -> Struct:
     """Read parameters as they are typed."""
     try:
-        return ParseDict(json.loads(text), Struct())
-    except (ValueError, ParseError) as error:
+        struct: Struct = _parsed(json.loads(text), Struct())
+    except (ValueError, DocumentError) as error:
         raise typer.BadParameter(f"it is no JSON object: {error}") from None
+    return struct
 
 
 def write_job(job: pb.ScheduledJob) -> str:
@@ -112,9 +130,25 @@ def _text(value: Any) -> str:
 
 def _parsed(values: dict[str, Any], message: Any) -> Any:
     try:
-        return ParseDict(values, message)
-    except ParseError as error:
+        ParseDict(values, message)
+    except (OverflowError, ParseError) as error:
         raise DocumentError(" ".join(str(error).split())) from error
+    _refuse_inexact(values)
+    return message
+
+
+def _refuse_inexact(value: Any) -> None:
+    """Raise DocumentError for a whole number that would be another in a message, whose JSON has doubles."""
+    match value:
+        case dict():
+            for each in value.values():
+                _refuse_inexact(each)
+        case list():
+            for each in value:
+                _refuse_inexact(each)
+        case int() if abs(value) >= _FIRST_INEXACT:
+            said = "is too large for a JSON number, which is exact below 2^53; write it as a string"
+            raise DocumentError(f"{value} {said}")
 
 
 def _with_texts(job: dict[str, Any]) -> dict[str, Any]:

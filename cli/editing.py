@@ -28,6 +28,9 @@ HEAD: Final = """\
 # Its fields are those of ScheduledJob in the API.
 """
 
+_BYTES: Final = "surrogateescape"
+"""What is no UTF-8 stays as it was written, and is refused as no YAML; replaced, it would be another text."""
+
 
 def edited(session: Session, job: pb.ScheduledJob) -> pb.UpdateScheduledJobResponse | None:
     """Have a job edited until the server takes it; return its answer, or None when nothing was changed.
@@ -61,14 +64,14 @@ def _in_editor(text: str, job_id: str) -> str:
         fail("there is no terminal to edit on; set EDITOR to a command that changes the file it is given")
     with tempfile.TemporaryDirectory(prefix="schedctl-") as folder:
         file = Path(folder) / f"{job_id}.yaml"
-        file.write_text(text, encoding="utf-8")
+        file.write_text(text, encoding="utf-8", errors=_BYTES)
         try:
             code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode  # noqa: S603 - the user's own
         except (OSError, ValueError) as error:
             fail(f"the editor {plain(editor)!r} can't be started: {plain(str(error))}; set EDITOR to another")
         if code:
             fail(f"the editor ended with {code}; nothing was changed")
-        return file.read_text(encoding="utf-8", errors="replace")
+        return file.read_text(encoding="utf-8", errors=_BYTES)
 
 
 def _without_comments(text: str) -> str:
@@ -83,6 +86,8 @@ def _ask_for_another_try(why: str, text: str, code: Exit) -> None:
 
 def kept(text: str) -> Path:
     """Keep what somebody wrote in a file of its own; return where it is."""
-    with tempfile.NamedTemporaryFile("w", prefix="schedctl-", suffix=".yaml", delete=False, encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="schedctl-", suffix=".yaml", delete=False, encoding="utf-8", errors=_BYTES
+    ) as file:
         file.write(text)
     return Path(file.name)

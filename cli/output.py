@@ -157,12 +157,17 @@ def _print(console: Console, table: Table) -> None:
 
 def stdout(width: int | None = None) -> Console:
     """Return the console for results: coloured on a terminal, plain for a pipe. width: in place of the terminal's."""
-    return Console(highlight=False, markup=False, soft_wrap=True, width=width)
+    return _console(width=width)
 
 
 def stderr() -> Console:
     """Return the console for what is not a result."""
-    return Console(highlight=False, markup=False, soft_wrap=True, stderr=True)
+    return _console(stderr=True)
+
+
+def _console(**where: Any) -> Console:
+    # Text is printed as it is: rich would put emojis for what is between two colons, as in an URN.
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, **where)
 
 
 def json_line(name: str, message: Message) -> str:
@@ -189,9 +194,14 @@ def as_yaml(values: Any) -> str:
     import yaml  # noqa: PLC0415 - few calls need it
 
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
-    if all(char.isprintable() or char == "\n" for char in text):
+    if is_printable(text):
         return text
     return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=False, width=110))
+
+
+def is_printable(text: str) -> bool:
+    """Return whether nothing in a text, of one line or more, would steer a terminal."""
+    return all(char.isprintable() or char == "\n" for char in text)
 
 
 def time(timestamp: Timestamp) -> str:

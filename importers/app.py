@@ -40,7 +40,7 @@ def load_app(name: str) -> Celery:
 
 def entries_of(app: Celery) -> Iterator[Entry | Left]:
     """Return the entries of an app's beat_schedule. Raises InvalidInput when its time zone has no name."""
-    timezone = zone_of(app)
+    timezone = zone_of(app.conf.timezone, enable_utc=app.conf.enable_utc)
     for name, given in app.conf.beat_schedule.items():
         try:
             made = given if isinstance(given, ScheduleEntry) else ScheduleEntry(**dict(given, name=name, app=app))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 from google.protobuf import json_format
@@ -13,7 +13,7 @@ from shared.proto import scheduler_service_pb2 as pb
 from shared.proto.scheduler_service_pb2_grpc import SchedulerServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from importers.entries import Job
 
@@ -21,13 +21,19 @@ CONNECT_TIMEOUT: Final = 5.0
 """Seconds that a server may take to accept the connection."""
 CALL_TIMEOUT: Final = 30.0
 
+_UNANSWERED: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""After these nobody knows what was done; it was not refused."""
+
+DISABLED: Final = {"importers": "disabled"}
+"""Annotates jobs that are created to be paused: to create and to pause are two calls, and there may be no second."""
+
 
 def create(jobs: Iterable[Job], server: str, actor: str) -> Iterator[tuple[Job, str, bool]]:
     """Create the jobs one by one; return for each what became of it, and whether that is well.
 
     Raises SourceError when no server answers.
     """
-    metadata = (("x-actor", actor),)
+    options = {"timeout": CALL_TIMEOUT, "metadata": (("x-actor", actor),)}
     with grpc.insecure_channel(server) as channel:
         try:
             grpc.channel_ready_future(channel).result(CONNECT_TIMEOUT)
@@ -37,19 +43,48 @@ def create(jobs: Iterable[Job], server: str, actor: str) -> Iterator[tuple[Job, 
         for job in jobs:
             try:
                 request = json_format.ParseDict(form(job.draft), pb.CreateScheduledJobRequest())
-                stub.CreateScheduledJob(request, timeout=CALL_TIMEOUT, metadata=metadata)
-                if job.paused:
-                    paused = pb.PauseScheduledJobRequest(job_id=request.job_id, reason="disabled where it comes from")
-                    stub.PauseScheduledJob(paused, timeout=CALL_TIMEOUT, metadata=metadata)
+                became, well = _made(stub, request, options, paused=job.paused)
             except json_format.ParseError as error:
                 yield job, f"refused: {' '.join(str(error).split())}", False
             except grpc.RpcError as error:
                 call = cast("grpc.Call", error)
-                if call.code() is grpc.StatusCode.ALREADY_EXISTS:
-                    yield job, "is there already", True
-                elif call.code() is grpc.StatusCode.UNAVAILABLE:
+                if call.code() in _UNANSWERED:
                     raise SourceError(f"{server} went away: {call.details()}; run it again to go on") from error
-                else:
-                    yield job, f"refused: {call.details()}", False
+                yield job, f"refused: {call.details()}", False
             else:
-                yield job, "created, and paused" if job.paused else "created", True
+                yield job, became, well
+
+
+def _made(
+    stub: Any, request: pb.CreateScheduledJobRequest, options: Mapping[str, Any], *, paused: bool
+) -> tuple[str, bool]:
+    """Create a job, and pause it if it shall be; return what became of it, and whether that is well.
+
+    One that is there already is paused where an import that broke off was to do it, and nobody has changed it since.
+    """
+    if paused:
+        request.annotations.update(DISABLED)
+    became = "created"
+    try:
+        stub.CreateScheduledJob(request, **options)
+    except grpc.RpcError as error:
+        if cast("grpc.Call", error).code() is not grpc.StatusCode.ALREADY_EXISTS:
+            raise
+        became = "is there already"
+        there = pb.GetScheduledJobRequest(job_id=request.job_id, show_deleted=True)
+        paused = paused and _is_to_be_paused(stub.GetScheduledJob(there, **options).job)
+    if not paused:
+        return became, True
+    pause = pb.PauseScheduledJobRequest(job_id=request.job_id, reason="disabled where it comes from")
+    try:
+        stub.PauseScheduledJob(pause, **options)
+    except grpc.RpcError as error:
+        call = cast("grpc.Call", error)
+        if call.code() in _UNANSWERED:
+            raise
+        return f"{became}, but not paused: {call.details()}", False
+    return f"{became}, and paused", True
+
+
+def _is_to_be_paused(job: pb.ScheduledJob) -> bool:
+    return DISABLED.items() <= dict(job.annotations).items() and job.updated_at == job.created_at

@@ -12,7 +12,7 @@ from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JOB_ID, LONGEST_DESCRIPTION, JobDefaults, JobType, ScheduleTerms, define
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from shared.beat_schedule import Bind
@@ -26,6 +26,7 @@ OF_CELERY: Final = "celery."
 
 _LONGEST_ID: Final = 63
 _DIGITS: Final = 8
+_FIRST_INEXACT: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ def collect(entries: Iterable[Entry | Left], bind: Bind, now: datetime, options:
     found = Found()
     taken: set[str] = set()
     for entry in entries:
+        # Of whatever becomes no job too: else what looks like its name would have its id until it becomes one.
+        taken.add(identity := job_id(entry.name, taken))
         if isinstance(entry, Left):
             found.left.append(entry)
             continue
@@ -95,11 +98,10 @@ def collect(entries: Iterable[Entry | Left], bind: Bind, now: datetime, options:
             found.left.append(Left(entry.name, why, lost=False))
             continue
         try:
-            draft = _draft(entry, bind, options, now, job_id(entry.name, taken))
+            draft = _draft(entry, bind, options, now, identity)
         except InvalidInput as refused:
             found.left.append(Left(entry.name, str(refused)))
             continue
-        taken.add(draft.job_id)
         found.jobs.append(Job(draft, paused=not entry.enabled))
     return found
 
@@ -134,6 +136,8 @@ def _draft(entry: Entry, bind: Bind, options: Options, now: datetime, identity: 
         "options": entry.options,
     }
     draft = read_entry(entry.name, values, entry.timezone, bind, options(entry.task), identity)
+    if inexact := list(_inexact(draft.parameters, "parameters")):
+        raise InvalidInput(inexact)
     terms = draft.schedule
     if not isinstance(terms, ScheduleTerms):
         raise InvalidInput([Violation("schedule", "a schedule is required")])
@@ -143,11 +147,27 @@ def _draft(entry: Entry, bind: Bind, options: Options, now: datetime, identity: 
         end_time=entry.end_time or terms.end_time,
         max_runs=entry.runs or terms.max_runs,
     )
-    draft = replace(draft, schedule=terms, description=entry.description.strip()[:LONGEST_DESCRIPTION])
+    # Lines that were written in a browser, as in Django's admin, end with CRLF, and no job's description has a CR.
+    description = entry.description.replace("\r\n", "\n").strip()[:LONGEST_DESCRIPTION]
+    draft = replace(draft, schedule=terms, description=description)
     # Which queues there are, only the service knows.
     queue = draft.queue or "default"
     define(draft, JobDefaults(frozenset({queue}), {JobType.CUSTOM: queue}), now)
     return draft
+
+
+def _inexact(value: Any, path: str) -> Iterator[Violation]:
+    """Name the whole numbers that would be others in a request, whose JSON has doubles."""
+    match value:
+        case Mapping():
+            for key, each in value.items():
+                yield from _inexact(each, f"{path}.{key}")
+        case list():
+            for index, each in enumerate(value):
+                yield from _inexact(each, f"{path}[{index}]")
+        case int() if abs(value) >= _FIRST_INEXACT:
+            said = "is too large for a JSON number, which is exact below 2^53; write it as a string"
+            yield Violation(path, f"{value} {said}, which a parameter annotated `int` takes")
 
 
 def _shown(instant: datetime) -> str:

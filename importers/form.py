@@ -38,7 +38,9 @@ def form(draft: JobDraft) -> dict[str, Any]:
 def write(found: Found, out: TextIO) -> None:
     """Write what was found: all but paused jobs, which this form does not know."""
     jobs = [form(job.draft) for job in found.jobs if not job.paused]
-    yaml.safe_dump({"jobs": jobs}, out, sort_keys=False, allow_unicode=True, width=120)
+    # The writer in Python writes U+0085 so that it is read as another text.
+    dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+    yaml.dump({"jobs": jobs}, out, dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _schedule(terms: ScheduleTerms) -> dict[str, Any]:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import tzinfo
 
-    from celery import Celery
-
 UTC: Final = "UTC"
 
 _SECOND: Final = timedelta(seconds=1)
+_MINUTE: Final = timedelta(minutes=1)
+_ON_THE_CLOCK: Final = {timedelta(days=1): "0 0 * * *", timedelta(hours=1): "0 * * * *", _MINUTE: "* * * * *"}
 _WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _MONTHS: Final = ("", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _FIELDS: Final = (
@@ -39,23 +39,25 @@ _WEEKS: Final = (range(1, 8), range(8, 15), range(15, 22), range(22, 29), range(
 """The days of a month on which a weekday comes for the first, second, ... time."""
 
 
-def zone_of(app: Celery) -> str:
-    """Return the time zone in which an app's crontabs are meant. Raises InvalidInput when it has no IANA name."""
-    given: Any = app.conf.timezone  # a name, or a zone
-    if not given and not app.conf.enable_utc:
+def zone_of(timezone: str | tzinfo | None, *, enable_utc: bool) -> str:
+    """Return the zone in which an app's crontabs are meant, by its settings of these names.
+
+    Raises InvalidInput when it has no IANA name.
+    """
+    if not timezone and not enable_utc:
         raise _refused(
             "timezone",
             "the app has enable_utc=False and no timezone, so its times are those of whatever host it runs on; set the"
             " app's timezone to an IANA name, as Europe/Berlin",
         )
-    return _zone_name(given or UTC)
+    return _zone_name(timezone or UTC)
 
 
 def to_terms(given: object, timezone: str = UTC, *, relative: bool = False) -> ScheduleTerms:
     """Return the terms that mean what one of Celery's schedules means: a crontab, an interval, or seconds.
 
-    timezone: the app's; a crontab that brings its own (`nowfun`, or a `tz` that was set) has that. relative: as an
-    entry may say it of its timedelta or seconds.
+    timezone: the app's; a crontab that brings its own (`nowfun`, or a `tz` that was set) has that, and so has a
+    relative interval with a `nowfun`. relative: as an entry may say it of its timedelta or seconds.
     Raises InvalidInput, on the field `schedule`, for what can't be said exactly.
     """
     if isinstance(given, bool) or given is None:
@@ -65,7 +67,8 @@ def to_terms(given: object, timezone: str = UTC, *, relative: bool = False) -> S
     if isinstance(given, solar):
         raise no_solar(given.event)
     if type(given) is schedule:
-        return _every(vars(given)["run_every"], timezone, relative=given.relative)
+        zone = _zone_of_now(given) if given.relative else ""
+        return _every(vars(given)["run_every"], zone or timezone, relative=given.relative)
     if type(given) is crontab:
         return ScheduleTerms("cron", {"expression": _expression(given)}, _own_zone(given) or timezone)
     kind = f"{type(given).__module__}.{type(given).__qualname__}"
@@ -108,17 +111,18 @@ def _span(seconds: int) -> str:
 
 
 def _on_the_clock(period: timedelta, timezone: str) -> ScheduleTerms:
-    """Translate an interval that is rounded down to its own unit: it then fires on the clock, as cron does."""
-    for size, turn, expression in ((86_400, 1, "0 0 {} * *"), (3_600, 24, "0 {} * * *"), (60, 60, "{} * * * *")):
-        number, rest = divmod(period, timedelta(seconds=size))
-        if number and not rest and turn % number == 0:
-            every = "*" if number == 1 else f"*/{number}"
-            return ScheduleTerms("cron", {"expression": expression.format(every)}, timezone)
-        if number:
-            raise _refused(
-                "schedule",
-                f"every {period} with relative=True has no fixed place on the clock; use a crontab, or leave it out",
-            )
+    """Translate an interval that is rounded down to its own unit: of one unit it fires on the clock, as cron does.
+
+    Of several units it depends on the last run: every two hours, when it last ran at 09:17, is at 11:00 and 13:00.
+    """
+    if period in _ON_THE_CLOCK:
+        return ScheduleTerms("cron", {"expression": _ON_THE_CLOCK[period]}, timezone)
+    if period > _MINUTE:
+        raise _refused(
+            "schedule",
+            f"every {period} with relative=True has no fixed place on the clock: it depends on the last run; use a"
+            " crontab, or leave it out",
+        )
     return _interval(period)  # of seconds, which relative leaves as they are
 
 
@@ -211,6 +215,11 @@ def _own_zone(given: Any) -> str:
     """
     if own := vars(given).get("tz"):
         return _zone_name(own)
+    return _zone_of_now(given)
+
+
+def _zone_of_now(given: Any) -> str:
+    """Return the zone of what `nowfun` returns, empty when there is none: a relative interval is rounded down in it."""
     if given.nowfun is None:
         return ""
     now = given.nowfun()

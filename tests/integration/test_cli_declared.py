@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from cli.documents import read_file
 from scheduler_client import SchedulerClient
 from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.integration.test_server_harness import Running
 
 PRUNE = ("--prune", "--prune-filter", 'labels.team = "pricing"')
@@ -122,6 +124,30 @@ async def test_what_is_exported_can_be_applied(server: Running, tmp_path: Path) 
     told = await schedctl(server, "export", "--filter", 'labels.team = "pricing"')
     assert [each["job_id"] for each in yaml.safe_load(told.out)["jobs"]] == ["one"]
     assert (await schedctl(server, "diff", "-f", "-", typed=told.out)).code == 0
+
+
+async def test_what_is_printed_is_what_the_jobs_say(server: Running, tmp_path: Path) -> None:
+    # Rich knows emojis by such names. Spaces that do not break and what joins characters count as not printable, as
+    # what steers a terminal does, but YAML writes them without quotation marks, where a backslash is a backslash.
+    said = {
+        "description": ":id: a\u00a0b\u200dc",
+        "parameters": {"competitor_ids": ["urn:id:42", ":fire: a\u3000b", "\x1b[31m", "a\u2028b"]},
+    }
+    applied = await schedctl(server, "apply", "-f", written(tmp_path, job("one", **said)))
+    assert applied.code == 0, applied.err
+    told = await schedctl(server, "export")
+    assert (await schedctl(server, "diff", "-f", "-", typed=told.out)).lines == ["0 differ, 1 is as the file says"]
+    assert all(char.isprintable() or char == "\n" for char in told.out)
+    (shown,) = (await schedctl(server, "jobs", "get", "one", "-o", "json")).json
+    (listed,) = yaml.safe_load_all((await schedctl(server, "jobs", "list", "-o", "yaml")).out)
+    assert said.items() <= shown.items()
+    assert said.items() <= listed.items()
+    assert "urn:id:42" in (await schedctl(server, "jobs", "get", "one")).out
+
+
+def test_standard_input_is_utf_8_whatever_a_terminal_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO("name: é".encode()), encoding="latin-1"))
+    assert read_file(Path("-")) == "name: é"
 
 
 async def test_validate_onlying_stores_nothing(server: Running, tmp_path: Path) -> None:

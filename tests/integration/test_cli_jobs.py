@@ -298,6 +298,17 @@ async def test_options_beside_a_file_go_before_what_it_says(server: Running, tmp
     assert (job["policies"]["misfire"], job["policies"]["overlap"]) == ("MISFIRE_SKIP", "OVERLAP_SKIP")
 
 
+async def test_a_whole_number_that_a_message_cannot_hold_is_refused_and_not_rounded(server: Running) -> None:
+    said = "9007199254740993 is too large for a JSON number, which is exact below 2^53; write it as a string"
+    parameters = '{"competitor_ids": ["amazon"], "max_products": 9007199254740993}'
+    told = await schedctl(server, "jobs", "create", "prices", *PRICES, "--parameters", parameters, "--every", "1h")
+    assert (told.code, said in told.err) == (2, True)
+    told = await schedctl(server, "jobs", "create", "prices", "-f", "-", typed=f"name: x\nparameters: {parameters}")
+    assert (told.code, told.err) == (2, f"{said}\n")
+    told = await schedctl(server, "jobs", "create", *PRICES, "--every", "1h", "--parameters", f'{{"a": 1{"0" * 400}}}')
+    assert (told.code, "it is no JSON object" in told.err) == (2, True)
+
+
 async def test_workflows_and_exclusions_come_by_a_file(server: Running) -> None:
     document = """
         name: Prices of business days
@@ -580,6 +591,8 @@ async def test_what_was_not_changed_or_is_empty_changes_nothing(server: Running,
         ("'s/minute:.*/minute: \"61\"/'", "schedule_config.config.minute"),
         ("'s/^name:.*/nome: x/'", "no such field, or none that can be changed: nome"),
         ("'s/^name:.*/name: [/'", "it is not YAML"),
+        ("'s/^name:.*/name: \\xe9/'", "it is not YAML"),
+        ("'s/^name:.*/name: x\\nname: y/'", "the key 'name' is there twice"),
     ],
 )
 async def test_what_is_refused_after_editing_is_kept(
@@ -590,7 +603,9 @@ async def test_what_is_refused_after_editing_is_kept(
     assert told.code == 4
     assert said in told.err
     (kept,) = [word for word in told.err.split() if word.endswith(".yaml")]
-    assert kept.startswith(str(tmp_path))
+    file = tmp_path / kept.rpartition("/")[2]
+    assert kept == str(file)
+    assert (b"\xe9" in file.read_bytes()) is ("xe9" in script)
 
 
 async def test_what_somebody_else_changed_meanwhile_is_not_overwritten(server: Running, editor: Any) -> None:

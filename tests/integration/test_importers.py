@@ -18,7 +18,9 @@ import yaml
 from redis import Redis
 
 from dev.server import free_port
+from importers.entries import job_id
 from scheduler_service.jobs.seed import read_seed
+from scheduler_service.transport.refusals import TookTooLong
 from shared.proto import scheduler_service_pb2 as pb
 from shared.tasks.registry import Tasks
 from shared.tasks.task import LedgeredTask
@@ -66,10 +68,14 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kept(project: Path) -> str:
-    """The name of the file that Celery's own beat has made of the project's entries, but for the one it can't read."""
+    return keep(project)
+
+
+def keep(project: Path, **settings: Any) -> str:
+    """Have Celery's own beat make a file of the project's entries, but for the one it can't read; return its name."""
     name = "celerybeat-schedule"
     make = "import proj; from celery.beat import PersistentScheduler; del proj.app.conf.beat_schedule['wrong'];"
-    make += f" PersistentScheduler(proj.app, schedule_filename='{name}').close()"
+    make += f" proj.app.conf.update({settings}); PersistentScheduler(proj.app, schedule_filename='{name}').close()"
     subprocess.run([sys.executable, "-c", make], cwd=project, check=True, timeout=60)
     return name
 
@@ -144,6 +150,12 @@ class TestCelery:
         alone = run("celery", "--file", kept, folder=project)
         assert list(jobs_in(alone)) == ["often"]
         assert "only the task knows their names; give the app that has it, by --app" in left_in(alone)["Nightly report"]
+
+    def test_the_file_of_a_beat_that_goes_by_its_host_s_clock_is_refused_as_its_app_is(self, project: Path) -> None:
+        keep(project, timezone=None, enable_utc=False)
+        ended = run("celery", "--file", "celerybeat-schedule", "--app", "proj:app", folder=project)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert "enable_utc=False and no timezone, so its times are those of whatever host it runs on" in ended.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
@@ -258,14 +270,13 @@ class TestDjango:
             "ends": {"type": "interval", "config": {"every": "1h30m"}, "end_time": "2090-01-01T00:00:00Z"},
             "then": {"type": "once", "config": {"at": "2090-01-31T08:00:00Z"}},
             "first-time-only": schedule_of(report) | {"max_runs": 1},
-            "often": {"type": "interval", "config": {"every": "1h30m"}},
+            job_id("Often!", ["often"]): {"type": "interval", "config": {"every": "1h30m"}},
         }
         assert schedule_of(report) == {
             "type": "cron",
             "config": {"expression": "30 8,20 * * MON-FRI"},
             "timezone": "Europe/Berlin",
         }
-        assert jobs["often"]["name"] == "Often!"
         assert ended.returncode == 1
 
     def test_what_becomes_no_job_is_said_with_the_reason(self, sqlite: Path) -> None:
@@ -473,6 +484,18 @@ class TestDocumentation:
         assert {job.job_id for job in (await found).jobs} == {"nightly-report", "often"}
 
 
+def dump(project: Path, *periodic: dict[str, Any]) -> None:
+    """Write hourly tasks as dump.json."""
+    usual = USUAL | {"interval": 1, "kwargs": '{"region": "eu"}'}
+    rows = [
+        {"model": "django_celery_beat.periodictask", "pk": pk, "fields": usual | fields}
+        for pk, fields in enumerate(periodic)
+    ]
+    hourly = {"every": 1, "period": "hours"}
+    rows.append({"model": "django_celery_beat.intervalschedule", "pk": 1, "fields": hourly})
+    (project / "dump.json").write_text(json.dumps(rows))
+
+
 class TestApply:
     async def apply(self, server: Running, project: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
         return await asyncio.to_thread(run, *arguments, "--apply", server.address, folder=project)
@@ -489,18 +512,12 @@ class TestApply:
     async def test_a_disabled_entry_is_paused_and_what_the_server_refuses_is_said(
         self, server: Running, project: Path
     ) -> None:
-        periodic: list[dict[str, Any]] = [
-            {"name": "off", "enabled": False, "args": '["eu"]'},
-            {"name": "no such queue", "queue": "nowhere", "args": '["eu"]'},
-            {"name": "other task", "task": "app.tasks.reprot", "kwargs": '{"region": "eu"}'},
-        ]
-        rows = [
-            {"model": "django_celery_beat.periodictask", "pk": pk, "fields": USUAL | {"interval": 1} | fields}
-            for pk, fields in enumerate(periodic)
-        ]
-        hourly = {"every": 1, "period": "hours"}
-        rows.append({"model": "django_celery_beat.intervalschedule", "pk": 1, "fields": hourly})
-        (project / "dump.json").write_text(json.dumps(rows))
+        dump(
+            project,
+            {"name": "off", "enabled": False, "args": '["eu"]', "kwargs": "{}"},
+            {"name": "no such queue", "queue": "nowhere"},
+            {"name": "other task", "task": "app.tasks.reprot"},
+        )
         ended = await self.apply(server, project, "django", "--dump", "dump.json", "--app", "proj:app")
         assert ended.stdout.splitlines()[0] == "off: created, and paused"
         assert ended.stdout.splitlines()[1].startswith("no-such-queue: refused: queue: 'nowhere' is not a configured")
@@ -508,6 +525,53 @@ class TestApply:
         assert ended.returncode == 1
         job = (await server.stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id="off"))).job
         assert (job.state, job.status_message) == (pb.ScheduledJob.STATE_PAUSED, "disabled where it comes from")
+
+    async def test_a_repetition_pauses_what_an_import_that_broke_off_has_left_running_and_nothing_else(
+        self, server: Running, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def dumped(**enabled: bool) -> None:
+            dump(project, *({"name": name, "enabled": on} for name, on in enabled.items()))
+
+        async def imported() -> list[str]:
+            return (await self.apply(server, project, "django", "--dump", "dump.json")).stdout.splitlines()
+
+        async def breaks(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("the process is no more")
+
+        dumped(off=False, awake=False, on=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(server.jobs, "pause", breaks)
+            running = "created, but not paused"
+            assert [line.split(": ")[1] for line in await imported()] == [running, running, "created"]
+        # What somebody has switched on since stays on, and what was on when it was imported.
+        job = pb.ScheduledJob(description="needed after all")
+        update = pb.UpdateScheduledJobRequest(job_id="awake", job=job, update_mask={"paths": ["description"]})
+        await server.stub.UpdateScheduledJob(update)
+        dumped(off=False, awake=False, on=False)
+        again = ["off: is there already, and paused", "awake: is there already", "on: is there already"]
+        assert await imported() == again
+        found = (await server.stub.ListScheduledJobs(pb.ListScheduledJobsRequest())).jobs
+        paused, active = pb.ScheduledJob.STATE_PAUSED, pb.ScheduledJob.STATE_ACTIVE
+        assert {job.job_id: job.state for job in found} == {"off": paused, "awake": active, "on": active}
+        await server.stub.ResumeScheduledJob(pb.ResumeScheduledJobRequest(job_id="off"))
+        assert (await imported())[0] == "off: is there already"
+
+    async def test_what_was_not_answered_in_time_is_not_said_to_be_refused(
+        self, server: Running, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        created = server.jobs.create
+
+        async def lingers(*given: Any, **named: Any) -> Any:
+            await created(*given, **named)
+            raise TookTooLong("the time is over")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(server.jobs, "create", lingers)
+            ended = await self.apply(server, project, "celery", "--app", "proj:app")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr == f"{server.address} went away: the time is over; run it again to go on\n"
+        again = await self.apply(server, project, "celery", "--app", "proj:app")
+        assert again.stdout.splitlines() == ["nightly-report: is there already", "often: created"]
 
     async def test_a_server_that_is_away_is_said(self, project: Path) -> None:
         where = f"127.0.0.1:{free_port()}"

@@ -89,9 +89,9 @@ class TestCrontab:
 
 class TestZone:
     def test_a_crontab_is_meant_in_the_zone_of_the_app(self) -> None:
-        assert zone_of(Celery()) == "UTC"
-        assert zone_of(Celery(timezone="Europe/Berlin")) == "Europe/Berlin"
-        assert zone_of(Celery(timezone=ZoneInfo("Europe/Berlin"))) == "Europe/Berlin"
+        assert zone_of(None, enable_utc=True) == "UTC"
+        assert zone_of("Europe/Berlin", enable_utc=True) == "Europe/Berlin"
+        assert zone_of(ZoneInfo("Europe/Berlin"), enable_utc=False) == "Europe/Berlin"
         assert to_terms(crontab(0, 8), "Europe/Berlin").timezone == "Europe/Berlin"
 
     def test_a_zone_of_its_own_goes_before(self) -> None:
@@ -103,9 +103,16 @@ class TestZone:
         vars(owned)["tz"] = ZoneInfo("Asia/Tokyo")
         assert to_terms(owned, "Europe/Berlin").timezone == "Asia/Tokyo"
 
+    def test_a_relative_interval_is_on_the_clock_that_it_brings(self) -> None:
+        nine = datetime(2026, 1, 1, 9, tzinfo=ZoneInfo("America/New_York"))
+        daily = schedule(timedelta(days=1), relative=True, nowfun=lambda: nine)
+        assert nine + daily.remaining_estimate(nine) == datetime(2026, 1, 2, tzinfo=nine.tzinfo)
+        expected = ScheduleTerms("cron", {"expression": "0 0 * * *"}, "America/New_York")
+        assert to_terms(daily, "Europe/Berlin") == expected
+
     def test_times_of_whatever_host_it_runs_on_are_refused(self) -> None:
         with pytest.raises(InvalidInput, match="enable_utc=False and no timezone"):
-            zone_of(Celery(enable_utc=False))
+            zone_of(None, enable_utc=False)
         with pytest.raises(InvalidInput, match="has no time zone"):
             to_terms(crontab(0, 8, nowfun=lambda: datetime(2026, 1, 1)))  # noqa: DTZ001 - the point of it
 
@@ -138,17 +145,34 @@ class TestInterval:
         [
             (timedelta(days=1), "0 0 * * *"),
             (timedelta(hours=1), "0 * * * *"),
-            (timedelta(hours=2), "0 */2 * * *"),
-            (timedelta(minutes=5), "*/5 * * * *"),
+            (timedelta(minutes=1), "* * * * *"),
         ],
     )
-    def test_a_relative_one_fires_on_the_clock(self, period: timedelta, ours: str) -> None:
-        terms = to_terms(schedule(period, relative=True), "Europe/Berlin")
-        assert terms == ScheduleTerms("cron", {"expression": ours}, "Europe/Berlin")
+    def test_a_relative_one_of_one_unit_fires_on_the_clock_as_with_celery(self, period: timedelta, ours: str) -> None:
+        given = schedule(period, relative=True)
+        assert to_terms(given, "Europe/Berlin") == ScheduleTerms("cron", {"expression": ours}, "Europe/Berlin")
+        ran = CREATED + timedelta(hours=9, minutes=17, seconds=23)
+        assert upcoming(to_terms(given).parse(ran, "job"), ran, 30) == list(islice(celery_fires(given, ran), 30))
 
-    @pytest.mark.parametrize("period", [timedelta(days=2), timedelta(hours=5), timedelta(minutes=90)])
-    def test_a_relative_one_without_a_place_on_the_clock_is_refused(self, period: timedelta) -> None:
-        assert "no fixed place on the clock" in refusal(schedule(period, relative=True))
+    @pytest.mark.parametrize(
+        ("period", "unit"),
+        [
+            (timedelta(days=2), timedelta(days=1)),
+            (timedelta(hours=2), timedelta(hours=1)),
+            (timedelta(hours=5), timedelta(hours=1)),
+            (timedelta(minutes=5), timedelta(minutes=1)),
+        ],
+    )
+    def test_a_relative_one_whose_times_depend_on_the_last_run_is_refused(
+        self, period: timedelta, unit: timedelta
+    ) -> None:
+        given, ran = schedule(period, relative=True), CREATED + timedelta(hours=9, minutes=17)
+        times, times_of_later = (set(islice(celery_fires(given, last), 30)) for last in (ran, ran + unit))
+        assert not times & times_of_later
+        assert "no fixed place on the clock: it depends on the last run" in refusal(given)
+
+    def test_a_relative_one_of_a_part_of_a_unit_is_refused(self) -> None:
+        assert "no fixed place on the clock" in refusal(schedule(timedelta(minutes=90), relative=True))
 
 
 class TestRefused:
@@ -211,7 +235,7 @@ class FixedApp(Celery):
         return self.at
 
 
-def celery_fires(given: crontab, after: datetime) -> Iterator[datetime]:
+def celery_fires(given: crontab | schedule, after: datetime) -> Iterator[datetime]:
     """Step through the fire times as Celery's beat does: each is estimated from the one before."""
     given.app = app = FixedApp("test", set_as_current=False)
     at = after

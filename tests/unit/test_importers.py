@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+import yaml
 
 from importers.app import binding
 from importers.entries import Entry, Found, Left, collect, job_id
-from importers.form import form
+from importers.form import form, write
 from shared.domain.job import JOB_ID, ScheduleTerms
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,6 +36,12 @@ class TestIds:
         ids = [job.draft.job_id for job in found(entry("a b"), entry("A-B"), entry("a_b")).jobs]
         assert ids[0] == "a-b"
         assert len(set(ids)) == 3
+
+    def test_a_name_has_its_id_also_when_one_that_looks_alike_becomes_no_job(self) -> None:
+        both = found(entry("a b"), entry("A-B")).jobs
+        for other in (entry("a b", args=("only the app names it",)), entry("a b", end_time=NOW), Left("a b", "torn")):
+            (job,) = found(other, entry("A-B")).jobs
+            assert job.draft.job_id == both[1].draft.job_id
 
     def test_long_names_with_one_beginning_make_different_ids(self) -> None:
         assert job_id("x" * 100 + "a") != job_id("x" * 100 + "b")
@@ -70,6 +78,22 @@ class TestEntries:
         assert left.why.startswith("kwargs: they can't be written as JSON")
         (job,) = found(entry(kwargs={"x": {1}, "y": NOW})).jobs
         assert job.draft.parameters == {"x": [1], "y": "2026-01-01T00:00:00Z"}
+
+    def test_a_number_that_a_request_cannot_hold_is_lost_and_not_rounded(self) -> None:
+        (left,) = found(entry(kwargs={"chats": [1, {"id": 2**53 + 1}], "to": 2**53 - 1})).left
+        assert left.lost
+        assert left.why.startswith("parameters.chats[1].id: 9007199254740993 is too large for a JSON number")
+        assert found(entry(kwargs={"id": str(2**53 + 1), "to": 1 - 2**53})).left == []
+
+    def test_a_description_of_several_lines_that_a_browser_has_sent_is_kept(self) -> None:
+        (job,) = found(entry(description="What happened\r\nyesterday.\r\n")).jobs
+        assert job.draft.description == "What happened\nyesterday."
+
+    def test_what_is_printed_is_read_as_what_was_found(self) -> None:
+        kept = {"x": "a\x85b", "y": ["\u2028", "\x1b[31m", "é 🔥\u00a0", "2030-01-01", "on", "08", " a\n"], "z": {}}
+        out = StringIO()
+        write(found(entry(kwargs=kept)), out)
+        assert yaml.safe_load(out.getvalue())["jobs"][0]["parameters"] == kept
 
     def test_a_span_is_written_as_json_has_it(self) -> None:
         (job,) = found(entry(options={"expires": 1.5})).jobs
