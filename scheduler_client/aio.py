@@ -100,13 +100,16 @@ class AsyncSchedulerClient(Methods, Awaiting):
         patience = Patience(stream, None, time.monotonic())
         progress = stream.begin()
         while True:
-            told = ask(progress.request, timeout=stream.timeout, metadata=self._metadata)
+            timeout = progress.next_timeout()
+            told = ask(progress.request, timeout=timeout, metadata=self._metadata)
             error: SchedulerError | None = None
             try:
                 async for message in told:
                     patience.went_well()
                     if progress.takes(message):
                         yield message
+                    if timeout is None and progress.has_moved:
+                        break
             except grpc.RpcError as failed:
                 error = error_of(failed)
             finally:

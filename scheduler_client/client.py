@@ -98,13 +98,16 @@ class SchedulerClient(Methods, Blocking):
         patience = Patience(stream, None, time.monotonic())
         progress = stream.begin()
         while True:
-            told: Any = ask(progress.request, timeout=stream.timeout, metadata=self._metadata)
+            timeout = progress.next_timeout()
+            told: Any = ask(progress.request, timeout=timeout, metadata=self._metadata)
             error: SchedulerError | None = None
             try:
                 for message in told:
                     patience.went_well()
                     if progress.takes(message):
                         yield message
+                    if timeout is None and progress.has_moved:
+                        break
             except grpc.RpcError as failed:
                 error = error_of(failed)
             finally:
