@@ -95,7 +95,7 @@ class AsyncSchedulerClient(Methods, Awaiting):
             token = page.next_page_token or None
 
     async def stream(self, stream: Stream[T]) -> AsyncIterator[T]:
-        """Return the messages of a stream; one that resumes does so by itself, and has no end."""
+        """Return the messages of a stream; one that resumes does so by itself."""
         ask: Any = self._channel.unary_stream(stream.path, **stream.codec)
         patience = Patience(stream, None, time.monotonic())
         progress = stream.begin()
@@ -110,10 +110,11 @@ class AsyncSchedulerClient(Methods, Awaiting):
                         yield message
                     if timeout is None and progress.has_moved:
                         break
+                else:
+                    if stream.ends:
+                        return
             except grpc.RpcError as failed:
                 error = error_of(failed)
             finally:
                 told.cancel()
-            if error is None and not stream.endless:
-                return
             await asyncio.sleep(patience.after(error, time.monotonic()))

@@ -75,10 +75,12 @@ class Stream(_Asked, Generic[Result]):
     """Messages without an end, if it is endless; then they have resume_tokens.
 
     wanted: whether a message is told; a sign of life is not. lists: it begins with what there is, without tokens.
+    ends: once the server ends it without a failure, there is no more.
     """
 
     wanted: Callable[[Any], bool]
     lists: bool = False
+    ends: bool = False
 
     def begin(self) -> Progress:
         """Return the state of reading it, from its beginning."""
@@ -135,7 +137,13 @@ def pages(
 
 
 def watch(
-    method: str, request: Message, answer: type[Answer], wanted: Callable[[Answer], bool], *, lists: bool = False
+    method: str,
+    request: Message,
+    answer: type[Answer],
+    wanted: Callable[[Answer], bool],
+    *,
+    lists: bool = False,
+    ends: bool = False,
 ) -> Stream[Answer]:
     """Return a stream that resumes."""
     return Stream(
@@ -144,6 +152,7 @@ def watch(
         answer=answer,
         wanted=wanted,
         lists=lists,
+        ends=ends,
         timeout=STREAM_AT_A_TIME,
         endless=True,
     )
@@ -151,7 +160,7 @@ def watch(
 
 def stream(method: str, request: Message, answer: type[Answer]) -> Stream[Answer]:
     """Return a stream that ends."""
-    return Stream(method=method, request=request, answer=answer, wanted=lambda _: True)
+    return Stream(method=method, request=request, answer=answer, wanted=lambda _: True, ends=True)
 
 
 def new_request_id(given: str) -> str:

@@ -93,7 +93,7 @@ class SchedulerClient(Methods, Blocking):
             token = page.next_page_token or None
 
     def stream(self, stream: Stream[T]) -> Iterator[T]:
-        """Return the messages of a stream; one that resumes does so by itself, and has no end."""
+        """Return the messages of a stream; one that resumes does so by itself."""
         ask = self._channel.unary_stream(stream.path, **stream.codec)
         patience = Patience(stream, None, time.monotonic())
         progress = stream.begin()
@@ -108,10 +108,11 @@ class SchedulerClient(Methods, Blocking):
                         yield message
                     if timeout is None and progress.has_moved:
                         break
+                else:
+                    if stream.ends:
+                        return
             except grpc.RpcError as failed:
                 error = error_of(failed)
             finally:
                 told.cancel()
-            if error is None and not stream.endless:
-                return
             time.sleep(patience.after(error, time.monotonic()))

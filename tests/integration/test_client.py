@@ -221,6 +221,23 @@ async def test_the_blocking_watch_goes_on_too() -> None:
     await server.stop(0)
 
 
+async def test_a_watch_of_one_execution_ends_with_it_also_after_a_token_of_its_end(server: Running) -> None:
+    await server.create(job_id="prices")
+
+    def read(execution_id: str, token: str) -> list[pb.WatchExecutionsResponse]:
+        with SchedulerClient(server.address) as blocking:
+            return list(blocking.watch_executions(execution_id=execution_id, resume_token=token))
+
+    async with AsyncSchedulerClient(server.address) as scheduler, asyncio.timeout(60):
+        run = await scheduler.cancel(await scheduler.run("prices"))
+        watch = scheduler.watch_executions(execution_id=run.execution_id)
+        last = [each async for each in watch][-1]
+        assert last.transitions[-1].state == pb.Execution.STATE_CANCELLED
+        again = scheduler.watch_executions(execution_id=run.execution_id, resume_token=last.resume_token)
+        assert [each async for each in again] == []
+        assert await asyncio.to_thread(read, run.execution_id, last.resume_token) == []
+
+
 @pytest.mark.parametrize("is_blocking", [False, True])
 async def test_a_watch_that_begins_with_a_list_goes_on_from_it_however_long_it_is_read(
     server: Running, monkeypatch: pytest.MonkeyPatch, *, is_blocking: bool
