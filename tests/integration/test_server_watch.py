@@ -508,6 +508,16 @@ async def _is_said(lines: list[Any], action: str) -> bool:
     return any(line["action"] == action for line in lines)
 
 
+def shows(monkeypatch: pytest.MonkeyPatch, collection: Any, rows: list[Any]) -> None:
+    """Let the first reads of a collection find these."""
+    find_one = collection.find_one
+
+    async def found(*chosen: Any) -> Any:
+        return rows.pop(0) if rows else await find_one(*chosen)
+
+    monkeypatch.setattr(collection, "find_one", found)
+
+
 class TestWait:
     async def test_it_returns_when_the_execution_has_ended_and_at_once_when_it_had(self, server: Running) -> None:
         await server.create(job_id="mine")
@@ -546,6 +556,51 @@ class TestWait:
         request = pb.ExecuteJobRequest(job_id="mine", wait=Duration(seconds=60))
         answer = await server.stub.ExecuteJobNow(request, timeout=1)
         assert answer.execution.state == pb.Execution.STATE_PENDING
+
+    async def test_one_that_has_ended_is_told_though_a_new_primary_does_not_show_it_at_first(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await server.create(job_id="mine")
+        name = await start(server)
+        watcher = await Watcher(server, execution_id=name).begun()
+        feed = server.watching._execution_feed
+        before = await feed._collection.find_one({"_id": name})
+        await run(server, name)
+        await watcher.until(name, "SUCCEEDED")
+        shows(monkeypatch, feed._collection, [before])
+        answer = await server.stub.WaitExecution(pb.WaitExecutionRequest(execution_id=name), timeout=SOON)
+        assert answer.execution.state == pb.Execution.STATE_SUCCEEDED
+
+    async def test_a_run_by_hand_is_waited_for_though_a_new_primary_does_not_show_it_at_first(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await server.create(job_id="mine")
+        shows(monkeypatch, server.watching._execution_feed._collection, [None])
+        asked = server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine", wait=Duration(seconds=30)))
+        await eventually(lambda: _waits(server, 1))
+        await run(server, server.sent.documents[0]["_id"])
+        assert (await asked).execution.state == pb.Execution.STATE_SUCCEEDED
+        for collection in (server.watching._execution_feed._collection, server.watching._executions._executions):
+            shows(monkeypatch, collection, [None])
+        answer = await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine", wait=Duration(nanos=10**8)))
+        assert answer.execution.state == pb.Execution.STATE_PENDING
+
+    async def test_it_is_over_in_time_though_its_cancellation_gets_lost_on_the_way(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await server.create(job_id="mine")
+        name = await start(server)
+        feed = server.watching._execution_feed
+        find_one = feed._collection.find_one
+
+        async def loses(*chosen: Any) -> Any:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return await find_one(*chosen)
+
+        monkeypatch.setattr(feed._collection, "find_one", loses)
+        async with asyncio.timeout(SOON):
+            assert await feed.wait(name, 1) is None
 
     async def test_a_wait_is_checked(self, server: Running) -> None:
         await server.create(job_id="mine")
