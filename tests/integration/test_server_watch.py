@@ -12,6 +12,7 @@ import grpc
 import pytest
 import structlog
 from google.protobuf.duration_pb2 import Duration
+from pymongo.errors import AutoReconnect
 
 from dev.mongodb import start_mongodb
 from scheduler_service.watching import feed as feeds
@@ -25,6 +26,7 @@ from tests.builders import fired, job_document
 from tests.integration.test_server_harness import Running, eventually, refusal, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from shared.store.executions import Move
@@ -633,6 +635,29 @@ class TestJobs:
         job = await _job(again)
         assert (job.job_id, job.state) == ("mine", pb.ScheduledJob.STATE_PAUSED)
 
+    async def test_a_change_at_which_the_store_goes_away_is_told_when_it_is_back(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        zone_rules = server.watching._job_feed._zone_rules
+        load, failures = zone_rules.load, [AutoReconnect("away")] * 2
+
+        async def fails(documents: Iterable[Mapping[str, Any]]) -> None:
+            if failures:
+                raise failures.pop()
+            await load(documents)
+
+        call = server.stub.WatchJobs(pb.WatchJobsRequest())
+        await call.read()
+        await server.create(job_id="mine")
+        assert (await _job(call)).job_id == "mine"
+        monkeypatch.setattr(zone_rules, "load", fails)
+        await server.database.jobs.update_one({"_id": "mine"}, [{"$set": {"changed": "$$NOW", "name": "Other"}}])
+        await eventually(lambda: _is_empty(failures))
+        assert (await _job(call)).name == "Other"
+        failures.append(AutoReconnect("away"))
+        refused = await refusal(server.stub.WatchJobs(pb.WatchJobsRequest(initial=True)).read())
+        assert refused.code == "UNAVAILABLE"
+
     async def test_it_begins_with_those_there_are_where_asked_for(self, server: Running) -> None:
         await server.create(job_id="mine", labels={"team": "prices"})
         await server.create(job_id="theirs")
@@ -647,6 +672,10 @@ class TestJobs:
         watcher = await Watcher(server).begun()
         refused = await refusal(server.stub.WatchJobs(pb.WatchJobsRequest(resume_token=watcher.token)).read())
         assert [field for field, _ in refused.violations] == ["resume_token"]
+
+
+async def _is_empty(those: list[Any]) -> bool:
+    return not those
 
 
 async def _job(call: Any) -> pb.ScheduledJob:
