@@ -461,8 +461,9 @@ async def test_when_the_databases_clock_is_set_back_watchers_have_to_begin_anew(
 ) -> None:
     watcher = await Watcher(server).begun()
 
-    async def an_hour_ago(_: Any) -> datetime:
-        return datetime.now(UTC) - timedelta(hours=1)
+    async def an_hour_ago(_: Any) -> tuple[datetime, datetime]:
+        now = datetime.now(UTC) - timedelta(hours=1)
+        return now, now
 
     with monkeypatch.context() as patched:
         patched.setattr(tails, "database_now", an_hour_ago)
