@@ -161,15 +161,17 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
 
     def _steps(self, look: Look) -> Iterator[_Step]:
         """Return what is to be told: what came late, then what has settled, in the order of tokens, then progress."""
+        # Not what the look before has settled, where the store went away before it was told.
+        since = look.since if self._look is None else self.settled
         late, settled, noted = [], [], []
         for name, (row, instants) in self._pending.items():
             told, last = self._told[name], tail.by(instants, look.settled)
             if told < last:
-                if instants[last - 1] <= look.since:
+                if instants[last - 1] <= since:
                     log.warning("a change became visible late", action="watch_told_late", execution_id=name)
-                    late.append(_Step(row, told, last, Told.all_by(look.since), instants))
+                    late.append(_Step(row, told, last, Told.all_by(since), instants))
                 else:
-                    position = Told(look.since, look.settled, (instants[last - 1], name))
+                    position = Told(since, look.settled, (instants[last - 1], name))
                     settled.append(_Step(row, told, last, position, instants))
             elif told == len(instants) and row.get("progress", {}).get("at") == row["changed"]:
                 noted.append(_Step(row, told, told, Told.all_by(look.settled), instants))

@@ -452,6 +452,35 @@ async def test_what_becomes_visible_after_its_instant_has_settled_is_told_nevert
     assert [line["execution_id"] for line in lines if line["action"] == "watch_told_late"] == ["late"]
 
 
+async def test_what_settles_while_the_store_is_away_is_not_late_and_a_token_among_it_leaves_nothing_out(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.create(job_id="mine", labels={"team": "prices"})
+    watcher = await Watcher(server, labels={"team": "prices"}).begun()
+    feed = server.watching._execution_feed
+
+    async def away(_: Any) -> dict[str, dict[str, str]]:
+        raise AutoReconnect("away")
+
+    with monkeypatch.context() as held, structlog.testing.capture_logs() as lines:
+        held.setattr(feed, "labels", away)
+        names = {await start(server) for _ in range(3)}
+        stored = datetime.now(UTC) + timedelta(seconds=1)
+        await eventually(lambda: _has_settled(feed._tail, stored))
+        held.undo()
+        await watcher.read()
+        again = await Watcher(server, labels={"team": "prices"}, resume_token=watcher.token).begun()
+        last = await start(server)
+        await again.until(last, "PENDING")
+    assert not await _is_said(lines, "watch_told_late")
+    assert set(watcher.told) | set(again.told) == {*names, last}
+    assert not set(watcher.told) & set(again.told)
+
+
+async def _has_settled(tail: tails.Tail, instant: datetime) -> bool:
+    return tail._settled > instant
+
+
 async def _is_settled(server: Running, instant: datetime) -> bool:
     return server.watching._execution_feed.settled > instant
 
