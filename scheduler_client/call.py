@@ -74,10 +74,13 @@ class Pages(_Asked, Generic[Result]):
 class Stream(_Asked, Generic[Result]):
     """Messages without an end, if it is endless; then they have resume_tokens.
 
-    wanted: whether a message is told; a sign of life is not.
+    wanted: whether a message is told; a sign of life is not. lists: it begins with what there is, without tokens.
+    ends: once the server ends it without a failure, there is no more.
     """
 
     wanted: Callable[[Any], bool]
+    lists: bool = False
+    ends: bool = False
 
     def begin(self) -> Progress:
         """Return the state of reading it, from its beginning."""
@@ -92,11 +95,24 @@ class Progress:
         self.request = type(stream.request)()
         """What to ask for the rest."""
         self.request.CopyFrom(stream.request)
+        self.has_moved = not stream.lists
+        """Whether a new token has come in this try: it can be left."""
+
+    def next_timeout(self) -> float | None:
+        """Return the seconds that the next try may take.
+
+        None for one that begins with a list, and after one without a new token: where it is read slowly, what has no
+        tokens of its own would begin anew for ever.
+        """
+        timeout = self._stream.timeout if self.has_moved else None
+        self.has_moved = False
+        return timeout
 
     def takes(self, message: Any) -> bool:
         """Note a message; return whether it is told."""
-        if self._stream.endless and message.resume_token:
+        if self._stream.endless and message.resume_token not in {"", self.request.resume_token}:
             self.request.resume_token = message.resume_token
+            self.has_moved = True
         return self._stream.wanted(message)
 
 
@@ -120,14 +136,31 @@ def pages(
     return Pages(method=method, request=request, answer=answer, entries=entries)
 
 
-def watch(method: str, request: Message, answer: type[Answer], wanted: Callable[[Answer], bool]) -> Stream[Answer]:
+def watch(
+    method: str,
+    request: Message,
+    answer: type[Answer],
+    wanted: Callable[[Answer], bool],
+    *,
+    lists: bool = False,
+    ends: bool = False,
+) -> Stream[Answer]:
     """Return a stream that resumes."""
-    return Stream(method=method, request=request, answer=answer, wanted=wanted, timeout=STREAM_AT_A_TIME, endless=True)
+    return Stream(
+        method=method,
+        request=request,
+        answer=answer,
+        wanted=wanted,
+        lists=lists,
+        ends=ends,
+        timeout=STREAM_AT_A_TIME,
+        endless=True,
+    )
 
 
 def stream(method: str, request: Message, answer: type[Answer]) -> Stream[Answer]:
     """Return a stream that ends."""
-    return Stream(method=method, request=request, answer=answer, wanted=lambda _: True)
+    return Stream(method=method, request=request, answer=answer, wanted=lambda _: True, ends=True)
 
 
 def new_request_id(given: str) -> str:

@@ -93,22 +93,26 @@ class SchedulerClient(Methods, Blocking):
             token = page.next_page_token or None
 
     def stream(self, stream: Stream[T]) -> Iterator[T]:
-        """Return the messages of a stream; one that resumes does so by itself, and has no end."""
+        """Return the messages of a stream; one that resumes does so by itself."""
         ask = self._channel.unary_stream(stream.path, **stream.codec)
         patience = Patience(stream, None, time.monotonic())
         progress = stream.begin()
         while True:
-            told: Any = ask(progress.request, timeout=stream.timeout, metadata=self._metadata)
+            timeout = progress.next_timeout()
+            told: Any = ask(progress.request, timeout=timeout, metadata=self._metadata)
             error: SchedulerError | None = None
             try:
                 for message in told:
                     patience.went_well()
                     if progress.takes(message):
                         yield message
+                    if timeout is None and progress.has_moved:
+                        break
+                else:
+                    if stream.ends:
+                        return
             except grpc.RpcError as failed:
                 error = error_of(failed)
             finally:
                 told.cancel()
-            if error is None and not stream.endless:
-                return
             time.sleep(patience.after(error, time.monotonic()))

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 AWAY_FOR: Final = 300.0
 """Seconds that what has no end bears with a server that is away."""
+WITHOUT_SERVER: Final = 60.0
+"""Seconds that no try takes while no server is there: gRPC gives up connecting after 20. A longer one had a server."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 
@@ -26,6 +28,7 @@ class Patience:
         self._endless = asked.endless
         self._timeout = timeout if asked.timeout is None else asked.timeout
         self._deadline = None if self._endless or self._timeout is None else now + self._timeout
+        self._tried = now
         self._away_since: float | None = None
         self._pause = FIRST_PAUSE
 
@@ -43,9 +46,12 @@ class Patience:
 
         failed: None for a stream without an end that the server ended without a failure.
         """
+        if now - self._tried > WITHOUT_SERVER:
+            self.went_well()
         pause = self._until_next(failed, now)
         if failed is not None and (pause is None or (self._deadline is not None and now + pause >= self._deadline)):
             raise failed
+        self._tried = now + (pause or 0)
         return pause or 0
 
     def _until_next(self, failed: SchedulerError | None, now: float) -> float | None:

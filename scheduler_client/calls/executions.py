@@ -135,6 +135,7 @@ def watch_executions(
 ) -> Stream[pb.WatchExecutionsResponse]:
     """Return the transitions of executions as they happen, without an end; after a break it goes on where it was.
 
+    execution_id: of this one alone, until it has ended.
     Each message has the execution as it is, and those of its transitions that were not told before. resume_token: of a
     message, to go on after it. Raises OutOfRange when that is too old.
     """
@@ -147,7 +148,11 @@ def watch_executions(
         resume_token=resume_token,
     )
     return watch(
-        f"{SERVICE}/WatchExecutions", request, pb.WatchExecutionsResponse, lambda told: told.HasField("execution")
+        f"{SERVICE}/WatchExecutions",
+        request,
+        pb.WatchExecutionsResponse,
+        lambda told: told.HasField("execution"),
+        ends=bool(execution_id),
     )
 
 

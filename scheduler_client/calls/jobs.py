@@ -281,8 +281,10 @@ def watch_jobs(
 ) -> Stream[pb.WatchJobsResponse]:
     """Return jobs as they change, without an end; after a break it goes on where it was.
 
-    initial: begin with the jobs there are. resume_token: of a message, to go on after it. Raises OutOfRange when that
-    is too old.
+    initial: begin with the jobs there are, which a break among them begins anew. resume_token: of a message, to go on
+    after it. Raises OutOfRange when that is too old.
     """
     request = pb.WatchJobsRequest(job_id=job_id, labels=labels, initial=initial, resume_token=resume_token)
-    return watch(f"{SERVICE}/WatchJobs", request, pb.WatchJobsResponse, lambda told: told.HasField("job"))
+    return watch(
+        f"{SERVICE}/WatchJobs", request, pb.WatchJobsResponse, lambda told: told.HasField("job"), lists=initial
+    )

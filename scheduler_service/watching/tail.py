@@ -87,10 +87,10 @@ class Tail:
     async def look(self) -> Look:
         """Read what has changed. Raises PyMongoError, after which the next look goes on; ClockSetBack."""
         began = self._clock()
-        now = await database_now(self._collection)
+        now, visible = await database_now(self._collection)
         first = self._count == 0
         if first:
-            self._settled = now
+            self._settled = visible
         since = self._settled
         if now < since - _SET_BACK:
             raise ClockSetBack(str(since - now))
@@ -106,7 +106,7 @@ class Tail:
         # Only now: a look that failed half-way is made again.
         self._count += 1
         self._seen.update({document["_id"]: document["changed"] for document in documents})
-        self._settle(began, now, [tail.instant_of(at) for key, at in changed.items() if key not in late])
+        self._settle(began, visible, [tail.instant_of(at) for key, at in changed.items() if key not in late])
         if looks_back:
             floor = self.looked_back
             self._seen = {key: at for key, at in self._seen.items() if tail.instant_of(at) > floor}
@@ -124,9 +124,9 @@ class Tail:
             documents += await self._collection.find(chosen, self._hidden, batch_size=_BATCH).to_list()
         return documents
 
-    def _settle(self, began: float, now: datetime, appeared: list[datetime]) -> None:
+    def _settle(self, began: float, visible: datetime, appeared: list[datetime]) -> None:
         """Move the settled instant on: behind it nothing has appeared for SETTLED seconds of looking."""
-        self._looks.append((began, now))
+        self._looks.append((began, visible))
         if appeared:
             self._appeared.append((began, min(appeared)))
         settled_before = began - SETTLED
@@ -144,9 +144,14 @@ class Tail:
         self._settled = max(self._settled, reached)
 
 
-async def database_now(collection: AsyncCollection[dict[str, Any]]) -> datetime:
-    """Return the database's time; on a replica set, the time up to which the majority has what was written."""
+async def database_now(collection: AsyncCollection[dict[str, Any]]) -> tuple[datetime, datetime]:
+    """Return the database's time, and that up to which reads see what was written.
+
+    On a replica set the latter is the majority's. While something is on its way there that is the time of the write
+    before, which may be any while ago.
+    """
     hello = await collection.database.command("hello")
     last = hello.get("lastWrite", {})
     behind = last.get("opTime") != last.get("majorityOpTime")
-    return as_utc(last["majorityWriteDate"] if behind else hello["localTime"])
+    now = as_utc(hello["localTime"])
+    return now, as_utc(last["majorityWriteDate"]) if behind else now

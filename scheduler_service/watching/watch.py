@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from pymongo.errors import PyMongoError
+
 from scheduler_service.runs.entry import execution_entry, why_execution_unreadable
 from scheduler_service.transport.convert import execution_message
 from scheduler_service.transport.refusals import NoSuch, TooFarBack
@@ -33,6 +35,8 @@ log = get_logger()
 
 MOST_BEHIND: Final = 200_000
 """Executions whose steps are told to one that comes back; of more it is told to begin anew."""
+FIRST_PAUSE: Final = 1.0
+"""Seconds after which who waits for an end reads again; each time twice as many, so that long waits cost little."""
 
 _STARTING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH: Final = 200
@@ -157,15 +161,17 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
 
     def _steps(self, look: Look) -> Iterator[_Step]:
         """Return what is to be told: what came late, then what has settled, in the order of tokens, then progress."""
+        # Not what the look before has settled, where the store went away before it was told.
+        since = look.since if self._look is None else self.settled
         late, settled, noted = [], [], []
         for name, (row, instants) in self._pending.items():
             told, last = self._told[name], tail.by(instants, look.settled)
             if told < last:
-                if instants[last - 1] <= look.since:
+                if instants[last - 1] <= since:
                     log.warning("a change became visible late", action="watch_told_late", execution_id=name)
-                    late.append(_Step(row, told, last, Told.all_by(look.since), instants))
+                    late.append(_Step(row, told, last, Told.all_by(since), instants))
                 else:
-                    position = Told(look.since, look.settled, (instants[last - 1], name))
+                    position = Told(since, look.settled, (instants[last - 1], name))
                     settled.append(_Step(row, told, last, position, instants))
             elif told == len(instants) and row.get("progress", {}).get("at") == row["changed"]:
                 noted.append(_Step(row, told, told, Told.all_by(look.settled), instants))
@@ -322,25 +328,41 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
 
     # Waiting for an end:
 
-    async def wait(self, execution_id: str, seconds: float) -> Mapping[str, Any] | None:
+    async def wait(
+        self, execution_id: str, seconds: float, row: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any] | None:
         """Return the document of an execution when it has ended; None when it has not after so many seconds.
 
-        Also when the store is away meanwhile. Raises NoSuch, Unavailable when the server stops, and PyMongoError when
-        the store is away at the beginning.
+        Also when the store is away meanwhile. row: as it was just stored, if it was. Raises Unavailable when the server
+        stops; without a row also NoSuch, and PyMongoError when the store is away at the beginning.
         """
         ended: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as over:
                 with self.reading(), self._waiting(execution_id, ended):
                     await self.looked(ready=False)
-                    # Read after the first look, so that what ends from here on is seen by the next.
-                    chosen = {"_id": execution_id, **executions.SHOWN}
-                    row = await self._collection.find_one(chosen, executions.NOT_SHOWN)
-                    if row is None:
-                        raise NoSuch("execution", execution_id)
-                    return row if State(row["state"]) not in OPEN else await ended
+                    # Read after the first look, so that what ends from here on is seen by the next; and again, as a
+                    # primary that was just elected may not show yet what a look at the one before has seen. When the
+                    # time is over is asked as well: that cancels but once, which may get lost as in Feed._run.
+                    pause = FIRST_PAUSE
+                    while not (ended.done() or over.expired()):
+                        try:
+                            row = await self._shown(execution_id) or row
+                        except PyMongoError:
+                            if row is None:
+                                raise
+                        if row is None:
+                            raise NoSuch("execution", execution_id)
+                        if State(row["state"]) not in OPEN:
+                            return row
+                        await asyncio.wait([ended], timeout=pause)
+                        pause *= 2
+                    return ended.result() if ended.done() else None
         except TimeoutError:
             return None
+
+    async def _shown(self, execution_id: str) -> Mapping[str, Any] | None:
+        return await self._collection.find_one({"_id": execution_id, **executions.SHOWN}, executions.NOT_SHOWN)
 
     @contextmanager
     def _waiting(self, execution_id: str, ended: asyncio.Future[Mapping[str, Any]]) -> Iterator[None]:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pymongo.errors import PyMongoError
+
 from scheduler_service.jobs.jobs import read_job
 from scheduler_service.transport.convert import job_message
 from scheduler_service.watching.feed import SIGN_OF_LIFE, Feed, Subscription
@@ -67,17 +69,20 @@ class JobFeed(Feed[_News]):
 
     def forget(self) -> None:
         """Begin anew; nothing is kept of what was told."""
+        self._untold: list[Look] = []
 
     def subscriptions(self) -> Iterator[Subscription[_News]]:
         """Return those of all watchers."""
         yield from list(self._watchers)
 
     async def tell(self, look: Look) -> None:
-        """Tell of all that a look has found."""
-        messages = [(document, await self._message(document)) for document in look.documents]
+        """Tell of all that a look has found. Raises PyMongoError when the store went away since; the next tells it."""
+        self._untold.append(look)
+        messages = [(document, await self._message(document)) for look in self._untold for document in look.documents]
         # From here on without a pause, so that whoever joins finds either all of it told, or none.
         self._look = look
-        told = Told.all_by(look.since)
+        told = Told.all_by(self._untold[0].since)
+        self._untold.clear()
         for document, message in messages:
             for watcher in self._watchers:
                 if message is not None and watcher.chosen.takes(document):
@@ -87,6 +92,8 @@ class JobFeed(Feed[_News]):
         try:
             await self._zone_rules.load([document])
             return job_message(read_job(document))
+        except PyMongoError:
+            raise
         except Exception:
             log.exception("a job can't be read, and is not told of", action="watch_failed", job_id=document["_id"])
             return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from scheduler_service.runs.entry import shown_execution
 from scheduler_service.transport.convert import to_span
 from scheduler_service.transport.fields import refuse, required
-from scheduler_service.transport.refusals import TookTooLong
+from scheduler_service.transport.refusals import NoSuch, TookTooLong
 from scheduler_service.watching.watch import Chosen, ExecutionFeed
 from scheduler_service.watching.watch_jobs import ChosenJobs, JobFeed
 from scheduler_service.watching.watch_tokens import read_token
@@ -101,8 +101,11 @@ class Watching:
             seconds = min(seconds, left - LAST_MOMENT)
         if seconds <= 0:
             return row
-        ended = await self._execution_feed.wait(row["_id"], seconds)
-        return ended or await self._executions.document(row["_id"])
+        if ended := await self._execution_feed.wait(row["_id"], seconds, row):
+            return ended
+        with suppress(NoSuch):  # it was stored, but a primary that was just elected may not show it yet
+            row = await self._executions.document(row["_id"])
+        return row
 
 
 def seconds_to_wait(request: pb.ExecuteJobRequest, found: list[Violation]) -> float:

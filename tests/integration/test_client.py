@@ -19,6 +19,7 @@ from scheduler_client import (
     NotFound,
     SchedulerClient,
     Unavailable,
+    call,
     cron,
     every,
     to_dict,
@@ -218,6 +219,44 @@ async def test_the_blocking_watch_goes_on_too() -> None:
 
     assert await asyncio.to_thread(watch) == ["e1", "e2", "e3", "e4"]
     await server.stop(0)
+
+
+async def test_a_watch_of_one_execution_ends_with_it_also_after_a_token_of_its_end(server: Running) -> None:
+    await server.create(job_id="prices")
+
+    def read(execution_id: str, token: str) -> list[pb.WatchExecutionsResponse]:
+        with SchedulerClient(server.address) as blocking:
+            return list(blocking.watch_executions(execution_id=execution_id, resume_token=token))
+
+    async with AsyncSchedulerClient(server.address) as scheduler, asyncio.timeout(60):
+        run = await scheduler.cancel(await scheduler.run("prices"))
+        watch = scheduler.watch_executions(execution_id=run.execution_id)
+        last = [each async for each in watch][-1]
+        assert last.transitions[-1].state == pb.Execution.STATE_CANCELLED
+        again = scheduler.watch_executions(execution_id=run.execution_id, resume_token=last.resume_token)
+        assert [each async for each in again] == []
+        assert await asyncio.to_thread(read, run.execution_id, last.resume_token) == []
+
+
+@pytest.mark.parametrize("is_blocking", [False, True])
+async def test_a_watch_that_begins_with_a_list_goes_on_from_it_however_long_it_is_read(
+    server: Running, monkeypatch: pytest.MonkeyPatch, *, is_blocking: bool
+) -> None:
+    monkeypatch.setattr(call, "STREAM_AT_A_TIME", 0.5)
+    names = [f"job-{number}" for number in range(3)]
+    for name in names:
+        await server.create(job_id=name, annotations={"note": "n" * 60_000})
+    told: list[pb.WatchJobsResponse] = []
+    async with AsyncSchedulerClient(server.address) as scheduler, asyncio.timeout(60):
+        with SchedulerClient(server.address) as blocking:
+            watch, blocking_watch = scheduler.watch_jobs(initial=True), blocking.watch_jobs(initial=True)
+            while "new" not in {each.job.job_id for each in told}:
+                told.append(await (asyncio.to_thread(next, blocking_watch) if is_blocking else anext(watch)))
+                if len(told) == len(names):
+                    await server.create(job_id="new")
+                await asyncio.sleep(call.STREAM_AT_A_TIME)
+    # Those of the last seconds may come again, as changes.
+    assert [each.job.job_id for each in told if each.initial] == names
 
 
 async def test_an_iterator_that_is_left_ends_its_call() -> None:

@@ -22,10 +22,14 @@ BEGAN = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 class Reader:
-    """A reader to which as many seconds pass as the test says, on both clocks."""
+    """A reader to which as many seconds pass as the test says, on both clocks.
+
+    behind: seconds since the last write that the majority has, while another is on its way there.
+    """
 
     def __init__(self, rows: Any) -> None:
         self.seconds = 0.0
+        self.behind = 0.0
         self.rows = rows
         self._tail = Tail(rows, {}, lambda: self.seconds)
 
@@ -52,8 +56,8 @@ async def reader(
     collection = connect_async(database_url).executions
     made = Reader(collection)
 
-    async def now(_: Any) -> datetime:
-        return made.at(made.seconds)
+    async def now(_: Any) -> tuple[datetime, datetime]:
+        return made.at(made.seconds), made.at(made.seconds - made.behind)
 
     monkeypatch.setattr(tails, "database_now", now)
     yield made
@@ -70,12 +74,12 @@ async def test_the_databases_time_is_the_same_by_the_clock_of_any_zone(
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        now = await tails.database_now(collection)
+        now, visible = await tails.database_now(collection)
     finally:
         monkeypatch.undo()
         time.tzset()
         await collection.database.client.close()
-    assert before <= now <= database_time(database)
+    assert before <= now == visible <= database_time(database)
 
 
 async def test_what_a_look_saw_is_settled_a_second_of_looking_later(reader: Reader) -> None:
@@ -134,3 +138,18 @@ async def test_a_clock_that_was_set_back_is_noticed(reader: Reader) -> None:
         await reader.after(1)
     with pytest.raises(ClockSetBack):
         await reader.after(-10)
+
+
+async def test_a_write_on_its_way_to_the_majority_after_a_quiet_while_is_no_clock_set_back(reader: Reader) -> None:
+    for _ in range(20):
+        before = await reader.after(0.25)
+    reader.behind = 10
+    for _ in range(20):
+        look = await reader.after(0.25)
+        assert (look.now, look.settled < reader.at(5.25)) == (reader.at(reader.seconds), True)
+        assert look.settled >= before.settled
+    reader.behind = 0
+    await reader.changes("row", 5.25)
+    look = await reader.after(0.25)
+    assert [row["_id"] for row in look.documents] == ["row"]
+    assert not look.late

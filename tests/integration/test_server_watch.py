@@ -12,6 +12,7 @@ import grpc
 import pytest
 import structlog
 from google.protobuf.duration_pb2 import Duration
+from pymongo.errors import AutoReconnect
 
 from dev.mongodb import start_mongodb
 from scheduler_service.watching import feed as feeds
@@ -25,6 +26,7 @@ from tests.builders import fired, job_document
 from tests.integration.test_server_harness import Running, eventually, refusal, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from shared.store.executions import Move
@@ -450,6 +452,35 @@ async def test_what_becomes_visible_after_its_instant_has_settled_is_told_nevert
     assert [line["execution_id"] for line in lines if line["action"] == "watch_told_late"] == ["late"]
 
 
+async def test_what_settles_while_the_store_is_away_is_not_late_and_a_token_among_it_leaves_nothing_out(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.create(job_id="mine", labels={"team": "prices"})
+    watcher = await Watcher(server, labels={"team": "prices"}).begun()
+    feed = server.watching._execution_feed
+
+    async def away(_: Any) -> dict[str, dict[str, str]]:
+        raise AutoReconnect("away")
+
+    with monkeypatch.context() as held, structlog.testing.capture_logs() as lines:
+        held.setattr(feed, "labels", away)
+        names = {await start(server) for _ in range(3)}
+        stored = datetime.now(UTC) + timedelta(seconds=1)
+        await eventually(lambda: _has_settled(feed._tail, stored))
+        held.undo()
+        await watcher.read()
+        again = await Watcher(server, labels={"team": "prices"}, resume_token=watcher.token).begun()
+        last = await start(server)
+        await again.until(last, "PENDING")
+    assert not await _is_said(lines, "watch_told_late")
+    assert set(watcher.told) | set(again.told) == {*names, last}
+    assert not set(watcher.told) & set(again.told)
+
+
+async def _has_settled(tail: tails.Tail, instant: datetime) -> bool:
+    return tail._settled > instant
+
+
 async def _is_settled(server: Running, instant: datetime) -> bool:
     return server.watching._execution_feed.settled > instant
 
@@ -459,8 +490,9 @@ async def test_when_the_databases_clock_is_set_back_watchers_have_to_begin_anew(
 ) -> None:
     watcher = await Watcher(server).begun()
 
-    async def an_hour_ago(_: Any) -> datetime:
-        return datetime.now(UTC) - timedelta(hours=1)
+    async def an_hour_ago(_: Any) -> tuple[datetime, datetime]:
+        now = datetime.now(UTC) - timedelta(hours=1)
+        return now, now
 
     with monkeypatch.context() as patched:
         patched.setattr(tails, "database_now", an_hour_ago)
@@ -508,6 +540,16 @@ async def _is_said(lines: list[Any], action: str) -> bool:
     return any(line["action"] == action for line in lines)
 
 
+def shows(monkeypatch: pytest.MonkeyPatch, collection: Any, rows: list[Any]) -> None:
+    """Let the first reads of a collection find these."""
+    find_one = collection.find_one
+
+    async def found(*chosen: Any) -> Any:
+        return rows.pop(0) if rows else await find_one(*chosen)
+
+    monkeypatch.setattr(collection, "find_one", found)
+
+
 class TestWait:
     async def test_it_returns_when_the_execution_has_ended_and_at_once_when_it_had(self, server: Running) -> None:
         await server.create(job_id="mine")
@@ -547,6 +589,51 @@ class TestWait:
         answer = await server.stub.ExecuteJobNow(request, timeout=1)
         assert answer.execution.state == pb.Execution.STATE_PENDING
 
+    async def test_one_that_has_ended_is_told_though_a_new_primary_does_not_show_it_at_first(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await server.create(job_id="mine")
+        name = await start(server)
+        watcher = await Watcher(server, execution_id=name).begun()
+        feed = server.watching._execution_feed
+        before = await feed._collection.find_one({"_id": name})
+        await run(server, name)
+        await watcher.until(name, "SUCCEEDED")
+        shows(monkeypatch, feed._collection, [before])
+        answer = await server.stub.WaitExecution(pb.WaitExecutionRequest(execution_id=name), timeout=SOON)
+        assert answer.execution.state == pb.Execution.STATE_SUCCEEDED
+
+    async def test_a_run_by_hand_is_waited_for_though_a_new_primary_does_not_show_it_at_first(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await server.create(job_id="mine")
+        shows(monkeypatch, server.watching._execution_feed._collection, [None])
+        asked = server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine", wait=Duration(seconds=30)))
+        await eventually(lambda: _waits(server, 1))
+        await run(server, server.sent.documents[0]["_id"])
+        assert (await asked).execution.state == pb.Execution.STATE_SUCCEEDED
+        for collection in (server.watching._execution_feed._collection, server.watching._executions._executions):
+            shows(monkeypatch, collection, [None])
+        answer = await server.stub.ExecuteJobNow(pb.ExecuteJobRequest(job_id="mine", wait=Duration(nanos=10**8)))
+        assert answer.execution.state == pb.Execution.STATE_PENDING
+
+    async def test_it_is_over_in_time_though_its_cancellation_gets_lost_on_the_way(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await server.create(job_id="mine")
+        name = await start(server)
+        feed = server.watching._execution_feed
+        find_one = feed._collection.find_one
+
+        async def loses(*chosen: Any) -> Any:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return await find_one(*chosen)
+
+        monkeypatch.setattr(feed._collection, "find_one", loses)
+        async with asyncio.timeout(SOON):
+            assert await feed.wait(name, 1) is None
+
     async def test_a_wait_is_checked(self, server: Running) -> None:
         await server.create(job_id="mine")
         for wait in (Duration(seconds=3601), Duration(seconds=-1)):
@@ -578,6 +665,29 @@ class TestJobs:
         job = await _job(again)
         assert (job.job_id, job.state) == ("mine", pb.ScheduledJob.STATE_PAUSED)
 
+    async def test_a_change_at_which_the_store_goes_away_is_told_when_it_is_back(
+        self, server: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        zone_rules = server.watching._job_feed._zone_rules
+        load, failures = zone_rules.load, [AutoReconnect("away")] * 2
+
+        async def fails(documents: Iterable[Mapping[str, Any]]) -> None:
+            if failures:
+                raise failures.pop()
+            await load(documents)
+
+        call = server.stub.WatchJobs(pb.WatchJobsRequest())
+        await call.read()
+        await server.create(job_id="mine")
+        assert (await _job(call)).job_id == "mine"
+        monkeypatch.setattr(zone_rules, "load", fails)
+        await server.database.jobs.update_one({"_id": "mine"}, [{"$set": {"changed": "$$NOW", "name": "Other"}}])
+        await eventually(lambda: _is_empty(failures))
+        assert (await _job(call)).name == "Other"
+        failures.append(AutoReconnect("away"))
+        refused = await refusal(server.stub.WatchJobs(pb.WatchJobsRequest(initial=True)).read())
+        assert refused.code == "UNAVAILABLE"
+
     async def test_it_begins_with_those_there_are_where_asked_for(self, server: Running) -> None:
         await server.create(job_id="mine", labels={"team": "prices"})
         await server.create(job_id="theirs")
@@ -592,6 +702,10 @@ class TestJobs:
         watcher = await Watcher(server).begun()
         refused = await refusal(server.stub.WatchJobs(pb.WatchJobsRequest(resume_token=watcher.token)).read())
         assert [field for field, _ in refused.violations] == ["resume_token"]
+
+
+async def _is_empty(those: list[Any]) -> bool:
+    return not those
 
 
 async def _job(call: Any) -> pb.ScheduledJob:

@@ -284,10 +284,20 @@ def test_a_wait_without_an_end_bears_with_deadlines_and_a_restart_but_not_for_ev
     assert patience.after(LATE, 10_000) == 0
     pauses = [patience.after(AWAY, 10_000 + second) for second in range(8)]
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    for second in range(10, int(AWAY_FOR), 10):
+        assert patience.after(AWAY, 10_000 + second) == 5
     with pytest.raises(Unavailable):
         patience.after(AWAY, 10_000 + AWAY_FOR)
     patience.went_well()
     assert patience.after(AWAY, 20_000) == 0.1
+
+
+def test_a_server_that_was_there_for_a_while_may_be_away_again() -> None:
+    patience = Patience(calls.executions.wait("x"), 30, now=0)
+    assert patience.after(AWAY, 0) == 0.1
+    assert patience.after(LATE, 600) == 0
+    assert patience.after(AWAY, 1000) == 0.1
+    assert patience.after(AWAY, 1400) == 0.1
 
 
 def test_a_watch_goes_on_after_its_last_token_and_does_not_tell_signs_of_life() -> None:
