@@ -133,7 +133,7 @@ def backfills(*, job_id: str = "", page_size: int = 0) -> Pages[pb.Backfill]:
 def pause_backfill(
     backfill_id: str, *, reason: str = "", request_id: str = "", validate_only: bool = False
 ) -> Call[pb.Backfill]:
-    """Start no further execution of a backfill. Raises NotFound, FailedPrecondition."""
+    """Decide no further time of a backfill; what was decided is still started. Raises NotFound, FailedPrecondition."""
     request = pb.PauseBackfillRequest(
         backfill_id=backfill_id, reason=reason, request_id=new_request_id(request_id), validate_only=validate_only
     )
