@@ -125,7 +125,10 @@ def get(session: Session, backfill_id: BackfillArgument) -> None:
 def pause(
     session: Session, backfill_id: BackfillArgument, reason: ReasonOption = "", validate_only: ValidateOption = False
 ) -> None:
-    """Decide no further time of a backfill until it is resumed; what was decided is still started."""
+    """Decide no further time of a backfill until it is resumed.
+
+    What was decided by then is still started.
+    """
     found = session.scheduler.pause_backfill(backfill_id, reason=reason, validate_only=validate_only)
     said = "would be paused" if validate_only else "is paused"
     session.out.done(found, backfill_id, f"the backfill {plain(backfill_id)} {said}")
