@@ -14,7 +14,7 @@ from cli.documents import read_file
 from cli.exits import Exit
 from cli.output import View, as_yaml, counted, is_printable, plain
 from cli.session import Session, alone, fail
-from scheduler_client import Conflict, FailedPrecondition, NotFound
+from scheduler_client import NotFound, SchedulerError
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -107,17 +107,19 @@ def export(
 
 
 def _deleted(scheduler: SchedulerClient, change: Change) -> Change:
-    """Make a deletion that was planned; a job that has changed since is told with it."""
+    """Make a deletion that was planned; why it could not be is told with it, as what was done before is told too."""
     try:
         scheduler.delete_job(change.job_id, reason="not in an applied file", etag=change.etag)
-    except (Conflict, FailedPrecondition, NotFound) as refused:
+    except NotFound:
+        pass  # somebody else has deleted it
+    except SchedulerError as refused:
         change.error = refused.message
     return change
 
 
 def _joined(documents: Sequence[str]) -> str:
     jobs = [job for document in documents for job in (yaml.safe_load(document) or {}).get("jobs") or ()]
-    return as_yaml({"jobs": jobs})
+    return "---\n" + as_yaml({"jobs": jobs})
 
 
 def _real(changes: Sequence[Change]) -> list[Change]:

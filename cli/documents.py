@@ -69,10 +69,19 @@ def read_file(path: Path) -> str:
 def json_object(text: str) -> Struct:
     """Read parameters as they are typed."""
     try:
-        struct: Struct = _parsed(json.loads(text), Struct())
+        struct: Struct = _parsed(json.loads(text, object_pairs_hook=_members), Struct())
     except (ValueError, DocumentError) as error:
         raise typer.BadParameter(f"it is no JSON object: {error}") from None
     return struct
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise DocumentError(f"the key '{key}' is there twice")
+        found[key] = value
+    return found
 
 
 def write_job(job: pb.ScheduledJob) -> str:

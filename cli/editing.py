@@ -71,7 +71,10 @@ def _in_editor(text: str, job_id: str) -> str:
             fail(f"the editor {plain(editor)!r} can't be started: {plain(str(error))}; set EDITOR to another")
         if code:
             fail(f"the editor ended with {code}; nothing was changed")
-        return file.read_text(encoding="utf-8", errors=_BYTES)
+        try:
+            return file.read_text(encoding="utf-8", errors=_BYTES)
+        except OSError as error:
+            fail(f"what the editor left can't be read: {error.strerror}; nothing was changed")
 
 
 def _without_comments(text: str) -> str:

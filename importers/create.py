@@ -64,27 +64,31 @@ def _made(
     """
     if paused:
         request.annotations.update(DISABLED)
-    became = "created"
+    became, etag = "created", ""
     try:
         stub.CreateScheduledJob(request, **options)
     except grpc.RpcError as error:
         if cast("grpc.Call", error).code() is not grpc.StatusCode.ALREADY_EXISTS:
             raise
         became = "is there already"
-        there = pb.GetScheduledJobRequest(job_id=request.job_id, show_deleted=True)
-        paused = paused and _is_to_be_paused(stub.GetScheduledJob(there, **options).job)
+        there = stub.GetScheduledJob(pb.GetScheduledJobRequest(job_id=request.job_id, show_deleted=True), **options).job
+        paused = paused and _is_to_be_paused(there)
+        etag = there.etag
     if not paused:
         return became, True
-    pause = pb.PauseScheduledJobRequest(job_id=request.job_id, reason="disabled where it comes from")
+    pause = pb.PauseScheduledJobRequest(job_id=request.job_id, reason="disabled where it comes from", etag=etag)
     try:
         stub.PauseScheduledJob(pause, **options)
     except grpc.RpcError as error:
         call = cast("grpc.Call", error)
         if call.code() in _UNANSWERED:
             raise
+        if call.code() is grpc.StatusCode.ABORTED:  # somebody has changed it since it was read
+            return became, True
         return f"{became}, but not paused: {call.details()}", False
     return f"{became}, and paused", True
 
 
 def _is_to_be_paused(job: pb.ScheduledJob) -> bool:
-    return DISABLED.items() <= dict(job.annotations).items() and job.updated_at == job.created_at
+    untouched = job.state == pb.ScheduledJob.STATE_ACTIVE and job.updated_at == job.created_at
+    return untouched and DISABLED.items() <= dict(job.annotations).items()

@@ -40,6 +40,9 @@ OPTIONS: Final = (
     ("grpc.max_receive_message_length", 16 * 2**20),
     # A server that is away is looked for again soon: people and tests restart servers.
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # A connection that died unseen ends a stream, also one without a deadline. gRPC's servers take no pings more often
+    # than every five minutes.
+    ("grpc.keepalive_time_ms", 330_000),
 )
 
 

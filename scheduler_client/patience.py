@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 AWAY_FOR: Final = 300.0
 """Seconds that what has no end bears with a server that is away."""
 WITHOUT_SERVER: Final = 60.0
-"""Seconds that no try takes while no server is there: gRPC gives up connecting after 20. A longer one had a server."""
+"""Seconds that no try takes while no server is there: gRPC gives up connecting after 20. What takes longer has one."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 

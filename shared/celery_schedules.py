@@ -90,8 +90,8 @@ def no_solar(event: str) -> InvalidInput:
 def _every(every: float | timedelta | None, timezone: str, *, relative: bool) -> ScheduleTerms:
     try:
         period = every if isinstance(every, timedelta) else timedelta(seconds=every or 0)
-    except (OverflowError, ValueError):
-        raise _refused("schedule", f"{every} is not a number of seconds") from None
+    except (OverflowError, TypeError, ValueError):
+        raise _refused("schedule", f"{every!r:.80} is not a number of seconds") from None
     if period < _SECOND or period % _SECOND:
         raise _refused("schedule", f"every {period.total_seconds():g} s: an interval is of whole seconds, at least one")
     return _on_the_clock(period, timezone) if relative else _interval(period)

@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 from scheduler_service.targets.contracts import observe
 from scheduler_service.targets.use import TargetUse
 from scheduler_service.transport.refusals import Conflict, NoSuch
-from scheduler_service.transport.requests import token
+from scheduler_service.transport.requests import is_repeated, token
 from shared.domain.clock import utc_text
 from shared.domain.errors import FailedPrecondition, InvalidInput, Reason, ResourceExhausted, SchedulerError, Violation
 from shared.domain.job import LONGEST_DESCRIPTION, TASK
@@ -171,6 +171,8 @@ class TargetRegistry:
             if token() in registered.requests:
                 return
             if (known := registered.targets.get(name)) is None:
+                if is_repeated():  # its token may have gone with the last that are kept
+                    return
                 raise NoSuch("target", name)
             _refuse_changed(known, etag)
             await self._refuse_used(name)

@@ -16,6 +16,7 @@ from shared.domain.job import JobState
 from shared.log import get_logger
 from shared.proto import scheduler_service_pb2 as pb
 from shared.store import jobs, tail
+from shared.store.mongo import is_away
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -92,9 +93,9 @@ class JobFeed(Feed[_News]):
         try:
             await self._zone_rules.load([document])
             return job_message(read_job(document))
-        except PyMongoError:
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, PyMongoError) and is_away(error):
+                raise
             log.exception("a job can't be read, and is not told of", action="watch_failed", job_id=document["_id"])
             return None
 

@@ -7,11 +7,13 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 import yaml
 
 from cli.documents import read_file
-from scheduler_client import SchedulerClient
+from scheduler_client import SchedulerClient, SchedulerError
+from scheduler_client.errors import Details
 from tests.integration.test_cli_harness import schedctl
 
 if TYPE_CHECKING:
@@ -106,6 +108,27 @@ async def test_nothing_is_pruned_that_was_not_shown_or_has_changed_since(
         assert (told.code, told.lines) == (0, ["0 changed, 1 was as the file says"])
 
 
+async def test_a_deletion_that_fails_keeps_nothing_from_being_told(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await schedctl(server, "apply", "-f", written(tmp_path, job("one"), job("two"), job("three"), job("four")))
+    deletes = SchedulerClient.delete_job
+
+    def refuses_one(scheduler: SchedulerClient, job_id: str, **how: Any) -> Any:
+        if job_id == "two":
+            raise SchedulerError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many changes wait", Details.of(b""))
+        delete_job = deletes.__get__(scheduler, SchedulerClient)
+        if job_id == "three":
+            delete_job(job_id)  # somebody else does
+        return delete_job(job_id, **how)
+
+    monkeypatch.setattr(SchedulerClient, "delete_job", refuses_one)
+    told = await schedctl(server, "apply", "-f", written(tmp_path, job("one")), *PRUNE, typed="y\n")
+    assert (told.code, "two: too many changes wait" in told.err) == (2, True)
+    assert told.lines[-1] == "2 changed, 1 failed, 1 was as the file says"
+    assert set((await schedctl(server, "jobs", "list", "-o", "name")).lines) == {"one", "two"}
+
+
 async def test_a_file_with_a_mistake_changes_nothing(server: Running, tmp_path: Path) -> None:
     file = written(tmp_path, job("one"), job("two", target_method="Nothing"))
     told = await schedctl(server, "apply", "-f", file)
@@ -122,6 +145,7 @@ async def test_what_is_exported_can_be_applied(server: Running, tmp_path: Path) 
     assert [each["job_id"] for each in yaml.safe_load(file.read_text())["jobs"]] == ["one", "two"]
     assert (await schedctl(server, "diff", "-f", str(file))).code == 0
     told = await schedctl(server, "export", "--filter", 'labels.team = "pricing"')
+    assert told.out.startswith("---\n"), "what is put behind it is a document of its own"
     assert [each["job_id"] for each in yaml.safe_load(told.out)["jobs"]] == ["one"]
     assert (await schedctl(server, "diff", "-f", "-", typed=told.out)).code == 0
 

@@ -309,6 +309,12 @@ async def test_a_whole_number_that_a_message_cannot_hold_is_refused_and_not_roun
     assert (told.code, "it is no JSON object" in told.err) == (2, True)
 
 
+async def test_parameters_that_say_a_value_twice_are_refused(server: Running) -> None:
+    parameters = '{"competitor_ids": ["amazon"], "max_products": 1, "max_products": 2}'
+    told = await schedctl(server, "jobs", "create", "prices", *PRICES, "--parameters", parameters, "--every", "1h")
+    assert (told.code, "the key 'max_products' is there twice" in told.err) == (2, True)
+
+
 async def test_workflows_and_exclusions_come_by_a_file(server: Running) -> None:
     document = """
         name: Prices of business days
@@ -573,6 +579,15 @@ async def test_without_a_terminal_no_editor_is_started_that_nobody_named(server:
     assert (told.code, told.err) == (
         2,
         "there is no terminal to edit on; set EDITOR to a command that changes the file it is given\n",
+    )
+
+
+async def test_an_editor_that_removes_the_file_changes_nothing(server: Running, editor: Any) -> None:
+    await server.create(job_id="prices")
+    told = await schedctl(server, "jobs", "edit", "prices", environment=editor("'s/nothing/x/'", 'rm "$1"'))
+    assert (told.code, told.err) == (
+        2,
+        "what the editor left can't be read: No such file or directory; nothing was changed\n",
     )
 
 

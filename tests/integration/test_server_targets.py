@@ -294,6 +294,20 @@ async def test_a_repeated_removal_whose_server_died_leaves_what_was_registered_a
     assert (await described(server)).address == "two.example:1"
 
 
+async def test_a_repeated_removal_whose_token_is_not_kept_any_more_is_done(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removal = pb.UnregisterTargetRequest(name="shop", request_id="r")
+    await register(server, "one.example:1")
+    with monkeypatch.context() as patch:
+        lose_answers(patch)
+        await died(server.targets.UnregisterTarget(removal))
+    await leases_end(server)
+    await server.database.targets.update_one(store.list_filter(), {"$unset": {"requests": ""}})
+    await server.targets.UnregisterTarget(removal)
+    assert (await refusal(described(server))).code == "NOT_FOUND"
+
+
 async def test_the_list_keeps_the_requests_that_changed_it_last(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -886,7 +886,7 @@ def test_a_process_that_begins_while_its_worker_tells_redis_of_a_dead_one_runs_o
     execution_id = site.enqueue(label, hold=True)
     recorder.wait_for_calls(label, 1)
     with Redis.from_url(redis.url) as client:
-        client.client_pause(60_000, all=False)  # what writes is not answered
+        client.client_pause(3_600_000, all=False)  # what writes is not answered
         try:
             os.kill(runs_in(site, execution_id), signal.SIGKILL)
             wait_until(lambda: any(each["cmd"] == "evalsha" for each in client.client_list()), "Redis is told")

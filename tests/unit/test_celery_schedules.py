@@ -136,7 +136,7 @@ class TestInterval:
     def test_parts_of_a_second_are_refused(self, given: object) -> None:
         assert "whole seconds, at least one" in refusal(given)
 
-    @pytest.mark.parametrize("given", [float("inf"), float("nan"), 10**400])
+    @pytest.mark.parametrize("given", [float("inf"), float("nan"), 10**400, schedule("x")])  # type: ignore[arg-type]
     def test_what_is_no_number_of_seconds_is_refused(self, given: object) -> None:
         assert "not a number of seconds" in refusal(given)
 
