@@ -280,15 +280,21 @@ async def test_a_repeated_registration_whose_server_died_does_not_bring_back_wha
     assert (await refusal(described(server))).code == "NOT_FOUND"
 
 
-async def test_a_repeated_removal_whose_server_died_leaves_what_was_registered_anew(
-    server: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def removal_that_died(server: Running, monkeypatch: pytest.MonkeyPatch) -> pb.UnregisterTargetRequest:
+    """Remove a target by a server that dies before it answers; return the request, which can be repeated."""
     removal = pb.UnregisterTargetRequest(name="shop", request_id="r")
     await register(server, "one.example:1")
     with monkeypatch.context() as patch:
         lose_answers(patch)
         await died(server.targets.UnregisterTarget(removal))
     await leases_end(server)
+    return removal
+
+
+async def test_a_repeated_removal_whose_server_died_leaves_what_was_registered_anew(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removal = await removal_that_died(server, monkeypatch)
     await register(server, "two.example:1")
     await server.targets.UnregisterTarget(removal)
     assert (await described(server)).address == "two.example:1"
@@ -297,12 +303,7 @@ async def test_a_repeated_removal_whose_server_died_leaves_what_was_registered_a
 async def test_a_repeated_removal_whose_token_is_not_kept_any_more_is_done(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    removal = pb.UnregisterTargetRequest(name="shop", request_id="r")
-    await register(server, "one.example:1")
-    with monkeypatch.context() as patch:
-        lose_answers(patch)
-        await died(server.targets.UnregisterTarget(removal))
-    await leases_end(server)
+    removal = await removal_that_died(server, monkeypatch)
     await server.database.targets.update_one(store.list_filter(), {"$unset": {"requests": ""}})
     await server.targets.UnregisterTarget(removal)
     assert (await refusal(described(server))).code == "NOT_FOUND"
