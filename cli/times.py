@@ -36,11 +36,8 @@ def instant_or_clock(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text.upper())
     except ValueError:
-        said = (
-            f"{text!r} is not a time; expected RFC 3339, for example 2030-01-31T08:00:00Z (UTC when no offset),"
-            " or a span from now, as -2h or +30m"
-        )
-        raise typer.BadParameter(said) from None
+        expected = "RFC 3339, for example 2030-01-31T08:00:00Z, or a span from now, as -2h or +30m"
+        raise typer.BadParameter(f"{text!r} is not a time; expected {expected}") from None
 
 
 def is_past(text: str) -> bool:

@@ -38,7 +38,7 @@ AppOption: TypeAlias = Annotated[
     str, typer.Option("--app", help="The Celery app, as module:attribute; its tasks give arguments their names.")
 ]
 ApplyOption: TypeAlias = Annotated[
-    str, typer.Option("--apply", metavar="SERVER", help="Create the jobs there, instead of printing them.")
+    str | None, typer.Option("--apply", metavar="SERVER", help="Create the jobs there, instead of printing them.")
 ]
 
 
@@ -51,7 +51,7 @@ def _importers() -> None:
 def celery(
     app_name: AppOption = "",
     file: Annotated[str, typer.Option("--file", help="The file of a beat, as celerybeat-schedule.")] = "",
-    apply: ApplyOption = "",
+    apply: ApplyOption = None,
 ) -> None:
     """Import the beat_schedule of a Celery app, or what its beat has kept in a file."""
 
@@ -70,7 +70,7 @@ def django(
     sqlite: Annotated[str, typer.Option("--sqlite", help="The SQLite file of the Django project.")] = "",
     dump: Annotated[str, typer.Option("--dump", help="JSON of `manage.py dumpdata django_celery_beat`.")] = "",
     app_name: AppOption = "",
-    apply: ApplyOption = "",
+    apply: ApplyOption = None,
 ) -> None:
     """Import the tables of django-celery-beat."""
 
@@ -90,18 +90,20 @@ def redbeat(
     ] = keys.PREFIX,
     timezone: Annotated[str, typer.Option("--timezone", help="The app's, in which its crontabs are meant.")] = "UTC",
     app_name: AppOption = "",
-    apply: ApplyOption = "",
+    apply: ApplyOption = None,
 ) -> None:
     """Import the keys of redbeat in Redis."""
     _run(lambda _loaded: keys.entries_of(url, prefix, timezone), app_name, apply)
 
 
-def _run(read: Callable[[Celery | None], Iterable[Entry | Left]], app_name: str, server: str) -> None:
+def _run(read: Callable[[Celery | None], Iterable[Entry | Left]], app_name: str, server: str | None) -> None:
     """Read a store, and print or create its jobs; end with the exit code."""
+    if server == "":
+        _fail("--apply names no server; expected for example localhost:50054")
     try:
         loaded = celery_app.load_app(app_name) if app_name else None
         found = collect(read(loaded), celery_app.binding(loaded), datetime.now(UTC), celery_app.options_of(loaded))
-        well = _create(found, server) if server else _print(found)
+        well = _print(found) if server is None else _create(found, server)
     except (SourceError, InvalidInput) as error:
         _fail(str(error))
     for left in found.left:

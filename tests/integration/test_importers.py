@@ -577,6 +577,8 @@ class TestApply:
         where = f"127.0.0.1:{free_port()}"
         ended = await asyncio.to_thread(run, "celery", "--app", "proj:app", "--apply", where, folder=project)
         assert (ended.returncode, ended.stderr) == (2, f"no server answers at {where}\n")
+        ended = await asyncio.to_thread(run, "celery", "--app", "proj:app", "--apply", "", folder=project)
+        assert (ended.returncode, ended.stdout) == (2, "")
 
     async def test_what_is_printed_can_be_a_preconfigured_jobs_file(self, server: Running, project: Path) -> None:
         ended = await asyncio.to_thread(run, "celery", "--app", "proj:app", folder=project)
