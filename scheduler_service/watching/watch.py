@@ -353,7 +353,7 @@ class ExecutionFeed(Feed[tuple[_Step, int]]):
                                 raise
                         if row is None:
                             raise NoSuch("execution", execution_id)
-                        if State(row["state"]) not in OPEN:
+                        if not _read(row, lambda row: State(row["state"]) in OPEN):
                             return row
                         await asyncio.wait([ended], timeout=pause)
                         pause *= 2

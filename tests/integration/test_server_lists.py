@@ -163,6 +163,7 @@ async def test_what_is_asked_of_a_damaged_execution_is_answered_or_refused_with_
         lambda: server.stub.GetExecution(pb.GetExecutionRequest(execution_id=run)),
         lambda: server.stub.CancelExecution(pb.CancelExecutionRequest(execution_id=run)),
         lambda: server.stub.RetryExecution(pb.RetryExecutionRequest(execution_id=run)),
+        lambda: server.stub.WaitExecution(pb.WaitExecutionRequest(execution_id=run)),
     ]
     for broken in damages(document, {"_id"}):
         for call in calls:
