@@ -87,9 +87,6 @@ def list_(
 @command(app)
 def get(session: Session, job_id: JobArgument) -> None:
     """Show a job, its next fires, and how it went of late."""
-    if not session.out.for_people:
-        session.out.raw(session.scheduler.get_job(job_id), job_id)
-        return
     found = session.scheduler.status(job_id)
     session.out.one(found.job, job_id, _facts(found))
 
