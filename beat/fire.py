@@ -291,8 +291,7 @@ class Fire:
     def _read(self, job_ids: Iterable[str], session: ClientSession) -> list[_Document]:
         """Read jobs whole, if they are due."""
         ids = list(job_ids)
-        found = self._find(jobs.still_due_filter(ids), jobs.PLANNING_FIELDS, session, hint=BY_ID)
-        return list(found) if ids else []
+        return list(self._find(jobs.still_due_filter(ids), jobs.PLANNING_FIELDS, session, hint=BY_ID)) if ids else []
 
     def _planned_ahead(self, due: Sequence[Mapping[str, Any]], session: ClientSession) -> list[_Planned]:
         """Return the plans of jobs, as far as they are ready; of the others, those that are made now."""

@@ -14,6 +14,7 @@ from google.protobuf.struct_pb2 import Struct
 from cli.output import as_yaml, plain
 from cli.session import fail
 from scheduler_client.values import with_ints
+from shared.json_numbers import inexact
 from shared.proto import scheduler_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ FIELDS: Final = [
     if name in pb.ScheduledJob.DESCRIPTOR.fields_by_name and name != "job_id"
 ]
 """What a client says of a job: what stands in its document, and can be changed."""
-
-_FIRST_INEXACT: Final = 2**53
 
 
 class DocumentError(Exception):
@@ -142,22 +141,9 @@ def _parsed(values: dict[str, Any], message: Any) -> Any:
         ParseDict(values, message)
     except (OverflowError, ParseError) as error:
         raise DocumentError(" ".join(str(error).split())) from error
-    _refuse_inexact(values)
+    for _, said in inexact(values):
+        raise DocumentError(said)
     return message
-
-
-def _refuse_inexact(value: Any) -> None:
-    """Raise DocumentError for a whole number that would be another in a message, whose JSON has doubles."""
-    match value:
-        case dict():
-            for each in value.values():
-                _refuse_inexact(each)
-        case list():
-            for each in value:
-                _refuse_inexact(each)
-        case int() if abs(value) >= _FIRST_INEXACT:
-            said = "is too large for a JSON number, which is exact below 2^53; write it as a string"
-            raise DocumentError(f"{value} {said}")
 
 
 def _with_texts(job: dict[str, Any]) -> dict[str, Any]:

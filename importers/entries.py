@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from shared.beat_schedule import read_entry, slug
 from shared.domain.errors import InvalidInput, Violation
 from shared.domain.job import JOB_ID, LONGEST_DESCRIPTION, JobDefaults, JobType, ScheduleTerms, define
+from shared.json_numbers import inexact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from shared.beat_schedule import Bind
@@ -26,7 +27,6 @@ OF_CELERY: Final = "celery."
 
 _LONGEST_ID: Final = 63
 _DIGITS: Final = 8
-_FIRST_INEXACT: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,9 @@ def _draft(entry: Entry, bind: Bind, options: Options, now: datetime, identity: 
         "options": entry.options,
     }
     draft = read_entry(entry.name, values, entry.timezone, bind, options(entry.task), identity)
-    if inexact := list(_inexact(draft.parameters, "parameters")):
-        raise InvalidInput(inexact)
+    takes = "which a parameter annotated `int` takes"
+    if found := [Violation(path, f"{said}, {takes}") for path, said in inexact(draft.parameters, "parameters")]:
+        raise InvalidInput(found)
     terms = draft.schedule
     if not isinstance(terms, ScheduleTerms):
         raise InvalidInput([Violation("schedule", "a schedule is required")])
@@ -154,20 +155,6 @@ def _draft(entry: Entry, bind: Bind, options: Options, now: datetime, identity: 
     queue = draft.queue or "default"
     define(draft, JobDefaults(frozenset({queue}), {JobType.CUSTOM: queue}), now)
     return draft
-
-
-def _inexact(value: Any, path: str) -> Iterator[Violation]:
-    """Name the whole numbers that would be others in a request, whose JSON has doubles."""
-    match value:
-        case Mapping():
-            for key, each in value.items():
-                yield from _inexact(each, f"{path}.{key}")
-        case list():
-            for index, each in enumerate(value):
-                yield from _inexact(each, f"{path}[{index}]")
-        case int() if abs(value) >= _FIRST_INEXACT:
-            said = "is too large for a JSON number, which is exact below 2^53; write it as a string"
-            yield Violation(path, f"{value} {said}, which a parameter annotated `int` takes")
 
 
 def _shown(instant: datetime) -> str:

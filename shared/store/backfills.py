@@ -14,7 +14,7 @@ from shared.domain.policies import Overlap
 from shared.domain.schedule import from_document, to_document
 from shared.store.executions import Move, asked_for, stop
 from shared.store.mongo import FIRST_INSTANT
-from shared.store.pipeline import NOW, as_count, literal, up_to
+from shared.store.pipeline import NOW, appended, as_count, literal, up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -220,8 +220,7 @@ def _enter(
     if request:
         # Whoever goes on with a call that has had its effect does not undo what others have done since.
         chosen["requests"] = {"$ne": request}
-        kept = {"$concatArrays": [{"$ifNull": ["$requests", []]}, [literal(request)]]}
-        entered["requests"] = {"$slice": [kept, -MOST_KEPT_REQUESTS]}
+        entered["requests"] = appended("requests", literal(request), MOST_KEPT_REQUESTS)
     return Move(chosen, [{"$set": entered}])
 
 

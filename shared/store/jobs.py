@@ -21,7 +21,7 @@ from shared.domain.schedule import Schedule, from_document, to_document
 from shared.store.flows import flow_document, to_flow
 from shared.store.kinds import require_kinds
 from shared.store.mongo import FIRST_INSTANT, LAST_INSTANT
-from shared.store.pipeline import NOW, as_count, from_now, literal, up_to
+from shared.store.pipeline import NOW, appended, as_count, from_now, literal, up_to
 from shared.store.retry import WITH_RETRY_DEFAULTS, retry_policy, retry_policy_document
 from shared.store.tail import NEW_JOB
 
@@ -499,13 +499,11 @@ def edit(
         fields["updated_by"] = literal(who)
     if edited:
         entry = {"by": literal(who), "what": literal(list(what)), "request": literal(request)}
-        log = [{"$mergeObjects": [entry, {"edit": {"$add": ["$edits", 1]}, "at": NOW}]}]
-        kept = {"$concatArrays": [{"$ifNull": ["$edit_log", []]}, log]}
-        fields["edit_log"] = {"$slice": [kept, -MOST_KEPT_EDITS]}
+        logged = {"$mergeObjects": [entry, {"edit": {"$add": ["$edits", 1]}, "at": NOW}]}
+        fields["edit_log"] = appended("edit_log", logged, MOST_KEPT_EDITS)
     elif request:
         # Apart, so that those that change single occurrences do not push out who has changed the job.
-        kept = {"$concatArrays": [{"$ifNull": ["$occurrence_requests", []]}, [literal(request)]]}
-        fields["occurrence_requests"] = {"$slice": [kept, -MOST_KEPT_EDITS]}
+        fields["occurrence_requests"] = appended("occurrence_requests", literal(request), MOST_KEPT_EDITS)
     fields |= _deletion(undelete_for) if state is JobState.DELETED else _NO_DELETION
     if change is not None:
         queued = literal(

@@ -32,6 +32,11 @@ def as_list(field: str) -> dict[str, Any]:
     return {"$cond": [{"$isArray": f"${field}"}, f"${field}", []]}
 
 
+def appended(field: str, value: object, most: int) -> dict[str, Any]:
+    """Return a field's list, if there is one, with one value more, of which so many are kept, the last."""
+    return {"$slice": [{"$concatArrays": [{"$ifNull": [f"${field}", []]}, [value]]}, -most]}
+
+
 def as_count(field: str) -> dict[str, Any]:
     """Return a field's number, 0 or more; 0 where something else was put by hand, as as_list does."""
     return {"$cond": [{"$and": [{"$isNumber": f"${field}"}, {"$gte": [f"${field}", 0]}]}, f"${field}", 0]}

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.evidence import Absence
-from shared.store.pipeline import NOW, from_now, literal, milliseconds
+from shared.store.pipeline import NOW, appended, from_now, literal, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,12 +122,11 @@ def say_present() -> list[dict[str, Any]]:
     A clock that was set back makes no absence.
     """
     absent = {"$gt": [{"$subtract": [NOW, "$heard_at"]}, milliseconds(SILENT_AFTER)]}
-    before = {"$ifNull": ["$absences", []]}
-    noted = {"$concatArrays": [before, [{"since": "$heard_at", "until": NOW}]]}
+    noted = appended("absences", {"since": "$heard_at", "until": NOW}, MOST_ABSENCES)
     return [
         {
             "$set": {
-                "absences": {"$cond": [absent, {"$slice": [noted, -MOST_ABSENCES]}, before]},
+                "absences": {"$cond": [absent, noted, {"$ifNull": ["$absences", []]}]},
                 "heard_at": NOW,
                 "expires_at": from_now(PRESENCE_KEPT),
             }

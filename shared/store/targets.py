@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
-from shared.store.pipeline import NOW, literal
+from shared.store.pipeline import NOW, appended, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -129,8 +129,7 @@ def remove(name: str, request: str = "") -> list[dict[str, Any]]:
 
 
 def _done(request: str) -> dict[str, Any]:
-    kept = {"$concatArrays": [{"$ifNull": ["$requests", []]}, [literal(request)]]}
-    return {"requests": {"$slice": [kept, -MOST_KEPT_REQUESTS]}} if request else {}
+    return {"requests": appended("requests", literal(request), MOST_KEPT_REQUESTS)} if request else {}
 
 
 def _new_version() -> str:

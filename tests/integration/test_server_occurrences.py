@@ -538,15 +538,20 @@ class HasRead(Fire):
         return super()._in_flight(uids, session)
 
 
+def two_members(folder: Path, stack: ExitStack) -> tuple[ReplicaSet, MongoClient[dict[str, Any]]]:
+    """Start a replica set of two; return it, and a client of the one that a majority needs, and that can be locked."""
+    members = ReplicaSet(folder, size=2)
+    for member in members.members:
+        stack.callback(member.kill)
+    start_together(members.members)
+    port = next(member.port for member in members.members if member is not members.primary())
+    return members, stack.enter_context(MongoClient[dict[str, Any]]("127.0.0.1", port, directConnection=True))
+
+
 async def test_a_skip_that_a_majority_has_only_when_its_occurrence_has_fired_is_refused(tmp_path: Path) -> None:
     """A beat reads what a majority has: no skip yet; and that it is time."""
-    members = ReplicaSet(tmp_path, size=2)
     with ExitStack() as stack:
-        for member in members.members:
-            stack.callback(member.kill)
-        await asyncio.to_thread(start_together, members.members)
-        port = next(member.port for member in members.members if member is not members.primary())
-        secondary = stack.enter_context(MongoClient[dict[str, Any]]("127.0.0.1", port, directConnection=True))
+        members, secondary = await asyncio.to_thread(two_members, tmp_path, stack)
         async with serving(members.url) as server:
             beside = pb.Policies(overlap="OVERLAP_ALLOW")
             await server.create(job_id="often", schedule_config=interval(seconds="5"), policies=beside)
@@ -578,13 +583,8 @@ async def test_a_skip_that_a_majority_has_only_when_its_occurrence_has_fired_is_
 
 async def test_a_pause_that_finds_its_job_paused_waits_for_what_a_majority_lacks(tmp_path: Path) -> None:
     """What it reads is older than a resume, as on a primary that was just elected."""
-    members = ReplicaSet(tmp_path, size=2)
     with ExitStack() as stack:
-        for member in members.members:
-            stack.callback(member.kill)
-        await asyncio.to_thread(start_together, members.members)
-        port = next(member.port for member in members.members if member is not members.primary())
-        secondary = stack.enter_context(MongoClient[dict[str, Any]]("127.0.0.1", port, directConnection=True))
+        members, secondary = await asyncio.to_thread(two_members, tmp_path, stack)
         async with serving(members.url) as server:
             await server.create(job_id="mine")
             await server.stub.PauseScheduledJob(pb.PauseScheduledJobRequest(job_id="mine"))

@@ -255,13 +255,18 @@ async def test_a_change_between_the_look_and_the_write_is_not_overwritten(server
     assert written.matched_count == 0
 
 
-async def test_a_repeated_registration_whose_server_died_leaves_what_others_have_made_of_it(
-    server: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def registration_that_died(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register a target by a server that dies before it answers; the request "r" can be repeated."""
     with monkeypatch.context() as patch:
         lose_answers(patch)
         await died(register(server, "one.example:1", request_id="r"))
     await leases_end(server)
+
+
+async def test_a_repeated_registration_whose_server_died_leaves_what_others_have_made_of_it(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registration_that_died(server, monkeypatch)
     second = await register(server, "two.example:1")
     assert await register(server, "one.example:1", request_id="r") == second
     assert (await described(server)).address == "two.example:1"
@@ -270,10 +275,7 @@ async def test_a_repeated_registration_whose_server_died_leaves_what_others_have
 async def test_a_repeated_registration_whose_server_died_does_not_bring_back_what_was_unregistered(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        lose_answers(patch)
-        await died(register(server, "one.example:1", request_id="r"))
-    await leases_end(server)
+    await registration_that_died(server, monkeypatch)
     await server.targets.UnregisterTarget(pb.UnregisterTargetRequest(name="shop"))
     again = await register(server, "one.example:1", request_id="r")
     assert (again.address, again.etag) == ("one.example:1", "")
